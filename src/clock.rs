@@ -1,0 +1,105 @@
+//! The two clocks of the program, as two types that never mix.
+//!
+//! [`HostTime`] says when something happened on this machine (monotonic, from one [`Clock`] that the whole pipeline is
+//! given); [`StreamTime`] says where in the video a frame belongs (its PTS). A latency is a difference of host times.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A moment on this machine: time since the clock was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct HostTime(Duration);
+
+impl HostTime {
+    /// The moment `since_start` after the clock was made.
+    #[must_use]
+    pub fn from_start(since_start: Duration) -> Self {
+        Self(since_start)
+    }
+
+    /// Time from `earlier` to `self`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Time since the clock was made.
+    #[must_use]
+    pub fn since_start(self) -> Duration {
+        self.0
+    }
+}
+
+/// A position in the video: presentation time from the stream's own origin, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct StreamTime {
+    /// Nanoseconds.
+    pub ns: u64,
+}
+
+/// Where host time comes from. Everything that stamps takes one, so that tests can turn the hands.
+pub trait Clock: Send + Sync {
+    /// The present moment.
+    fn now(&self) -> HostTime;
+}
+
+/// The machine's monotonic clock.
+#[derive(Debug)]
+pub struct RealClock {
+    start: Instant,
+}
+
+impl RealClock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for RealClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for RealClock {
+    fn now(&self) -> HostTime {
+        HostTime(self.start.elapsed())
+    }
+}
+
+/// A clock that moves only when told to.
+#[derive(Debug, Default)]
+pub struct SimulatedClock {
+    ns: AtomicU64,
+}
+
+impl SimulatedClock {
+    /// Moves the clock on.
+    pub fn advance(&self, by: Duration) {
+        let ns = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.ns.fetch_add(ns, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> HostTime {
+        HostTime(Duration::from_nanos(self.ns.load(Ordering::SeqCst)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulated_clock_moves_only_when_told() {
+        let clock = SimulatedClock::default();
+        let before = clock.now();
+        assert_eq!(clock.now().since(before), Duration::ZERO);
+        clock.advance(Duration::from_millis(20));
+        assert_eq!(clock.now().since(before), Duration::from_millis(20));
+        assert_eq!(before.since(clock.now()), Duration::ZERO);
+    }
+}

@@ -1,0 +1,203 @@
+//! What travels through the pipeline: a frame, its planes, its place in the stream, and the stamps it collects.
+//!
+//! Stages see pictures as plain slices ([`PictureView`], [`PictureViewMut`]); only source and sink know what holds them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{HostTime, StreamTime};
+use crate::geometry::{Detection, Letterbox, Size};
+
+/// Which input stream a frame belongs to: its index on the command line, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+/// Pixel layouts that travel through the pipeline: 8-bit YUV, as the decoder left them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PixelFormat {
+    /// Three planes Y, U, V; chroma halved across and down.
+    I420,
+    /// Two planes: Y, and U and V interleaved; chroma halved across and down.
+    Nv12,
+    /// Three planes Y, U, V; chroma halved across (4:2:2).
+    Y42b,
+    /// Three planes Y, U, V at full size (4:4:4).
+    Y444,
+}
+
+impl PixelFormat {
+    /// How much chroma is subsampled: `(log2 across, log2 down)`.
+    #[must_use]
+    pub fn chroma_shift(self) -> (u32, u32) {
+        match self {
+            Self::I420 | Self::Nv12 => (1, 1),
+            Self::Y42b => (1, 0),
+            Self::Y444 => (0, 0),
+        }
+    }
+
+    /// Number of planes in memory.
+    #[must_use]
+    pub fn planes(self) -> usize {
+        if self == Self::Nv12 { 2 } else { 3 }
+    }
+}
+
+/// The YUV→RGB matrix (ITU-R BT.601, BT.709, BT.2020 non-constant luminance).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Matrix {
+    /// Kr 0.299, Kb 0.114.
+    Bt601,
+    /// Kr 0.2126, Kb 0.0722.
+    Bt709,
+    /// Kr 0.2627, Kb 0.0593.
+    Bt2020,
+}
+
+impl Matrix {
+    /// `(Kr, Kb)` of the standard.
+    #[must_use]
+    pub fn coefficients(self) -> (f32, f32) {
+        match self {
+            Self::Bt601 => (0.299, 0.114),
+            Self::Bt709 => (0.2126, 0.0722),
+            Self::Bt2020 => (0.2627, 0.0593),
+        }
+    }
+}
+
+/// Which sample values mean black and white.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Range {
+    /// Luma 16..235, chroma 16..240.
+    Limited,
+    /// 0..255.
+    Full,
+}
+
+/// Where a subsampled chroma sample sits between its luma samples, horizontally (vertically it sits in the middle).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChromaSite {
+    /// On the left luma sample (MPEG-2, H.264, H.265).
+    Left,
+    /// Halfway (JPEG, MPEG-1).
+    Centre,
+}
+
+/// How sample values become colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Colour {
+    /// YUV→RGB matrix.
+    pub matrix: Matrix,
+    /// Sample range.
+    pub range: Range,
+    /// Chroma position.
+    pub site: ChromaSite,
+}
+
+/// Everything about a picture but its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PictureInfo {
+    /// Layout of the planes.
+    pub format: PixelFormat,
+    /// Size as displayed, luma pixels; may be odd (chroma planes round up).
+    pub size: Size,
+    /// How samples become colours.
+    pub colour: Colour,
+}
+
+impl PictureInfo {
+    /// Size in samples of plane `index` (for the interleaved plane of NV12: in UV pairs).
+    #[must_use]
+    pub fn plane_size(&self, index: usize) -> Size {
+        if index == 0 {
+            return self.size;
+        }
+        let (across, down) = self.format.chroma_shift();
+        Size { width: self.size.width.div_ceil(1 << across), height: self.size.height.div_ceil(1 << down) }
+    }
+}
+
+/// One plane, row by row; a row's bytes beyond the plane's width are padding.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a> {
+    /// The bytes, `stride` apart from row to row.
+    pub data: &'a [u8],
+    /// Bytes from one row to the next.
+    pub stride: usize,
+}
+
+/// One writable plane.
+#[derive(Debug)]
+pub struct PlaneMut<'a> {
+    /// The bytes, `stride` apart from row to row.
+    pub data: &'a mut [u8],
+    /// Bytes from one row to the next.
+    pub stride: usize,
+}
+
+/// A picture to read. Unused planes (the third of NV12) are empty.
+#[derive(Debug, Clone, Copy)]
+pub struct PictureView<'a> {
+    /// Format, size, colour.
+    pub info: PictureInfo,
+    /// Y, U, V; or Y, UV and an empty one.
+    pub planes: [Plane<'a>; 3],
+}
+
+/// A picture to draw on. Unused planes (the third of NV12) are empty.
+#[derive(Debug)]
+pub struct PictureViewMut<'a> {
+    /// Format, size, colour.
+    pub info: PictureInfo,
+    /// Y, U, V; or Y, UV and an empty one.
+    pub planes: [PlaneMut<'a>; 3],
+}
+
+/// The host times a frame collected on its way, one a boundary. A field is set when the frame passes that boundary.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stamps {
+    /// Compressed frame entered the decoder.
+    pub decode_in: Option<HostTime>,
+    /// Picture left the decoder.
+    pub decoded: HostTime,
+    /// Taken from the bounded channel.
+    pub taken: HostTime,
+    /// Its batch was closed.
+    pub batch_closed: HostTime,
+    /// Time spent in letterbox and tensor packing.
+    pub preprocess: Duration,
+    /// Elapsed time of the session's run that this frame was part of.
+    pub inference: Duration,
+    /// Time spent on decoding the output, NMS and mapping back.
+    pub postprocess: Duration,
+    /// Time spent drawing.
+    pub overlay: Duration,
+    /// Annotated picture handed to the sink.
+    pub handed_over: HostTime,
+    /// Frames in the run that this frame was part of (0 when it was not inferred).
+    pub batch_size: u32,
+}
+
+/// One decoded frame on its way from source to sink. `P` is what holds the pixels.
+#[derive(Debug)]
+pub struct Frame<P> {
+    /// Stream it belongs to.
+    pub stream: StreamId,
+    /// Number of the decoded frame in its stream, from 0, dropped ones included.
+    pub index: u64,
+    /// Presentation time relative to the stream's origin.
+    pub pts: StreamTime,
+    /// How long it is shown, where known.
+    pub duration: Option<Duration>,
+    /// The pixels.
+    pub picture: P,
+    /// For a picture file: its path as the user gave or would read it.
+    pub file: Option<Arc<str>>,
+    /// Host times so far.
+    pub stamps: Stamps,
+    /// What was found in it (empty until postprocessing).
+    pub detections: Vec<Detection>,
+    /// How it was fitted into the tensor (`None` when it was not inferred).
+    pub letterbox: Option<Letterbox>,
+}

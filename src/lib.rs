@@ -1,0 +1,21 @@
+//! streamdet watches video and draws what it finds.
+//!
+//! The order of the modules is the order in which a frame passes them; ARCHITECTURE.md shows the whole way.
+
+pub mod clock;
+pub mod frame;
+pub mod geometry;
+pub mod tensor;
+
+pub mod preprocess;
+
+pub mod model;
+
+pub mod inference;
+
+pub mod postprocess;
+
+pub mod overlay;
+
+pub mod latency;
+pub mod report;

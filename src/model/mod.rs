@@ -1,0 +1,3 @@
+//! Models: what a file is, what its card says, how it is recognised.
+
+pub mod facts;

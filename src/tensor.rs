@@ -1,0 +1,79 @@
+//! What the model's tensors are: the shared words between preprocessing, inference and postprocessing.
+
+use crate::geometry::{Placement, Size};
+
+/// Order of the three colour channels in the input tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first (YOLOX as published).
+    Bgr,
+}
+
+/// How a picture becomes the input tensor, `f32 [B,3,H,W]`: `(rgb * scale - mean) / std`, per channel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InputSpec {
+    /// Channel order of the tensor.
+    pub order: ChannelOrder,
+    /// Factor on 8-bit values: 1/255 for a range of 0..1, 1 for 0..255.
+    pub scale: f32,
+    /// Subtracted after scaling, in the tensor's channel order.
+    pub mean: [f32; 3],
+    /// Divided by after that, in the tensor's channel order.
+    pub std: [f32; 3],
+    /// Where the picture sits in the tensor.
+    pub placement: Placement,
+    /// 8-bit value of the padding in all three channels (114 by convention).
+    pub pad: u8,
+}
+
+impl Default for InputSpec {
+    /// RGB, 0..1, centred, padded with 114: what Ultralytics' exports take.
+    fn default() -> Self {
+        Self {
+            order: ChannelOrder::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            placement: Placement::Centre,
+            pad: 114,
+        }
+    }
+}
+
+/// Shape of one run's input tensor, `[batch, 3, height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InputShape {
+    /// Frames in the tensor.
+    pub batch: usize,
+    /// Pixels.
+    pub size: Size,
+}
+
+impl InputShape {
+    /// Number of f32 elements of one frame, `3·H·W`.
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        3 * self.size.width as usize * self.size.height as usize
+    }
+
+    /// `[B, 3, H, W]`.
+    #[must_use]
+    pub fn dims(&self) -> [usize; 4] {
+        [self.batch, 3, self.size.height as usize, self.size.width as usize]
+    }
+}
+
+/// One output tensor of a run, row-major f32.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputView<'a> {
+    /// Name in the graph.
+    pub name: &'a str,
+    /// Dimensions as they came out of this run.
+    pub shape: &'a [usize],
+    /// All elements, row-major.
+    pub data: &'a [f32],
+}
