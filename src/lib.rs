@@ -7,6 +7,8 @@ pub mod frame;
 pub mod geometry;
 pub mod tensor;
 
+pub mod source;
+
 pub mod preprocess;
 
 pub mod model;

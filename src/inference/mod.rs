@@ -1,1 +1,49 @@
-//! inference
+//! ONNX Runtime: found, loaded, given an execution provider, and run on batches by one thread.
+
+mod inspect;
+mod provider;
+mod runtime;
+mod session;
+
+pub use inspect::inspect;
+pub use provider::{Precision, ProviderChoice, ProviderOptions, ProviderReport};
+pub use runtime::Runtime;
+pub use session::Engine;
+
+/// Why inference cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// ONNX Runtime's shared library is nowhere.
+    #[error("ONNX Runtime was not found; searched:\n{}\n  run `make setup` in streamdet's folder, or name it with --onnxruntime", .searched.iter().map(|p| format!("    {p}")).collect::<Vec<_>>().join("\n"))]
+    RuntimeMissing {
+        /// Every place, in the order searched.
+        searched: Vec<String>,
+    },
+    /// It is there but cannot be loaded.
+    #[error("{path} cannot be loaded as ONNX Runtime: {problem}\n  run `make setup` in streamdet's folder to put a good one in place")]
+    RuntimeUnusable {
+        /// The library.
+        path: String,
+        /// What the loader says.
+        problem: String,
+    },
+    /// The provider that was asked for does not run here.
+    #[error("the {provider} execution provider does not run here: {problem}\n  use --provider auto, or install what is missing")]
+    Provider {
+        /// Its name on the command line.
+        provider: &'static str,
+        /// The missing piece.
+        problem: String,
+    },
+    /// The file is not a model.
+    #[error("{model} is not a model that ONNX Runtime can read: {problem}\n  give an ONNX file (`yolo export format=onnx` makes one)")]
+    NotOnnx {
+        /// The file.
+        model: String,
+        /// What the runtime says.
+        problem: String,
+    },
+    /// A run failed.
+    #[error("inference failed: {0}")]
+    Run(String),
+}

@@ -1,0 +1,108 @@
+//! Sources: whatever is watched, turned into decoded frames in a bounded channel.
+
+mod file;
+mod picture;
+mod probe;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::clock::Clock;
+use crate::frame::{Frame, StreamId};
+use crate::geometry::Size;
+
+pub use file::FileSource;
+pub use picture::Picture;
+
+/// A frame as it leaves the source.
+pub type SourceFrame = Frame<Picture>;
+
+/// Why a source cannot be used, or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The input cannot be used at all: nothing was decoded.
+    #[error("{input}: {problem}\n  {remedy}")]
+    Unusable {
+        /// What the user named.
+        input: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do next.
+        remedy: String,
+    },
+    /// The source failed after frames had come out.
+    #[error("{input}: failed after frame {frames}: {problem}")]
+    Broken {
+        /// What the user named.
+        input: String,
+        /// Frames that had left the decoder.
+        frames: u64,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// What kind of elementary stream travels beside the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SideKind {
+    /// Compressed or PCM audio.
+    Audio,
+    /// Subtitles, timed text, data: named in a notice.
+    Other,
+}
+
+/// A track that is passed by the detector: its caps and its packets.
+pub struct SideTrack {
+    /// Audio or other.
+    pub kind: SideKind,
+    /// Format, as parsed.
+    pub caps: gstreamer::Caps,
+    /// Packets with running-time PTS; bounded at [`SIDE_PACKETS`], the demuxer waits when it is full.
+    pub packets: Receiver<gstreamer::Buffer>,
+}
+
+/// Capacity of a side track's channel, packets. Audio is interleaved with video within seconds; this is minutes, so that
+/// a demuxer never stands still between a full audio branch and a muxer that waits for video.
+pub const SIDE_PACKETS: usize = 1 << 16;
+
+/// What is known once the first picture is there.
+#[derive(Debug, Clone)]
+pub struct StreamInfo {
+    /// Short name for people.
+    pub name: String,
+    /// First picture's size as displayed.
+    pub size: Size,
+    /// Frame rate as a fraction; `None` when the stream has no constant rate.
+    pub frame_rate: Option<(i32, i32)>,
+    /// Length, where the container states it.
+    pub duration: Option<Duration>,
+    /// Codec of the pictures, for people.
+    pub codec: String,
+    /// Codecs of the audio tracks, for people.
+    pub audio_codecs: Vec<String>,
+    /// Notices for the user, each with what was done.
+    pub notices: Vec<String>,
+}
+
+/// What sources put into the channel.
+pub enum SourceEvent {
+    /// A decoded frame.
+    Frame(Box<SourceFrame>),
+    /// A frame that was received but not processed.
+    Corrupt(StreamId, u64),
+    /// Nothing more comes from this stream.
+    End(StreamId, Result<(), SourceError>),
+}
+
+/// What a source is given to work with.
+#[derive(Clone)]
+pub struct Outlet {
+    /// Which stream it feeds.
+    pub stream: StreamId,
+    /// The bounded channel towards the batcher; the source waits when it is full.
+    pub events: Sender<SourceEvent>,
+    /// Where stamps come from.
+    pub clock: Arc<dyn Clock>,
+}

@@ -1,0 +1,84 @@
+//! A decoded picture: the decoder's own buffer, mapped for reading. Nothing is copied here.
+
+use gstreamer_video as gst_video;
+use gstreamer_video::prelude::*;
+
+use crate::frame::{ChromaSite, Colour, Matrix, PictureInfo, PictureView, PixelFormat, Plane, Range};
+use crate::geometry::Size;
+
+/// The decoder's buffer with its layout. Dropping it gives the buffer back to the decoder's pool.
+#[derive(Debug)]
+pub struct Picture {
+    frame: gst_video::VideoFrame<gst_video::video_frame::Readable>,
+    info: PictureInfo,
+}
+
+impl Picture {
+    /// Maps a decoded buffer. `tagged` says whether the stream itself states its colours; an untagged one is read as
+    /// BT.601, as ffmpeg and OpenCV read it, since that is what models are trained and compared on.
+    ///
+    /// Returns `None` for a layout that is not one of [`PixelFormat`]'s, or a buffer that cannot be mapped.
+    pub(super) fn map(buffer: gstreamer::Buffer, video: &gst_video::VideoInfo, tagged: bool) -> Option<Self> {
+        let info = picture_info(video, tagged)?;
+        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, video).ok()?;
+        Some(Self { frame, info })
+    }
+
+    /// Format, size, colour.
+    #[must_use]
+    pub fn info(&self) -> PictureInfo {
+        self.info
+    }
+
+    /// `GStreamer`'s description of the buffer, for the sink's caps.
+    #[must_use]
+    pub fn video_info(&self) -> &gst_video::VideoInfo {
+        self.frame.info()
+    }
+
+    /// The buffer itself.
+    #[must_use]
+    pub fn buffer(&self) -> &gstreamer::BufferRef {
+        self.frame.buffer()
+    }
+
+    /// The planes, to read.
+    #[must_use]
+    pub fn view(&self) -> PictureView<'_> {
+        let mut planes = [Plane { data: &[], stride: 0 }; 3];
+        for (index, plane) in planes.iter_mut().enumerate().take(self.info.format.planes()) {
+            let stride = usize::try_from(self.frame.plane_stride()[index]).unwrap_or(0);
+            let number = u32::try_from(index).unwrap_or(0);
+            if let Ok(data) = self.frame.plane_data(number) {
+                *plane = Plane { data, stride };
+            }
+        }
+        PictureView { info: self.info, planes }
+    }
+}
+
+fn picture_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<PictureInfo> {
+    let format = match video.format() {
+        gst_video::VideoFormat::I420 => PixelFormat::I420,
+        gst_video::VideoFormat::Nv12 => PixelFormat::Nv12,
+        gst_video::VideoFormat::Y42b => PixelFormat::Y42b,
+        gst_video::VideoFormat::Y444 => PixelFormat::Y444,
+        _ => return None,
+    };
+    let colorimetry = video.colorimetry();
+    let matrix = match colorimetry.matrix() {
+        gst_video::VideoColorMatrix::Bt709 if tagged => Matrix::Bt709,
+        gst_video::VideoColorMatrix::Bt2020 if tagged => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    };
+    let range = if colorimetry.range() == gst_video::VideoColorRange::Range0_255 { Range::Full } else { Range::Limited };
+    let site = if video.chroma_site().contains(gst_video::VideoChromaSite::H_COSITED) {
+        ChromaSite::Left
+    } else if video.chroma_site().contains(gst_video::VideoChromaSite::NONE) && video.chroma_site().bits() == 1 {
+        ChromaSite::Centre
+    } else {
+        ChromaSite::Left
+    };
+    let size = Size { width: video.width(), height: video.height() };
+    Some(PictureInfo { format, size, colour: Colour { matrix, range, site } })
+}

@@ -1,0 +1,127 @@
+//! What is learnt at the decoder's pads: when a frame went in, when its picture came out, and which never did.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use crate::clock::{Clock, HostTime};
+
+/// Coded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
+const PENDING: usize = 128;
+
+#[derive(Default)]
+struct Inner {
+    entered: VecDeque<(gst::ClockTime, HostTime)>,
+    left: VecDeque<(gst::ClockTime, Option<HostTime>, HostTime)>,
+    tagged: bool,
+    codec: Option<gst::Caps>,
+    coded: u64,
+    decoded: u64,
+}
+
+/// Stamps of one decoder, filled by pad probes on its streaming threads.
+#[derive(Clone)]
+pub(super) struct DecoderProbe {
+    inner: Arc<Mutex<Inner>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl DecoderProbe {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { inner: Arc::default(), clock }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches `decoder`: its input caps, what enters and what leaves. Its output also offers `GstVideoMeta`, without
+    /// which libav copies every picture to tight planes.
+    pub(super) fn attach(&self, decoder: &gst::Element) {
+        if let Some(pad) = decoder.static_pad("sink") {
+            let this = self.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                if let Some(buffer) = info.buffer() {
+                    let now = this.clock.now();
+                    let mut inner = this.lock();
+                    inner.coded += 1;
+                    if let Some(pts) = buffer.pts() {
+                        if inner.entered.len() == PENDING {
+                            inner.entered.pop_front();
+                        }
+                        inner.entered.push_back((pts, now));
+                    }
+                } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
+                    let mut inner = this.lock();
+                    inner.tagged = caps.structure().is_some_and(|s| s.has_field("colorimetry"));
+                    inner.codec = Some(caps.caps_owned());
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+        if let Some(pad) = decoder.static_pad("src") {
+            let this = self.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
+                    let now = this.clock.now();
+                    let mut inner = this.lock();
+                    inner.decoded += 1;
+                    let entered = inner
+                        .entered
+                        .iter()
+                        .position(|(p, _)| *p == pts)
+                        .and_then(|at| inner.entered.remove(at))
+                        .map(|(_, time)| time);
+                    if inner.left.len() == PENDING {
+                        inner.left.pop_front();
+                    }
+                    inner.left.push_back((pts, entered, now));
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+    }
+
+    /// `(entered, left)` of the picture with this PTS; now, when the decoder did not say.
+    pub(super) fn take(&self, pts: gst::ClockTime) -> (Option<HostTime>, HostTime) {
+        let mut inner = self.lock();
+        let found = inner.left.iter().position(|(p, _, _)| *p == pts).and_then(|at| inner.left.remove(at));
+        drop(inner);
+        found.map_or_else(|| (None, self.clock.now()), |(_, entered, left)| (entered, left))
+    }
+
+    /// Whether the coded stream states its colours.
+    pub(super) fn tagged(&self) -> bool {
+        self.lock().tagged
+    }
+
+    /// Caps of the coded stream.
+    pub(super) fn codec(&self) -> Option<gst::Caps> {
+        self.lock().codec.clone()
+    }
+
+    /// Coded frames that never became a picture.
+    pub(super) fn lost(&self) -> u64 {
+        let inner = self.lock();
+        // Codecs with invisible frames (VP8, VP9, AV1) have more packets than pictures by design.
+        let one_to_one = inner.codec.as_ref().and_then(|c| c.structure(0)).is_some_and(|s| {
+            matches!(s.name().as_str(), "video/x-h264" | "video/x-h265" | "video/mpeg" | "image/jpeg")
+        });
+        if one_to_one { inner.coded.saturating_sub(inner.decoded) } else { 0 }
+    }
+}
+
+/// Answers the decoder's allocation query in the sink's stead: strides and offsets are understood.
+pub(super) fn offer_video_meta(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, |_, info| {
+        if let Some(query) = info.query_mut()
+            && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
+        {
+            allocation.add_allocation_meta::<gstreamer_video::VideoMeta>(None);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
