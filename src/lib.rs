@@ -19,5 +19,7 @@ pub mod postprocess;
 
 pub mod overlay;
 
+pub mod sink;
+
 pub mod latency;
 pub mod report;
