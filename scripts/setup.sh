@@ -143,7 +143,7 @@ main() {
         cuda)
             runtime=$(choose_runtime cuda)
             install_runtime "$runtime" "$data/onnxruntime-cuda"
-            say "for NVIDIA cards: needs their driver, CUDA 12 and cuDNN 9, which this does not install"
+            say "for NVIDIA cards: needs their driver, CUDA 12 and cuDNN 9 (TensorRT 10 for --provider tensorrt), which this does not install"
             say "use it with STREAMDET_ONNXRUNTIME=$data/onnxruntime-cuda/libonnxruntime.so"
             ;;
         *) die "'$variant' is neither cpu nor cuda" "Usage: scripts/setup.sh [cpu|cuda]" ;;
