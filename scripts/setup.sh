@@ -72,7 +72,7 @@ choose_runtime() {
 install_runtime() {
     local wanted=$1 folder=$2
     local name version platforms python sha256
-    read -r name version platforms python sha256 < <(grep -E "^$wanted[[:space:]]" "$lock") ||
+    read -r name version platforms python sha256 < <(grep -E "^${wanted}[[:space:]]" "$lock") ||
         die "$wanted has no line in $lock"
 
     local stamp=$folder/installed-from
