@@ -27,16 +27,6 @@ cleanup() {
 }
 trap cleanup EXIT
 
-as_root() {
-    if ((EUID == 0)); then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        die "root is needed for: $*" "Run that command as root, then run this again."
-    fi
-}
-
 is_installed() {
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
@@ -52,10 +42,17 @@ install_packages() {
         return
     fi
 
-    say "installing ${#missing[@]} packages: ${missing[*]}"
-    as_root apt-get update
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --no-install-recommends "${missing[@]}"
+    local as_root=()
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || die "packages are missing, and there is no sudo to install them with" \
+            "As root: apt-get update && apt-get install --no-install-recommends ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing ${missing[*]}"
+    "${as_root[@]}" apt-get update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --no-install-recommends "${missing[@]}" ||
+        die "apt-get could not install the packages" "Its message above says why."
 }
 
 # The build of ONNX Runtime for this machine.
