@@ -1,0 +1,42 @@
+CARGO ?= cargo
+
+clip := target/demo/vtest.avi
+annotated := target/demo/vtest-annotated.mp4
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-cuda build demo test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install the Debian packages and ONNX Runtime; does nothing where both are there
+	@scripts/setup.sh
+
+setup-cuda: ## Install ONNX Runtime for NVIDIA cards as well (CUDA 12 and cuDNN 9 are yours to install)
+	@scripts/setup.sh cuda
+
+build: setup ## Build target/release/streamdet
+	$(CARGO) build --release --locked
+
+demo: build $(clip) ## Detect the people in a sample clip and save the annotated video
+	target/release/streamdet detect $(clip) -o $(annotated) --overwrite
+	@echo 'The annotated video: $(annotated)'
+
+test: setup ## Run every test
+	$(CARGO) test --release --locked
+
+lint: setup ## Check the formatting, and that clippy has nothing to say
+	@# A minimal Rust comes without these two.
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+
+bench: setup ## Measure each stage and the whole
+	$(CARGO) bench --locked
+
+clean: ## Delete target/, the demo's clip included
+	$(CARGO) clean
+
+# After setup, as an order only: the clip is fetched once, whatever setup did.
+$(clip): | setup
+	@scripts/demo-clip.sh $@
