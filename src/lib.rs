@@ -2,6 +2,8 @@
 //!
 //! The order of the modules is the order in which a frame passes them; ARCHITECTURE.md shows the whole way.
 
+pub mod cli;
+
 pub mod clock;
 pub mod frame;
 pub mod geometry;
@@ -20,6 +22,8 @@ pub mod postprocess;
 pub mod overlay;
 
 pub mod sink;
+
+pub mod pipeline;
 
 pub mod latency;
 pub mod report;

@@ -1,1 +1,221 @@
-//! report
+//! What a run says of itself: the JSON report and the figures in the terminal.
+
+mod redact;
+pub mod terminal;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::latency::Summary;
+
+pub use redact::redact;
+
+/// The run report (`--report`).
+#[derive(Debug, serde::Serialize)]
+pub struct RunReport {
+    /// Version of the program.
+    pub version: &'static str,
+    /// The command line, without secrets.
+    pub command: String,
+    /// What it ran on.
+    pub machine: Machine,
+    /// The model.
+    pub model: ModelReport,
+    /// The execution provider.
+    pub provider: ProviderFigures,
+    /// One a source.
+    pub streams: Vec<StreamReport>,
+    /// Frames per second over `run_s`.
+    pub fps: Fps,
+    /// Milliseconds a stage.
+    pub latency_ms: BTreeMap<&'static str, Summary>,
+    /// Whether it keeps up.
+    pub real_time: Verdict,
+    /// Time and memory.
+    pub resources: Resources,
+    /// Frames left out of the latencies.
+    pub warm_up_frames_excluded: u64,
+    /// Files written.
+    pub outputs: Vec<String>,
+}
+
+/// The machine.
+#[derive(Debug, serde::Serialize)]
+pub struct Machine {
+    /// CPU model.
+    pub cpu: String,
+    /// Logical cores.
+    pub cores: usize,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// GPU, where one is used.
+    pub gpu: Option<String>,
+}
+
+impl Machine {
+    /// Reads `/proc`.
+    #[must_use]
+    pub fn read() -> Self {
+        let field = |file: &str, key: &str| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let line = text.lines().find(|l| l.starts_with(key)).unwrap_or_default();
+            line.split_once(':').map_or_else(String::new, |(_, v)| v.trim().to_owned())
+        };
+        let kib = field("/proc/meminfo", "MemTotal").trim_end_matches(" kB").parse::<u64>().unwrap_or(0);
+        Self {
+            cpu: field("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            memory_bytes: kib * 1024,
+            gpu: None,
+        }
+    }
+}
+
+/// The model in the report.
+#[derive(Debug, serde::Serialize)]
+pub struct ModelReport {
+    /// Short name.
+    pub name: String,
+    /// Checksum of the file.
+    pub sha256: String,
+    /// Shape of the last run's input, `[B,3,H,W]`.
+    pub input: [usize; 4],
+}
+
+/// The provider in the report.
+#[derive(Debug, serde::Serialize)]
+pub struct ProviderFigures {
+    /// What was asked for.
+    pub requested: &'static str,
+    /// What ran.
+    pub actual: &'static str,
+    /// Its precision.
+    pub detail: String,
+}
+
+/// Frames of a stream: `received = processed + Σ dropped`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct FrameCounts {
+    /// Frames that left the decoder, or should have.
+    pub received: u64,
+    /// Inferred or carried over, drawn and handed to the sink.
+    pub processed: u64,
+    /// Run through the model.
+    pub inferred: u64,
+    /// Lost, by reason.
+    pub dropped: Dropped,
+}
+
+/// Why frames were lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Dropped {
+    /// Too old when decoded (live).
+    pub stale: u64,
+    /// Evicted by a newer one (live).
+    pub queue_full: u64,
+    /// Damaged.
+    pub corrupt: u64,
+}
+
+impl Dropped {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.stale + self.queue_full + self.corrupt
+    }
+}
+
+/// One source in the report.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct StreamReport {
+    /// The source, without secrets.
+    pub uri: String,
+    /// As a fraction; `0/1` when it is not constant.
+    pub frame_rate: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Every frame accounted for.
+    pub frames: FrameCounts,
+    /// Times the stream was re-established.
+    pub reconnects: u64,
+    /// Seconds without a stream.
+    pub outages_s: f64,
+}
+
+/// Frames per second.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Fps {
+    /// Over the whole run.
+    pub mean: f64,
+    /// The slowest full second.
+    pub min_1s: f64,
+}
+
+/// Whether the program keeps up with the stream.
+#[derive(Debug, serde::Serialize)]
+pub struct Verdict {
+    /// `yes`, `no` or `n/a`.
+    pub verdict: &'static str,
+    /// Time a frame may take, ms.
+    pub budget_ms: f64,
+    /// In words.
+    pub reason: String,
+}
+
+/// Time and memory of the process.
+#[derive(Debug, Default, serde::Serialize)]
+pub struct Resources {
+    /// From start to end, s.
+    pub wall_s: f64,
+    /// Until the first frame, s.
+    pub start_up_s: f64,
+    /// Processing, s.
+    pub run_s: f64,
+    /// Finishing the files, s.
+    pub close_s: f64,
+    /// CPU time in the program, s.
+    pub cpu_user_s: f64,
+    /// CPU time in the kernel, s.
+    pub cpu_system_s: f64,
+    /// Peak resident memory.
+    pub max_rss_bytes: u64,
+    /// Share of the GPU, where one is used.
+    pub gpu_utilisation: Option<f64>,
+}
+
+impl Resources {
+    /// CPU times and peak memory of this process so far.
+    #[must_use]
+    pub fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let kib = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmHWM:"))
+            .and_then(|v| v.trim().trim_end_matches(" kB").parse::<u64>().ok())
+            .unwrap_or(0);
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // Fields 14 and 15 of proc(5), in clock ticks of 1/100 s.
+        let ticks = |n: usize| after.split_whitespace().nth(n).and_then(|v| v.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
+        Self { cpu_user_s: ticks(11), cpu_system_s: ticks(12), max_rss_bytes: kib * 1024, ..Self::default() }
+    }
+}
+
+impl RunReport {
+    /// Writes the report; a file appears whole or not at all. `-` is standard output.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        if path.as_os_str() == "-" {
+            return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+        }
+        let part = crate::sink::part_path(path);
+        std::fs::write(&part, text)?;
+        std::fs::rename(part, path)
+    }
+}

@@ -39,6 +39,7 @@ struct Shared {
     frames: AtomicU64,
     stopped: AtomicBool,
     first: Mutex<Option<FirstPicture>>,
+    limit: u64,
 }
 
 #[derive(Clone)]
@@ -52,7 +53,7 @@ impl FileSource {
     ///
     /// # Errors
     /// [`SourceError::Unusable`] when no picture can be decoded from the file.
-    pub fn open(path: &Path, track: Option<u32>, file: Option<Arc<str>>, outlet: &Outlet, first_index: u64) -> Result<Self, SourceError> {
+    pub fn open(path: &Path, track: Option<u32>, file: Option<Arc<str>>, outlet: &Outlet, first_index: u64, limit: Option<u64>) -> Result<Self, SourceError> {
         let input = path.display().to_string();
         let unusable = |problem: String, remedy: &str| SourceError::Unusable {
             input: input.clone(),
@@ -79,6 +80,7 @@ impl FileSource {
             frames: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             first: Mutex::new(None),
+            limit: limit.unwrap_or(u64::MAX),
         });
         let (opened_tx, opened_rx) = bounded::<()>(1);
 
@@ -185,7 +187,7 @@ impl FileSource {
     pub fn wait(&self, interrupted: &dyn Fn() -> bool) -> Result<u64, SourceError> {
         let Some(bus) = self.pipeline.bus() else { return Ok(0) };
         loop {
-            if interrupted() {
+            if interrupted() || self.shared.stopped.load(Ordering::SeqCst) {
                 self.stop();
                 return Ok(0);
             }
@@ -422,13 +424,18 @@ impl PadContext {
         let outlet = self.outlet.clone();
         let opened = self.opened.clone();
         let file = self.file.clone();
-        let mut index = self.first_index;
+        let first_index = self.first_index;
+        let mut index = first_index;
         let mut last_pts = gst::ClockTime::ZERO;
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                     if shared.stopped.load(Ordering::SeqCst) {
+                        return Err(gst::FlowError::Eos);
+                    }
+                    if index - first_index >= shared.limit {
+                        shared.stopped.store(true, Ordering::SeqCst);
                         return Err(gst::FlowError::Eos);
                     }
                     let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps()) else {

@@ -92,8 +92,8 @@ pub enum SourceEvent {
     Frame(Box<SourceFrame>),
     /// A frame that was received but not processed.
     Corrupt(StreamId, u64),
-    /// Nothing more comes from this stream.
-    End(StreamId, Result<(), SourceError>),
+    /// Nothing more comes from this stream; so many coded frames never became a picture.
+    End(StreamId, u64),
 }
 
 /// What a source is given to work with.

@@ -42,6 +42,17 @@ impl Picture {
         self.frame.buffer()
     }
 
+    /// Copies the pixels into `target`, which has the same format and size.
+    ///
+    /// # Errors
+    /// When it has not.
+    pub fn copy_to(
+        &self,
+        target: &mut gst_video::VideoFrame<gst_video::video_frame::Writable>,
+    ) -> Result<(), gstreamer::glib::BoolError> {
+        self.frame.copy(target)
+    }
+
     /// The planes, to read.
     #[must_use]
     pub fn view(&self) -> PictureView<'_> {

@@ -1,0 +1,170 @@
+//! Which sources were meant, and what their outputs are called.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::pipeline::{Job, OutputSpec, SourceSpec};
+use crate::sink::check_output;
+
+/// Endings of stills.
+const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
+/// Endings taken from a folder as video.
+const VIDEOS: [&str; 16] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "3gp", "ogv", "264",
+];
+
+/// Turns sources and `-o` into jobs; notices go to `notices`.
+pub(super) fn plan(
+    sources: &[String],
+    output: Option<&str>,
+    overwrite: bool,
+    notices: &mut Vec<String>,
+) -> Result<Vec<Job>, String> {
+    let mut specs = Vec::new();
+    for source in sources {
+        expand(source, &mut specs)?;
+    }
+    let several = specs.len() > 1;
+    let mut taken = HashSet::new();
+    let mut jobs = Vec::new();
+    for (number, (name, source)) in specs.into_iter().enumerate() {
+        let output = name_output(&name, &source, output, several, number, &mut taken, notices)?;
+        match &output {
+            OutputSpec::File(path) => check_output(path, overwrite).map_err(|e| e.to_string())?,
+            OutputSpec::Folder(folder) => {
+                std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}\n  choose another folder with -o", folder.display()))?;
+                let SourceSpec::Pictures(paths) = &source else { continue };
+                for path in paths {
+                    check_output(&folder.join(path.file_name().unwrap_or_default()), overwrite).map_err(|e| e.to_string())?;
+                }
+            }
+            OutputSpec::None => {}
+        }
+        jobs.push(Job { name, source, output });
+    }
+    Ok(jobs)
+}
+
+fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), String> {
+    if source.contains("://") || source == "-" || source.starts_with("camera:") || source.starts_with("test:") {
+        let source = crate::report::redact(source);
+        return Err(format!("{source}: live sources and standard input are not supported yet\n  give a file, a folder or a glob"));
+    }
+    let path = Path::new(source);
+    if path.is_dir() {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+            .map_err(|e| format!("{source}: {e}\n  check its permissions"))?
+            .filter_map(|entry| entry.ok().map(|e| e.path()))
+            .filter(|p| p.is_file())
+            .collect();
+        files.sort();
+        let pictures: Vec<PathBuf> = files.iter().filter(|p| has_ending(p, &PICTURES)).cloned().collect();
+        let videos = files.iter().filter(|p| has_ending(p, &VIDEOS));
+        let before = specs.len();
+        specs.extend(videos.map(|p| (p.display().to_string(), SourceSpec::Video(p.clone()))));
+        if !pictures.is_empty() {
+            specs.push((source.to_owned(), SourceSpec::Pictures(pictures)));
+        }
+        if specs.len() == before {
+            return Err(format!("{source}: no video or picture in this folder\n  give a folder with media files, or a file"));
+        }
+        return Ok(());
+    }
+    if path.exists() {
+        specs.push((source.to_owned(), spec_of(path)));
+        return Ok(());
+    }
+    if source.contains(['*', '?', '[']) {
+        let mut files: Vec<PathBuf> = glob::glob(source)
+            .map_err(|e| format!("{source}: {e}"))?
+            .filter_map(Result::ok)
+            .filter(|p| p.is_file())
+            .collect();
+        files.sort();
+        let (pictures, videos): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|p| has_ending(p, &PICTURES));
+        if pictures.is_empty() && videos.is_empty() {
+            return Err(format!("{source}: nothing matches\n  check the pattern"));
+        }
+        specs.extend(videos.into_iter().map(|p| (p.display().to_string(), SourceSpec::Video(p))));
+        if !pictures.is_empty() {
+            specs.push((source.to_owned(), SourceSpec::Pictures(pictures)));
+        }
+        return Ok(());
+    }
+    Err(format!("{source}: no such file\n  check the path; quote a glob so that the shell leaves it alone"))
+}
+
+fn spec_of(path: &Path) -> SourceSpec {
+    if has_ending(path, &PICTURES) { SourceSpec::Pictures(vec![path.to_owned()]) } else { SourceSpec::Video(path.to_owned()) }
+}
+
+fn has_ending(path: &Path, endings: &[&str]) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| endings.contains(&e.to_ascii_lowercase().as_str()))
+}
+
+fn name_output(
+    name: &str,
+    source: &SourceSpec,
+    output: Option<&str>,
+    several: bool,
+    number: usize,
+    taken: &mut HashSet<PathBuf>,
+    notices: &mut Vec<String>,
+) -> Result<OutputSpec, String> {
+    let input = Path::new(name);
+    let single = match source {
+        SourceSpec::Pictures(paths) if paths.len() == 1 => Some(paths[0].as_path()),
+        SourceSpec::Pictures(_) => None,
+        SourceSpec::Video(path) => Some(path.as_path()),
+    };
+    let folder_given = output.is_some_and(|o| o.ends_with('/') || Path::new(o).is_dir());
+    match output {
+        Some("none") => return Ok(OutputSpec::None),
+        Some(url) if url.contains("://") || url.starts_with("hls:") => {
+            return Err(format!("{}: re-streaming is not supported yet\n  give a file or a folder", crate::report::redact(url)));
+        }
+        _ => {}
+    }
+    let Some(file) = single else {
+        let folder = match output {
+            Some(folder) if several => Path::new(folder).join(stem(input)),
+            Some(folder) => PathBuf::from(folder),
+            None => PathBuf::from(format!("{}-annotated", if name.contains(['*', '?', '[']) { "pictures".into() } else { stem(input) })),
+        };
+        return Ok(OutputSpec::Folder(folder));
+    };
+    let picture = matches!(source, SourceSpec::Pictures(_));
+    let ending = file.extension().and_then(|e| e.to_str()).unwrap_or("mkv").to_ascii_lowercase();
+    let default_name = format!("{}-annotated.{ending}", stem(file));
+    let mut path = match output {
+        None => PathBuf::from(default_name),
+        Some(folder) if folder_given => Path::new(folder).join(default_name),
+        Some(pattern) if pattern.contains('{') => {
+            PathBuf::from(pattern.replace("{stem}", &stem(file)).replace("{stream}", &number.to_string()))
+        }
+        Some(one) if several => {
+            return Err(format!("-o {one} names one file for several sources\n  give a folder (`-o out/`) or a pattern (`-o 'out/{{stem}}.mp4'`)"));
+        }
+        Some(one) => PathBuf::from(one),
+    };
+    let writable: &[&str] = if picture { &["jpg", "jpeg", "png"] } else { &["mp4", "m4v", "mov", "mkv", "webm"] };
+    if !has_ending(&path, writable) {
+        let instead = path.with_extension(if picture { "png" } else { "mkv" });
+        let seen = path.extension().map_or_else(|| "no ending".into(), |e| format!(".{}", e.to_string_lossy()));
+        notices.push(format!("{seen} cannot be written; writing {} instead", instead.display()));
+        path = instead;
+    }
+    if !taken.insert(path.clone()) {
+        let ending = path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+        path = path.with_file_name(format!("{}-{number}.{ending}", stem(&path)));
+        taken.insert(path.clone());
+    }
+    if path.exists() && file.exists() && std::fs::canonicalize(&path).ok() == std::fs::canonicalize(file).ok() {
+        return Err(format!("{}: the output would replace the input\n  choose another name with -o", path.display()));
+    }
+    Ok(OutputSpec::File(path))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "output".into(), |s| s.to_string_lossy().into_owned())
+}

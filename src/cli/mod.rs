@@ -1,0 +1,28 @@
+//! The command line: what is accepted, and what each command does with it.
+
+pub mod detect;
+mod jobs;
+mod show;
+
+use clap::{Parser, Subcommand};
+
+/// Watch video, draw what is found, and say how long every frame took.
+#[derive(Debug, Parser)]
+#[command(name = "streamdet", version, about, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find objects in video or pictures and save the annotated result
+    Detect(Box<detect::DetectArgs>),
+    /// Print shell completions
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}

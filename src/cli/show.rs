@@ -1,0 +1,131 @@
+//! What a run looks like on standard error: header, progress, notices.
+
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::frame::StreamId;
+use crate::geometry::Size;
+use crate::inference::ProviderReport;
+use crate::pipeline::Observer;
+use crate::report::terminal::{objects, printable};
+use crate::source::{SourceFrame, StreamInfo};
+
+/// How often a plain line is printed when there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows a run to a person.
+pub(super) struct Screen {
+    bar: ProgressBar,
+    quiet: bool,
+    verbosity: u8,
+    streams: usize,
+    totals: Mutex<Vec<u64>>,
+    fixed_total: Option<u64>,
+    model: String,
+    classes: Vec<String>,
+    said: Mutex<HashSet<String>>,
+    plain: Mutex<(Instant, u64)>,
+    started: Instant,
+}
+
+impl Screen {
+    pub(super) fn new(quiet: bool, verbosity: u8, streams: usize, fixed_total: Option<u64>, model: String, classes: Vec<String>) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        if !quiet && verbosity == 0 && std::io::stderr().is_terminal() {
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        }
+        if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/dim} {pos}/{len} frames · {per_sec} · {eta} left") {
+            bar.set_style(style.progress_chars("━╸─").with_key("per_sec", |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{:.1} fps", state.per_sec());
+            }));
+        }
+        Self {
+            bar,
+            quiet,
+            verbosity,
+            streams,
+            totals: Mutex::new(vec![0; streams]),
+            fixed_total,
+            model,
+            classes,
+            said: Mutex::default(),
+            plain: Mutex::new((Instant::now(), 0)),
+            started: Instant::now(),
+        }
+    }
+
+    /// One line on standard error, above the bar.
+    pub(super) fn line(&self, text: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for Screen {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        let rate = info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)));
+        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
+        parts.extend(rate.map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
+        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
+        self.line(&format!("  {}", parts.join(" · ")));
+        if let Some(provider) = provider.filter(|_| stream.0 == 0) {
+            self.line(&format!("  {} · {} ({})", self.model, provider.actual.name(), provider.detail));
+            if self.verbosity > 0 {
+                for (rejected, reason) in &provider.rejected {
+                    self.line(&format!("  {} not used: {}", rejected.name(), reason.lines().next().unwrap_or_default()));
+                }
+            }
+        }
+        let frames = info.duration.zip(rate).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
+        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
+        let frames = frames.round() as u64;
+        totals[stream.0 as usize] = frames;
+        let total = self.fixed_total.unwrap_or_else(|| totals.iter().sum());
+        if total > 0 {
+            self.bar.set_length(total);
+        }
+    }
+
+    fn frame(&self, frame: &SourceFrame, size: Size) {
+        self.bar.inc(1);
+        if self.verbosity > 0 {
+            let s = &frame.stamps;
+            let shape = frame.letterbox.map_or(size, |l| l.tensor);
+            let total = self.totals.lock().unwrap_or_else(PoisonError::into_inner)[frame.stream.0 as usize];
+            let what = objects(&frame.detections, &self.classes);
+            let ms = s.inference.as_secs_f64() * 1000.0 / f64::from(s.batch_size.max(1));
+            let number = frame.stream.0 + 1;
+            let place = match &frame.file {
+                Some(file) => format!("image {}/{} {}", frame.index + 1, self.bar.length().unwrap_or(0).max(frame.index + 1), printable(file)),
+                None => format!("video {number}/{} (frame {}/{total})", self.streams, frame.index + 1),
+            };
+            self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
+        } else if self.bar.is_hidden() && !self.quiet {
+            let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+            plain.1 += 1;
+            if plain.0.elapsed() >= PLAIN_EVERY {
+                plain.0 = Instant::now();
+                #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
+                let fps = plain.1 as f64 / self.started.elapsed().as_secs_f64();
+                let of = self.bar.length().map_or_else(String::new, |n| format!("/{n}"));
+                eprintln!("  {}{of} frames · {fps:.1} fps", plain.1);
+            }
+        }
+    }
+
+    fn notice(&self, text: &str) {
+        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+            self.line(&format!("  notice: {}", text.replace('\n', ";")));
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! The only place that knows all the stages: threads, channels, and how a run begins and ends.
+//!
+//! Sources feed one bounded channel; the worker (the calling thread) batches, infers and hands on to one bounded channel
+//! a stream; each stream's sink thread draws, writes and counts. Nothing flows back but a full channel's wait.
+
+mod deliver;
+mod detect;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::clock::{Clock, HostTime};
+use crate::frame::StreamId;
+use crate::geometry::Size;
+use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
+use crate::latency::LatencyBook;
+use crate::model::Model;
+use crate::postprocess::Thresholds;
+use crate::report::{FrameCounts, StreamReport};
+use crate::sink::{EncoderOptions, SinkError};
+use crate::source::{FileSource, Outlet, SideTrack, SourceError, SourceEvent, SourceFrame, StreamInfo};
+
+/// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
+const DECODED: usize = 8;
+/// Pictures between worker and sink, a stream.
+const INFERRED: usize = 4;
+/// Files decoded at once; further ones wait their turn.
+const SOURCES_AT_ONCE: usize = 2;
+
+/// What is watched.
+#[derive(Debug, Clone)]
+pub enum SourceSpec {
+    /// One recorded file.
+    Video(PathBuf),
+    /// Pictures, one stream in this order.
+    Pictures(Vec<PathBuf>),
+}
+
+/// Where the annotated result goes.
+#[derive(Debug, Clone)]
+pub enum OutputSpec {
+    /// Nowhere.
+    None,
+    /// One file.
+    File(PathBuf),
+    /// A folder, for pictures under their own names.
+    Folder(PathBuf),
+}
+
+/// One source with its output.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// As the user named it, without secrets.
+    pub name: String,
+    /// What is watched.
+    pub source: SourceSpec,
+    /// Where the result goes.
+    pub output: OutputSpec,
+}
+
+/// Everything a run needs, validated.
+pub struct Settings {
+    /// Sources with their outputs, in order of their stream numbers.
+    pub jobs: Vec<Job>,
+    /// Video track, from 1.
+    pub track: Option<u32>,
+    /// Input size for dynamic models.
+    pub imgsz: Size,
+    /// What is kept.
+    pub thresholds: Thresholds,
+    /// Frames a run, at most.
+    pub batch: usize,
+    /// How long a batch waits to fill.
+    pub batch_timeout: Duration,
+    /// Frames a stream, at most.
+    pub frames: Option<u64>,
+    /// Every Nth frame is inferred.
+    pub stride: u64,
+    /// Provider and precision.
+    pub provider: ProviderOptions,
+    /// How boxes look.
+    pub style: crate::overlay::Style,
+    /// FPS and latency in the picture.
+    pub hud: bool,
+    /// Encoder settings.
+    pub encoder: EncoderOptions,
+    /// Folder for YOLO text labels.
+    pub save_txt: Option<PathBuf>,
+}
+
+/// Told of what happens, as it happens.
+pub trait Observer: Send + Sync {
+    /// A stream's first picture is there.
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>);
+    /// A frame was drawn and handed to its sink.
+    fn frame(&self, frame: &SourceFrame, size: Size);
+    /// Something the user should know.
+    fn notice(&self, text: &str);
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An output.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The model's run.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// The model's output.
+    #[error(transparent)]
+    Postprocess(#[from] crate::postprocess::PostprocessError),
+    /// Drawing.
+    #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
+    /// Labels, crops or detections.
+    #[error("{path}: {problem}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// A thread could not be started or died.
+    #[error("internal: {0}")]
+    Thread(String),
+}
+
+impl RunError {
+    /// Whether the input or the settings were unusable, rather than the run having failed.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Source(SourceError::Unusable { .. })
+                | Self::Sink(SinkError::Exists(_) | SinkError::Unwritable { .. })
+                | Self::Inference(InferenceError::Provider { .. })
+        )
+    }
+}
+
+/// What came out.
+pub struct Outcome {
+    /// One a source.
+    pub streams: Vec<StreamReport>,
+    /// Latencies of all streams.
+    pub book: LatencyBook,
+    /// Host times at which frames were handed over, s since the run began.
+    pub handed_over: Vec<f64>,
+    /// The provider that ran, once one did.
+    pub provider: Option<ProviderReport>,
+    /// Shape of the last run's input.
+    pub input: [usize; 4],
+    /// Files written, with whether audio was kept.
+    pub outputs: Vec<(PathBuf, usize)>,
+    /// Objects seen, by class id.
+    pub objects: Vec<u64>,
+    /// Everything that went wrong.
+    pub errors: Vec<RunError>,
+    /// When the first frame was decoded and the last handed over.
+    pub first_frame: Option<HostTime>,
+    /// When the last frame was handed over.
+    pub last_frame: Option<HostTime>,
+}
+
+/// What sink threads gather.
+struct Tally {
+    streams: Vec<StreamReport>,
+    book: LatencyBook,
+    handed_over: Vec<f64>,
+    outputs: Vec<(PathBuf, usize)>,
+    objects: Vec<u64>,
+    errors: Vec<RunError>,
+    first_frame: Option<HostTime>,
+    last_frame: Option<HostTime>,
+}
+
+/// What every thread of a run shares.
+struct Shared {
+    settings: Settings,
+    model: Model,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    json: Option<Mutex<Box<dyn std::io::Write + Send>>>,
+    interrupted: Arc<AtomicBool>,
+    /// Set when the worker failed: everybody ends.
+    failed: AtomicBool,
+    tally: Mutex<Tally>,
+    provider: Mutex<Option<ProviderReport>>,
+}
+
+impl Shared {
+    fn stopping(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst) || self.failed.load(Ordering::SeqCst)
+    }
+
+    fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: RunError) {
+        self.tally().errors.push(error);
+    }
+}
+
+/// What goes to a stream's sink thread.
+enum SinkEvent {
+    Frame(Box<SourceFrame>),
+    Corrupt(u64),
+}
+
+/// What the source thread tells the sink thread, once.
+type Opening = (StreamInfo, Vec<SideTrack>);
+
+/// Runs `settings` to the end, or until `interrupted`.
+#[must_use]
+pub fn run(
+    settings: Settings,
+    model: Model,
+    runtime: &Runtime,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    json: Option<Box<dyn std::io::Write + Send>>,
+    interrupted: Arc<AtomicBool>,
+) -> Outcome {
+    let streams = settings
+        .jobs
+        .iter()
+        .map(|job| StreamReport {
+            uri: crate::report::redact(&job.name),
+            frame_rate: "0/1".into(),
+            width: 0,
+            height: 0,
+            frames: FrameCounts::default(),
+            reconnects: 0,
+            outages_s: 0.0,
+        })
+        .collect();
+    let objects = vec![0; model.classes.len()];
+    let shared = Arc::new(Shared {
+        tally: Mutex::new(Tally {
+            streams,
+            book: LatencyBook::new(),
+            handed_over: Vec::new(),
+            outputs: Vec::new(),
+            objects,
+            errors: Vec::new(),
+            first_frame: None,
+            last_frame: None,
+        }),
+        settings,
+        model,
+        clock,
+        observer,
+        json: json.map(Mutex::new),
+        interrupted,
+        failed: AtomicBool::new(false),
+        provider: Mutex::new(None),
+    });
+
+    let (events_tx, events_rx) = bounded::<SourceEvent>(DECODED);
+    let mut to_sinks = Vec::new();
+    let (queue_tx, queue_rx) = bounded(shared.settings.jobs.len().max(1));
+    for index in 0..shared.settings.jobs.len() {
+        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
+        to_sinks.push(Some(tx));
+        let _ = queue_tx.send((index, rx));
+    }
+    drop(queue_tx);
+    let mut threads = Vec::new();
+    for number in 0..SOURCES_AT_ONCE.min(shared.settings.jobs.len()) {
+        let (own, queue, events) = (shared.clone(), queue_rx.clone(), events_tx.clone());
+        let body = move || {
+            while let Ok((index, rx)) = queue.recv() {
+                run_job(&own, index, rx, &events);
+            }
+        };
+        match std::thread::Builder::new().name(format!("source-{number}")).spawn(body) {
+            Ok(thread) => threads.push(thread),
+            Err(e) => shared.fail(RunError::Thread(e.to_string())),
+        }
+    }
+    drop((events_tx, queue_rx));
+
+    let mut input = [0; 4];
+    if let Err(error) = detect::work(&shared, runtime, &events_rx, &mut to_sinks, &mut input) {
+        shared.failed.store(true, Ordering::SeqCst);
+        shared.fail(error);
+    }
+    drop((events_rx, to_sinks));
+    for thread in threads {
+        if thread.join().is_err() {
+            shared.fail(RunError::Thread("a source thread panicked".into()));
+        }
+    }
+    if let Some(json) = &shared.json
+        && let Err(e) = json.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    {
+        shared.fail(RunError::Write { path: "--json".into(), problem: e.to_string() });
+    }
+    let mut tally = shared.tally();
+    for stream in &tally.streams {
+        let f = stream.frames;
+        assert_eq!(f.received, f.processed + f.dropped.total(), "every frame of {} is accounted for", stream.uri);
+    }
+    Outcome {
+        streams: std::mem::take(&mut tally.streams),
+        book: std::mem::take(&mut tally.book),
+        handed_over: std::mem::take(&mut tally.handed_over),
+        provider: shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        input,
+        outputs: std::mem::take(&mut tally.outputs),
+        objects: std::mem::take(&mut tally.objects),
+        errors: std::mem::take(&mut tally.errors),
+        first_frame: tally.first_frame,
+        last_frame: tally.last_frame,
+    }
+}
+
+/// One source from open to the end of its output, on the calling thread.
+fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, events: &Sender<SourceEvent>) {
+    let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
+    let (opening_tx, opening_rx) = bounded::<Opening>(1);
+    let sink = {
+        let shared = shared.clone();
+        std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames, &opening_rx))
+    };
+    let lost = if shared.stopping() { 0 } else { feed(shared, stream, &opening_tx, events) };
+    drop(opening_tx);
+    let _ = events.send(SourceEvent::End(stream, lost));
+    match sink.map(std::thread::JoinHandle::join) {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => shared.fail(RunError::Thread("a sink thread panicked".into())),
+        Err(e) => shared.fail(RunError::Thread(e.to_string())),
+    }
+}
+
+/// Decodes a job's source into the channel; returns the coded frames that were lost.
+fn feed(shared: &Arc<Shared>, stream: StreamId, opening: &Sender<Opening>, events: &Sender<SourceEvent>) -> u64 {
+    let settings = &shared.settings;
+    let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone() };
+    let (paths, pictures): (&[PathBuf], bool) = match &settings.jobs[stream.0 as usize].source {
+        SourceSpec::Video(path) => (std::slice::from_ref(path), false),
+        SourceSpec::Pictures(paths) => (paths, true),
+    };
+    let mut lost = 0;
+    let limit = if pictures { Some(1) } else { settings.frames };
+    let count = if pictures { settings.frames.map_or(paths.len(), |n| paths.len().min(usize::try_from(n).unwrap_or(usize::MAX))) } else { 1 };
+    for (number, path) in (0u64..).zip(&paths[..count]) {
+        if shared.stopping() {
+            break;
+        }
+        let file = pictures.then(|| Arc::from(path.display().to_string()));
+        match FileSource::open(path, settings.track, file, &outlet, number, limit) {
+            Ok(mut source) => {
+                let sides = source.take_sides();
+                let _ = opening.try_send((source.info().clone(), sides));
+                match source.wait(&|| shared.stopping()) {
+                    Ok(n) if !pictures => lost += n,
+                    Ok(_) => {}
+                    Err(error) => shared.fail(error.into()),
+                }
+            }
+            Err(error) => {
+                if pictures && paths.len() > 1 {
+                    // One bad picture costs itself, not the folder.
+                    shared.observer.notice(&error.to_string());
+                    lost += 1;
+                } else {
+                    shared.fail(error.into());
+                }
+            }
+        }
+    }
+    lost
+}

@@ -1,0 +1,116 @@
+//! The terminal: what a person sees, on standard error.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::geometry::Detection;
+use crate::latency::{LatencyBook, STAGES, Stage};
+
+/// A name from outside, safe to print: control characters become `?`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A count with its class name, in the plural where it is one.
+#[must_use]
+pub fn counted(count: u64, class: &str) -> String {
+    let class = printable(class);
+    format!("{} {class}{}", grouped(count), if count == 1 || class == "people" { "" } else { "s" })
+}
+
+/// A number with thin groups of three digits.
+#[must_use]
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// What a frame shows, most frequent classes in order of their ids: `4 persons, 1 car`.
+#[must_use]
+pub fn objects(detections: &[Detection], classes: &[String]) -> String {
+    let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
+    for d in detections {
+        *counts.entry(d.class_id).or_default() += 1;
+    }
+    if counts.is_empty() {
+        return "(no detections)".into();
+    }
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(id, n)| counted(*n, classes.get(usize::from(*id)).map_or("?", String::as_str)))
+        .collect();
+    parts.join(", ")
+}
+
+/// The table of stages, milliseconds; stages without a sample are left out.
+#[must_use]
+pub fn stage_table(book: &LatencyBook) -> String {
+    let mut text = format!("  {:<13}{:>9}{:>9}{:>9}{:>9}   ms\n", "stage", "p50", "p90", "p99", "max");
+    for stage in STAGES {
+        let s = book.summary(stage);
+        if s.count > 0 {
+            let name = stage.key().replace('_', " ");
+            let _ = writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max);
+        }
+    }
+    text
+}
+
+/// The closing line that users of Ultralytics know.
+#[must_use]
+pub fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
+    let [pre, inference, post] = book.per_image_ms();
+    let [b, c, h, w] = input;
+    format!(
+        "Speed: {pre:.1}ms preprocess, {inference:.1}ms inference, {post:.1}ms postprocess per image at shape ({b}, {c}, {h}, {w})"
+    )
+}
+
+/// Where the time goes: the two busiest of decode, inference, overlay and encode, with their shares.
+#[must_use]
+pub fn bound_by(book: &LatencyBook) -> String {
+    let per_image: f64 = book.per_image_ms().iter().sum();
+    let mut parts = [
+        ("decode", book.summary(Stage::Decode).mean),
+        ("inference", per_image),
+        ("overlay", book.summary(Stage::Overlay).mean),
+        ("encode", book.summary(Stage::Encode).mean),
+    ];
+    let total: f64 = parts.iter().map(|p| p.1).sum();
+    if total <= 0.0 {
+        return String::new();
+    }
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 / total * 100.0);
+    format!("bound by {}, {}", share(&parts[0]), share(&parts[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::FrameBox;
+
+    #[test]
+    fn counts_read_as_people_say_them() {
+        let d = |class_id| Detection { class_id, confidence: 0.5, bbox: FrameBox::new(0.0, 0.0, 1.0, 1.0) };
+        let classes = ["person".to_owned(), "car\u{1b}".to_owned()];
+        assert_eq!(objects(&[d(0), d(1), d(0)], &classes), "2 persons, 1 car?");
+        assert_eq!(objects(&[], &classes), "(no detections)");
+        assert_eq!(grouped(3812), "3 812");
+        assert_eq!(grouped(12), "12");
+    }
+
+    #[test]
+    fn the_speed_line_keeps_its_shape() {
+        let line = speed_line(&LatencyBook::new(), [1, 3, 384, 640]);
+        assert_eq!(line, "Speed: 0.0ms preprocess, 0.0ms inference, 0.0ms postprocess per image at shape (1, 3, 384, 640)");
+    }
+}
