@@ -157,7 +157,7 @@ fn recognise(
             return Some((Layout::Yolov8, "metadata names its classes and the output has 4 + classes channels".into()));
         }
         // Let the count of classes be checked against the names, where the numbers speak.
-        return rows.fixed().filter(|r| *r > 5).map(|_| (Layout::Yolov8, "metadata as Ultralytics writes it".into()));
+        return rows.fixed().is_none_or(|r| r > 5).then(|| (Layout::Yolov8, "metadata as Ultralytics writes it".into()));
     }
     match (rows.fixed(), columns.fixed()) {
         (Some(r), Some(c)) if r > 4 && c > 8 * r => Some((Layout::Yolov8, format!("{r} channels by {c} anchors"))),
