@@ -9,6 +9,9 @@ use crate::frame::Stamps;
 /// Frames at the start of a run that are left out: the first ones pay for caches, pools and lazy set-up.
 pub const WARM_UP_FRAMES: u64 = 5;
 
+/// Longest time that is told apart: an hour, in microseconds.
+const LONGEST_US: u64 = 3_600_000_000;
+
 /// One row of the latency table, in the order of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
@@ -120,10 +123,16 @@ impl LatencyBook {
     #[must_use]
     pub fn new() -> Self {
         let row = || Row {
-            histogram: Histogram::new(3).expect("three significant digits are allowed"),
+            histogram: Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid"),
             total: Duration::ZERO,
         };
-        Self { rows: STAGES.iter().map(|_| row()).collect(), seen: 0, encoded: 0, per_image: [Duration::ZERO; 3], inferred: 0 }
+        Self {
+            rows: STAGES.iter().map(|_| row()).collect(),
+            seen: 0,
+            encoded: 0,
+            per_image: [Duration::ZERO; 3],
+            inferred: 0,
+        }
     }
 
     /// Counts one frame's stamps; the first [`WARM_UP_FRAMES`] are left out.
@@ -225,9 +234,18 @@ mod tests {
             book.record(&stamps);
         }
         assert_eq!(book.summary(Stage::EndToEnd).count, 3);
-        let inside = [Stage::QueueWait, Stage::BatchWait, Stage::Preprocess, Stage::Inference, Stage::Postprocess, Stage::Overlay, Stage::HandOver];
+        let inside = [
+            Stage::QueueWait,
+            Stage::BatchWait,
+            Stage::Preprocess,
+            Stage::Inference,
+            Stage::Postprocess,
+            Stage::Overlay,
+            Stage::HandOver,
+        ];
         let sum: Duration = inside.iter().map(|s| book.total(*s)).sum();
         assert_eq!(sum, book.total(Stage::EndToEnd));
+        assert!((book.summary(Stage::Inference).p50 - 10.0).abs() < 0.05);
         assert!((book.summary(Stage::HandOver).mean - 4.0).abs() < 1e-9);
         assert!((book.per_image_ms()[1] - 5.0).abs() < 1e-9);
     }

@@ -83,11 +83,12 @@ impl Overlay {
         hud: Option<&str>,
     ) -> Result<(), OverlayError> {
         let size = picture.info.size;
-        let mean_side = (px(size.width) + px(size.height)) / 2.0;
+        let mean_side = f32::midpoint(px(size.width), px(size.height));
         #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
-        let line = self.style.line_width.map_or((mean_side * 0.0022).round().max(1.0) as i32 * 2, |w| {
-            i32::try_from(w.clamp(1, 200)).unwrap_or(2)
-        });
+        let line = self
+            .style
+            .line_width
+            .map_or((mean_side * 0.0022).round().max(1.0) as i32 * 2, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2));
         let text_px = (mean_side * 0.019).clamp(11.0, 64.0).round();
         if (text_px - self.text_px).abs() > 0.1 {
             self.text_px = text_px;
@@ -262,7 +263,15 @@ fn fill(picture: &mut PictureViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<()
         }
         let pair = info.format == PixelFormat::Nv12 && index == 1;
         let mut mat = plane_mat(&mut picture.planes[index], height, width, if pair { CV_8UC2 } else { CV_8UC1 })?;
-        imgproc::rectangle_points(&mut mat, Point::new(x1, y1), Point::new(x2, y2), colour, imgproc::FILLED, imgproc::LINE_8, 0)?;
+        imgproc::rectangle_points(
+            &mut mat,
+            Point::new(x1, y1),
+            Point::new(x2, y2),
+            colour,
+            imgproc::FILLED,
+            imgproc::LINE_8,
+            0,
+        )?;
     }
     Ok(())
 }
@@ -275,7 +284,9 @@ fn plane_mat(plane: &mut PlaneMut<'_>, rows: i32, columns: i32, kind: i32) -> Re
     }
     // SAFETY: the slice holds `rows` rows of `stride` bytes (checked above) and outlives the Mat, which is dropped before
     // the slice is used again.
-    unsafe { Ok(Mat::new_rows_cols_with_data_unsafe(rows, columns, kind, plane.data.as_mut_ptr().cast(), plane.stride)?) }
+    unsafe {
+        Ok(Mat::new_rows_cols_with_data_unsafe(rows, columns, kind, plane.data.as_mut_ptr().cast(), plane.stride)?)
+    }
 }
 
 /// Blends the ink into Y by coverage; chroma follows where a block is covered.
@@ -364,7 +375,14 @@ mod tests {
         for format in [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Y42b, PixelFormat::Y444] {
             let data = draw_on(format, size, &[d], "é\u{7}x");
             let stride = 161 + 3;
-            let [y, ..] = yuv(&PictureInfo { format, size, colour: Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left } }, class_colour(0));
+            let [y, ..] = yuv(
+                &PictureInfo {
+                    format,
+                    size,
+                    colour: Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left },
+                },
+                class_colour(0),
+            );
             assert!((f64::from(data[0][99 * stride + 60]) - y).abs() <= 1.0, "{format:?}: bottom edge");
             assert_eq!(data[0][80 * stride + 60], 128, "{format:?}: inside");
             assert_eq!(data[0][110 * stride + 60], 128, "{format:?}: below");

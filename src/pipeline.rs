@@ -220,6 +220,9 @@ enum SinkEvent {
 type Opening = (StreamInfo, Vec<SideTrack>);
 
 /// Runs `settings` to the end, or until `interrupted`.
+///
+/// # Panics
+/// When a frame is unaccounted for, which would be a bug.
 #[must_use]
 pub fn run(
     settings: Settings,
@@ -330,7 +333,9 @@ fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, even
     let (opening_tx, opening_rx) = bounded::<Opening>(1);
     let sink = {
         let shared = shared.clone();
-        std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames, &opening_rx))
+        std::thread::Builder::new()
+            .name(format!("sink-{index}"))
+            .spawn(move || deliver::run(&shared, stream, &frames, &opening_rx))
     };
     let lost = if shared.stopping() { 0 } else { feed(shared, stream, &opening_tx, events) };
     drop(opening_tx);
@@ -352,7 +357,11 @@ fn feed(shared: &Arc<Shared>, stream: StreamId, opening: &Sender<Opening>, event
     };
     let mut lost = 0;
     let limit = if pictures { Some(1) } else { settings.frames };
-    let count = if pictures { settings.frames.map_or(paths.len(), |n| paths.len().min(usize::try_from(n).unwrap_or(usize::MAX))) } else { 1 };
+    let count = if pictures {
+        settings.frames.map_or(paths.len(), |n| paths.len().min(usize::try_from(n).unwrap_or(usize::MAX)))
+    } else {
+        1
+    };
     for (number, path) in (0u64..).zip(&paths[..count]) {
         if shared.stopping() {
             break;

@@ -15,7 +15,9 @@ use crate::latency::{STAGES, WARM_UP_FRAMES};
 use crate::model::{Model, ModelRef};
 use crate::pipeline::{self, Outcome, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
-use crate::report::{self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, Verdict, redact, terminal};
+use crate::report::{
+    self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, Verdict, redact, terminal,
+};
 use crate::sink::EncoderOptions;
 
 const EXAMPLES: &str = "Examples:
@@ -60,7 +62,7 @@ pub struct DetectArgs {
     /// ONNX Runtime's library or its folder
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Input size, N or HxW, for models that leave it open
+    /// Input size, N or `HxW`, for models that leave it open
     #[arg(long, value_parser = image_size, env = "STREAMDET_IMGSZ")]
     imgsz: Option<Size>,
     /// Confidence above which a box counts, 0 to 1
@@ -190,7 +192,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     let facts = inference::inspect(&runtime, reference.file()).map_err(|e| text(&e))?;
     let model = Model::build(reference, &facts).map_err(|e| text(&e))?;
     let classes = classes(&args.classes, &model)?;
-    for folder in args.save_txt.iter() {
+    if let Some(folder) = &args.save_txt {
         std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     }
     let json = args.json.as_ref().map(|path| open_json(path)).transpose()?;
@@ -205,11 +207,18 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".cache")))
         .map(|c| c.join("streamdet"));
     let imgsz = args.imgsz.unwrap_or(model.default_size);
-    let pictures = jobs.iter().map(|j| if let SourceSpec::Pictures(p) = &j.source { p.len() as u64 } else { 0 }).sum::<u64>();
+    let pictures =
+        jobs.iter().map(|j| if let SourceSpec::Pictures(p) = &j.source { p.len() as u64 } else { 0 }).sum::<u64>();
     let only_pictures = jobs.iter().all(|j| matches!(j.source, SourceSpec::Pictures(_)));
     let fixed_total = if only_pictures { Some(pictures) } else { args.frames.filter(|_| jobs.len() == 1) };
-    let label = format!("{} · {} classes · {}", terminal::printable(&model.name), model.classes.len(), imgsz.width.max(imgsz.height));
-    let screen = Arc::new(Screen::new(args.quiet, args.verbose, jobs.len(), fixed_total, label, model.classes.to_vec()));
+    let label = format!(
+        "{} · {} classes · {}",
+        terminal::printable(&model.name),
+        model.classes.len(),
+        imgsz.width.max(imgsz.height)
+    );
+    let screen =
+        Arc::new(Screen::new(args.quiet, args.verbose, jobs.len(), fixed_total, label, model.classes.to_vec()));
     for notice in notices {
         pipeline::Observer::notice(screen.as_ref(), &notice);
     }
@@ -245,8 +254,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         },
         save_txt: args.save_txt.clone(),
     };
-    let outcome =
-        pipeline::run(settings, model.clone(), &runtime, clock.clone(), screen.clone(), json, stop.clone());
+    let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), screen.clone(), json, stop.clone());
     screen.finish();
     Ok(close(args, &model, &outcome, clock.now(), &screen))
 }
@@ -266,20 +274,19 @@ fn classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, Unusab
     let mut keep = vec![false; model.classes.len()];
     for class in wanted {
         let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
-        match id.and_then(|id| keep.get_mut(id)) {
-            Some(slot) => *slot = true,
-            None => {
-                let nearest = model
-                    .classes
-                    .iter()
-                    .max_by(|a, b| strsim::jaro_winkler(a, class).total_cmp(&strsim::jaro_winkler(b, class)))
-                    .map_or("", String::as_str);
-                return Err(format!(
-                    "--classes {class}: {} has no such class; the nearest is {nearest:?}, ids are 0 to {}",
-                    model.name,
-                    model.classes.len() - 1
-                ));
-            }
+        if let Some(slot) = id.and_then(|id| keep.get_mut(id)) {
+            *slot = true;
+        } else {
+            let nearest = model
+                .classes
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(a, class).total_cmp(&strsim::jaro_winkler(b, class)))
+                .map_or("", String::as_str);
+            return Err(format!(
+                "--classes {class}: {} has no such class; the nearest is {nearest:?}, ids are 0 to {}",
+                model.name,
+                model.classes.len() - 1
+            ));
         }
     }
     Ok(Some(keep))

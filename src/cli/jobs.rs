@@ -9,9 +9,8 @@ use crate::sink::check_output;
 /// Endings of stills.
 const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
 /// Endings taken from a folder as video.
-const VIDEOS: [&str; 16] = [
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "3gp", "ogv", "264",
-];
+const VIDEOS: [&str; 16] =
+    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "3gp", "ogv", "264"];
 
 /// Turns sources and `-o` into jobs; notices go to `notices`.
 pub(super) fn plan(
@@ -32,10 +31,12 @@ pub(super) fn plan(
         match &output {
             OutputSpec::File(path) => check_output(path, overwrite).map_err(|e| e.to_string())?,
             OutputSpec::Folder(folder) => {
-                std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}\n  choose another folder with -o", folder.display()))?;
+                std::fs::create_dir_all(folder)
+                    .map_err(|e| format!("{}: {e}\n  choose another folder with -o", folder.display()))?;
                 let SourceSpec::Pictures(paths) = &source else { continue };
                 for path in paths {
-                    check_output(&folder.join(path.file_name().unwrap_or_default()), overwrite).map_err(|e| e.to_string())?;
+                    check_output(&folder.join(path.file_name().unwrap_or_default()), overwrite)
+                        .map_err(|e| e.to_string())?;
                 }
             }
             OutputSpec::None => {}
@@ -48,7 +49,9 @@ pub(super) fn plan(
 fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), String> {
     if source.contains("://") || source == "-" || source.starts_with("camera:") || source.starts_with("test:") {
         let source = crate::report::redact(source);
-        return Err(format!("{source}: live sources and standard input are not supported yet\n  give a file, a folder or a glob"));
+        return Err(format!(
+            "{source}: live sources and standard input are not supported yet\n  give a file, a folder or a glob"
+        ));
     }
     let path = Path::new(source);
     if path.is_dir() {
@@ -66,7 +69,9 @@ fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), Str
             specs.push((source.to_owned(), SourceSpec::Pictures(pictures)));
         }
         if specs.len() == before {
-            return Err(format!("{source}: no video or picture in this folder\n  give a folder with media files, or a file"));
+            return Err(format!(
+                "{source}: no video or picture in this folder\n  give a folder with media files, or a file"
+            ));
         }
         return Ok(());
     }
@@ -81,7 +86,8 @@ fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), Str
             .filter(|p| p.is_file())
             .collect();
         files.sort();
-        let (pictures, videos): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|p| has_ending(p, &PICTURES));
+        let (pictures, videos): (Vec<PathBuf>, Vec<PathBuf>) =
+            files.into_iter().partition(|p| has_ending(p, &PICTURES));
         if pictures.is_empty() && videos.is_empty() {
             return Err(format!("{source}: nothing matches\n  check the pattern"));
         }
@@ -95,7 +101,11 @@ fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), Str
 }
 
 fn spec_of(path: &Path) -> SourceSpec {
-    if has_ending(path, &PICTURES) { SourceSpec::Pictures(vec![path.to_owned()]) } else { SourceSpec::Video(path.to_owned()) }
+    if has_ending(path, &PICTURES) {
+        SourceSpec::Pictures(vec![path.to_owned()])
+    } else {
+        SourceSpec::Video(path.to_owned())
+    }
 }
 
 fn has_ending(path: &Path, endings: &[&str]) -> bool {
@@ -121,7 +131,10 @@ fn name_output(
     match output {
         Some("none") => return Ok(OutputSpec::None),
         Some(url) if url.contains("://") || url.starts_with("hls:") => {
-            return Err(format!("{}: re-streaming is not supported yet\n  give a file or a folder", crate::report::redact(url)));
+            return Err(format!(
+                "{}: re-streaming is not supported yet\n  give a file or a folder",
+                crate::report::redact(url)
+            ));
         }
         _ => {}
     }
@@ -129,7 +142,10 @@ fn name_output(
         let folder = match output {
             Some(folder) if several => Path::new(folder).join(stem(input)),
             Some(folder) => PathBuf::from(folder),
-            None => PathBuf::from(format!("{}-annotated", if name.contains(['*', '?', '[']) { "pictures".into() } else { stem(input) })),
+            None => PathBuf::from(format!(
+                "{}-annotated",
+                if name.contains(['*', '?', '[']) { "pictures".into() } else { stem(input) }
+            )),
         };
         return Ok(OutputSpec::Folder(folder));
     };
@@ -143,7 +159,9 @@ fn name_output(
             PathBuf::from(pattern.replace("{stem}", &stem(file)).replace("{stream}", &number.to_string()))
         }
         Some(one) if several => {
-            return Err(format!("-o {one} names one file for several sources\n  give a folder (`-o out/`) or a pattern (`-o 'out/{{stem}}.mp4'`)"));
+            return Err(format!(
+                "-o {one} names one file for several sources\n  give a folder (`-o out/`) or a pattern (`-o 'out/{{stem}}.mp4'`)"
+            ));
         }
         Some(one) => PathBuf::from(one),
     };

@@ -33,15 +33,27 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(quiet: bool, verbosity: u8, streams: usize, fixed_total: Option<u64>, model: String, classes: Vec<String>) -> Self {
+    pub(super) fn new(
+        quiet: bool,
+        verbosity: u8,
+        streams: usize,
+        fixed_total: Option<u64>,
+        model: String,
+        classes: Vec<String>,
+    ) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if !quiet && verbosity == 0 && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
-        if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/dim} {pos}/{len} frames · {per_sec} · {eta} left") {
-            bar.set_style(style.progress_chars("━╸─").with_key("per_sec", |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                let _ = write!(w, "{:.1} fps", state.per_sec());
-            }));
+        if let Ok(style) =
+            ProgressStyle::with_template("  {bar:32.cyan/dim} {pos}/{len} frames · {per_sec} · {eta} left")
+        {
+            bar.set_style(style.progress_chars("━╸─").with_key(
+                "per_sec",
+                |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                    let _ = write!(w, "{:.1} fps", state.per_sec());
+                },
+            ));
         }
         Self {
             bar,
@@ -81,7 +93,11 @@ impl Observer for Screen {
             self.line(&format!("  {} · {} ({})", self.model, provider.actual.name(), provider.detail));
             if self.verbosity > 0 {
                 for (rejected, reason) in &provider.rejected {
-                    self.line(&format!("  {} not used: {}", rejected.name(), reason.lines().next().unwrap_or_default()));
+                    self.line(&format!(
+                        "  {} not used: {}",
+                        rejected.name(),
+                        reason.lines().next().unwrap_or_default()
+                    ));
                 }
             }
         }
@@ -106,7 +122,12 @@ impl Observer for Screen {
             let ms = s.inference.as_secs_f64() * 1000.0 / f64::from(s.batch_size.max(1));
             let number = frame.stream.0 + 1;
             let place = match &frame.file {
-                Some(file) => format!("image {}/{} {}", frame.index + 1, self.bar.length().unwrap_or(0).max(frame.index + 1), printable(file)),
+                Some(file) => format!(
+                    "image {}/{} {}",
+                    frame.index + 1,
+                    self.bar.length().unwrap_or(0).max(frame.index + 1),
+                    printable(file)
+                ),
                 None => format!("video {number}/{} (frame {}/{total})", self.streams, frame.index + 1),
             };
             self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));

@@ -5,8 +5,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
 use super::{InferenceError, Runtime};
-use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 use crate::model::ModelFile;
+use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 
 /// Reads inputs, outputs and custom metadata of `file`.
 ///
@@ -45,8 +45,10 @@ fn tensor_facts(name: &str, kind: &ValueType) -> TensorFacts {
                 .iter()
                 .enumerate()
                 .map(|(i, n)| {
-                    usize::try_from(*n)
-                        .map_or_else(|_| Dim::Dynamic(dimension_symbols.get(i).cloned().unwrap_or_default().to_string()), Dim::Fixed)
+                    usize::try_from(*n).map_or_else(
+                        |_| Dim::Dynamic(dimension_symbols.get(i).cloned().unwrap_or_default().clone()),
+                        Dim::Fixed,
+                    )
                 })
                 .collect();
             let element = match ty {

@@ -20,7 +20,9 @@ pub enum InferenceError {
         searched: Vec<String>,
     },
     /// It is there but cannot be loaded.
-    #[error("{path} cannot be loaded as ONNX Runtime: {problem}\n  run `make setup` in streamdet's folder to put a good one in place")]
+    #[error(
+        "{path} cannot be loaded as ONNX Runtime: {problem}\n  run `make setup` in streamdet's folder to put a good one in place"
+    )]
     RuntimeUnusable {
         /// The library.
         path: String,
@@ -28,7 +30,9 @@ pub enum InferenceError {
         problem: String,
     },
     /// The provider that was asked for does not run here.
-    #[error("the {provider} execution provider does not run here: {problem}\n  use --provider auto, or install what is missing")]
+    #[error(
+        "the {provider} execution provider does not run here: {problem}\n  use --provider auto, or install what is missing"
+    )]
     Provider {
         /// Its name on the command line.
         provider: &'static str,
@@ -36,7 +40,9 @@ pub enum InferenceError {
         problem: String,
     },
     /// The file is not a model.
-    #[error("{model} is not a model that ONNX Runtime can read: {problem}\n  give an ONNX file (`yolo export format=onnx` makes one)")]
+    #[error(
+        "{model} is not a model that ONNX Runtime can read: {problem}\n  give an ONNX file (`yolo export format=onnx` makes one)"
+    )]
     NotOnnx {
         /// The file.
         model: String,

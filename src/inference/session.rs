@@ -36,7 +36,7 @@ impl Engine {
         runtime: &Runtime,
         file: &ModelFile,
         input_name: &str,
-        dynamic_names: [Option<String>; 3],
+        dynamic_names: &[Option<String>; 3],
         options: &ProviderOptions,
         shape: InputShape,
     ) -> Result<Self, InferenceError> {
@@ -106,7 +106,8 @@ impl Engine {
         let provider = self.report.actual;
         let (dispatch, detail) = dispatch(provider, &self.runtime, &self.options)?;
         self.report.detail = detail;
-        let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: e.to_string() };
+        let fail =
+            |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: e.to_string() };
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;

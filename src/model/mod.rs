@@ -26,7 +26,9 @@ static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// Neither a file nor a known name.
-    #[error("model {name}: no such file, and no card of that name\n  known here: {known}; or give the path of an ONNX file")]
+    #[error(
+        "model {name}: no such file, and no card of that name\n  known here: {known}; or give the path of an ONNX file"
+    )]
     Missing {
         /// What was asked for.
         name: String,
@@ -129,7 +131,8 @@ impl ModelRef {
     fn built_in() -> Result<Self, ModelError> {
         let card = Card::parse(DEFAULT_CARD, "models/visdrone-nano.toml")?;
         let sha256 = hex(&Sha256::digest(DEFAULT_BYTES));
-        Self { name: DEFAULT_NAME.into(), file: ModelFile::Embedded(DEFAULT_BYTES), sha256, card: Some(card) }.verified()
+        Self { name: DEFAULT_NAME.into(), file: ModelFile::Embedded(DEFAULT_BYTES), sha256, card: Some(card) }
+            .verified()
     }
 
     fn from_card(path: &Path) -> Result<Self, ModelError> {
@@ -139,7 +142,8 @@ impl ModelRef {
     }
 
     fn from_file(path: &Path, card: Option<Card>) -> Result<Self, ModelError> {
-        let unreadable = |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
+        let unreadable =
+            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
         let mut file = std::fs::File::open(path).map_err(unreadable)?;
         let mut hash = Sha256::new();
         let mut chunk = vec![0; 1 << 16];
@@ -156,11 +160,9 @@ impl ModelRef {
 
     fn verified(self) -> Result<Self, ModelError> {
         match self.card.as_ref().and_then(|c| c.sha256.as_ref()) {
-            Some(expected) if !expected.eq_ignore_ascii_case(&self.sha256) => Err(ModelError::Checksum {
-                path: self.file.label(),
-                expected: expected.clone(),
-                found: self.sha256,
-            }),
+            Some(expected) if !expected.eq_ignore_ascii_case(&self.sha256) => {
+                Err(ModelError::Checksum { path: self.file.label(), expected: expected.clone(), found: self.sha256 })
+            }
             _ => Ok(self),
         }
     }

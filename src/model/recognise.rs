@@ -17,6 +17,7 @@ pub enum Layout {
 
 const CARD_HELP: &str = "write a card MODEL.toml beside it, e.g.: file = \"MODEL.onnx\", layout = \"yolov8\" or \"yolox\", classes = [\"…\"]";
 
+#[expect(clippy::too_many_lines, reason = "one check after the other, in the order a file is read")]
 pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, ModelError> {
     let refuse = |problem: String, remedy: &str| ModelError::Unsupported {
         model: reference.file.label(),
@@ -55,7 +56,10 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
         return Err(refuse(format!("its outputs ({seen}) are not a layout that is known"), CARD_HELP));
     };
     if facts.metadata.get("end2end").is_some_and(|v| v.eq_ignore_ascii_case("true")) {
-        return Err(refuse(format!("it is an end-to-end export ({seen}), not supported yet"), "export it with NMS left out"));
+        return Err(refuse(
+            format!("it is an end-to-end export ({seen}), not supported yet"),
+            "export it with NMS left out",
+        ));
     }
     let [_, rows, columns] = output.dims.as_slice() else {
         return Err(refuse(format!("its output ({seen}) is not a layout that is known"), CARD_HELP));
@@ -87,7 +91,12 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
         }
         (Some(names), _) => names,
         (None, Some(count)) if count <= 10_000 => (0..count).map(|i| format!("class {i}")).collect(),
-        (None, _) => return Err(refuse(format!("neither names nor its output ({seen}) say how many classes it has"), CARD_HELP)),
+        (None, _) => {
+            return Err(refuse(
+                format!("neither names nor its output ({seen}) say how many classes it has"),
+                CARD_HELP,
+            ));
+        }
     };
 
     let mut spec = match layout {
@@ -157,7 +166,10 @@ fn recognise(
             return Some((Layout::Yolov8, "metadata names its classes and the output has 4 + classes channels".into()));
         }
         // Let the count of classes be checked against the names, where the numbers speak.
-        return rows.fixed().is_none_or(|r| r > 5).then(|| (Layout::Yolov8, "metadata as Ultralytics writes it".into()));
+        return rows
+            .fixed()
+            .is_none_or(|r| r > 5)
+            .then(|| (Layout::Yolov8, "metadata as Ultralytics writes it".into()));
     }
     match (rows.fixed(), columns.fixed()) {
         (Some(r), Some(c)) if r > 4 && c > 8 * r => Some((Layout::Yolov8, format!("{r} channels by {c} anchors"))),

@@ -34,7 +34,8 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         Ok(overlay) => overlay,
         Err(error) => return shared.fail(error.into()),
     };
-    let mut delivery = Delivery { shared, stream, overlay, sink: None, pool: None, fps: 0.0, last: None, audio_kept: 0 };
+    let mut delivery =
+        Delivery { shared, stream, overlay, sink: None, pool: None, fps: 0.0, last: None, audio_kept: 0 };
     let mut opened = None;
     let mut failed = false;
     for event in frames {
@@ -113,7 +114,8 @@ impl Delivery<'_> {
                         && let Some(info) = info
                     {
                         let format = VideoFormat { video: video.clone() };
-                        let mut sink = FileSink::open(path, &format, info, sides, &shared.settings.encoder, &shared.clock)?;
+                        let mut sink =
+                            FileSink::open(path, &format, info, sides, &shared.settings.encoder, &shared.clock)?;
                         for notice in sink.take_notices() {
                             shared.observer.notice(&notice);
                         }
@@ -171,7 +173,9 @@ impl Delivery<'_> {
     /// (decoders keep their buffers as references for later frames).
     fn draw(&mut self, frame: &SourceFrame) -> Result<gst::Buffer, RunError> {
         let hud = self.shared.settings.hud.then(|| {
-            let ms = frame.stamps.batch_closed.since(frame.stamps.decoded) + frame.stamps.preprocess + frame.stamps.inference;
+            let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
+                + frame.stamps.preprocess
+                + frame.stamps.inference;
             format!("{:.1} fps  {:.1} ms", self.fps, ms.as_secs_f64() * 1000.0)
         });
         let video = frame.picture.video_info();
@@ -181,11 +185,11 @@ impl Delivery<'_> {
             let fail = |e: &dyn std::fmt::Display| RunError::Thread(format!("no picture buffer: {e}"));
             let pool = self.pool_for(video).map_err(|e| fail(&e))?;
             let buffer = pool.acquire_buffer(None).map_err(|e| fail(&e))?;
-            let mut copy = gst_video::VideoFrame::from_buffer_writable(buffer, video).map_err(|_| fail(&"it cannot be mapped"))?;
+            let mut copy =
+                gst_video::VideoFrame::from_buffer_writable(buffer, video).map_err(|_| fail(&"it cannot be mapped"))?;
             frame.picture.copy_to(&mut copy).map_err(|e| fail(&e))?;
-            let strides: [usize; 3] = std::array::from_fn(|i| {
-                copy.plane_stride().get(i).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0)
-            });
+            let strides: [usize; 3] =
+                std::array::from_fn(|i| copy.plane_stride().get(i).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0));
             let [y, u, v, _] = copy.planes_data_mut();
             let plane = |data, stride| PlaneMut { data, stride };
             let planes = [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])];
@@ -232,8 +236,16 @@ impl Delivery<'_> {
         let mut out = std::io::BufWriter::new(std::fs::File::create(&path).map_err(fail)?);
         for d in &frame.detections {
             let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(f64::from);
-            let (cx, cy) = ((x1 + x2) / 2.0 / w, (y1 + y2) / 2.0 / h);
-            writeln!(out, "{} {cx:.6} {cy:.6} {:.6} {:.6} {:.6}", d.class_id, (x2 - x1) / w, (y2 - y1) / h, d.confidence).map_err(fail)?;
+            let (cx, cy) = (f64::midpoint(x1, x2) / w, f64::midpoint(y1, y2) / h);
+            writeln!(
+                out,
+                "{} {cx:.6} {cy:.6} {:.6} {:.6} {:.6}",
+                d.class_id,
+                (x2 - x1) / w,
+                (y2 - y1) / h,
+                d.confidence
+            )
+            .map_err(fail)?;
         }
         out.flush().map_err(fail)
     }
@@ -261,8 +273,9 @@ fn stem(path: &Path) -> String {
 /// Kinds of picture that are not written become PNG.
 #[must_use]
 pub(super) fn picture_name(path: &Path) -> PathBuf {
-    let known = path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
-        matches!(e.to_ascii_lowercase().as_str(), "jpg" | "jpeg" | "png")
-    });
+    let known = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "jpg" | "jpeg" | "png"));
     if known { path.to_owned() } else { path.with_extension("png") }
 }

@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{RunError, Shared, SinkEvent, SourceSpec};
 use crate::frame::StreamId;
-use crate::geometry::{Detection, Size};
+use crate::geometry::{Detection, Letterbox, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::Postprocessor;
-use crate::preprocess::{Preprocessor, tensor_size};
+use crate::preprocess::Preprocessor;
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
 
@@ -41,7 +41,11 @@ pub(super) fn work(
         runtime,
         engine: None,
         preprocessor: Preprocessor::new(shared.model.input),
-        postprocessor: Postprocessor::new(shared.model.layout, shared.model.classes.len(), shared.settings.thresholds.clone()),
+        postprocessor: Postprocessor::new(
+            shared.model.layout,
+            shared.model.classes.len(),
+            shared.settings.thresholds.clone(),
+        ),
         carried: HashMap::new(),
         last_shape: InputShape { batch: 1, size: Size { width: 0, height: 0 } },
     };
@@ -137,7 +141,10 @@ impl Worker<'_> {
 
     fn tensor_size(&self, frame: &SourceFrame) -> Size {
         let model = &self.shared.model;
-        tensor_size(frame.picture.info().size, model.static_size, self.shared.settings.imgsz, model.stride)
+        let picture = frame.picture.info().size;
+        model
+            .static_size
+            .unwrap_or_else(|| Letterbox::dynamic_tensor(picture, self.shared.settings.imgsz, model.stride))
     }
 
     fn run_group(&mut self, batch: &mut [Box<SourceFrame>], group: &[usize], size: Size) -> Result<(), RunError> {
@@ -149,7 +156,7 @@ impl Worker<'_> {
                 self.runtime,
                 &model.file,
                 &model.input_name,
-                model.dynamic_names.clone(),
+                &model.dynamic_names,
                 &shared.settings.provider,
                 shape,
             )?;

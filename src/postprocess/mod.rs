@@ -84,13 +84,20 @@ impl Postprocessor {
         out: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
         self.candidates.clear();
-        let output = outputs
-            .first()
-            .ok_or_else(|| PostprocessError { found: Vec::new(), expected: "one output".into() })?;
+        let output =
+            outputs.first().ok_or_else(|| PostprocessError { found: Vec::new(), expected: "one output".into() })?;
         match self.layout {
             Layout::Yolov8 => {
                 let scale = [1.0, 1.0];
-                yolov8::decode(output, item, self.classes, scale, self.thresholds.conf, &mut self.best, &mut self.candidates)?;
+                yolov8::decode(
+                    output,
+                    item,
+                    self.classes,
+                    scale,
+                    self.thresholds.conf,
+                    &mut self.best,
+                    &mut self.candidates,
+                )?;
             }
             Layout::Yolox => {
                 yolox::decode(output, item, self.classes, tensor, self.thresholds.conf, &mut self.candidates)?;

@@ -32,7 +32,11 @@ mod tests {
 
     fn candidate() -> impl Strategy<Value = Candidate> {
         (0u16..3, 0.0f32..1.0, 0.0f32..50.0, 0.0f32..50.0, 1.0f32..30.0, 1.0f32..30.0).prop_map(
-            |(class_id, confidence, x, y, w, h)| Candidate { class_id, confidence, bbox: ModelBox::new(x, y, x + w, y + h) },
+            |(class_id, confidence, x, y, w, h)| Candidate {
+                class_id,
+                confidence,
+                bbox: ModelBox::new(x, y, x + w, y + h),
+            },
         )
     }
 

@@ -17,10 +17,8 @@ pub(super) fn decode(
 ) -> Result<(), PostprocessError> {
     let width = classes + 5;
     let cells: usize = STRIDES.iter().map(|s| ((tensor.width / s) * (tensor.height / s)) as usize).sum();
-    let wrong = || PostprocessError {
-        found: output.shape.to_vec(),
-        expected: format!("[B,{cells},{width}] with B > {item}"),
-    };
+    let wrong =
+        || PostprocessError { found: output.shape.to_vec(), expected: format!("[B,{cells},{width}] with B > {item}") };
     let len = cells * width;
     let data = output
         .data

@@ -198,7 +198,8 @@ impl Resources {
         let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
         let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         // Fields 14 and 15 of proc(5), in clock ticks of 1/100 s.
-        let ticks = |n: usize| after.split_whitespace().nth(n).and_then(|v| v.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
+        let ticks =
+            |n: usize| after.split_whitespace().nth(n).and_then(|v| v.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
         Self { cpu_user_s: ticks(11), cpu_system_s: ticks(12), max_rss_bytes: kib * 1024, ..Self::default() }
     }
 }

@@ -43,10 +43,8 @@ pub fn objects(detections: &[Detection], classes: &[String]) -> String {
     if counts.is_empty() {
         return "(no detections)".into();
     }
-    let parts: Vec<String> = counts
-        .iter()
-        .map(|(id, n)| counted(*n, classes.get(usize::from(*id)).map_or("?", String::as_str)))
-        .collect();
+    let parts: Vec<String> =
+        counts.iter().map(|(id, n)| counted(*n, classes.get(usize::from(*id)).map_or("?", String::as_str))).collect();
     parts.join(", ")
 }
 
@@ -111,6 +109,9 @@ mod tests {
     #[test]
     fn the_speed_line_keeps_its_shape() {
         let line = speed_line(&LatencyBook::new(), [1, 3, 384, 640]);
-        assert_eq!(line, "Speed: 0.0ms preprocess, 0.0ms inference, 0.0ms postprocess per image at shape (1, 3, 384, 640)");
+        assert_eq!(
+            line,
+            "Speed: 0.0ms preprocess, 0.0ms inference, 0.0ms postprocess per image at shape (1, 3, 384, 640)"
+        );
     }
 }

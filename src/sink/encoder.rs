@@ -26,7 +26,9 @@ impl EncoderOptions {
                 || format!("end-usage=cq cq-level={} target-bitrate=0", self.crf.unwrap_or(31).min(63)),
                 |kbit| format!("end-usage=cbr target-bitrate={}", u64::from(kbit) * 1000),
             );
-            return Ok(format!("vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 {rate} ! vp9parse"));
+            return Ok(format!(
+                "vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 {rate} ! vp9parse"
+            ));
         }
         let name = match &self.name {
             Some(name) => name.as_str(),

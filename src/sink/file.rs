@@ -121,9 +121,8 @@ impl FileSink {
         }
         let caps = video.to_caps().map_err(|e| unwritable(e.to_string()))?;
         let _ = denom;
-        let pictures = element("pictures")?
-            .downcast::<gst_app::AppSrc>()
-            .map_err(|_| unwritable("no picture input".into()))?;
+        let pictures =
+            element("pictures")?.downcast::<gst_app::AppSrc>().map_err(|_| unwritable("no picture input".into()))?;
         pictures.set_caps(Some(&caps));
         pictures.set_format(gst::Format::Time);
         pictures.set_block(true);
@@ -165,7 +164,11 @@ impl FileSink {
             self.audio_kept += 1;
             parser.map_or_else(String::new, |p| format!("{p} !"))
         } else {
-            let encoder = if ending == "webm" { "audioresample ! opusenc ! opusparse" } else { "audioresample ! avenc_aac bitrate=192000 ! aacparse" };
+            let encoder = if ending == "webm" {
+                "audioresample ! opusenc ! opusparse"
+            } else {
+                "audioresample ! avenc_aac bitrate=192000 ! aacparse"
+            };
             let name = side.caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
             self.notices.push(format!("a .{ending} file cannot carry the audio as it is ({name}); it is re-encoded"));
             format!("decodebin ! audioconvert ! {encoder} !")

@@ -53,7 +53,14 @@ impl FileSource {
     ///
     /// # Errors
     /// [`SourceError::Unusable`] when no picture can be decoded from the file.
-    pub fn open(path: &Path, track: Option<u32>, file: Option<Arc<str>>, outlet: &Outlet, first_index: u64, limit: Option<u64>) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        track: Option<u32>,
+        file: Option<Arc<str>>,
+        outlet: &Outlet,
+        first_index: u64,
+        limit: Option<u64>,
+    ) -> Result<Self, SourceError> {
         let input = path.display().to_string();
         let unusable = |problem: String, remedy: &str| SourceError::Unusable {
             input: input.clone(),
@@ -65,10 +72,12 @@ impl FileSource {
         if metadata.len() == 0 {
             return Err(unusable("the file is empty".into(), "record or copy it again"));
         }
-        let broken = |e: &dyn std::fmt::Display| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");
+        let broken =
+            |e: &dyn std::fmt::Display| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");
 
         let pipeline = gst::Pipeline::new();
-        let filesrc = gst::ElementFactory::make("filesrc").property("location", path).build().map_err(|e| broken(&e))?;
+        let filesrc =
+            gst::ElementFactory::make("filesrc").property("location", path).build().map_err(|e| broken(&e))?;
         let parsebin = gst::ElementFactory::make("parsebin").build().map_err(|e| broken(&e))?;
         pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(|e| broken(&e))?;
 
@@ -329,7 +338,12 @@ impl PadContext {
         chosen.is_some_and(|s| s.stream_id().is_some_and(|id| id == own))
     }
 
-    fn ignore(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, notice: Option<String>) -> Result<(), gst::glib::BoolError> {
+    fn ignore(
+        &self,
+        pipeline: &gst::Pipeline,
+        pad: &gst::Pad,
+        notice: Option<String>,
+    ) -> Result<(), gst::glib::BoolError> {
         if let Some(notice) = notice {
             self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
         }
@@ -462,7 +476,8 @@ impl PadContext {
                         *first = Some(FirstPicture { video: video.clone() });
                     }
                     drop(first);
-                    let picture = Picture::map(buffer, &video, shared.probe.tagged()).ok_or(gst::FlowError::NotSupported)?;
+                    let picture =
+                        Picture::map(buffer, &video, shared.probe.tagged()).ok_or(gst::FlowError::NotSupported)?;
                     if is_first {
                         let _ = opened.try_send(());
                     }

@@ -15,7 +15,7 @@ pub struct Picture {
 
 impl Picture {
     /// Maps a decoded buffer. `tagged` says whether the stream itself states its colours; an untagged one is read as
-    /// BT.601, as ffmpeg and OpenCV read it, since that is what models are trained and compared on.
+    /// BT.601, as ffmpeg and `OpenCV` read it, since that is what models are trained and compared on.
     ///
     /// Returns `None` for a layout that is not one of [`PixelFormat`]'s, or a buffer that cannot be mapped.
     pub(super) fn map(buffer: gstreamer::Buffer, video: &gst_video::VideoInfo, tagged: bool) -> Option<Self> {
@@ -82,7 +82,8 @@ fn picture_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<PictureInf
         gst_video::VideoColorMatrix::Bt2020 if tagged => Matrix::Bt2020,
         _ => Matrix::Bt601,
     };
-    let range = if colorimetry.range() == gst_video::VideoColorRange::Range0_255 { Range::Full } else { Range::Limited };
+    let range =
+        if colorimetry.range() == gst_video::VideoColorRange::Range0_255 { Range::Full } else { Range::Limited };
     let site = if video.chroma_site().contains(gst_video::VideoChromaSite::H_COSITED) {
         ChromaSite::Left
     } else if video.chroma_site().contains(gst_video::VideoChromaSite::NONE) && video.chroma_site().bits() == 1 {
