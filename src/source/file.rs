@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gstreamer as gst;
@@ -19,6 +19,9 @@ use crate::geometry::Size;
 
 /// Compressed bytes that may wait before the decoder, and packets.
 const QUEUE_BYTES: u32 = 32 << 20;
+
+/// How long further tracks may take to show up after the first picture: not every parser says that it knows them all.
+const TRACKS_DEADLINE: Duration = Duration::from_millis(500);
 
 const DECODE: &str = include_str!("../../pipelines/decode.toml");
 
@@ -36,6 +39,7 @@ struct Shared {
     sides: Mutex<Vec<SideTrack>>,
     notices: Mutex<Vec<String>>,
     video_found: AtomicBool,
+    all_tracks: AtomicBool,
     frames: AtomicU64,
     stopped: AtomicBool,
     first: Mutex<Option<FirstPicture>>,
@@ -86,6 +90,7 @@ impl FileSource {
             sides: Mutex::default(),
             notices: Mutex::default(),
             video_found: AtomicBool::new(false),
+            all_tracks: AtomicBool::new(false),
             frames: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             first: Mutex::new(None),
@@ -104,6 +109,8 @@ impl FileSource {
             first_index,
         };
         parsebin.connect_pad_added(move |_, pad| ctx.on_pad(pad));
+        let known = shared.clone();
+        parsebin.connect_no_more_pads(move |_| known.all_tracks.store(true, Ordering::SeqCst));
 
         let source = Self {
             pipeline,
@@ -129,12 +136,18 @@ impl FileSource {
             return Err(self.unusable(problem));
         }
         let Some(bus) = self.pipeline.bus() else { return Err(self.unusable("no message bus".into())) };
+        let mut picture: Option<Instant> = None;
         loop {
             if opened.try_recv().is_ok() {
+                picture = Some(Instant::now());
+            }
+            // The tracks come one by one: audio may be found after the first picture.
+            let all = self.shared.all_tracks.load(Ordering::SeqCst);
+            if picture.is_some_and(|since| all || since.elapsed() > TRACKS_DEADLINE) {
                 break;
             }
             let Some(message) = bus.timed_pop_filtered(
-                gst::ClockTime::from_mseconds(20),
+                gst::ClockTime::from_mseconds(5),
                 &[gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Element],
             ) else {
                 continue;
@@ -145,7 +158,7 @@ impl FileSource {
                     return Err(self.unusable(problem));
                 }
                 gst::MessageView::Eos(_) => {
-                    if opened.try_recv().is_ok() {
+                    if picture.is_some() || opened.try_recv().is_ok() {
                         break;
                     }
                     return Err(self.unusable("it holds no picture that could be decoded".into()));
