@@ -22,7 +22,7 @@ use crate::model::Model;
 use crate::postprocess::Thresholds;
 use crate::report::{FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
-use crate::source::{FileSource, Outlet, SideTrack, SourceError, SourceEvent, SourceFrame, StreamInfo};
+use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
 
 /// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
@@ -90,6 +90,8 @@ pub struct Settings {
     pub encoder: EncoderOptions,
     /// Folder for YOLO text labels.
     pub save_txt: Option<PathBuf>,
+    /// Folder for cut-outs of the objects.
+    pub crops: Option<PathBuf>,
 }
 
 /// Told of what happens, as it happens.
@@ -134,6 +136,10 @@ pub enum RunError {
 }
 
 impl RunError {
+    fn write(path: &std::path::Path, problem: &dyn std::fmt::Display) -> Self {
+        Self::Write { path: path.display().to_string(), problem: problem.to_string() }
+    }
+
     /// Whether the input or the settings were unusable, rather than the run having failed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
@@ -192,6 +198,8 @@ struct Shared {
     interrupted: Arc<AtomicBool>,
     /// Set when the worker failed: everybody ends.
     failed: AtomicBool,
+    /// One a stream, set when its output failed: it ends, the others go on.
+    stream_failed: Vec<AtomicBool>,
     tally: Mutex<Tally>,
     provider: Mutex<Option<ProviderReport>>,
 }
@@ -208,16 +216,23 @@ impl Shared {
     fn fail(&self, error: RunError) {
         self.tally().errors.push(error);
     }
+
+    fn fail_stream(&self, stream: StreamId, error: RunError) {
+        self.stream_failed[stream.0 as usize].store(true, Ordering::SeqCst);
+        self.fail(error);
+    }
+
+    fn has_failed(&self, stream: StreamId) -> bool {
+        self.failed.load(Ordering::SeqCst) || self.stream_failed[stream.0 as usize].load(Ordering::SeqCst)
+    }
 }
 
 /// What goes to a stream's sink thread.
 enum SinkEvent {
+    Open(Box<Opening>),
     Frame(Box<SourceFrame>),
     Corrupt(u64),
 }
-
-/// What the source thread tells the sink thread, once.
-type Opening = (StreamInfo, Vec<SideTrack>);
 
 /// Runs `settings` to the end, or until `interrupted`.
 ///
@@ -247,6 +262,7 @@ pub fn run(
         })
         .collect();
     let objects = vec![0; model.classes.len()];
+    let stream_failed = settings.jobs.iter().map(|_| AtomicBool::new(false)).collect();
     let shared = Arc::new(Shared {
         tally: Mutex::new(Tally {
             streams,
@@ -265,6 +281,7 @@ pub fn run(
         json: json.map(Mutex::new),
         interrupted,
         failed: AtomicBool::new(false),
+        stream_failed,
         provider: Mutex::new(None),
     });
 
@@ -330,15 +347,11 @@ pub fn run(
 /// One source from open to the end of its output, on the calling thread.
 fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, events: &Sender<SourceEvent>) {
     let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
-    let (opening_tx, opening_rx) = bounded::<Opening>(1);
     let sink = {
         let shared = shared.clone();
-        std::thread::Builder::new()
-            .name(format!("sink-{index}"))
-            .spawn(move || deliver::run(&shared, stream, &frames, &opening_rx))
+        std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
     };
-    let lost = if shared.stopping() { 0 } else { feed(shared, stream, &opening_tx, events) };
-    drop(opening_tx);
+    let lost = if shared.stopping() { 0 } else { feed(shared, stream, events) };
     let _ = events.send(SourceEvent::End(stream, lost));
     match sink.map(std::thread::JoinHandle::join) {
         Ok(Ok(())) => {}
@@ -348,45 +361,64 @@ fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, even
 }
 
 /// Decodes a job's source into the channel; returns the coded frames that were lost.
-fn feed(shared: &Arc<Shared>, stream: StreamId, opening: &Sender<Opening>, events: &Sender<SourceEvent>) -> u64 {
+fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>) -> u64 {
     let settings = &shared.settings;
     let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone() };
-    let (paths, pictures): (&[PathBuf], bool) = match &settings.jobs[stream.0 as usize].source {
-        SourceSpec::Video(path) => (std::slice::from_ref(path), false),
-        SourceSpec::Pictures(paths) => (paths, true),
-    };
-    let mut lost = 0;
-    let limit = if pictures { Some(1) } else { settings.frames };
-    let count = if pictures {
-        settings.frames.map_or(paths.len(), |n| paths.len().min(usize::try_from(n).unwrap_or(usize::MAX)))
-    } else {
-        1
-    };
-    for (number, path) in (0u64..).zip(&paths[..count]) {
-        if shared.stopping() {
-            break;
+    match &settings.jobs[stream.0 as usize].source {
+        SourceSpec::Video(path) => {
+            let options = FileOptions { track: settings.track, limit: settings.frames, picture: None };
+            feed_file(shared, path, options, &outlet, true).unwrap_or_else(|error| {
+                shared.fail(error.into());
+                0
+            })
         }
-        let file = pictures.then(|| Arc::from(path.display().to_string()));
-        match FileSource::open(path, settings.track, file, &outlet, number, limit) {
-            Ok(mut source) => {
-                let sides = source.take_sides();
-                let _ = opening.try_send((source.info().clone(), sides));
-                match source.wait(&|| shared.stopping()) {
-                    Ok(n) if !pictures => lost += n,
-                    Ok(_) => {}
-                    Err(error) => shared.fail(error.into()),
-                }
-            }
+        SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
+    }
+}
+
+/// Pictures one after the other, one stream; a bad one costs itself, not the folder.
+fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
+    let most = shared.settings.frames.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let (mut lost, mut opened, mut last) = (0, false, None);
+    for (number, path) in (0..).zip(paths.iter().take(most)) {
+        if shared.stopping() || shared.has_failed(outlet.stream) {
+            return lost;
+        }
+        let picture = Some((Arc::from(path.display().to_string()), number));
+        match feed_file(shared, path, FileOptions { track: None, limit: Some(1), picture }, outlet, !opened) {
+            Ok(_) => opened = true,
             Err(error) => {
-                if pictures && paths.len() > 1 {
-                    // One bad picture costs itself, not the folder.
+                lost += 1;
+                if paths.len() > 1 {
                     shared.observer.notice(&error.to_string());
-                    lost += 1;
-                } else {
-                    shared.fail(error.into());
                 }
+                last = Some(error);
             }
         }
     }
-    lost
+    match last {
+        // One picture, or a folder without a single good one.
+        Some(error) if !opened => {
+            shared.fail(error.into());
+            0
+        }
+        _ => lost,
+    }
+}
+
+/// One file from open to end; `first` says whether its opening is the stream's.
+fn feed_file(
+    shared: &Shared,
+    path: &std::path::Path,
+    options: FileOptions,
+    outlet: &Outlet,
+    first: bool,
+) -> Result<u64, SourceError> {
+    let mut source = FileSource::open(path, options, outlet)?;
+    if first {
+        let opening = (source.info().clone(), source.take_sides());
+        let _ = outlet.events.send(SourceEvent::Open(outlet.stream, Box::new(opening)));
+    }
+    source.release();
+    source.wait(&|| shared.stopping() || shared.has_failed(outlet.stream))
 }

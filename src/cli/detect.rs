@@ -104,6 +104,9 @@ pub struct DetectArgs {
     /// Labels in YOLO's text format, one file a frame
     #[arg(long, value_name = "FOLDER")]
     save_txt: Option<PathBuf>,
+    /// Every object cut out as a picture: FOLDER/CLASS/NAME-N.jpg
+    #[arg(long, value_name = "FOLDER")]
+    crops: Option<PathBuf>,
     /// Boxes without labels
     #[arg(long)]
     hide_labels: bool,
@@ -192,8 +195,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     let facts = inference::inspect(&runtime, reference.file()).map_err(|e| text(&e))?;
     let model = Model::build(reference, &facts).map_err(|e| text(&e))?;
     let classes = classes(&args.classes, &model)?;
-    if let Some(folder) = &args.save_txt {
-        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    for folder in args.save_txt.iter().chain(&args.crops) {
+        std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
     }
     let json = args.json.as_ref().map(|path| open_json(path)).transpose()?;
     if let Some(path) = args.report.as_ref().filter(|p| p.as_os_str() != "-") {
@@ -253,6 +256,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
             preset: args.preset.clone(),
         },
         save_txt: args.save_txt.clone(),
+        crops: args.crops.clone(),
     };
     let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), screen.clone(), json, stop.clone());
     screen.finish();

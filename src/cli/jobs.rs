@@ -7,10 +7,12 @@ use crate::pipeline::{Job, OutputSpec, SourceSpec};
 use crate::sink::check_output;
 
 /// Endings of stills.
-const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
+const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"];
 /// Endings taken from a folder as video.
-const VIDEOS: [&str; 16] =
-    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "flv", "wmv", "3gp", "ogv", "264"];
+const VIDEOS: [&str; 24] = [
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "vob", "flv", "wmv", "asf", "3gp",
+    "ogv", "mxf", "dv", "gif", "264", "h264", "265", "hevc",
+];
 
 /// Turns sources and `-o` into jobs; notices go to `notices`.
 pub(super) fn plan(

@@ -1,77 +1,93 @@
 //! One stream's way out: draw, write, count. Runs on the stream's own sink thread.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{Opening, OutputSpec, RunError, Shared, SinkEvent};
+use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::overlay::Overlay;
-use crate::sink::{FileSink, VideoFormat, json, write_picture};
-use crate::source::{SourceFrame, StreamInfo};
+use crate::sink::{FileSink, PictureWriter, crops, json, labels};
+use crate::source::{SideTrack, SourceFrame, StreamInfo};
+
+/// How often a sink without pictures looks after its audio.
+const IDLE: Duration = Duration::from_millis(100);
 
 struct Delivery<'a> {
     shared: &'a Shared,
     stream: StreamId,
     overlay: Overlay,
+    info: Option<StreamInfo>,
+    sides: Vec<SideTrack>,
+    announced: bool,
     sink: Option<FileSink>,
+    stills: PictureWriter,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
+    taken: u64,
     fps: f64,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
-pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent>, opening: &Receiver<Opening>) {
+pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent>) {
     let overlay = match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
         Ok(overlay) => overlay,
-        Err(error) => return shared.fail(error.into()),
+        Err(error) => return shared.fail_stream(stream, error.into()),
     };
-    let mut delivery =
-        Delivery { shared, stream, overlay, sink: None, pool: None, fps: 0.0, last: None, audio_kept: 0 };
-    let mut opened = None;
-    let mut failed = false;
-    for event in frames {
-        match event {
-            SinkEvent::Corrupt(n) => {
+    let mut delivery = Delivery {
+        shared,
+        stream,
+        overlay,
+        info: None,
+        sides: Vec::new(),
+        announced: false,
+        sink: None,
+        stills: PictureWriter::default(),
+        pool: None,
+        taken: 0,
+        fps: 0.0,
+        last: None,
+        audio_kept: 0,
+    };
+    loop {
+        match frames.recv_timeout(IDLE) {
+            Ok(SinkEvent::Open(opening)) => (delivery.info, delivery.sides) = (Some(opening.0), opening.1),
+            Ok(SinkEvent::Corrupt(n)) => {
+                delivery.taken += n;
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
                 frames.received += n;
                 frames.dropped.corrupt += n;
             }
-            SinkEvent::Frame(mut frame) => {
-                if opened.is_none() {
-                    // The source is opening while its first pictures are already on their way.
-                    opened = opening.recv().ok();
-                    if let Some((info, _)) = &opened {
-                        delivery.announce(info);
-                    }
-                }
-                if failed {
-                    continue;
-                }
-                let sides = opened.as_mut().map(|(_, sides)| std::mem::take(sides)).unwrap_or_default();
-                let info = opened.as_ref().map(|(info, _)| info);
-                if let Err(error) = delivery.frame(&mut frame, info, sides) {
-                    failed = true;
-                    shared.fail(error);
-                    // A full disk ends the run; what was written is kept.
-                    shared.failed.store(true, Ordering::SeqCst);
+            // What is still on its way after a failure was never handed over: it does not count.
+            Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
+            Ok(SinkEvent::Frame(mut frame)) => {
+                if let Err(error) = delivery.frame(&mut frame) {
+                    shared.fail_stream(stream, error);
                 }
             }
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(sink) = &mut delivery.sink {
+                    sink.idle();
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     delivery.finish();
 }
 
 impl Delivery<'_> {
-    fn announce(&self, info: &StreamInfo) {
+    /// Tells the user of the stream, once its first frame and with it the provider is there.
+    fn announce(&mut self) {
+        let Some(info) = self.info.as_ref().filter(|_| !self.announced) else { return };
+        self.announced = true;
         let mut tally = self.shared.tally();
         let report = &mut tally.streams[self.stream.0 as usize];
         report.width = info.size.width;
@@ -85,52 +101,30 @@ impl Delivery<'_> {
         }
     }
 
-    fn frame(
-        &mut self,
-        frame: &mut SourceFrame,
-        info: Option<&StreamInfo>,
-        sides: Vec<crate::source::SideTrack>,
-    ) -> Result<(), RunError> {
+    fn frame(&mut self, frame: &mut SourceFrame) -> Result<(), RunError> {
+        self.announce();
         let shared = self.shared;
+        let settings = &shared.settings;
         let size = frame.picture.info().size;
-        let output = &shared.settings.jobs[self.stream.0 as usize].output;
-        if !matches!(output, OutputSpec::None) {
+        let job = &settings.jobs[self.stream.0 as usize];
+        if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
             let buffer = self.draw(frame)?;
-            let drawn = shared.clock.now();
-            frame.stamps.overlay = drawn.since(start);
-            let video = frame.picture.video_info().clone();
-            match (output, &frame.file) {
-                (OutputSpec::Folder(folder), Some(file)) => {
-                    let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
-                    write_picture(&picture_name(&folder.join(name)), buffer, &video)?;
-                }
-                (OutputSpec::File(path), Some(_)) => {
-                    write_picture(path, buffer, &video)?;
-                    shared.tally().outputs.push((path.clone(), 0));
-                }
-                (OutputSpec::File(path), None) => {
-                    if self.sink.is_none()
-                        && let Some(info) = info
-                    {
-                        let format = VideoFormat { video: video.clone() };
-                        let mut sink =
-                            FileSink::open(path, &format, info, sides, &shared.settings.encoder, &shared.clock)?;
-                        for notice in sink.take_notices() {
-                            shared.observer.notice(&notice);
-                        }
-                        self.audio_kept = sink.audio_kept();
-                        self.sink = Some(sink);
-                    }
-                    if let Some(sink) = &mut self.sink {
-                        sink.push(buffer, &video)?;
-                    }
-                }
-                _ => {}
-            }
+            frame.stamps.overlay = shared.clock.now().since(start);
+            self.write(&job.output, frame, buffer)?;
         }
         frame.stamps.handed_over = shared.clock.now();
-        self.write_labels(frame)?;
+        let name = match &frame.file {
+            Some(file) => stem(Path::new(file.as_ref())),
+            None => format!("{}_{}", stem(Path::new(&job.name)), frame.index),
+        };
+        if let Some(folder) = &settings.save_txt {
+            let path = folder.join(format!("{name}.txt"));
+            labels::write(&path, &frame.detections, size).map_err(|e| RunError::write(&path, &e))?;
+        }
+        if let Some(folder) = &settings.crops {
+            crops::write(folder, &name, frame, &shared.model.classes, &mut self.stills)?;
+        }
         if let Some(json) = &shared.json {
             let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
             json::write_line(&mut **out, frame, size, &shared.model.classes)
@@ -141,6 +135,40 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// Hands the annotated picture to the output.
+    fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
+        let shared = self.shared;
+        let video = frame.picture.video_info();
+        match (output, &frame.file) {
+            (OutputSpec::Folder(folder), Some(file)) => {
+                let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
+                self.stills.write(&picture_name(&folder.join(name)), buffer, video)?;
+            }
+            (OutputSpec::File(path), Some(_)) => {
+                self.stills.write(path, buffer, video)?;
+                shared.tally().outputs.push((path.clone(), 0));
+            }
+            (OutputSpec::File(path), None) => {
+                if self.sink.is_none()
+                    && let Some(info) = &self.info
+                {
+                    let sides = std::mem::take(&mut self.sides);
+                    let mut sink = FileSink::open(path, video, info, sides, &shared.settings.encoder, &shared.clock)?;
+                    for notice in sink.take_notices() {
+                        shared.observer.notice(&notice);
+                    }
+                    self.audio_kept = sink.audio_kept();
+                    self.sink = Some(sink);
+                }
+                if let Some(sink) = &mut self.sink {
+                    sink.push(buffer, video)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn count(&mut self, frame: &SourceFrame) {
         let now = frame.stamps.handed_over;
         if let Some(last) = self.last {
@@ -148,6 +176,7 @@ impl Delivery<'_> {
             self.fps = if self.fps > 0.0 { self.fps * 0.9 + rate * 0.1 } else { rate };
         }
         self.last = Some(now);
+        self.taken += 1;
         let mut tally = self.shared.tally();
         let frames = &mut tally.streams[self.stream.0 as usize].frames;
         frames.received += 1;
@@ -221,39 +250,14 @@ impl Delivery<'_> {
         Ok(pool)
     }
 
-    /// YOLO text labels: class and box centre and size, relative to the picture, and the confidence.
-    fn write_labels(&self, frame: &SourceFrame) -> Result<(), RunError> {
-        let Some(folder) = &self.shared.settings.save_txt else { return Ok(()) };
-        let size = frame.picture.info().size;
-        let (w, h) = (f64::from(size.width), f64::from(size.height));
-        let job = &self.shared.settings.jobs[self.stream.0 as usize];
-        let name = match &frame.file {
-            Some(file) => stem(Path::new(file.as_ref())),
-            None => format!("{}_{}", stem(Path::new(&job.name)), frame.index),
-        };
-        let path = folder.join(name + ".txt");
-        let fail = |e: std::io::Error| RunError::Write { path: path.display().to_string(), problem: e.to_string() };
-        let mut out = std::io::BufWriter::new(std::fs::File::create(&path).map_err(fail)?);
-        for d in &frame.detections {
-            let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(f64::from);
-            let (cx, cy) = (f64::midpoint(x1, x2) / w, f64::midpoint(y1, y2) / h);
-            writeln!(
-                out,
-                "{} {cx:.6} {cy:.6} {:.6} {:.6} {:.6}",
-                d.class_id,
-                (x2 - x1) / w,
-                (y2 - y1) / h,
-                d.confidence
-            )
-            .map_err(fail)?;
-        }
-        out.flush().map_err(fail)
-    }
-
     fn finish(mut self) {
         let Some(sink) = self.sink.take() else { return };
-        let interrupted = self.shared.stopping();
-        match sink.finish(interrupted) {
+        // Whoever stopped the pictures early wants no more sound than pictures.
+        let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| self.taken >= limit);
+        if self.shared.has_failed(self.stream) {
+            return;
+        }
+        match sink.finish(cut) {
             Ok((path, encoded)) => {
                 let mut tally = self.shared.tally();
                 for elapsed in encoded {
@@ -261,7 +265,7 @@ impl Delivery<'_> {
                 }
                 tally.outputs.push((path, self.audio_kept));
             }
-            Err(error) => self.shared.fail(error.into()),
+            Err(error) => self.shared.fail_stream(self.stream, error.into()),
         }
     }
 }

@@ -84,9 +84,14 @@ pub(super) fn work(
             }
         }
         match ended {
-            Some(SourceEvent::Corrupt(stream, _)) => {
+            Some(SourceEvent::Open(stream, opening)) => {
                 if let Some(sink) = &to_sinks[stream.0 as usize] {
-                    let _ = sink.send(SinkEvent::Corrupt(1));
+                    let _ = sink.send(SinkEvent::Open(opening));
+                }
+            }
+            Some(SourceEvent::Corrupt(stream, n)) => {
+                if let Some(sink) = &to_sinks[stream.0 as usize] {
+                    let _ = sink.send(SinkEvent::Corrupt(n));
                 }
             }
             Some(SourceEvent::End(stream, lost)) => {

@@ -19,15 +19,17 @@ pub struct EncoderOptions {
 const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
 impl EncoderOptions {
-    /// The launch description of the encoder and its parser for `codec` (`h264` or `vp9`).
-    pub(super) fn description(&self, codec: &str) -> Result<String, String> {
+    /// The launch description of the encoder and its parser for `codec` (`h264` or `vp9`), with a key frame at least every
+    /// `key_frames` frames.
+    pub(super) fn description(&self, codec: &str, key_frames: u32) -> Result<String, String> {
         if codec == "vp9" {
             let rate = self.bitrate.map_or_else(
                 || format!("end-usage=cq cq-level={} target-bitrate=0", self.crf.unwrap_or(31).min(63)),
                 |kbit| format!("end-usage=cbr target-bitrate={}", u64::from(kbit) * 1000),
             );
             return Ok(format!(
-                "vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 {rate} ! vp9parse"
+                "vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 \
+                 keyframe-max-dist={key_frames} {rate} ! vp9parse"
             ));
         }
         let name = match &self.name {
@@ -51,7 +53,7 @@ impl EncoderOptions {
                     |kbit| format!("bitrate={kbit}"),
                 );
                 // No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
-                format!("speed-preset={preset} bframes=0 key-int-max=120 {rate}")
+                format!("speed-preset={preset} bframes=0 key-int-max={key_frames} {rate}")
             }
             _ => self.bitrate.map_or_else(String::new, |kbit| format!("bitrate={kbit}")),
         };

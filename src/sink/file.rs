@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -11,6 +10,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
+use super::audio::{AudioTrack, Carried};
 use super::{EncoderOptions, SinkError, part_path};
 use crate::clock::{Clock, HostTime};
 use crate::source::{SideTrack, StreamInfo};
@@ -18,9 +18,11 @@ use crate::source::{SideTrack, StreamInfo};
 /// Pictures waiting for the encoder; the overlay waits when it is full.
 const PICTURES: u64 = 4;
 /// Compressed bytes a branch may hold before the muxer: as much as an unluckily interleaved file needs.
-const BRANCH_BYTES: u32 = 256 << 20;
+pub(super) const BRANCH_BYTES: u32 = 256 << 20;
 /// How long the encoder and muxer may take to finish.
 const FINISH_SECONDS: u64 = 120;
+/// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them.
+const KEY_FRAME_SECONDS: i32 = 2;
 
 const CONTAINERS: &str = include_str!("../../pipelines/sink.toml");
 
@@ -31,13 +33,6 @@ struct Container {
     video: String,
 }
 
-/// What the encoder is fed: the first picture's format, for the whole file.
-#[derive(Debug, Clone)]
-pub struct VideoFormat {
-    /// The first picture's description.
-    pub video: gst_video::VideoInfo,
-}
-
 type Encoded = Arc<Mutex<Vec<Duration>>>;
 
 /// A file being written.
@@ -46,16 +41,16 @@ pub struct FileSink {
     pictures: gst_app::AppSrc,
     caps: gst::Caps,
     path: PathBuf,
-    pumps: Vec<JoinHandle<()>>,
-    stop: Arc<std::sync::atomic::AtomicBool>,
+    audio: Vec<AudioTrack>,
     encoded: Encoded,
     notices: Vec<String>,
     audio_kept: usize,
+    /// When the last picture's time is over.
+    end: gst::ClockTime,
 }
 
 /// The ending that decides the container: the output's own, or `mkv` with a notice.
-#[must_use]
-pub fn container_of(path: &Path) -> Option<String> {
+fn container_of(path: &Path) -> Option<String> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     let ending = if ending == "m4v" { "mp4".into() } else { ending };
     containers().contains_key(&ending).then_some(ending)
@@ -66,14 +61,14 @@ fn containers() -> std::collections::BTreeMap<String, Container> {
 }
 
 impl FileSink {
-    /// Opens `path` (by way of `path.part`) for pictures like `format`; `sides` are muxed untouched where the container
-    /// takes them, else re-encoded, with a notice.
+    /// Opens `path` (by way of `path.part`) for pictures like `video`, the first one; `sides` are muxed untouched where the
+    /// container takes them, else re-encoded, with a notice.
     ///
     /// # Errors
     /// When an element is missing or the file cannot be created.
     pub fn open(
         path: &Path,
-        format: &VideoFormat,
+        video: &gst_video::VideoInfo,
         info: &StreamInfo,
         sides: Vec<SideTrack>,
         encoder: &EncoderOptions,
@@ -82,7 +77,6 @@ impl FileSink {
         let unwritable = |problem: String| SinkError::Unwritable { path: path.to_owned(), problem };
         let ending = container_of(path).unwrap_or_else(|| "mkv".into());
         let container = containers().remove(&ending).ok_or_else(|| unwritable("no such container".into()))?;
-        let video = &format.video;
         let even = |n: u32| n.next_multiple_of(2);
         let (width, height) = (even(video.width()), even(video.height()));
         let pad = if (width, height) == (video.width(), video.height()) {
@@ -91,7 +85,7 @@ impl FileSink {
             let (right, bottom) = (width - video.width(), height - video.height());
             format!("! videobox right=-{right} bottom=-{bottom} ")
         };
-        let encode = encoder.description(&container.video).map_err(unwritable)?;
+        let encode = encoder.description(&container.video, key_frame_distance(info)).map_err(unwritable)?;
         let description = format!(
             "appsrc name=pictures ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {encode} \
@@ -104,8 +98,8 @@ impl FileSink {
             .downcast::<gst::Pipeline>()
             .map_err(|_| unwritable("not a pipeline".into()))?;
         let element = |name: &str| pipeline.by_name(name).ok_or_else(|| unwritable(format!("no element {name}")));
-        element("file")?.set_property("location", part_path(path).display().to_string());
-        // Every picture has the first one's size, pixel aspect and, while the pipeline runs, one frame rate.
+        element("file")?.set_property("location", part_path(path));
+        // Every picture has the first one's size and pixel aspect while the pipeline runs.
         let first = gst::Caps::builder("video/x-raw")
             .field("width", i32::try_from(video.width()).unwrap_or(i32::MAX))
             .field("height", i32::try_from(video.height()).unwrap_or(i32::MAX))
@@ -113,14 +107,13 @@ impl FileSink {
             .build();
         element("size")?.set_property("caps", &first);
         let mux = element("mux")?;
-        let (numer, denom) = info.frame_rate.unwrap_or((0, 1));
+        let (numer, _) = info.frame_rate.unwrap_or((0, 1));
         for pad in mux.sink_pads() {
             if pad.has_property("trak-timescale") {
                 pad.set_property("trak-timescale", timescale(numer));
             }
         }
         let caps = video.to_caps().map_err(|e| unwritable(e.to_string()))?;
-        let _ = denom;
         let pictures =
             element("pictures")?.downcast::<gst_app::AppSrc>().map_err(|_| unwritable("no picture input".into()))?;
         pictures.set_caps(Some(&caps));
@@ -130,81 +123,22 @@ impl FileSink {
         pictures.set_max_bytes(0);
         let encoded = stamp_encoder(&element("encoder")?, clock);
 
-        let mut sink = Self {
-            pipeline,
-            pictures,
-            caps,
-            path: path.to_owned(),
-            pumps: Vec::new(),
-            stop: Arc::default(),
-            encoded,
-            notices: Vec::new(),
-            audio_kept: 0,
-        };
+        let (mut audio, mut notices, mut audio_kept) = (Vec::new(), Vec::new(), 0);
         for side in sides {
-            sink.add_audio(side, &mux, &ending)?;
+            let (track, carried) =
+                AudioTrack::add(&pipeline, &mux, &ending, side).map_err(|e| unwritable(e.to_string()))?;
+            audio.push(track);
+            match carried {
+                Carried::Untouched => audio_kept += 1,
+                Carried::Reencoded(notice) => notices.push(notice),
+            }
         }
+        let end = gst::ClockTime::ZERO;
+        let sink = Self { pipeline, pictures, caps, path: path.to_owned(), audio, encoded, notices, audio_kept, end };
         sink.pipeline
             .set_state(gst::State::Playing)
             .map_err(|_| sink.bus_error().unwrap_or_else(|| unwritable("the encoder does not start".into())))?;
         Ok(sink)
-    }
-
-    fn add_audio(&mut self, side: SideTrack, mux: &gst::Element, ending: &str) -> Result<(), SinkError> {
-        let unwritable = |problem: String| SinkError::Unwritable { path: self.path.clone(), problem };
-        let template = mux.pad_template("audio_%u");
-        let parser = parser_for(&side.caps);
-        let taken = |caps: &gst::Caps| template.as_ref().is_some_and(|t| t.caps().can_intersect(caps));
-        // ADTS and LOAS framing is undone by the parser: ask for what it would deliver.
-        let mut bare = side.caps.clone();
-        if parser == Some("aacparse") {
-            bare = gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build();
-        }
-        let branch = if taken(&bare) {
-            self.audio_kept += 1;
-            parser.map_or_else(String::new, |p| format!("{p} !"))
-        } else {
-            let encoder = if ending == "webm" {
-                "audioresample ! opusenc ! opusparse"
-            } else {
-                "audioresample ! avenc_aac bitrate=192000 ! aacparse"
-            };
-            let name = side.caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
-            self.notices.push(format!("a .{ending} file cannot carry the audio as it is ({name}); it is re-encoded"));
-            format!("decodebin ! audioconvert ! {encoder} !")
-        };
-        let description = format!(
-            "appsrc name=packets format=time block=true max-bytes=4194304 ! {branch} \
-             queue name=out max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES}"
-        );
-        let bin = gst::parse::bin_from_description(&description, true)
-            .map_err(|e| unwritable(format!("the audio cannot be set up: {e}")))?;
-        let packets = bin
-            .by_name("packets")
-            .and_then(|e| e.downcast::<gst_app::AppSrc>().ok())
-            .ok_or_else(|| unwritable("no audio input".into()))?;
-        packets.set_caps(Some(&side.caps));
-        self.pipeline.add(&bin).and_then(|()| bin.link(mux)).map_err(|e| unwritable(e.to_string()))?;
-        let stop = self.stop.clone();
-        let pump = std::thread::Builder::new()
-            .name("audio".into())
-            .spawn(move || {
-                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
-                    match side.packets.recv_timeout(Duration::from_millis(50)) {
-                        Ok(packet) => {
-                            if packets.push_buffer(packet).is_err() {
-                                break;
-                            }
-                        }
-                        Err(crossbeam_channel::RecvTimeoutError::Timeout) => {}
-                        Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break,
-                    }
-                }
-                let _ = packets.end_of_stream();
-            })
-            .map_err(|e| unwritable(e.to_string()))?;
-        self.pumps.push(pump);
-        Ok(())
     }
 
     /// Notices for the user.
@@ -218,7 +152,7 @@ impl FileSink {
         self.audio_kept
     }
 
-    /// Hands one picture over; waits while the encoder is busy.
+    /// Hands one picture over, with the audio beside it; waits while the encoder is busy.
     ///
     /// # Errors
     /// When the encoder or the disk failed.
@@ -229,12 +163,24 @@ impl FileSink {
             self.pictures.set_caps(Some(&caps));
             self.caps = caps;
         }
-        if self.pictures.push_buffer(buffer).is_err() {
-            return Err(self.bus_error().unwrap_or_else(|| self.broken("the encoder stopped".into())));
+        if let Some(pts) = buffer.pts() {
+            self.end = pts + buffer.duration().unwrap_or_default();
+            for track in &mut self.audio {
+                track.advance(pts);
+            }
         }
+        let pushed = self.pictures.push_buffer(buffer).is_ok();
         match self.bus_error() {
             Some(error) => Err(error),
-            None => Ok(()),
+            None if pushed => Ok(()),
+            None => Err(self.broken("the encoder stopped".into())),
+        }
+    }
+
+    /// To be called now and then while no picture comes: audio alone must not fill its channel up.
+    pub fn idle(&mut self) {
+        for track in &mut self.audio {
+            track.relieve();
         }
     }
 
@@ -243,54 +189,44 @@ impl FileSink {
         std::mem::take(&mut *self.encoded.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends the file and gives it its name. `interrupted` cuts the audio at the last picture.
+    /// Ends the file and gives it its name. `cut` ends the audio with the last picture.
     ///
     /// # Errors
     /// When the encoder or the disk failed; what was written stays in the `.part`.
-    pub fn finish(mut self, interrupted: bool) -> Result<(PathBuf, Vec<Duration>), SinkError> {
-        if interrupted {
-            self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        }
+    pub fn finish(mut self, cut: bool) -> Result<(PathBuf, Vec<Duration>), SinkError> {
         let _ = self.pictures.end_of_stream();
-        let bus = self.pipeline.bus();
-        let message = bus.and_then(|bus| {
-            bus.timed_pop_filtered(
-                gst::ClockTime::from_seconds(FINISH_SECONDS),
-                &[gst::MessageType::Eos, gst::MessageType::Error],
-            )
-        });
+        let cut_at = cut.then_some(self.end);
+        for track in &mut self.audio {
+            track.finish(cut_at);
+        }
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let wait = gst::ClockTime::from_seconds(FINISH_SECONDS);
+        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &kinds));
         let failure = match message.as_ref().map(|m| m.view()) {
             Some(gst::MessageView::Eos(_)) => None,
-            Some(gst::MessageView::Error(e)) => Some(e.error().message().to_owned()),
-            _ => Some("the encoder did not finish".into()),
+            Some(gst::MessageView::Error(error)) => Some(self.describe(error)),
+            _ => Some(self.broken(format!("the encoder did not finish within {FINISH_SECONDS} s"))),
         };
-        self.close();
-        let encoded = self.take_encoded();
-        if let Some(problem) = failure {
-            return Err(self.broken(problem));
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(failure) = failure {
+            return Err(failure);
         }
         std::fs::rename(part_path(&self.path), &self.path).map_err(|e| self.broken(e.to_string()))?;
-        Ok((self.path.clone(), encoded))
-    }
-
-    fn close(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::SeqCst);
-        let _ = self.pipeline.set_state(gst::State::Null);
-        for pump in self.pumps.drain(..) {
-            let _ = pump.join();
-        }
+        Ok((self.path.clone(), self.take_encoded()))
     }
 
     fn bus_error(&self) -> Option<SinkError> {
         let message = self.pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
         match message.view() {
-            gst::MessageView::Error(error) => {
-                let debug = error.debug().unwrap_or_default();
-                let full = debug.contains("No space left") || error.error().matches(gst::ResourceError::NoSpaceLeft);
-                Some(self.broken(if full { "the disk is full".into() } else { error.error().message().to_owned() }))
-            }
+            gst::MessageView::Error(error) => Some(self.describe(error)),
             _ => None,
         }
+    }
+
+    fn describe(&self, error: &gst::message::Error) -> SinkError {
+        let debug = error.debug().unwrap_or_default();
+        let full = debug.contains("No space left") || error.error().matches(gst::ResourceError::NoSpaceLeft);
+        self.broken(if full { "the disk is full".into() } else { error.error().message().to_owned() })
     }
 
     fn broken(&self, problem: String) -> SinkError {
@@ -300,28 +236,20 @@ impl FileSink {
 
 impl Drop for FileSink {
     fn drop(&mut self) {
-        self.close();
+        let _ = self.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// Frames between key frames.
+fn key_frame_distance(info: &StreamInfo) -> u32 {
+    let (numer, denom) = info.frame_rate.unwrap_or((30, 1));
+    u32::try_from(KEY_FRAME_SECONDS * numer / denom.max(1)).unwrap_or(0).clamp(10, 250)
 }
 
 /// A time base in which the frame rate is exact and 1/90000 s is not lost: the numerator, multiplied up.
 fn timescale(numer: i32) -> u32 {
     let numer = u32::try_from(numer).unwrap_or(0);
     if numer == 0 || numer > 90_000 { 90_000 } else { numer * 90_000u32.div_ceil(numer) }
-}
-
-fn parser_for(caps: &gst::Caps) -> Option<&'static str> {
-    let structure = caps.structure(0)?;
-    let version = structure.get::<i32>("mpegversion").ok();
-    match structure.name().as_str() {
-        "audio/mpeg" if version == Some(1) => Some("mpegaudioparse"),
-        "audio/mpeg" => Some("aacparse"),
-        "audio/x-opus" => Some("opusparse"),
-        "audio/x-flac" => Some("flacparse"),
-        "audio/x-vorbis" => Some("vorbisparse"),
-        "audio/x-ac3" | "audio/x-eac3" => Some("ac3parse"),
-        _ => None,
-    }
 }
 
 /// Stamps what enters and leaves the encoder, matched in order of PTS (there are no B-frames).

@@ -1,15 +1,18 @@
 //! Sinks: where annotated pictures and detections go.
 
+mod audio;
+pub mod crops;
 mod encoder;
 mod file;
 pub mod json;
+pub mod labels;
 mod picture;
 
 use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
-pub use file::{FileSink, VideoFormat};
-pub use picture::write_picture;
+pub use file::FileSink;
+pub use picture::PictureWriter;
 
 /// Why an output cannot be written.
 #[derive(Debug, thiserror::Error)]

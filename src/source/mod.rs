@@ -1,8 +1,11 @@
 //! Sources: whatever is watched, turned into decoded frames in a bounded channel.
 
 mod file;
+mod frames;
+mod missing;
 mod picture;
 mod probe;
+mod tracks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +16,9 @@ use crate::clock::Clock;
 use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
 
-pub use file::FileSource;
+pub use file::{FileOptions, FileSource};
 pub use picture::Picture;
+pub(crate) use tracks::codec_name;
 
 /// A frame as it leaves the source.
 pub type SourceFrame = Frame<Picture>;
@@ -44,19 +48,8 @@ pub enum SourceError {
     },
 }
 
-/// What kind of elementary stream travels beside the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SideKind {
-    /// Compressed or PCM audio.
-    Audio,
-    /// Subtitles, timed text, data: named in a notice.
-    Other,
-}
-
-/// A track that is passed by the detector: its caps and its packets.
+/// An audio track, passed by the detector: its caps and its packets.
 pub struct SideTrack {
-    /// Audio or other.
-    pub kind: SideKind,
     /// Format, as parsed.
     pub caps: gstreamer::Caps,
     /// Packets with running-time PTS; bounded at [`SIDE_PACKETS`], the demuxer waits when it is full.
@@ -86,11 +79,16 @@ pub struct StreamInfo {
     pub notices: Vec<String>,
 }
 
+/// What is known when a stream begins, and its audio tracks.
+pub type Opening = (StreamInfo, Vec<SideTrack>);
+
 /// What sources put into the channel.
 pub enum SourceEvent {
+    /// The stream's first picture is about to come.
+    Open(StreamId, Box<Opening>),
     /// A decoded frame.
     Frame(Box<SourceFrame>),
-    /// A frame that was received but not processed.
+    /// So many frames were received, but are damaged.
     Corrupt(StreamId, u64),
     /// Nothing more comes from this stream; so many coded frames never became a picture.
     End(StreamId, u64),

@@ -10,6 +10,8 @@ use crate::geometry::Size;
 #[derive(Debug)]
 pub struct Picture {
     frame: gst_video::VideoFrame<gst_video::video_frame::Readable>,
+    /// As the caps say: the mapped frame's own description has this buffer's strides, which no other buffer shares.
+    video: gst_video::VideoInfo,
     info: PictureInfo,
 }
 
@@ -21,7 +23,7 @@ impl Picture {
     pub(super) fn map(buffer: gstreamer::Buffer, video: &gst_video::VideoInfo, tagged: bool) -> Option<Self> {
         let info = picture_info(video, tagged)?;
         let frame = gst_video::VideoFrame::from_buffer_readable(buffer, video).ok()?;
-        Some(Self { frame, info })
+        Some(Self { frame, video: video.clone(), info })
     }
 
     /// Format, size, colour.
@@ -30,10 +32,10 @@ impl Picture {
         self.info
     }
 
-    /// `GStreamer`'s description of the buffer, for the sink's caps.
+    /// `GStreamer`'s description of such pictures, for the sink's caps and for copies.
     #[must_use]
     pub fn video_info(&self) -> &gst_video::VideoInfo {
-        self.frame.info()
+        &self.video
     }
 
     /// The buffer itself.

@@ -16,6 +16,8 @@ struct Inner {
     entered: VecDeque<(gst::ClockTime, HostTime)>,
     left: VecDeque<(gst::ClockTime, Option<HostTime>, HostTime)>,
     tagged: bool,
+    converted: bool,
+    interlaced: bool,
     codec: Option<gst::Caps>,
     coded: u64,
     decoded: u64,
@@ -92,9 +94,25 @@ impl DecoderProbe {
         found.map_or_else(|| (None, self.clock.now()), |(_, entered, left)| (entered, left))
     }
 
-    /// Whether the coded stream states its colours.
-    pub(super) fn tagged(&self) -> bool {
-        self.lock().tagged
+    /// Watches what enters the filter at `pad`: RGB pictures are about to be converted, by a matrix that is then stated.
+    pub(super) fn watch_conversion(&self, pad: &gst::Pad) {
+        let this = self.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+                && let Ok(video) = gstreamer_video::VideoInfo::from_caps(caps.caps())
+            {
+                let mut inner = this.lock();
+                inner.converted = video.is_rgb();
+                inner.interlaced = video.is_interlaced();
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// Whether the picture's colours are stated, by the coded stream or by the conversion from RGB.
+    pub(super) fn states_colours(&self) -> bool {
+        let inner = self.lock();
+        inner.tagged || inner.converted
     }
 
     /// Caps of the coded stream.
@@ -109,8 +127,27 @@ impl DecoderProbe {
         let one_to_one = inner.codec.as_ref().and_then(|c| c.structure(0)).is_some_and(|s| {
             matches!(s.name().as_str(), "video/x-h264" | "video/x-h265" | "video/mpeg" | "image/jpeg")
         });
-        if one_to_one { inner.coded.saturating_sub(inner.decoded) } else { 0 }
+        // Two fields, coded apart, become one picture.
+        let fields = inner.interlaced && inner.coded >= inner.decoded + inner.decoded / 2;
+        let expected = if fields { inner.coded / 2 } else { inner.coded };
+        if one_to_one { expected.saturating_sub(inner.decoded) } else { 0 }
     }
+}
+
+/// Every decoder that `decodebin` plugs goes on after errors, flags what is damaged, and is stamped.
+pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
+    let probe = probe.clone();
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let decodes =
+            |media| element.factory().is_some_and(|factory| factory.has_type(gst::ElementFactoryType::DECODER | media));
+        if !decodes(gst::ElementFactoryType::MEDIA_VIDEO) && !decodes(gst::ElementFactoryType::MEDIA_IMAGE) {
+            return;
+        }
+        if element.has_property("max-errors") {
+            element.set_property("max-errors", -1);
+        }
+        probe.attach(element);
+    });
 }
 
 /// Answers the decoder's allocation query in the sink's stead: strides and offsets are understood.

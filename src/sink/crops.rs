@@ -1,0 +1,109 @@
+//! Every detected object as a picture of its own: `FOLDER/CLASS/NAME-N.jpg`.
+
+use std::path::Path;
+
+use gstreamer as gst;
+use gstreamer_video as gst_video;
+use gstreamer_video::prelude::*;
+
+use super::{PictureWriter, SinkError};
+use crate::frame::PictureInfo;
+use crate::geometry::{Detection, FrameBox};
+use crate::source::{Picture, SourceFrame};
+
+/// Writes the objects of `frame`, cut out of the picture before anything was drawn on it.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(
+    folder: &Path,
+    name: &str,
+    frame: &SourceFrame,
+    classes: &[String],
+    writer: &mut PictureWriter,
+) -> Result<(), SinkError> {
+    for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
+        let class = classes.get(usize::from(*class_id)).map_or_else(|| class_id.to_string(), |c| folder_name(c));
+        let folder = folder.join(class);
+        let path = folder.join(format!("{name}-{number}.jpg"));
+        let fail = |problem: String| SinkError::Unwritable { path: path.clone(), problem };
+        std::fs::create_dir_all(&folder).map_err(|e| fail(e.to_string()))?;
+        let (buffer, video) = cut_out(&frame.picture, bbox).map_err(|e| fail(e.to_string()))?;
+        writer.write(&path, buffer, &video)?;
+    }
+    Ok(())
+}
+
+/// A class name that is safe as a folder's: no separators, no control characters, not hidden.
+fn folder_name(class: &str) -> String {
+    let name: String = class.chars().map(|c| if c.is_control() || "/\\:".contains(c) { '_' } else { c }).collect();
+    if name.is_empty() || name.starts_with('.') { format!("_{name}") } else { name }
+}
+
+/// Whole pixels of `bbox` that start on a chroma sample: `(x, y, width, height)`, at least one pixel.
+fn pixels(info: &PictureInfo, bbox: &FrameBox) -> [usize; 4] {
+    let (across, down) = info.format.chroma_shift();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the picture")]
+    let axis = |low: f32, high: f32, side: u32, shift: u32| {
+        let low = (low.floor().max(0.0) as u32).min(side - 1) >> shift << shift;
+        let high = (high.ceil().max(0.0) as u32).clamp(low + 1, side.max(low + 1));
+        (low as usize, (high - low) as usize)
+    };
+    let (x, width) = axis(bbox.x1, bbox.x2, info.size.width, across);
+    let (y, height) = axis(bbox.y1, bbox.y2, info.size.height, down);
+    [x, y, width, height]
+}
+
+fn cut_out(picture: &Picture, bbox: &FrameBox) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
+    let info = picture.info();
+    let [x, y, width, height] = pixels(&info, bbox);
+    let source = picture.video_info();
+    let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let video = gst_video::VideoInfo::builder(source.format(), side(width), side(height))
+        .colorimetry(&source.colorimetry())
+        .build()?;
+    let buffer = gst::Buffer::with_size(video.size())?;
+    let mut target = gst_video::VideoFrame::from_buffer_writable(buffer, &video)
+        .map_err(|_| gst::glib::bool_error!("the cut-out cannot be mapped"))?;
+    let view = picture.view();
+    for (index, plane) in view.planes.iter().enumerate().take(info.format.planes()) {
+        let stride = usize::try_from(target.plane_stride()[index]).unwrap_or(0);
+        let (across, down) = if index == 0 { (0, 0) } else { info.format.chroma_shift() };
+        let pixel = if index == 1 && info.format.planes() == 2 { 2 } else { 1 };
+        let bytes = width.div_ceil(1 << across) * pixel;
+        let first = (y >> down) * plane.stride + (x >> across) * pixel;
+        let rows = height.div_ceil(1 << down);
+        let data = target.plane_data_mut(u32::try_from(index).unwrap_or(0))?;
+        for (to, from) in data.chunks_mut(stride).zip(plane.data[first..].chunks(plane.stride)).take(rows) {
+            to[..bytes].copy_from_slice(&from[..bytes]);
+        }
+    }
+    Ok((target.into_buffer(), video))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{ChromaSite, Colour, Matrix, PixelFormat, Range};
+    use crate::geometry::Size;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_safe() {
+        assert_eq!(folder_name("../a/b"), "_.._a_b");
+        assert_eq!(folder_name("traffic light"), "traffic light");
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_out_lies_inside_the_picture(
+            w in 1u32..50, h in 1u32..50, x1 in -9f32..60., y1 in -9f32..60., x2 in -9f32..60., y2 in -9f32..60.
+        ) {
+            let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };
+            let info = PictureInfo { format: PixelFormat::I420, size: Size { width: w, height: h }, colour };
+            let [x, y, width, height] = pixels(&info, &FrameBox::new(x1, y1, x2, y2));
+            prop_assert!(width > 0 && height > 0 && x % 2 == 0 && y % 2 == 0);
+            prop_assert!(x + width <= w as usize && y + height <= h as usize);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Decoded pictures on their way from `GStreamer` into the bounded channel.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::file::Shared;
+use super::{Picture, SourceEvent};
+use crate::clock::StreamTime;
+use crate::frame::{Frame, Stamps};
+
+/// How far a picture without any time is put after the one before it.
+const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+
+/// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
+pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
+    let mut delivery = Delivery { shared: shared.clone(), next: gst::ClockTime::ZERO };
+    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
+}
+
+struct Delivery {
+    shared: Arc<Shared>,
+    /// Where a picture without a time goes.
+    next: gst::ClockTime,
+}
+
+impl Delivery {
+    fn one(&mut self, sink: &gst_app::AppSink) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let shared = &*self.shared;
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps()) else {
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        let video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        if shared.first.get().is_none() {
+            let _ = shared.first.set(video.clone());
+            // Opens when its sender is dropped.
+            let _ = shared.gate.recv();
+        }
+        if shared.is_stopped() {
+            return Err(gst::FlowError::Eos);
+        }
+        let outlet = &shared.outlet;
+        let (decode_in, decoded) =
+            buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
+        let running = sample
+            .segment()
+            .and_then(|s| s.downcast_ref::<gst::ClockTime>())
+            .zip(buffer.pts())
+            .and_then(|(segment, pts)| segment.to_running_time(pts));
+        let pts = running.unwrap_or(self.next);
+        self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
+        let so_far = shared.frames.fetch_add(1, Ordering::SeqCst);
+        let (file, index) = match &shared.options.picture {
+            Some((file, number)) => (Some(file.clone()), number + so_far),
+            None => (None, so_far),
+        };
+        let event = if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            SourceEvent::Corrupt(outlet.stream, 1)
+        } else {
+            let duration = buffer.duration().map(Duration::from);
+            let picture =
+                Picture::map(buffer, &video, shared.probe.states_colours()).ok_or(gst::FlowError::NotSupported)?;
+            SourceEvent::Frame(Box::new(Frame {
+                stream: outlet.stream,
+                index,
+                pts: StreamTime { ns: pts.nseconds() },
+                duration,
+                picture,
+                file,
+                stamps: Stamps { decode_in, decoded, ..Stamps::default() },
+                detections: Vec::new(),
+                letterbox: None,
+            }))
+        };
+        outlet.events.send(event).map_err(|_| gst::FlowError::Eos)?;
+        if shared.options.limit.is_some_and(|limit| so_far + 1 >= limit) {
+            shared.delivered(sink.upcast_ref());
+            return Err(gst::FlowError::Eos);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+}

@@ -1,0 +1,272 @@
+//! The tracks of a file: one is decoded, audio is passed by in packets, the rest is named in a notice.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+
+use super::file::Shared;
+use super::frames;
+use super::probe::{DecoderProbe, offer_video_meta};
+use super::{SIDE_PACKETS, SideTrack};
+
+/// Compressed bytes that may wait before the decoder, and packets: enough that audio which a container keeps seconds
+/// away from its video is reached while the video waits.
+const QUEUE_BYTES: u32 = 64 << 20;
+const QUEUE_PACKETS: u32 = 512;
+
+const DECODE: &str = include_str!("../../pipelines/decode.toml");
+
+/// An audio track being demuxed.
+pub(super) struct Side {
+    /// Set when its first caps arrive.
+    pub format: Arc<OnceLock<gst::Caps>>,
+    packets: Option<Receiver<gst::Buffer>>,
+    /// Taken when nothing more will come, which closes the channel.
+    sender: Arc<Mutex<Option<Sender<gst::Buffer>>>>,
+}
+
+impl Side {
+    pub fn has_format(&self) -> bool {
+        self.format.get().is_some()
+    }
+
+    /// The track for the sink, once its format is known.
+    pub fn take_track(&mut self) -> Option<SideTrack> {
+        let caps = self.format.get()?.clone();
+        Some(SideTrack { caps, packets: self.packets.take()? })
+    }
+
+    pub fn close(&self) {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Puts every track where it belongs, as the demuxer shows them.
+pub(super) struct Tracks {
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    shared: Arc<Shared>,
+}
+
+type Linked = Result<(), gst::glib::BoolError>;
+
+impl Tracks {
+    pub fn new(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Self {
+        Self { pipeline: pipeline.downgrade(), shared: shared.clone() }
+    }
+
+    /// Takes in one more track.
+    pub fn add(&self, pad: &gst::Pad) {
+        let Some(pipeline) = self.pipeline.upgrade() else { return };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+        let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
+        let result = if name.starts_with("video/") || name.starts_with("image/") {
+            if self.is_chosen(pad) && !self.shared.video_found.swap(true, Ordering::SeqCst) {
+                self.decode(&pipeline, pad)
+            } else {
+                self.ignore(&pipeline, pad)
+            }
+        } else if name.starts_with("audio/") && self.shared.options.picture.is_none() {
+            self.pass_by(&pipeline, pad)
+        } else {
+            let kind = match name.split('/').next() {
+                Some("text" | "subpicture") => "a subtitle track",
+                _ if name.starts_with("application/x-subtitle") || name.starts_with("closedcaption") => {
+                    "a subtitle track"
+                }
+                _ => "a data track",
+            };
+            self.shared.notice(format!("{kind} ({}) is not carried over", codec_name(&caps)));
+            self.ignore(&pipeline, pad)
+        };
+        if let Err(error) = result {
+            gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode {name}: {error}"));
+        }
+    }
+
+    /// The track asked for, or the container's default one, or the first.
+    fn is_chosen(&self, pad: &gst::Pad) -> bool {
+        let collection = pad.sticky_event::<gst::event::StreamCollection>(0).map(|e| e.stream_collection());
+        let (Some(collection), Some(own)) = (collection, pad.stream_id()) else { return true };
+        let videos: Vec<_> = collection.iter().filter(|s| s.stream_type().contains(gst::StreamType::VIDEO)).collect();
+        let chosen = match self.shared.options.track {
+            Some(number) => {
+                let chosen = videos.get(number.saturating_sub(1) as usize);
+                if chosen.is_none() {
+                    let problem = format!("there is no video track {number}; it has {}", videos.len());
+                    *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+                }
+                chosen
+            }
+            None => videos.iter().find(|s| s.stream_flags().contains(gst::StreamFlags::SELECT)).or(videos.first()),
+        };
+        chosen.is_some_and(|s| s.stream_id().is_some_and(|id| id == own))
+    }
+
+    /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to
+    /// begin and the demuxer with it.
+    #[expect(clippy::unused_self, reason = "one of three things to do with a track")]
+    fn ignore(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
+        let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
+        pipeline.add(&sink)?;
+        sink.sync_state_with_parent()?;
+        link(pad, &sink)
+    }
+
+    fn pass_by(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+        let (tx, rx) = bounded(SIDE_PACKETS);
+        let sender = Arc::new(Mutex::new(Some(tx)));
+        let format = Arc::<OnceLock<gst::Caps>>::default();
+        let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
+        let (shared, to_sink, known, at_end) = (self.shared.clone(), sender.clone(), format.clone(), sender.clone());
+        let close = |sender: &Mutex<Option<Sender<gst::Buffer>>>| {
+            sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        };
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_event(move |sink| {
+                    if let Ok(object) = sink.pull_object()
+                        && let Some(event) = object.downcast_ref::<gst::Event>()
+                        && let gst::EventView::Caps(caps) = event.view()
+                    {
+                        let _ = known.set(caps.caps_owned());
+                    }
+                    false
+                })
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    if shared.is_stopped() {
+                        close(&to_sink);
+                        return Err(gst::FlowError::Eos);
+                    }
+                    let Some(mut buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
+                    let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+                    let running = |time: Option<gst::ClockTime>| segment?.to_running_time(time?);
+                    let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
+                    if pts.is_none() && buffer.pts().is_some() {
+                        // Before the stream's own beginning, as in a recording cut out of a broadcast.
+                        return Ok(gst::FlowSuccess::Ok);
+                    }
+                    let b = buffer.make_mut();
+                    b.set_pts(pts);
+                    b.set_dts(dts);
+                    let tx = to_sink.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    if tx.is_none_or(|tx| tx.send(buffer).is_err()) {
+                        // Nobody wants the audio: the demuxer goes on for the video.
+                        close(&to_sink);
+                    }
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .eos(move |_| close(&at_end))
+                .build(),
+        );
+        self.shared.sides().push(Side { format, packets: Some(rx), sender });
+        let queue = compressed_queue()?;
+        pipeline.add_many([&queue, sink.upcast_ref()])?;
+        queue.link(&sink)?;
+        queue.sync_state_with_parent()?;
+        sink.sync_state_with_parent()?;
+        link(pad, &queue)
+    }
+
+    fn decode(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+        let queue = compressed_queue()?;
+        let decodebin = gst::ElementFactory::make("decodebin").build()?;
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
+        frames::deliver_from(&sink, &self.shared);
+        pipeline.add_many([&queue, &decodebin, sink.upcast_ref()])?;
+        queue.link(&decodebin)?;
+        let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
+        decodebin.connect_pad_added(move |_, pad| {
+            let Some(pipeline) = pipeline.upgrade() else { return };
+            if let Err(error) = filter(&pipeline, pad, &probe, &end) {
+                gst::element_error!(pipeline, gst::CoreError::Failed, ("pipelines/decode.toml: {error}"));
+            }
+        });
+        for element in [sink.upcast_ref::<gst::Element>(), &decodebin, &queue] {
+            element.sync_state_with_parent()?;
+        }
+        link(pad, &queue)
+    }
+}
+
+/// Puts the filter of `pipelines/decode.toml` between the decoder's pad and the end.
+fn filter(pipeline: &gst::Pipeline, pad: &gst::Pad, probe: &DecoderProbe, end: &gst_app::AppSink) -> Linked {
+    let description = description();
+    let description = if is_turned(pad) { description.turned } else { description.upright };
+    let filter = gst::parse::bin_from_description(&description.replace('\n', " "), true)
+        .map_err(|e| gst::glib::bool_error!("{}", e))?;
+    if let Some(pad) = filter.static_pad("sink") {
+        offer_video_meta(&pad);
+        probe.watch_conversion(&pad);
+    }
+    pipeline.add(&filter)?;
+    filter.link(end)?;
+    filter.sync_state_with_parent()?;
+    link(pad, filter.upcast_ref())
+}
+
+/// Whether the container or the picture says that it is to be shown turned or mirrored.
+fn is_turned(pad: &gst::Pad) -> bool {
+    (0..)
+        .map_while(|index| pad.sticky_event::<gst::event::Tag>(index))
+        .filter_map(|event| event.tag().get::<gst::tags::ImageOrientation>().map(|o| o.get().to_owned()))
+        .last()
+        .is_some_and(|orientation| orientation != "rotate-0")
+}
+
+fn compressed_queue() -> Result<gst::Element, gst::glib::BoolError> {
+    gst::ElementFactory::make("queue")
+        .property("max-size-buffers", QUEUE_PACKETS)
+        .property("max-size-time", 0u64)
+        .property("max-size-bytes", QUEUE_BYTES)
+        .build()
+}
+
+fn link(pad: &gst::Pad, element: &gst::Element) -> Linked {
+    let sink = element.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+    pad.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
+}
+
+/// The codec for people: `h264`, `aac`, …
+pub(crate) fn codec_name(caps: &gst::CapsRef) -> String {
+    let Some(structure) = caps.structure(0) else { return "unknown".into() };
+    let version = structure.get::<i32>("mpegversion").ok();
+    let layer = structure.get::<i32>("layer").ok();
+    match (structure.name().as_str(), version) {
+        ("audio/mpeg", Some(1)) => layer.map_or_else(|| "mp3".into(), |n| format!("mp{n}")),
+        ("audio/mpeg", _) => "aac".into(),
+        ("audio/x-raw", _) => "pcm".into(),
+        ("video/mpeg", Some(4)) => "mpeg4".into(),
+        ("video/mpeg", Some(1)) => "mpeg1".into(),
+        ("video/mpeg", _) => "mpeg2".into(),
+        ("image/jpeg", _) => "jpeg".into(),
+        (name, _) => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").into(),
+    }
+}
+
+/// `pipelines/decode.toml`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    upright: String,
+    turned: String,
+}
+
+fn description() -> Description {
+    toml::from_str(DECODE).expect("pipelines/decode.toml is checked by a test")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_decode_description_parses() {
+        let description = super::description();
+        assert!(!description.upright.contains("videoflip"));
+        assert!(description.turned.contains("videoflip"));
+    }
+}
