@@ -1,12 +1,30 @@
 //! The command line of streamdet.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
+use streamdet::cli::config::{self, ConfigError};
 use streamdet::cli::{Cli, Command, detect};
+use streamdet::report::redact;
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let parsed = match config::parse(&args, &|name| std::env::var_os(name)) {
+        Ok(parsed) => parsed,
+        Err(ConfigError::Usage(e)) => e.exit(),
+        Err(e) => {
+            eprintln!("error: {}", redact(&e.to_string()));
+            return ExitCode::from(2);
+        }
+    };
+    if let Some(table) = parsed.table {
+        // A reader that left has seen enough.
+        let _ = std::io::stdout().write_all(table.as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    match parsed.cli.command {
         Command::Detect(args) => ExitCode::from(detect::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamdet", &mut std::io::stdout());

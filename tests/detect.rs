@@ -19,6 +19,7 @@ fn shared() -> Option<PathBuf> {
 fn streamdet(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_streamdet"))
         .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder)
         .arg("detect")
         .args(args)
         .output()

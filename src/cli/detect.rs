@@ -28,6 +28,10 @@ const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4 -m yolov8n.onnx --classes person,car --json found.jsonl
   streamdet detect clip.mp4 -o none --json - | jq .  detections only
 
+Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
+STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
+overrules a true.
+
 Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
 
 /// Options of `detect`.
@@ -36,7 +40,7 @@ Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or
 #[expect(clippy::struct_excessive_bools, reason = "flags")]
 pub struct DetectArgs {
     /// Files, folders of pictures or video, globs
-    #[arg(required = true, value_name = "SOURCE")]
+    #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none`
     #[arg(short, long, value_name = "OUT")]
@@ -45,13 +49,13 @@ pub struct DetectArgs {
     #[arg(long)]
     overwrite: bool,
     /// ONNX file, model card or card's name [default: visdrone-nano, built in]
-    #[arg(short, long, env = "STREAMDET_MODEL")]
-    model: Option<String>,
+    #[arg(short, long)]
+    pub(super) model: Option<String>,
     /// Where the model runs
-    #[arg(long, value_enum, default_value_t, env = "STREAMDET_PROVIDER")]
+    #[arg(long, value_enum, default_value_t)]
     provider: ProviderChoice,
     /// Arithmetic of the provider
-    #[arg(long, value_enum, default_value_t, env = "STREAMDET_PRECISION")]
+    #[arg(long, value_enum, default_value_t)]
     precision: Precision,
     /// GPU number
     #[arg(long, default_value_t = 0)]
@@ -62,14 +66,14 @@ pub struct DetectArgs {
     /// ONNX Runtime's library or its folder
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Input size, N or `HxW`, for models that leave it open
-    #[arg(long, value_parser = image_size, env = "STREAMDET_IMGSZ")]
+    /// Input size, N or `HxW`, for models that leave it open [default: the model's]
+    #[arg(long, value_parser = image_size)]
     imgsz: Option<Size>,
-    /// Confidence above which a box counts, 0 to 1
-    #[arg(long, value_parser = fraction, env = "STREAMDET_CONF")]
+    /// Confidence above which a box counts, 0 to 1 [default: the model card's, else 0.25]
+    #[arg(long, value_parser = fraction)]
     conf: Option<f32>,
-    /// Overlap above which the less certain of two boxes goes, 0 to 1
-    #[arg(long, value_parser = fraction, env = "STREAMDET_IOU")]
+    /// Overlap above which the less certain of two boxes goes, 0 to 1 [default: the model card's, else 0.7]
+    #[arg(long, value_parser = fraction)]
     iou: Option<f32>,
     /// Only these classes: names or ids, comma separated
     #[arg(long, value_delimiter = ',')]
@@ -128,6 +132,12 @@ pub struct DetectArgs {
     /// x264's speed preset [default: superfast]
     #[arg(long)]
     preset: Option<String>,
+    /// Config file [default: ~/.config/streamdet/config.toml, if there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print every setting and where it came from, and stop
+    #[arg(long)]
+    pub(super) show_config: bool,
     /// One line a frame
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,

@@ -1,5 +1,6 @@
 //! The command line: what is accepted, and what each command does with it.
 
+pub mod config;
 pub mod detect;
 mod jobs;
 mod show;

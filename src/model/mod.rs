@@ -167,6 +167,18 @@ impl ModelRef {
         }
     }
 
+    /// The default that its card states for an option, as one would write it on the command line.
+    #[must_use]
+    pub fn card_default(&self, option: &str) -> Option<String> {
+        let card = self.card.as_ref()?;
+        match option {
+            "imgsz" => card.imgsz.map(|n| n.to_string()),
+            "conf" => card.conf.map(|v| v.to_string()),
+            "iou" => card.iou.map(|v| v.to_string()),
+            _ => None,
+        }
+    }
+
     /// The model's bytes.
     #[must_use]
     pub fn file(&self) -> &ModelFile {

@@ -1,0 +1,298 @@
+//! Layered settings: flags beat the environment, which beats the config file, which beats the defaults.
+//!
+//! Environment and file become defaults of clap's options. So clap's own parsers check them, a flag beats them by itself,
+//! and nothing here lists the options: a new flag of `detect` is a setting at once.
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::num::{IntErrorKind, ParseIntError};
+use std::path::{Path, PathBuf};
+
+use clap::builder::{BoolishValueParser, ValueParser};
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, value_parser};
+use toml::{Spanned, Value};
+
+use super::{Cli, Command};
+use crate::model::ModelRef;
+use crate::report::{redact, terminal::printable};
+
+const COMMAND: &str = "detect";
+/// Options about one invocation; every other option with a long name is a setting.
+const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
+
+/// Why there are no settings to run with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The command line is wrong, or asked for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The environment or the config file holds what cannot be used: where, what was expected, and the remedy.
+    #[error("{0}")]
+    Refused(String),
+}
+
+fn refused(place: &str, problem: &str, remedy: &str) -> ConfigError {
+    ConfigError::Refused(format!("{place}: {problem}\n  {remedy}"))
+}
+
+/// The command line with its settings.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What was asked for, with every layer applied.
+    pub cli: Cli,
+    /// For `--show-config`: what to print instead of running.
+    pub table: Option<String>,
+}
+
+/// A setting as one layer gives it.
+struct Given<'a> {
+    option: &'a Arg,
+    values: Vec<OsString>,
+    origin: String,
+}
+
+/// Parses the command line and lays the environment and the config file below it. `variable` reads the environment; an
+/// empty variable counts as absent.
+///
+/// # Errors
+/// When any layer holds what cannot be used, even where a higher one overrules it.
+pub fn parse(args: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Parsed, ConfigError> {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let matches = command().try_get_matches_from(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let bare = command();
+    let (Command::Detect(flags), Some(detect), Some(set)) =
+        (&cli.command, bare.find_subcommand(COMMAND), matches.subcommand_matches(COMMAND))
+    else {
+        return Ok(Parsed { cli, table: None });
+    };
+    let mut chosen: Vec<Given> = settings(detect)
+        .filter(|option| set.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .map(|option| Given { option, values: Vec::new(), origin: "flag".into() })
+        .collect();
+    let overruling = chosen.len();
+    let named = flags.config.clone().or_else(|| variable("STREAMDET_CONFIG").map(PathBuf::from));
+    let file = named.or_else(|| default_file(&variable)).map(|path| from_file(detect, &path)).transpose()?;
+    for layer in [from_environment(detect, &variable), file.unwrap_or_default()] {
+        check(detect, &layer)?;
+        let higher = chosen.len();
+        for given in layer {
+            let yields = |to: &Given| to.option == given.option || exclusive(detect, to.option, given.option);
+            if !chosen[..higher].iter().any(yields) {
+                chosen.push(given);
+            }
+        }
+    }
+
+    let layered = command().mut_subcommand(COMMAND, |detect| {
+        chosen[overruling..].iter().fold(detect, |detect, given| {
+            detect.mut_arg(given.option.get_id(), |option| option.default_values(given.values.clone()))
+        })
+    });
+    let matches = layered.try_get_matches_from(args)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let table = match (&cli.command, matches.subcommand_matches(COMMAND)) {
+        (Command::Detect(args), Some(set)) if args.show_config => {
+            Some(table(detect, set, &chosen, ModelRef::resolve(args.model.as_deref()).ok().as_ref()))
+        }
+        _ => None,
+    };
+    Ok(Parsed { cli, table })
+}
+
+/// The command line as parsed: a switch of `detect` also takes `=false`, so that a flag can overrule a file's `true`.
+fn command() -> clap::Command {
+    let switch = |option: Arg| {
+        if NOT_SETTINGS.contains(&key(&option)) || !matches!(option.get_action(), ArgAction::SetTrue) {
+            return option;
+        }
+        option
+            .action(ArgAction::Set)
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .default_value("false")
+            .hide_default_value(true)
+            .value_name("true|false")
+            .value_parser(BoolishValueParser::new())
+            .hide_possible_values(true)
+    };
+    Cli::command().mut_subcommand(COMMAND, |detect| detect.mut_args(switch))
+}
+
+/// The settings, in the order of `--help`.
+fn settings(detect: &clap::Command) -> impl Iterator<Item = &Arg> {
+    detect.get_arguments().filter(|option| option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)))
+}
+
+fn key(option: &Arg) -> &str {
+    option.get_long().unwrap_or_default()
+}
+
+/// Whether two settings cannot both be given.
+fn exclusive(detect: &clap::Command, a: &Arg, b: &Arg) -> bool {
+    detect.get_arg_conflicts_with(a).contains(&b) || detect.get_arg_conflicts_with(b).contains(&a)
+}
+
+fn from_environment<'a>(detect: &'a clap::Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<Given<'a>> {
+    let given = |option| {
+        let name = format!("STREAMDET_{}", key(option).to_ascii_uppercase().replace('-', "_"));
+        Some(Given { option, values: vec![variable(&name)?], origin: format!("environment {name}") })
+    };
+    settings(detect).filter_map(given).collect()
+}
+
+/// `streamdet/config.toml` in the user's config folder, if it is there.
+fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let folder = variable("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".config")))?;
+    Some(folder.join("streamdet/config.toml")).filter(|path| path.exists())
+}
+
+fn from_file<'a>(detect: &'a clap::Command, path: &Path) -> Result<Vec<Given<'a>>, ConfigError> {
+    let file = path.display();
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        refused(
+            &file.to_string(),
+            &e.to_string(),
+            "give the path of a TOML file to --config or STREAMDET_CONFIG, or leave both out",
+        )
+    })?;
+    let place = |offset: usize| format!("{file}:{}", text[..offset].matches('\n').count() + 1);
+    let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text).map_err(|e| {
+        let offset = e.span().map_or(0, |span| span.start);
+        refused(&place(offset), e.message(), "write `key = value`, one a line, text in quotes")
+    })?;
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let given = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
+        let (place, name, value) = (place(name.span().start), name.get_ref(), value.get_ref());
+        let Some(option) = settings(detect).find(|option| key(option) == name) else {
+            return Err(refused(&place, &format!("unknown key `{name}`"), &instead_of(detect, name, value)));
+        };
+        match texts(option, value) {
+            Ok(values) => Ok(Given { option, values, origin: place }),
+            Err(expected) => Err(refused(&place, &format!("{name} = {value}: expected {expected}"), &described(name))),
+        }
+    };
+    entries.into_iter().map(given).collect()
+}
+
+/// What to do about a key that is no setting.
+fn instead_of(detect: &clap::Command, name: &str, value: &Value) -> String {
+    if value.is_table() {
+        return "keys stand at the top, outside of [tables]".into();
+    }
+    if NOT_SETTINGS.contains(&name) {
+        return format!("--{name} belongs on the command line only");
+    }
+    let near = |other: &str| strsim::jaro_winkler(other, name);
+    let nearest = settings(detect).map(key).max_by(|a, b| near(a).total_cmp(&near(b)));
+    format!("the nearest is `{}`; --show-config lists every key", nearest.unwrap_or_default())
+}
+
+/// A value of the config file as one would write it on the command line, or what was expected.
+fn texts(option: &Arg, value: &Value) -> Result<Vec<OsString>, &'static str> {
+    let kind = option.get_value_parser().type_id();
+    let is = |parsers: &[ValueParser]| parsers.iter().any(|parser| parser.type_id() == kind);
+    let scalar = |value: &Value| match value {
+        Value::String(text) => Some(text.into()),
+        Value::Integer(_) | Value::Float(_) => Some(value.to_string().into()),
+        _ => None,
+    };
+    if option.get_value_delimiter().is_some() {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        return items.iter().map(scalar).collect::<Option<_>>().ok_or("a list, as [\"a\", \"b\"] or \"a,b\"");
+    }
+    let numbers: [ValueParser; 6] = [
+        value_parser!(u16).into(),
+        value_parser!(u32).into(),
+        value_parser!(u64).into(),
+        value_parser!(usize).into(),
+        value_parser!(i32).into(),
+        value_parser!(f32).into(),
+    ];
+    let (fits, expected) = if is(&[ValueParser::bool()]) {
+        (value.is_bool(), "true or false")
+    } else if is(&[ValueParser::string(), ValueParser::path_buf()]) {
+        (value.is_str(), "text in quotes")
+    } else if is(&numbers) {
+        (value.is_integer() || value.is_float(), "a number, without quotes")
+    } else {
+        (scalar(value).is_some(), "text in quotes or a number")
+    };
+    let text = scalar(value).unwrap_or_else(|| value.to_string().into());
+    if fits { Ok(vec![text]) } else { Err(expected) }
+}
+
+/// Every value of a layer must pass clap's parsers, and no two of its settings exclude each other.
+fn check(detect: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
+    for (number, Given { option, values, origin }) in layer.iter().enumerate() {
+        let name = key(option);
+        for value in values {
+            let mut flag = OsString::from(format!("--{name}="));
+            flag.push(value);
+            let alone = [OsStr::new("streamdet"), OsStr::new(COMMAND), OsStr::new("--show-config"), &flag];
+            if let Err(e) = command().try_get_matches_from(alone) {
+                let problem = format!("{name} = {}: {}", value.display(), reason(&e));
+                return Err(refused(origin, &problem, &described(name)));
+            }
+        }
+        if let Some(other) = layer[..number].iter().find(|other| exclusive(detect, option, other.option)) {
+            let problem = format!("`{name}` cannot stand beside `{}` ({})", key(other.option), other.origin);
+            return Err(refused(origin, &problem, "keep one of the two"));
+        }
+    }
+    Ok(())
+}
+
+fn described(name: &str) -> String {
+    format!("`streamdet {COMMAND} --help` describes --{name}")
+}
+
+/// Why clap refuses a value, without the command line's way of putting it.
+fn reason(error: &clap::Error) -> String {
+    if let Some(ContextValue::Strings(valid)) = error.get(ContextKind::ValidValue)
+        && !valid.is_empty()
+    {
+        return format!("expected one of {}", valid.join(", "));
+    }
+    let Some(source) = error.source() else { return "expected a value".into() };
+    match source.downcast_ref::<ParseIntError>().map(ParseIntError::kind) {
+        Some(IntErrorKind::InvalidDigit) => "expected a whole number, not below 0".into(),
+        _ => source.to_string(),
+    }
+}
+
+/// What `--show-config` prints: key, value, and where it came from.
+fn table(detect: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&ModelRef>) -> String {
+    let mut rows = vec![["key".to_owned(), "value".to_owned(), "from".to_owned()]];
+    for option in settings(detect) {
+        let values = set.get_raw(option.get_id().as_str()).unwrap_or_default();
+        let value = values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(",");
+        let told =
+            || option.get_help()?.to_string().split_once("[default: ").map(|(_, d)| d.trim_end_matches(']').into());
+        let (value, origin) = if let Some(given) = chosen.iter().find(|given| given.option == option) {
+            (value, given.origin.clone())
+        } else if let Some(other) = chosen.iter().find(|given| exclusive(detect, option, given.option)) {
+            (value, format!("not used with {}", key(other.option)))
+        } else if let Some(card) = model.and_then(|model| model.card_default(key(option))) {
+            (card, "model card".into())
+        } else {
+            (if value.is_empty() { told().unwrap_or(value) } else { value }, "default".into())
+        };
+        let value = if value.is_empty() { "-".into() } else { value };
+        rows.push([key(option).to_owned(), printable(&redact(&value)), printable(&redact(&origin))]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (keys, values) = (width(0), width(1));
+    rows.iter().fold(String::new(), |mut text, [key, value, origin]| {
+        let _ = writeln!(text, "{key:keys$}  {value:values$}  {origin}");
+        text
+    })
+}

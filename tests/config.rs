@@ -1,0 +1,178 @@
+//! Settings as a user gives them: flags, environment, config file, defaults.
+
+use std::path::Path;
+use std::process::Output;
+
+use assert_cmd::Command;
+use tempfile::TempDir;
+
+/// `streamdet detect` in `folder`, with no settings but those given here.
+fn detect(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STREAMDET_")) {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(folder)
+        .env("XDG_CONFIG_HOME", folder.join("xdg"))
+        .envs(environment.iter().copied())
+        .arg("detect")
+        .args(args)
+        .output()
+        .expect("it starts")
+}
+
+fn folder_with(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("c.toml"), config).expect("a file");
+    folder
+}
+
+/// Value and origin of `key` in the table of `--show-config`.
+fn shown(output: &Output, key: &str) -> (String, String) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let row = text.lines().find(|line| line.split_whitespace().next() == Some(key)).expect("a row of that key");
+    let (value, origin) = row[key.len()..].trim_start().split_once("  ").expect("three columns");
+    (value.to_owned(), origin.trim_start().to_owned())
+}
+
+fn pair(value: &str, origin: &str) -> (String, String) {
+    (value.to_owned(), origin.to_owned())
+}
+
+#[test]
+fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
+    let folder = folder_with("stride = 2\n");
+    let (file, variable) = (["--config", "c.toml", "--show-config"], [("STREAMDET_STRIDE", "3")]);
+    let stride =
+        |args: &[&str], environment: &[(&str, &str)]| shown(&detect(folder.path(), args, environment), "stride");
+    assert_eq!(stride(&["--show-config"], &[]), pair("1", "default"));
+    assert_eq!(stride(&file, &[]), pair("2", "c.toml:1"));
+    assert_eq!(stride(&file, &variable), pair("3", "environment STREAMDET_STRIDE"));
+    assert_eq!(stride(&[&file[..], &["--stride", "4"]].concat(), &variable), pair("4", "flag"));
+}
+
+#[test]
+fn a_switch_can_be_turned_off_by_each_higher_layer() {
+    let folder = folder_with("hud = true\n");
+    let file = ["--config", "c.toml", "--show-config"];
+    let hud = |args: &[&str], environment: &[(&str, &str)]| shown(&detect(folder.path(), args, environment), "hud");
+    assert_eq!(hud(&file, &[]), pair("true", "c.toml:1"));
+    assert_eq!(hud(&file, &[("STREAMDET_HUD", "")]), pair("true", "c.toml:1"));
+    assert_eq!(hud(&file, &[("STREAMDET_HUD", "0")]), pair("0", "environment STREAMDET_HUD"));
+    assert_eq!(hud(&[&file[..], &["--hud=false"]].concat(), &[]), pair("false", "flag"));
+    assert_eq!(hud(&[&file[..], &["--hud"]].concat(), &[("STREAMDET_HUD", "no")]), pair("true", "flag"));
+}
+
+#[test]
+fn what_excludes_a_setting_of_a_lower_layer_beats_it() {
+    let folder = folder_with("crf = 20\n");
+    let output = detect(folder.path(), &["--config", "c.toml", "--show-config", "--bitrate", "900"], &[]);
+    assert_eq!(shown(&output, "bitrate"), pair("900", "flag"));
+    assert_eq!(shown(&output, "crf"), pair("-", "not used with bitrate"));
+    let output = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[("STREAMDET_BITRATE", "900")]);
+    assert_eq!(shown(&output, "crf"), pair("-", "not used with bitrate"));
+}
+
+#[test]
+fn the_users_file_is_found_and_another_can_be_named() {
+    let folder = folder_with("frames = 9\n");
+    let home = folder.path().join("xdg/streamdet");
+    std::fs::create_dir_all(&home).expect("a folder");
+    std::fs::write(home.join("config.toml"), "frames = 7\n").expect("a file");
+    let frames =
+        |args: &[&str], environment: &[(&str, &str)]| shown(&detect(folder.path(), args, environment), "frames");
+    let (value, origin) = frames(&["--show-config"], &[]);
+    assert_eq!(value, "7");
+    assert!(origin.ends_with("xdg/streamdet/config.toml:1"), "{origin}");
+    assert_eq!(frames(&["--show-config"], &[("STREAMDET_CONFIG", "c.toml")]), pair("9", "c.toml:1"));
+    assert_eq!(frames(&["--show-config", "--config", "c.toml"], &[("STREAMDET_CONFIG", "no")]).0, "9");
+    assert_eq!(frames(&["--show-config", "--config", "/dev/null"], &[]), pair("-", "default"));
+}
+
+#[test]
+fn the_table_is_aligned_names_the_card_and_hides_secrets() {
+    let folder =
+        folder_with("output = \"rtsp://me:hunter2@host/x?token=abc\"\nclasses = [\"car\", 3]\nimgsz = \"384x640\"\n");
+    let output = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
+    assert_eq!(shown(&output, "conf"), pair("0.25", "model card"));
+    assert_eq!(shown(&output, "threads"), pair("one a core", "default"));
+    assert_eq!(shown(&output, "output"), pair("rtsp://***@host/x?token=***", "c.toml:1"));
+    assert_eq!(shown(&output, "classes"), pair("car,3", "c.toml:2"));
+    assert_eq!(shown(&output, "imgsz"), pair("384x640", "c.toml:3"));
+    assert!(output.stderr.is_empty());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let column = text.lines().next().and_then(|head| head.find("from")).expect("a head");
+    assert!(text.lines().all(|row| row.as_bytes()[column - 1] == b' ' && row.as_bytes()[column] != b' '), "{text}");
+}
+
+#[test]
+fn the_file_reaches_the_run() {
+    let folder = folder_with("output = \"none\"\nonnxruntime = \"nowhere\"\n");
+    std::fs::write(folder.path().join("a.mp4"), "").expect("a file");
+    let output = detect(folder.path(), &["--config", "c.toml", "--", "a.mp4"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("nowhere"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_with_its_place() {
+    for (config, said) in [
+        ("# mine\nconf = 0.3\nmax_det = 5\n", "error: c.toml:3: unknown key `max_det`\n  the nearest is `max-det`"),
+        ("quiet = true\n", "c.toml:1: unknown key `quiet`\n  --quiet belongs on the command line"),
+        ("[detect]\nconf = 0.3\n", "c.toml:1: unknown key `detect`\n  keys stand at the top"),
+        ("\nconf = \"0.3\"\n", "c.toml:2: conf = \"0.3\": expected a number, without quotes\n"),
+        ("conf = 1.5\n", "c.toml:1: conf = 1.5: give a number from 0 to 1\n"),
+        ("batch = 65\n", "c.toml:1: batch = 65: 65 is not in 1..=64\n"),
+        ("threads = -1\n", "c.toml:1: threads = -1: expected a whole number, not below 0\n"),
+        ("hud = 1\n", "c.toml:1: hud = 1: expected true or false\n"),
+        ("json = true\n", "c.toml:1: json = true: expected text in quotes\n"),
+        ("classes = { car = 1 }\n", "c.toml:1: classes = { car = 1 }: expected a list"),
+        ("provider = \"gpu\"\n", "c.toml:1: provider = gpu: expected one of auto, cpu, openvino"),
+        ("crf = 20\nbitrate = 900\n", "c.toml:2: `bitrate` cannot stand beside `crf` (c.toml:1)\n  keep one"),
+        ("model = yolov8n\n", "c.toml:1: "),
+    ] {
+        let folder = folder_with(config);
+        // Overruled or not, and with or without a source.
+        for args in [vec!["--show-config"], vec!["a.mp4", "--conf", "0.5"]] {
+            let output = detect(folder.path(), &[&["--config", "c.toml"], &args[..]].concat(), &[]);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{config}: {text}");
+            assert!(text.contains(said), "{config}: {text}");
+            assert!(text.lines().nth(1).is_some_and(|remedy| remedy.starts_with("  ")), "{config}: {text}");
+            assert!(output.stdout.is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_environment_is_refused_with_the_variable() {
+    let folder = folder_with("");
+    let output = detect(folder.path(), &["a.mp4"], &[("STREAMDET_BATCH", "many")]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("environment STREAMDET_BATCH: batch = many: expected a whole number"), "{text}");
+}
+
+#[test]
+fn a_config_file_that_was_named_must_be_there() {
+    let folder = folder_with("");
+    for (args, environment) in
+        [(vec!["a.mp4", "--config", "no.toml"], vec![]), (vec!["a.mp4"], vec![("STREAMDET_CONFIG", "no.toml")])]
+    {
+        let output = detect(folder.path(), &args, &environment);
+        assert_eq!(output.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.starts_with("error: no.toml: No such file"), "{text}");
+    }
+}
+
+#[test]
+fn without_show_config_a_source_is_required() {
+    let folder = folder_with("");
+    let output = detect(folder.path(), &["--conf", "0.5"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("<SOURCE>"));
+}
