@@ -7,11 +7,11 @@ use crate::pipeline::{Job, OutputSpec, SourceSpec};
 use crate::sink::check_output;
 
 /// Endings of stills.
-const PICTURES: [&str; 7] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"];
+const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
 /// Endings taken from a folder as video.
-const VIDEOS: [&str; 24] = [
+const VIDEOS: [&str; 23] = [
     "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "vob", "flv", "wmv", "asf", "3gp",
-    "ogv", "mxf", "dv", "gif", "264", "h264", "265", "hevc",
+    "ogv", "mxf", "dv", "264", "h264", "265", "hevc",
 ];
 
 /// Turns sources and `-o` into jobs; notices go to `notices`.

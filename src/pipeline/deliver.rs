@@ -14,7 +14,7 @@ use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::overlay::Overlay;
 use crate::sink::{FileSink, PictureWriter, crops, json, labels};
-use crate::source::{SideTrack, SourceFrame, StreamInfo};
+use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
 
 /// How often a sink without pictures looks after its audio.
 const IDLE: Duration = Duration::from_millis(100);
@@ -58,7 +58,7 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
     };
     loop {
         match frames.recv_timeout(IDLE) {
-            Ok(SinkEvent::Open(opening)) => (delivery.info, delivery.sides) = (Some(opening.0), opening.1),
+            Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
             Ok(SinkEvent::Corrupt(n)) => {
                 delivery.taken += n;
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
@@ -70,6 +70,8 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
             Ok(SinkEvent::Frame(mut frame)) => {
                 if let Err(error) = delivery.frame(&mut frame) {
                     shared.fail_stream(stream, error);
+                    // Its audio goes with it: nobody else would take it from the demuxer.
+                    (delivery.sink, delivery.sides) = (None, Vec::new());
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -84,6 +86,14 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
 }
 
 impl Delivery<'_> {
+    fn open(&mut self, (info, sides): Opening) {
+        self.info = Some(info);
+        // Without a file to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
+        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_)) {
+            self.sides = sides;
+        }
+    }
+
     /// Tells the user of the stream, once its first frame and with it the provider is there.
     fn announce(&mut self) {
         let Some(info) = self.info.as_ref().filter(|_| !self.announced) else { return };

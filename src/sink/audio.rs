@@ -8,9 +8,6 @@ use gstreamer_app as gst_app;
 use super::file::BRANCH_BYTES;
 use crate::source::{SIDE_PACKETS, SideTrack};
 
-/// How far audio is written ahead of the pictures: a muxer wants to see what comes next in every track.
-const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(1);
-
 /// One audio track being written.
 pub(super) struct AudioTrack {
     packets: Receiver<gst::Buffer>,
@@ -84,9 +81,9 @@ impl AudioTrack {
         Ok((Self { packets: side.packets, input, held: None, ended: false }, carried))
     }
 
-    /// Writes what belongs beside a picture shown at `now`.
+    /// Writes what belongs before a picture shown at `now`.
     pub fn advance(&mut self, now: gst::ClockTime) {
-        self.write(Some(now + AHEAD), false);
+        self.write(Some(now), false);
     }
 
     /// Makes room when the demuxer is about to wait for it while no picture comes.

@@ -24,6 +24,14 @@ const FINISH_SECONDS: u64 = 120;
 /// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them.
 const KEY_FRAME_SECONDS: i32 = 2;
 
+/// What an MP4's index takes a track: sizes, times and places of the samples (`stsz`, `stts`, `stco`, `ctts`), and a second
+/// of audio packets.
+const INDEX_BYTES_PER_FRAME: u64 = 20;
+const INDEX_BYTES_PER_SECOND: u64 = 500;
+/// How long a recording is expected to be when it does not say, and how much longer than expected any may be.
+const UNKNOWN_LENGTH: Duration = Duration::from_secs(4 * 3600);
+const SPARE_LENGTH: Duration = Duration::from_secs(120);
+
 const CONTAINERS: &str = include_str!("../../pipelines/sink.toml");
 
 #[derive(serde::Deserialize, Clone)]
@@ -31,6 +39,19 @@ const CONTAINERS: &str = include_str!("../../pipelines/sink.toml");
 struct Container {
     muxer: String,
     video: String,
+}
+
+impl Container {
+    /// The muxer's description with its index reserved for a stream like this.
+    fn muxer_for(&self, info: &StreamInfo) -> String {
+        let (numer, denom) = info.frame_rate.unwrap_or((60, 1));
+        let frames_per_second = u64::try_from(numer / denom.max(1)).unwrap_or(60) + 1;
+        // Durations in containers can be wrong, and the muxer fails when its index is full: twice as long, and some more.
+        let length = info.duration.unwrap_or(UNKNOWN_LENGTH) * 2 + SPARE_LENGTH;
+        self.muxer
+            .replace("{reserve}", &length.as_nanos().to_string())
+            .replace("{index}", &(INDEX_BYTES_PER_SECOND + INDEX_BYTES_PER_FRAME * frames_per_second).to_string())
+    }
 }
 
 type Encoded = Arc<Mutex<Vec<Duration>>>;
@@ -91,7 +112,7 @@ impl FileSink {
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {encode} \
              ! queue max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES} ! mux. \
              {} name=mux ! filesink name=file",
-            container.muxer
+            container.muxer_for(info)
         );
         let pipeline = gst::parse::launch(&description)
             .map_err(|e| unwritable(format!("the encoder cannot be set up: {e}")))?

@@ -24,6 +24,8 @@ use crate::geometry::Size;
 const TRACKS_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a file may take to show a first picture before it is given up.
 const PICTURE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a file may show nothing more while nothing holds it back: a demuxer that goes round in circles.
+const STALL: Duration = Duration::from_secs(30);
 /// How often the waiting threads look whether they should stop.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 /// Name of the message with which the frame callback says that it has delivered enough.
@@ -65,6 +67,8 @@ pub(super) struct Shared {
     pub all_tracks: AtomicBool,
     /// Frames that left the decoder.
     pub frames: AtomicU64,
+    /// Audio packets passed by.
+    pub packets: AtomicU64,
     /// Nothing more is wanted.
     pub stopped: AtomicBool,
     /// The first picture's description.
@@ -135,6 +139,7 @@ impl FileSource {
             refused: Mutex::default(),
             all_tracks: AtomicBool::new(false),
             frames: AtomicU64::new(0),
+            packets: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             first: OnceLock::new(),
             gate: gate_rx,
@@ -255,6 +260,7 @@ impl FileSource {
     pub fn wait(&mut self, interrupted: &dyn Fn() -> bool) -> Result<u64, SourceError> {
         let Some(bus) = self.pipeline.bus() else { return Ok(0) };
         let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
+        let (mut seen, mut since) = (0, Instant::now());
         while !self.ended {
             if interrupted() || self.shared.is_stopped() {
                 self.stop();
@@ -263,17 +269,25 @@ impl FileSource {
             let message = bus.timed_pop_filtered(LOOK, &kinds);
             match message.as_ref().map(|m| m.view()) {
                 Some(gst::MessageView::Eos(_)) => self.ended = true,
-                Some(gst::MessageView::Error(error)) => {
-                    return Err(SourceError::Broken {
-                        input: self.input.clone(),
-                        frames: self.shared.frames.load(Ordering::SeqCst),
-                        problem: error.error().message().to_owned(),
-                    });
-                }
+                Some(gst::MessageView::Error(error)) => return Err(self.broken(error.error().message())),
                 _ => {}
+            }
+            let progress = self.shared.frames.load(Ordering::SeqCst) + self.shared.packets.load(Ordering::SeqCst);
+            if progress != seen || self.shared.outlet.events.is_full() {
+                (seen, since) = (progress, Instant::now());
+            } else if since.elapsed() > STALL {
+                return Err(self.broken(&format!("nothing more came for {} s", STALL.as_secs())));
             }
         }
         Ok(self.shared.probe.lost())
+    }
+
+    fn broken(&self, problem: &str) -> SourceError {
+        SourceError::Broken {
+            input: self.input.clone(),
+            frames: self.shared.frames.load(Ordering::SeqCst),
+            problem: problem.to_owned(),
+        }
     }
 
     /// Why the file cannot be used, in words that name the remedy.

@@ -144,6 +144,7 @@ impl Tracks {
                         return Err(gst::FlowError::Eos);
                     }
                     let Some(mut buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
+                    shared.packets.fetch_add(1, Ordering::SeqCst);
                     let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
                     let running = |time: Option<gst::ClockTime>| segment?.to_running_time(time?);
                     let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
