@@ -3,7 +3,9 @@
 //! The reference (Ultralytics) turns the whole picture into 8-bit BGR, resizes it with `cv2.resize` (`INTER_LINEAR`),
 //! pads it with 114 and divides by 255. Here the YUV planes themselves are resampled, at the same positions, and only
 //! the pixels of the tensor are turned into colours: for 1080p at 640×384 a ninth of the work, and no copy of the
-//! frame. The results differ from the reference's by the 8-bit roundings that are not made here.
+//! frame. The results differ from the reference's by the 8-bit roundings that are not made here. A picture that is not
+//! scaled has no other values than the 8-bit colours it is made of, so there they are rounded: that is what every other
+//! program sees, and brings confidences a third closer to the reference's.
 //!
 //! A row of the tensor takes two steps. Every source row it needs is resampled across once, into a scratch row (which
 //! the next tensor row finds there still, when enlarging); then pairs of scratch rows are blended and go through the
@@ -155,7 +157,7 @@ impl Preprocessor {
 impl Plan {
     fn new(info: PictureInfo, tensor: Size, spec: &InputSpec) -> Self {
         let letterbox = Letterbox::fit(info.size, tensor, spec.placement);
-        let conversion = Conversion::new(info.colour, spec);
+        let conversion = Conversion::new(info.colour, spec, letterbox.content == info.size);
         let channels = [0, 1, 2].map(|channel| ChannelPlan::new(channel, info, &letterbox, conversion.zeros));
         Self { info, letterbox, conversion, channels }
     }

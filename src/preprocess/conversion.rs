@@ -27,6 +27,10 @@ pub(super) struct Conversion {
     pub lowest: [f32; 3],
     /// Upper limit: the value of 8-bit 255 (or of 0).
     pub highest: [f32; 3],
+    /// Whether values are rounded to whole 8-bit levels.
+    pub whole: bool,
+    /// From one 8-bit level to the next.
+    pub level: [f32; 3],
     /// Value of the padding.
     pub pad: [f32; 3],
     /// Sample value that means zero: of luma, and of chroma.
@@ -43,7 +47,8 @@ pub(super) fn channels(order: ChannelOrder) -> [usize; 3] {
 
 #[expect(clippy::cast_possible_truncation, reason = "computed in f64, used in f32")]
 impl Conversion {
-    pub fn new(colour: Colour, spec: &InputSpec) -> Self {
+    /// For pictures in `colour`; `whole` says whether to round to 8-bit levels.
+    pub fn new(colour: Colour, spec: &InputSpec, whole: bool) -> Self {
         let (kr, kb) = colour.matrix.coefficients();
         let (kr, kb) = (f64::from(kr), f64::from(kb));
         let kg = 1.0 - kr - kb;
@@ -67,6 +72,8 @@ impl Conversion {
             black: zero,
             lowest: std::array::from_fn(|i| zero[i].min(full[i])),
             highest: std::array::from_fn(|i| zero[i].max(full[i])),
+            whole,
+            level: gain.map(|gain| gain as f32),
             pad: value(spec.pad),
             zeros: [black, 128],
         }

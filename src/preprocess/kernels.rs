@@ -126,6 +126,17 @@ fn colour_body<const FMA: bool>(
         green[i] = limit(g, to.lowest[1], to.highest[1]);
         blue[i] = limit(b, to.lowest[2], to.highest[2]);
     }
+    if to.whole {
+        for (channel, row) in [red, green, blue].into_iter().enumerate() {
+            let (black, level) = (to.black[channel], to.level[channel]);
+            let per_level = 1.0 / level;
+            for value in row.iter_mut() {
+                // Beyond this sum an f32 has no fraction left: adding rounds to even, in one instruction everywhere.
+                let rounded = ((*value - black) * per_level + 12_582_912.0) - 12_582_912.0;
+                *value = multiply_add::<FMA>(rounded, level, black);
+            }
+        }
+    }
 }
 
 /// `a * b + c`: fused only where the processor has it, as the fallback is a library call.
