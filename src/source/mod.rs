@@ -5,6 +5,7 @@ mod frames;
 mod missing;
 mod picture;
 mod probe;
+mod rgb;
 mod tracks;
 
 use std::sync::Arc;

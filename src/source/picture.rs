@@ -19,11 +19,13 @@ impl Picture {
     /// Maps a decoded buffer. `tagged` says whether the stream itself states its colours; an untagged one is read as
     /// BT.601, as ffmpeg and `OpenCV` read it, since that is what models are trained and compared on.
     ///
-    /// Returns `None` for a layout that is not one of [`PixelFormat`]'s, or a buffer that cannot be mapped.
+    /// RGB and grey pictures become 4:4:4. Returns `None` for another layout that is not one of [`PixelFormat`]'s, or a
+    /// buffer that cannot be mapped.
     pub(super) fn map(buffer: gstreamer::Buffer, video: &gst_video::VideoInfo, tagged: bool) -> Option<Self> {
-        let info = picture_info(video, tagged)?;
-        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, video).ok()?;
-        Some(Self { frame, video: video.clone(), info })
+        let (buffer, video) = super::rgb::to_yuv(buffer, video)?;
+        let info = picture_info(&video, tagged)?;
+        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &video).ok()?;
+        Some(Self { frame, video, info })
     }
 
     /// Format, size, colour.
