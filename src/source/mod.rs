@@ -2,6 +2,7 @@
 
 mod file;
 mod frames;
+mod jpeg;
 mod missing;
 mod picture;
 mod probe;
