@@ -207,3 +207,158 @@ fn describe(tensor: &TensorFacts) -> String {
         .collect();
     format!("{} {:?} [{}]", tensor.name, tensor.element, dims.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModelFile;
+    use crate::model::card::Card;
+
+    /// A fixed dimension for a number, a dynamic one for a name.
+    fn tensor(name: &str, element: Element, dims: &[&str]) -> TensorFacts {
+        let dim = |text: &&str| text.parse().map_or_else(|_| Dim::Dynamic((*text).into()), Dim::Fixed);
+        TensorFacts { name: name.into(), element, dims: dims.iter().map(dim).collect() }
+    }
+
+    /// As Ultralytics exports three classes with a dynamic shape.
+    fn ultralytics() -> OnnxFacts {
+        let metadata =
+            [("task", "detect"), ("names", "{0: 'a', 1: 'b', 2: 'c'}"), ("stride", "32"), ("imgsz", "[640, 640]")];
+        OnnxFacts {
+            inputs: vec![tensor("images", Element::F32, &["batch", "3", "height", "width"])],
+            outputs: vec![tensor("output0", Element::F32, &["batch", "7", "anchors"])],
+            metadata: metadata.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        }
+    }
+
+    /// As YOLOX is published: static, no metadata.
+    fn yolox() -> OnnxFacts {
+        OnnxFacts {
+            inputs: vec![tensor("images", Element::F32, &["1", "3", "64", "96"])],
+            outputs: vec![tensor("output", Element::F32, &["1", "126", "85"])],
+            ..OnnxFacts::default()
+        }
+    }
+
+    fn build_with(facts: &OnnxFacts, card: Option<&str>) -> Result<Model, ModelError> {
+        let card = card.map(|text| Card::parse(text, "m.toml").expect("a card"));
+        let file = ModelFile::Path("m.onnx".into());
+        build(ModelRef { name: "m".into(), file, sha256: String::new(), card }, facts)
+    }
+
+    /// Refused, naming the file and saying each of `said`.
+    #[track_caller]
+    fn refused(facts: &OnnxFacts, said: &[&str]) {
+        let text = build_with(facts, None).expect_err("refused").to_string();
+        for part in ["m.onnx"].iter().chain(said) {
+            assert!(text.contains(part), "{part:?} is not in: {text}");
+        }
+    }
+
+    #[test]
+    fn ultralytics_exports_are_recognised() {
+        let model = build_with(&ultralytics(), None).expect("recognised");
+        assert_eq!(model.layout, Layout::Yolov8);
+        assert_eq!(&*model.classes, ["a", "b", "c"]);
+        assert_eq!((model.static_size, model.default_size), (None, Size { width: 640, height: 640 }));
+        assert_eq!((model.batch, model.stride), (None, 32));
+        assert_eq!(model.input, InputSpec::default());
+    }
+
+    #[test]
+    fn a_transposed_output_without_names_is_recognised_by_its_metadata() {
+        let mut facts = ultralytics();
+        facts.metadata.remove("names");
+        facts.outputs = vec![tensor("output0", Element::F32, &["1", "2100", "7"])];
+        let model = build_with(&facts, None).expect("recognised");
+        assert_eq!((model.layout, model.classes.len()), (Layout::Yolov8, 3));
+        assert_eq!(model.classes[2], "class 2");
+    }
+
+    #[test]
+    fn yolox_is_recognised_by_its_grid() {
+        let model = build_with(&yolox(), None).expect("recognised");
+        assert_eq!((model.layout, model.classes.len()), (Layout::Yolox, 80));
+        assert_eq!(model.static_size, Some(Size { width: 96, height: 64 }));
+        assert_eq!((model.batch, model.input.order), (Some(1), ChannelOrder::Bgr));
+        assert_eq!(model.input.placement, Placement::Corner);
+        assert!((model.input.scale - 1.0).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn a_card_is_believed() {
+        let card = "file = \"m.onnx\"\nlayout = \"yolox\"\norder = \"rgb\"\nclasses = [\"a\", \"b\"]\nconf = 0.5";
+        let mut facts = yolox();
+        facts.outputs = vec![tensor("output", Element::F32, &["1", "126", "7"])];
+        let model = build_with(&facts, Some(card)).expect("recognised");
+        assert_eq!((model.layout, model.input.order), (Layout::Yolox, ChannelOrder::Rgb));
+        assert_eq!(&*model.classes, ["a", "b"]);
+        assert!((model.conf - 0.5).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn another_task_is_refused() {
+        let mut facts = ultralytics();
+        facts.metadata.insert("task".into(), "segment".into());
+        refused(&facts, &["segment", "detection model"]);
+    }
+
+    #[test]
+    fn two_inputs_are_refused() {
+        let mut facts = ultralytics();
+        facts.inputs.push(tensor("sizes", Element::I64, &["batch", "2"]));
+        refused(&facts, &["one input", "images F32 [batch,3,height,width]", "sizes I64 [batch,2]"]);
+    }
+
+    #[test]
+    fn inputs_that_are_not_pictures_are_refused() {
+        for (element, dims) in [
+            (Element::F32, vec!["1", "3", "640"]),
+            (Element::F32, vec!["1", "640", "640", "3"]),
+            (Element::U8, vec!["1", "3", "640", "640"]),
+        ] {
+            let mut facts = ultralytics();
+            facts.inputs = vec![tensor("images", element, &dims)];
+            refused(&facts, &["[B,3,H,W]", &dims.join(",")]);
+        }
+    }
+
+    #[test]
+    fn several_outputs_are_refused() {
+        let mut facts = ultralytics();
+        facts.outputs.push(tensor("output1", Element::F32, &["batch", "32"]));
+        refused(&facts, &["output0 F32 [batch,7,anchors], output1 F32 [batch,32]", "card"]);
+    }
+
+    #[test]
+    fn end_to_end_exports_are_refused() {
+        let mut facts = ultralytics();
+        facts.metadata.insert("end2end".into(), "True".into());
+        facts.outputs = vec![tensor("output0", Element::F32, &["1", "300", "6"])];
+        refused(&facts, &["end-to-end", "[1,300,6]"]);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_refused() {
+        let mut facts = ultralytics();
+        facts.outputs = vec![tensor("output0", Element::F32, &["1", "84", "8400"])];
+        refused(&facts, &["3 class names", "80 classes", "[1,84,8400]"]);
+    }
+
+    #[test]
+    fn an_unknown_layout_is_refused_with_what_was_seen() {
+        for dims in [vec!["1", "300", "6"], vec!["1", "1000"], vec!["1", "125", "85"]] {
+            let mut facts = yolox();
+            facts.outputs = vec![tensor("scores", Element::F32, &dims)];
+            refused(&facts, &["not a layout", &format!("scores F32 [{}]", dims.join(",")), "write a card"]);
+        }
+    }
+
+    #[test]
+    fn an_unknown_number_of_classes_is_refused() {
+        let mut facts = ultralytics();
+        facts.metadata.remove("names");
+        facts.outputs = vec![tensor("output0", Element::F32, &["batch", "channels", "anchors"])];
+        refused(&facts, &["how many classes"]);
+    }
+}
