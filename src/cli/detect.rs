@@ -320,7 +320,7 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
             terminal::grouped(processed),
             report.resources.run_s,
             report.fps.mean,
-            terminal::bound_by(&outcome.book)
+            terminal::bound_by(&outcome.threads)
         ));
         let mut seen: Vec<(u64, &String)> =
             outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
@@ -371,7 +371,7 @@ fn run_report(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime
         Some(rate) if processed > 0 => Verdict {
             verdict: if mean >= rate { "yes" } else { "no" },
             budget_ms: 1000.0 / rate,
-            reason: format!("{mean:.1} fps against the stream's {rate:.2}; {}", terminal::bound_by(&outcome.book)),
+            reason: format!("{mean:.1} fps against the stream's {rate:.2}; {}", terminal::bound_by(&outcome.threads)),
         },
         _ => Verdict { verdict: "n/a", budget_ms: 0.0, reason: "no constant frame rate".into() },
     };
@@ -392,6 +392,10 @@ fn run_report(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime
             wall_s,
             start_up_s,
             run_s,
+            cpu_share: report::threads::WORKERS
+                .into_iter()
+                .zip(outcome.threads.shares().into_iter().flatten())
+                .collect(),
             close_s: (wall_s - start_up_s - run_s).max(0.0),
             ..report::Resources::read()
         },

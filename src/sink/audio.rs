@@ -14,6 +14,8 @@ pub(super) struct AudioTrack {
     input: gst_app::AppSrc,
     /// Taken from the channel, but too early to be written.
     held: Option<gst::Buffer>,
+    /// When the last packet began, and the longest time between two packets so far.
+    rhythm: Option<(gst::ClockTime, gst::ClockTime)>,
     /// The end of the track is written.
     ended: bool,
 }
@@ -78,7 +80,7 @@ impl AudioTrack {
         pipeline.add(&bin)?;
         let to = mux.request_pad_simple("audio_%u").ok_or_else(|| missing("audio track left"))?;
         from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
-        Ok((Self { packets: side.packets, input, held: None, ended: false }, carried))
+        Ok((Self { packets: side.packets, input, held: None, rhythm: None, ended: false }, carried))
     }
 
     /// Writes what belongs before a picture shown at `now`.
@@ -102,7 +104,7 @@ impl AudioTrack {
     /// Pushes packets that begin before `until`, waiting for more when `to_end`.
     fn write(&mut self, until: Option<gst::ClockTime>, to_end: bool) {
         while !self.ended {
-            let packet = match self.held.take() {
+            let mut packet = match self.held.take() {
                 Some(packet) => packet,
                 None if to_end => match self.packets.recv() {
                     Ok(packet) => packet,
@@ -118,10 +120,23 @@ impl AudioTrack {
                 self.held = Some(packet);
                 return;
             }
+            self.time(&mut packet);
             if self.input.push_buffer(packet).is_err() {
                 // The pipeline failed: its error is on the bus.
                 self.ended = true;
             }
+        }
+    }
+
+    /// Gives a packet without a duration that of the one before it: a muxer that is not told how long the last one lasts
+    /// leaves it out of the track's length, and players leave it out altogether.
+    fn time(&mut self, packet: &mut gst::Buffer) {
+        let Some(pts) = packet.pts() else { return };
+        let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
+        let length = before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length));
+        self.rhythm = Some((pts, length));
+        if packet.duration().is_none() {
+            packet.make_mut().set_duration(length);
         }
     }
 

@@ -110,7 +110,7 @@ impl FileSink {
         let description = format!(
             "appsrc name=pictures ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {encode} \
-             ! queue max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES} ! mux. \
+             ! queue name=encoded max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES} ! mux. \
              {} name=mux ! filesink name=file",
             container.muxer_for(info)
         );

@@ -48,12 +48,7 @@ impl Delivery {
         let outlet = &shared.outlet;
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let running = sample
-            .segment()
-            .and_then(|s| s.downcast_ref::<gst::ClockTime>())
-            .zip(buffer.pts())
-            .and_then(|(segment, pts)| segment.to_running_time(pts));
-        let pts = running.unwrap_or(self.next);
+        let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
         self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
         let so_far = shared.frames.fetch_add(1, Ordering::SeqCst);
         let (file, index) = match &shared.options.picture {
