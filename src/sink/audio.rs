@@ -131,12 +131,16 @@ impl AudioTrack {
     /// Gives a packet without a duration that of the one before it: a muxer that is not told how long the last one lasts
     /// leaves it out of the track's length, and players leave it out altogether.
     fn time(&mut self, packet: &mut gst::Buffer) {
-        let Some(pts) = packet.pts() else { return };
+        // Headers come before all times; a packet without one later on lost it in a damaged stretch.
+        let guessed = self.rhythm.map(|(last, length)| last + length);
+        let Some(pts) = packet.pts().or(guessed) else { return };
         let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
         let length = before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length));
         self.rhythm = Some((pts, length));
-        if packet.duration().is_none() {
-            packet.make_mut().set_duration(length);
+        if packet.duration().is_none() || packet.pts().is_none() {
+            let packet = packet.make_mut();
+            packet.set_pts(pts);
+            packet.set_duration(packet.duration().unwrap_or(length));
         }
     }
 

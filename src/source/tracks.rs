@@ -129,7 +129,8 @@ impl Tracks {
         let sender = Arc::new(Mutex::new(Some(tx)));
         let format = Arc::<OnceLock<gst::Caps>>::default();
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let (shared, to_sink, known, at_end) = (self.shared.clone(), sender.clone(), format.clone(), sender.clone());
+        let (shared, to_sink, at_end) = (self.shared.clone(), sender.clone(), sender.clone());
+        let (known, first) = (format.clone(), format.clone());
         let close = |sender: &Mutex<Option<Sender<gst::Buffer>>>| {
             sender.lock().unwrap_or_else(PoisonError::into_inner).take();
         };
@@ -154,8 +155,11 @@ impl Tracks {
                     shared.packets.fetch_add(1, Ordering::SeqCst);
                     let (pts, dts) =
                         (shared.stream_time(&sample, buffer.pts()), shared.stream_time(&sample, buffer.dts()));
-                    if pts.is_none() && buffer.pts().is_some() {
-                        // Before the stream's own beginning, as in a recording cut out of a broadcast.
+                    let early = pts.is_none() && buffer.pts().is_some();
+                    let same = first.get().zip(sample.caps()).is_none_or(|(first, caps)| first.can_intersect(caps));
+                    if early || !same {
+                        // Before the stream's own beginning, as in a recording cut out of a broadcast; or in a format
+                        // that the container was not told of, as where the file is damaged.
                         return Ok(gst::FlowSuccess::Ok);
                     }
                     let b = buffer.make_mut();
