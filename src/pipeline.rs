@@ -331,6 +331,7 @@ pub fn run(
         shared.fail(RunError::Write { path: "--json".into(), problem: e.to_string() });
     }
     let mut tally = shared.tally();
+    tally.book.settle();
     for stream in &tally.streams {
         let f = stream.frames;
         assert_eq!(f.received, f.processed + f.dropped.total(), "every frame of {} is accounted for", stream.uri);

@@ -11,7 +11,7 @@ use super::{jobs, show::Screen};
 use crate::clock::{Clock, HostTime, RealClock};
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
-use crate::latency::{STAGES, WARM_UP_FRAMES};
+use crate::latency::STAGES;
 use crate::model::{Model, ModelRef};
 use crate::pipeline::{self, Outcome, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
@@ -224,11 +224,17 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         jobs.iter().map(|j| if let SourceSpec::Pictures(p) = &j.source { p.len() as u64 } else { 0 }).sum::<u64>();
     let only_pictures = jobs.iter().all(|j| matches!(j.source, SourceSpec::Pictures(_)));
     let fixed_total = if only_pictures { Some(pictures) } else { args.frames.filter(|_| jobs.len() == 1) };
+    let shape = model.static_size.unwrap_or(imgsz);
     let label = format!(
-        "{} · {} classes · {}",
+        "{} · {} class{} · {}",
         terminal::printable(&model.name),
         model.classes.len(),
-        imgsz.width.max(imgsz.height)
+        if model.classes.len() == 1 { "" } else { "es" },
+        if shape.width == shape.height {
+            shape.width.to_string()
+        } else {
+            format!("{}×{}", shape.height, shape.width)
+        }
     );
     let screen =
         Arc::new(Screen::new(args.quiet, args.verbose, jobs.len(), fixed_total, label, model.classes.to_vec()));
@@ -316,8 +322,8 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
         screen.line(&terminal::stage_table(&outcome.book));
         screen.line(&terminal::speed_line(&outcome.book, outcome.input));
         screen.line(&format!(
-            "  {} frames in {:.1} s · {:.1} fps · {dropped} dropped · {}",
-            terminal::grouped(processed),
+            "\n  {} in {:.1} s · {:.1} fps · {dropped} dropped\n  {}",
+            terminal::counted(processed, "frame"),
             report.resources.run_s,
             report.fps.mean,
             terminal::bound_by(&outcome.threads)
@@ -326,12 +332,8 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
             outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
         seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
         if !seen.is_empty() {
-            let more = seen.len().saturating_sub(6);
-            let mut parts: Vec<String> = seen.iter().take(6).map(|(n, c)| terminal::counted(*n, c)).collect();
-            if more > 0 {
-                parts.push(format!("and {more} more classes"));
-            }
-            screen.line(&format!("  {}", parts.join(", ")));
+            let parts: Vec<String> = seen.iter().map(|(n, c)| terminal::counted(*n, c)).collect();
+            screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, screen.width().saturating_sub(2))));
         }
     }
     for (path, audio) in &outcome.outputs {
@@ -399,7 +401,7 @@ fn run_report(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime
             close_s: (wall_s - start_up_s - run_s).max(0.0),
             ..report::Resources::read()
         },
-        warm_up_frames_excluded: WARM_UP_FRAMES,
+        warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
         outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
     }
 }

@@ -55,6 +55,21 @@ pub fn objects(detections: &[Detection], classes: &[String]) -> String {
     parts.join(", ")
 }
 
+/// As many of `parts` as fit into `width` characters, the rest counted: `3 cars, 1 bus, and 4 more`.
+#[must_use]
+pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
+    for shown in (1..=parts.len()).rev() {
+        let mut text = parts[..shown].join(", ");
+        if shown < parts.len() {
+            let _ = write!(text, ", and {} more", parts.len() - shown);
+        }
+        if shown == 1 || text.chars().count() <= width {
+            return text;
+        }
+    }
+    String::new()
+}
+
 /// The table of stages, milliseconds; stages without a sample are left out.
 #[must_use]
 pub fn stage_table(book: &LatencyBook) -> String {
@@ -102,6 +117,9 @@ mod tests {
         assert_eq!(objects(&[], &classes), "(no detections)");
         assert_eq!(grouped(3812), "3 812");
         assert_eq!(grouped(12), "12");
+        let parts = ["3 cars", "2 buses", "1 dog"].map(str::to_owned);
+        assert_eq!(as_many_as_fit(&parts, 80), "3 cars, 2 buses, 1 dog");
+        assert_eq!(as_many_as_fit(&parts, 20), "3 cars, and 2 more");
         assert_eq!(counted(2, "bus"), "2 buses");
         assert_eq!(counted(1, "bus"), "1 bus");
         assert_eq!(counted(5, "people"), "5 people");
