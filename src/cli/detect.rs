@@ -1,6 +1,6 @@
 //! `streamdet detect`: from arguments to a run, and what is said at its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::postprocess::Thresholds;
 use crate::report::{
     self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, Verdict, redact, terminal,
 };
-use crate::sink::EncoderOptions;
+use crate::sink::{EncoderOptions, part_path};
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -279,12 +279,22 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     Ok(close(args, &model, &outcome, clock.now(), &screen))
 }
 
-fn open_json(path: &std::path::Path) -> Result<Box<dyn std::io::Write + Send>, Unusable> {
+/// Where detections go: standard output, or a file that takes its name when it is whole.
+fn open_json(path: &Path) -> Result<Box<dyn std::io::Write + Send>, Unusable> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(std::io::BufWriter::new(std::io::stdout())));
     }
-    let file = std::fs::File::create(path).map_err(|e| format!("--json {}: {e}", path.display()))?;
+    let file = std::fs::File::create(part_path(path)).map_err(|e| format!("--json {}: {e}", path.display()))?;
     Ok(Box::new(std::io::BufWriter::new(file)))
+}
+
+/// Gives the file of detections its name; one without a single frame goes, and what was there before stays.
+fn close_json(path: &Path, frames: u64) -> std::io::Result<()> {
+    match path.as_os_str() == "-" {
+        true => Ok(()),
+        false if frames == 0 => std::fs::remove_file(part_path(path)),
+        false => std::fs::rename(part_path(path), path),
+    }
 }
 
 fn classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, Unusable> {
@@ -341,6 +351,12 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
         screen.line(&format!("  → {}{audio}", path.display()));
     }
     let mut code = 0;
+    if let Some(path) = &args.json
+        && let Err(e) = close_json(path, processed)
+    {
+        eprintln!("error: --json {}: {e}", path.display());
+        code = 1;
+    }
     if let Some(path) = &args.report
         && let Err(e) = report.write(path)
     {

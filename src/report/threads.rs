@@ -51,18 +51,17 @@ impl ThreadTimes {
     }
 }
 
-/// Which worker a thread belongs to, by its name: GStreamer calls a thread `ELEMENT:PAD`, libav `av:CODEC:NUMBER`, and a
+/// Which worker a thread belongs to, by its name: `GStreamer` calls a thread `ELEMENT:PAD`, libav `av:CODEC:NUMBER`, and a
 /// thread without a name has that of the one that made it: the encoder's that of its input, the runtime's the program's.
 fn worker(thread: &str) -> usize {
     let starts = |names: &[&str]| names.iter().any(|name| thread.starts_with(name));
-    if starts(&["sink-"]) {
-        2
-    } else if starts(&["pictures", "encoded", "mux", "packets", "sound"]) {
-        3
-    } else if starts(&["source-", "coded", "av:", "typefind"]) || thread.contains("demux") || thread.contains("parse") {
-        0
-    } else {
-        1
+    let reads =
+        starts(&["source-", "coded", "av:", "typefind"]) || thread.contains("demux") || thread.contains("parse");
+    match () {
+        () if starts(&["sink-"]) => 2,
+        () if starts(&["pictures", "encoded", "mux", "packets", "sound"]) => 3,
+        () if reads => 0,
+        () => 1,
     }
 }
 

@@ -82,7 +82,7 @@ impl Tracks {
                 }
                 _ => "a data track",
             };
-            self.shared.notice(format!("{kind} ({}) is not carried over", codec_name(&caps)));
+            self.shared.notice(format!("{kind} is not carried over"));
             self.ignore(&pipeline, pad)
         };
         if let Err(error) = result {
