@@ -43,94 +43,94 @@ pub struct DetectArgs {
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none`
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Option<String>,
     /// Replace outputs that exist
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     overwrite: bool,
     /// ONNX file, model card or card's name [default: visdrone-nano, built in]
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Model")]
     pub(super) model: Option<String>,
     /// Where the model runs
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Model")]
     provider: ProviderChoice,
     /// Arithmetic of the provider
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Model")]
     precision: Precision,
     /// GPU number
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Model")]
     device: i32,
     /// Threads of one inference [default: one a core]
-    #[arg(long)]
+    #[arg(long, help_heading = "Model")]
     threads: Option<usize>,
     /// ONNX Runtime's library or its folder
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Model")]
     onnxruntime: Option<PathBuf>,
     /// Input size, N or `HxW`, for models that leave it open [default: the model's]
-    #[arg(long, value_parser = image_size)]
+    #[arg(long, value_parser = image_size, help_heading = "Model")]
     imgsz: Option<Size>,
     /// Confidence above which a box counts, 0 to 1 [default: the model card's, else 0.25]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_parser = fraction, help_heading = "Detections")]
     conf: Option<f32>,
     /// Overlap above which the less certain of two boxes goes, 0 to 1 [default: the model card's, else 0.7]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_parser = fraction, help_heading = "Detections")]
     iou: Option<f32>,
     /// Only these classes: names or ids, comma separated
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', help_heading = "Detections")]
     classes: Vec<String>,
     /// Boxes a frame, at most
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, help_heading = "Detections")]
     max_det: usize,
     /// Suppress overlapping boxes across classes
-    #[arg(long)]
+    #[arg(long, help_heading = "Detections")]
     agnostic: bool,
     /// Frames a run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Model")]
     batch: u16,
     /// How long a batch may wait to fill, ms
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, help_heading = "Model")]
     batch_timeout: u64,
     /// Stop after so many frames of each source
-    #[arg(long)]
+    #[arg(long, help_heading = "Source")]
     frames: Option<u64>,
     /// Infer every Nth frame, keep the boxes in between
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
     stride: u64,
     /// Video track, from 1 [default: the container's default]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
     track: Option<u32>,
     /// Detections as JSON Lines; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
     /// Run report as JSON; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     report: Option<PathBuf>,
     /// Labels in YOLO's text format, one file a frame
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     save_txt: Option<PathBuf>,
     /// Every object cut out as a picture: FOLDER/CLASS/NAME-N.jpg
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
     /// Boxes without labels
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     hide_labels: bool,
     /// Line width, pixels [default: by the picture's size]
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     line_width: Option<u32>,
     /// FPS and latency in the picture
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     hud: bool,
     /// Encoder element, e.g. x264enc [default: the best one present]
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     encoder: Option<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
-    #[arg(long, conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
+    #[arg(long, conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63), help_heading = "Encoding")]
     crf: Option<u32>,
     /// Bitrate, kbit/s
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     bitrate: Option<u32>,
     /// x264's speed preset [default: superfast]
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     preset: Option<String>,
     /// Config file [default: ~/.config/streamdet/config.toml, if there]
     #[arg(long, value_name = "FILE")]
