@@ -103,8 +103,10 @@ struct Row {
 /// Histograms of every stage, microseconds inside, three significant digits.
 pub struct LatencyBook {
     rows: Vec<Row>,
-    seen: u64,
-    encoded: u64,
+    /// The first frames, kept aside: a run that ends with them has no others.
+    warm_up: Vec<Stamps>,
+    warm_up_encoded: Vec<Duration>,
+    settled: bool,
     per_image: [Duration; 3],
     inferred: u64,
 }
@@ -128,19 +130,43 @@ impl LatencyBook {
         };
         Self {
             rows: STAGES.iter().map(|_| row()).collect(),
-            seen: 0,
-            encoded: 0,
+            warm_up: Vec::new(),
+            warm_up_encoded: Vec::new(),
+            settled: false,
             per_image: [Duration::ZERO; 3],
             inferred: 0,
         }
     }
 
-    /// Counts one frame's stamps; the first [`WARM_UP_FRAMES`] are left out.
+    /// Counts one frame's stamps; the first [`WARM_UP_FRAMES`] are left out, unless there are no others.
     pub fn record(&mut self, s: &Stamps) {
-        self.seen += 1;
-        if self.seen <= WARM_UP_FRAMES {
-            return;
+        if self.warm_up_frames_excluded() < WARM_UP_FRAMES && !self.settled {
+            self.warm_up.push(*s);
+        } else {
+            self.count(s);
         }
+    }
+
+    /// Frames that the figures leave out.
+    #[must_use]
+    pub fn warm_up_frames_excluded(&self) -> u64 {
+        self.warm_up.len() as u64
+    }
+
+    /// To be called at the end of the run: a run of a few frames counts them all.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        if self.summary(Stage::EndToEnd).count == 0 {
+            for stamps in std::mem::take(&mut self.warm_up) {
+                self.count(&stamps);
+            }
+            for elapsed in std::mem::take(&mut self.warm_up_encoded) {
+                self.add(Stage::Encode, elapsed);
+            }
+        }
+    }
+
+    fn count(&mut self, s: &Stamps) {
         if let Some(entered) = s.decode_in {
             self.add(Stage::Decode, s.decoded.since(entered));
         }
@@ -166,8 +192,9 @@ impl LatencyBook {
 
     /// Counts one frame's time in the encoder.
     pub fn record_encode(&mut self, elapsed: Duration) {
-        self.encoded += 1;
-        if self.encoded > WARM_UP_FRAMES {
+        if (self.warm_up_encoded.len() as u64) < WARM_UP_FRAMES {
+            self.warm_up_encoded.push(elapsed);
+        } else {
             self.add(Stage::Encode, elapsed);
         }
     }
@@ -248,5 +275,14 @@ mod tests {
         assert!((book.summary(Stage::Inference).p50 - 10.0).abs() < 0.05);
         assert!((book.summary(Stage::HandOver).mean - 4.0).abs() < 1e-9);
         assert!((book.per_image_ms()[1] - 5.0).abs() < 1e-9);
+        book.settle();
+        assert_eq!((book.summary(Stage::EndToEnd).count, book.warm_up_frames_excluded()), (3, WARM_UP_FRAMES));
+
+        let mut short = LatencyBook::new();
+        short.record(&stamps);
+        short.record_encode(Duration::from_millis(7));
+        short.settle();
+        assert_eq!((short.summary(Stage::EndToEnd).count, short.warm_up_frames_excluded()), (1, 0));
+        assert_eq!(short.summary(Stage::Encode).count, 1);
     }
 }

@@ -89,7 +89,7 @@ impl Overlay {
             .style
             .line_width
             .map_or((mean_side * 0.0022).round().max(1.0) as i32 * 2, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2));
-        let text_px = (mean_side * 0.019).clamp(11.0, 64.0).round();
+        let text_px = (mean_side * 0.0165).clamp(11.0, 64.0).round();
         if (text_px - self.text_px).abs() > 0.1 {
             self.text_px = text_px;
             self.glyphs.clear();
@@ -119,7 +119,8 @@ impl Overlay {
         let (x1, y1) = (x1.clamp(0, width - 1), y1.clamp(0, height - 1));
         let (x2, y2) = (x2.clamp(x1, width), y2.clamp(y1, height));
         let (w, h) = (x2 - x1, y2 - y1);
-        let t = line.min(w.max(1)).min(h.max(1));
+        // A small object would vanish under a line made for the picture's size.
+        let t = line.min((w.min(h) / 8).max(2)).min(w.max(1)).min(h.max(1));
         for area in [
             Area { x: x1, y: y1, width: w, height: t },
             Area { x: x1, y: y2 - t, width: w, height: t },

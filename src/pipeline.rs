@@ -20,6 +20,7 @@ use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime}
 use crate::latency::LatencyBook;
 use crate::model::Model;
 use crate::postprocess::Thresholds;
+use crate::report::threads::ThreadTimes;
 use crate::report::{FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
@@ -168,6 +169,8 @@ pub struct Outcome {
     pub outputs: Vec<(PathBuf, usize)>,
     /// Objects seen, by class id.
     pub objects: Vec<u64>,
+    /// Whom the processors worked for.
+    pub threads: ThreadTimes,
     /// Everything that went wrong.
     pub errors: Vec<RunError>,
     /// When the first frame was decoded and the last handed over.
@@ -183,6 +186,7 @@ struct Tally {
     handed_over: Vec<f64>,
     outputs: Vec<(PathBuf, usize)>,
     objects: Vec<u64>,
+    threads: ThreadTimes,
     errors: Vec<RunError>,
     first_frame: Option<HostTime>,
     last_frame: Option<HostTime>,
@@ -270,6 +274,7 @@ pub fn run(
             handed_over: Vec::new(),
             outputs: Vec::new(),
             objects,
+            threads: ThreadTimes::default(),
             errors: Vec::new(),
             first_frame: None,
             last_frame: None,
@@ -326,6 +331,7 @@ pub fn run(
         shared.fail(RunError::Write { path: "--json".into(), problem: e.to_string() });
     }
     let mut tally = shared.tally();
+    tally.book.settle();
     for stream in &tally.streams {
         let f = stream.frames;
         assert_eq!(f.received, f.processed + f.dropped.total(), "every frame of {} is accounted for", stream.uri);
@@ -338,6 +344,7 @@ pub fn run(
         input,
         outputs: std::mem::take(&mut tally.outputs),
         objects: std::mem::take(&mut tally.objects),
+        threads: std::mem::take(&mut tally.threads),
         errors: std::mem::take(&mut tally.errors),
         first_frame: tally.first_frame,
         last_frame: tally.last_frame,

@@ -1,158 +1,141 @@
 //! The main job, as a user runs it: the real program on real clips. `ffprobe` and `ffmpeg` are the independent witnesses.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod program;
 
-use serde_json::Value;
+use std::path::Path;
 
-/// The shared test data, if it is here.
-fn shared() -> Option<PathBuf> {
-    let root = std::env::var("STREAMDET_TEST_DATA")
-        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if root.join("data/video").is_dir() {
-        return Some(root);
-    }
-    eprintln!("skipped: no test data at {} (STREAMDET_TEST_DATA)", root.display());
-    None
-}
-
-fn streamdet(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_streamdet"))
-        .current_dir(folder)
-        .env("XDG_CONFIG_HOME", folder)
-        .arg("detect")
-        .args(args)
-        .output()
-        .expect("it starts")
-}
-
-fn succeeds(output: &Output) {
-    assert!(output.status.success(), "{:?}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-}
-
-fn witness(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(["-v", "error"]).args(args).output().expect("ffmpeg is installed");
-    assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
-}
-
-/// Presentation times of the video track relative to the first, seconds.
-fn times(file: &Path) -> Vec<f64> {
-    let text = witness(
-        "ffprobe",
-        &[
-            "-select_streams",
-            "v:0",
-            "-show_entries",
-            "packet=pts_time",
-            "-of",
-            "csv=p=0",
-            file.to_str().expect("a path"),
-        ],
-    );
-    let mut times: Vec<f64> = text.lines().filter_map(|l| l.trim_matches(',').parse().ok()).collect();
-    times.sort_by(f64::total_cmp);
-    let first = times.first().copied().unwrap_or(0.0);
-    times.iter().map(|t| t - first).collect()
-}
-
-fn same_times(a: &Path, b: &Path) {
-    let (a, b) = (times(a), times(b));
-    assert_eq!(a.len(), b.len());
-    for (n, (x, y)) in a.iter().zip(&b).enumerate() {
-        assert!((x - y).abs() <= 0.001, "frame {n}: {x} against {y}");
-    }
-}
-
-fn audio_md5(file: &Path) -> String {
-    witness("ffmpeg", &["-i", file.to_str().expect("a path"), "-map", "0:a", "-c", "copy", "-f", "md5", "-"])
-}
-
-fn json(path: &Path) -> Value {
-    serde_json::from_str(&std::fs::read_to_string(path).expect("a report")).expect("JSON")
-}
-
-/// A made clip of 40 frames at 30000/1001 with AAC, at an odd size when asked.
-fn made_clip(folder: &Path, size: &str) -> PathBuf {
-    let path = folder.join("made.mp4");
-    let source = format!("testsrc2=size={size}:rate=30000/1001");
-    witness(
-        "ffmpeg",
-        &[
-            "-f",
-            "lavfi",
-            "-i",
-            &source,
-            "-f",
-            "lavfi",
-            "-i",
-            "sine",
-            "-t",
-            "1.334",
-            "-c:v",
-            "libx264",
-            "-pix_fmt",
-            if size.contains("161") { "yuv444p" } else { "yuv420p" },
-            "-c:a",
-            "aac",
-            "-y",
-            path.to_str().expect("a path"),
-        ],
-    );
-    path
-}
+use program::{
+    audio_md5, frames, json, json_lines, made_clip, probe, said, same_times, shared, streamdet, succeeds, text, times,
+    track_times, witness,
+};
 
 #[test]
 fn a_made_clip_keeps_frames_times_rate_and_audio() {
     let folder = tempfile::tempdir().expect("a folder");
-    let clip = made_clip(folder.path(), "320x240");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1.334", &[]);
     succeeds(&streamdet(folder.path(), &["made.mp4", "--report", "r.json", "--json", "d.jsonl"]));
     let out = folder.path().join("made-annotated.mp4");
     same_times(&clip, &out);
     assert_eq!(times(&out).len(), 40);
-    let rate = witness(
-        "ffprobe",
-        &[
-            "-select_streams",
-            "v:0",
-            "-show_entries",
-            "stream=r_frame_rate",
-            "-of",
-            "csv=p=0",
-            out.to_str().expect("a path"),
-        ],
-    );
-    assert_eq!(rate.trim(), "30000/1001");
-    let report = json(&folder.path().join("r.json"));
-    let frames = &report["streams"][0]["frames"];
-    assert_eq!((frames["received"].as_u64(), frames["processed"].as_u64()), (Some(40), Some(40)));
-    let lines = std::fs::read_to_string(folder.path().join("d.jsonl")).expect("detections");
-    let numbers: Vec<u64> = lines
-        .lines()
-        .map(|l| serde_json::from_str::<Value>(l).expect("JSON")["frame"].as_u64().expect("a number"))
-        .collect();
+    assert_eq!(probe(&out, "r_frame_rate"), "30000/1001");
+    assert!(track_times(&out, "a:0").len() >= track_times(&clip, "a:0").len() - 2, "all but what an edit list hides");
+    assert_eq!(frames(&json(&folder.path().join("r.json"))), (40, 40, 0));
+    let lines = json_lines(&folder.path().join("d.jsonl"));
+    let numbers: Vec<u64> = lines.iter().map(|l| l["frame"].as_u64().expect("a number")).collect();
     assert_eq!(numbers, (0..40).collect::<Vec<_>>());
 }
 
+/// What goes in and what must come out: container, size, and the audio, which is untouched where `same` says so.
 #[test]
-fn every_container_and_an_odd_size() {
+fn every_container_takes_every_audio_and_odd_sizes() {
     let folder = tempfile::tempdir().expect("a folder");
-    let clip = made_clip(folder.path(), "161x121");
-    for ending in ["mp4", "mkv"] {
-        let out = folder.path().join(format!("o.{ending}"));
-        succeeds(&streamdet(folder.path(), &["made.mp4", "-o", out.to_str().expect("a path"), "--hud"]));
-        same_times(&clip, &out);
+    let inputs = [
+        ("aac.mkv", "320x240", vec![], ["mp4", "mkv", "mov"].as_slice()),
+        ("opus.mkv", "161x121", vec!["-pix_fmt", "yuv444p", "-c:a", "libopus"], &["mp4", "mkv", "mov", "webm"]),
+        ("pcm.mov", "320x240", vec!["-pix_fmt", "yuv422p", "-c:a", "pcm_s16le"], &["mkv", "mov"]),
+        ("mp3.avi", "320x240", vec!["-c:v", "mpeg4", "-c:a", "libmp3lame"], &["mp4", "mkv", "mov"]),
+    ];
+    for (name, size, options, same) in inputs {
+        let clip = made_clip(folder.path(), name, size, "1.334", &options);
+        for ending in ["mp4", "mkv", "mov", "webm"] {
+            let out = folder.path().join(format!("o.{ending}"));
+            let output = streamdet(folder.path(), &[name, "-o", text(&out), "--overwrite", "--hud"]);
+            succeeds(&output);
+            assert_eq!(times(&out).len(), times(&clip).len(), "{name} to {ending}");
+            same_times(&clip, &out);
+            let untouched = same.contains(&ending);
+            assert_eq!(audio_md5(&clip) == audio_md5(&out), untouched, "{name} to {ending}: {}", said(&output));
+            assert_eq!(said(&output).contains("re-encoded"), !untouched, "{name} to {ending}: {}", said(&output));
+            let video = if ending == "webm" { "vp9" } else { "h264" };
+            assert_eq!(probe(&out, "codec_name"), video);
+        }
+    }
+}
+
+#[test]
+fn pixel_aspect_and_rotation_are_kept_or_applied() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "wide.mp4", "320x240", "0.5", &["-vf", "setsar=4/3"]);
+    succeeds(&streamdet(folder.path(), &["wide.mp4", "-o", "o.mp4"]));
+    assert_eq!(probe(&folder.path().join("o.mp4"), "sample_aspect_ratio"), "4:3");
+    let turned = folder.path().join("turned.mp4");
+    let wide = folder.path().join("wide.mp4");
+    witness("ffmpeg", &["-i", text(&wide), "-c", "copy", "-metadata:s:v:0", "rotate=90", "-y", text(&turned)]);
+    succeeds(&streamdet(folder.path(), &["turned.mp4", "-o", "t.mp4", "--json", "d.jsonl"]));
+    let out = folder.path().join("t.mp4");
+    assert_eq!(probe(&out, "width,height"), "240,320");
+    assert_eq!(probe(&out, "sample_aspect_ratio"), "3:4");
+    assert_eq!(json_lines(&folder.path().join("d.jsonl"))[0]["width"], 240);
+}
+
+#[test]
+fn frames_stops_early_and_the_audio_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mkv", "320x240", "4", &[]);
+    succeeds(&streamdet(folder.path(), &["made.mkv", "-o", "o.mkv", "--frames", "30", "--report", "r.json"]));
+    let out = folder.path().join("o.mkv");
+    assert_eq!(times(&out).len(), 30);
+    assert_eq!(frames(&json(&folder.path().join("r.json"))), (30, 30, 0));
+    let audio = track_times(&out, "a:0");
+    let last = audio.last().copied().expect("audio");
+    assert!((0.9..=1.05).contains(&last), "30 frames are 1.001 s, the last audio packet is at {last}");
+}
+
+#[test]
+fn pictures_give_pictures_labels_and_crops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(root) = shared() else { return };
+    let pictures = folder.path().join("in");
+    std::fs::create_dir(&pictures).expect("a folder");
+    let source = root.join("data/visdrone/images");
+    for name in ["0000271_06001_d_0000402.jpg", "0000295_02400_d_0000033.jpg"] {
+        std::fs::copy(source.join(name), pictures.join(name)).expect("a copy");
+    }
+    std::fs::write(pictures.join("broken.jpg"), b"\xff\xd8\xff\xe0 no picture").expect("a file");
+    let output = streamdet(
+        folder.path(),
+        &["in", "-o", "out", "--save-txt", "txt", "--crops", "crops", "--json", "d.jsonl", "--report", "r.json"],
+    );
+    succeeds(&output);
+    assert!(said(&output).contains("broken.jpg"), "{}", said(&output));
+    assert_eq!(frames(&json(&folder.path().join("r.json"))), (3, 2, 1));
+    let lines = json_lines(&folder.path().join("d.jsonl"));
+    let count = |line: &serde_json::Value| line["detections"].as_array().expect("a list").len();
+    let objects: usize = lines.iter().map(count).sum();
+    assert_eq!((lines.len(), objects > 10), (2, true));
+    let files = |folder: &Path| -> usize { std::fs::read_dir(folder).expect("a folder").count() };
+    assert_eq!(files(&folder.path().join("out")), 2);
+    let labels: usize = std::fs::read_dir(folder.path().join("txt"))
+        .expect("labels")
+        .map(|e| std::fs::read_to_string(e.expect("a file").path()).expect("text").lines().count())
+        .sum();
+    assert_eq!(labels, objects);
+    let crops: usize = std::fs::read_dir(folder.path().join("crops"))
+        .expect("crops")
+        .map(|e| files(&e.expect("a class").path()))
+        .sum();
+    assert_eq!(crops, objects);
+    // A crop is as large as its box.
+    let first = &lines[0]["detections"][0];
+    let class = first["class"].as_str().expect("a class");
+    let crop = folder.path().join("crops").join(class).join("0000271_06001_d_0000402-1.jpg");
+    let size = probe(&crop, "width,height");
+    let (w, h) = size.split_once(',').expect("a size");
+    let corner = |i: usize| first["box"][i].as_f64().expect("a number");
+    for (side, low, high) in [(w, 0, 2), (h, 1, 3)] {
+        let side: f64 = side.parse().expect("a number");
+        assert!((side - (corner(high) - corner(low))).abs() <= 3.0, "{size} for {first}");
     }
 }
 
 #[test]
 fn an_output_is_not_overwritten_unasked() {
     let folder = tempfile::tempdir().expect("a folder");
-    made_clip(folder.path(), "320x240");
+    made_clip(folder.path(), "made.mp4", "320x240", "1.334", &[]);
     std::fs::write(folder.path().join("o.mp4"), "mine").expect("a file");
     let output = streamdet(folder.path(), &["made.mp4", "-o", "o.mp4"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--overwrite"));
+    assert!(said(&output).contains("--overwrite"));
     assert_eq!(std::fs::read(folder.path().join("o.mp4")).expect("a file"), b"mine");
 }
 
@@ -163,8 +146,8 @@ fn unusable_input_says_what_and_leaves_nothing() {
     std::fs::write(folder.path().join("text.mp4"), "this is not video\n".repeat(100)).expect("a file");
     std::fs::write(folder.path().join("not.onnx"), "not a model").expect("a file");
     std::fs::create_dir(folder.path().join("nothing")).expect("a folder");
-    made_clip(folder.path(), "320x240");
-    for (args, said) in [
+    made_clip(folder.path(), "made.mp4", "320x240", "1.334", &[]);
+    for (args, words) in [
         (vec!["missing.mp4"], "missing.mp4: no such file"),
         (vec!["empty.mp4"], "empty"),
         (vec!["text.mp4"], "text.mp4"),
@@ -176,9 +159,9 @@ fn unusable_input_says_what_and_leaves_nothing() {
         (vec!["made.mp4", "--onnxruntime", "not.onnx", "-o", "x.mp4"], "make setup"),
     ] {
         let output = streamdet(folder.path(), &args);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
-        assert!(text.contains(said), "{args:?}: {text}");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
         let left: Vec<_> = std::fs::read_dir(folder.path())
             .expect("a folder")
             .filter_map(|e| e.ok().map(|e| e.file_name()))
@@ -194,14 +177,17 @@ fn a_recorded_clip_keeps_every_frame_and_its_audio() {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = root.join("data/video/car-detection.mp4");
     let model = root.join("models/yolov8n_coco_dynamic.onnx");
-    let args =
-        [clip.to_str().expect("a path"), "-m", model.to_str().expect("a path"), "-o", "o.mp4", "--report", "r.json"];
+    let args = [text(&clip), "-m", text(&model), "-o", "o.mp4", "--json", "d.jsonl", "--report", "r.json"];
     succeeds(&streamdet(folder.path(), &args));
     let out = folder.path().join("o.mp4");
     same_times(&clip, &out);
     assert_eq!(audio_md5(&clip), audio_md5(&out));
+    assert_eq!(json_lines(&folder.path().join("d.jsonl")).len(), 377);
     let report = json(&folder.path().join("r.json"));
-    assert_eq!(report["streams"][0]["frames"]["processed"], 377);
+    assert_eq!(frames(&report), (377, 377, 0));
     assert!(report["latency_ms"]["decode"]["count"].as_u64() > Some(300), "decoding is stamped");
     assert!(report["latency_ms"]["inference"]["p50"].as_f64() > Some(1.0), "inference is measured");
+    let shares = report["resources"]["cpu_share"].as_object().expect("shares");
+    let sum: f64 = shares.values().map(|v| v.as_f64().expect("a number")).sum();
+    assert!((sum - 1.0).abs() < 0.01, "{shares:?}");
 }

@@ -1,6 +1,6 @@
 //! `streamdet detect`: from arguments to a run, and what is said at its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use super::{jobs, show::Screen};
 use crate::clock::{Clock, HostTime, RealClock};
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
-use crate::latency::{STAGES, WARM_UP_FRAMES};
+use crate::latency::STAGES;
 use crate::model::{Model, ModelRef};
 use crate::pipeline::{self, Outcome, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
 use crate::report::{
     self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, Verdict, redact, terminal,
 };
-use crate::sink::EncoderOptions;
+use crate::sink::{EncoderOptions, part_path};
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -43,94 +43,94 @@ pub struct DetectArgs {
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none`
-    #[arg(short, long, value_name = "OUT")]
+    #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Option<String>,
     /// Replace outputs that exist
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     overwrite: bool,
     /// ONNX file, model card or card's name [default: visdrone-nano, built in]
-    #[arg(short, long)]
+    #[arg(short, long, help_heading = "Model")]
     pub(super) model: Option<String>,
     /// Where the model runs
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Model")]
     provider: ProviderChoice,
     /// Arithmetic of the provider
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, help_heading = "Model")]
     precision: Precision,
     /// GPU number
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, help_heading = "Model")]
     device: i32,
     /// Threads of one inference [default: one a core]
-    #[arg(long)]
+    #[arg(long, help_heading = "Model")]
     threads: Option<usize>,
     /// ONNX Runtime's library or its folder
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = "Model")]
     onnxruntime: Option<PathBuf>,
     /// Input size, N or `HxW`, for models that leave it open [default: the model's]
-    #[arg(long, value_parser = image_size)]
+    #[arg(long, value_parser = image_size, help_heading = "Model")]
     imgsz: Option<Size>,
     /// Confidence above which a box counts, 0 to 1 [default: the model card's, else 0.25]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_parser = fraction, help_heading = "Detections")]
     conf: Option<f32>,
     /// Overlap above which the less certain of two boxes goes, 0 to 1 [default: the model card's, else 0.7]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_parser = fraction, help_heading = "Detections")]
     iou: Option<f32>,
     /// Only these classes: names or ids, comma separated
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', help_heading = "Detections")]
     classes: Vec<String>,
     /// Boxes a frame, at most
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, help_heading = "Detections")]
     max_det: usize,
     /// Suppress overlapping boxes across classes
-    #[arg(long)]
+    #[arg(long, help_heading = "Detections")]
     agnostic: bool,
     /// Frames a run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Model")]
     batch: u16,
     /// How long a batch may wait to fill, ms
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, help_heading = "Model")]
     batch_timeout: u64,
     /// Stop after so many frames of each source
-    #[arg(long)]
+    #[arg(long, help_heading = "Source")]
     frames: Option<u64>,
     /// Infer every Nth frame, keep the boxes in between
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Source")]
     stride: u64,
     /// Video track, from 1 [default: the container's default]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Source")]
     track: Option<u32>,
     /// Detections as JSON Lines; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
     /// Run report as JSON; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     report: Option<PathBuf>,
     /// Labels in YOLO's text format, one file a frame
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     save_txt: Option<PathBuf>,
     /// Every object cut out as a picture: FOLDER/CLASS/NAME-N.jpg
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
     /// Boxes without labels
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     hide_labels: bool,
     /// Line width, pixels [default: by the picture's size]
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     line_width: Option<u32>,
     /// FPS and latency in the picture
-    #[arg(long)]
+    #[arg(long, help_heading = "Drawing")]
     hud: bool,
     /// Encoder element, e.g. x264enc [default: the best one present]
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     encoder: Option<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
-    #[arg(long, conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
+    #[arg(long, conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63), help_heading = "Encoding")]
     crf: Option<u32>,
     /// Bitrate, kbit/s
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     bitrate: Option<u32>,
     /// x264's speed preset [default: superfast]
-    #[arg(long)]
+    #[arg(long, help_heading = "Encoding")]
     preset: Option<String>,
     /// Config file [default: ~/.config/streamdet/config.toml, if there]
     #[arg(long, value_name = "FILE")]
@@ -224,11 +224,17 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         jobs.iter().map(|j| if let SourceSpec::Pictures(p) = &j.source { p.len() as u64 } else { 0 }).sum::<u64>();
     let only_pictures = jobs.iter().all(|j| matches!(j.source, SourceSpec::Pictures(_)));
     let fixed_total = if only_pictures { Some(pictures) } else { args.frames.filter(|_| jobs.len() == 1) };
+    let shape = model.static_size.unwrap_or(imgsz);
     let label = format!(
-        "{} · {} classes · {}",
+        "{} · {} class{} · {}",
         terminal::printable(&model.name),
         model.classes.len(),
-        imgsz.width.max(imgsz.height)
+        if model.classes.len() == 1 { "" } else { "es" },
+        if shape.width == shape.height {
+            shape.width.to_string()
+        } else {
+            format!("{}×{}", shape.height, shape.width)
+        }
     );
     let screen =
         Arc::new(Screen::new(args.quiet, args.verbose, jobs.len(), fixed_total, label, model.classes.to_vec()));
@@ -273,12 +279,22 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     Ok(close(args, &model, &outcome, clock.now(), &screen))
 }
 
-fn open_json(path: &std::path::Path) -> Result<Box<dyn std::io::Write + Send>, Unusable> {
+/// Where detections go: standard output, or a file that takes its name when it is whole.
+fn open_json(path: &Path) -> Result<Box<dyn std::io::Write + Send>, Unusable> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(std::io::BufWriter::new(std::io::stdout())));
     }
-    let file = std::fs::File::create(path).map_err(|e| format!("--json {}: {e}", path.display()))?;
+    let file = std::fs::File::create(part_path(path)).map_err(|e| format!("--json {}: {e}", path.display()))?;
     Ok(Box::new(std::io::BufWriter::new(file)))
+}
+
+/// Gives the file of detections its name; one without a single frame goes, and what was there before stays.
+fn close_json(path: &Path, frames: u64) -> std::io::Result<()> {
+    match path.as_os_str() == "-" {
+        true => Ok(()),
+        false if frames == 0 => std::fs::remove_file(part_path(path)),
+        false => std::fs::rename(part_path(path), path),
+    }
 }
 
 fn classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, Unusable> {
@@ -316,22 +332,18 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
         screen.line(&terminal::stage_table(&outcome.book));
         screen.line(&terminal::speed_line(&outcome.book, outcome.input));
         screen.line(&format!(
-            "  {} frames in {:.1} s · {:.1} fps · {dropped} dropped · {}",
-            terminal::grouped(processed),
+            "\n  {} in {:.1} s · {:.1} fps · {dropped} dropped\n  {}",
+            terminal::counted(processed, "frame"),
             report.resources.run_s,
             report.fps.mean,
-            terminal::bound_by(&outcome.book)
+            terminal::bound_by(&outcome.threads)
         ));
         let mut seen: Vec<(u64, &String)> =
             outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
         seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
         if !seen.is_empty() {
-            let more = seen.len().saturating_sub(6);
-            let mut parts: Vec<String> = seen.iter().take(6).map(|(n, c)| terminal::counted(*n, c)).collect();
-            if more > 0 {
-                parts.push(format!("and {more} more classes"));
-            }
-            screen.line(&format!("  {}", parts.join(", ")));
+            let parts: Vec<String> = seen.iter().map(|(n, c)| terminal::counted(*n, c)).collect();
+            screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, screen.width().saturating_sub(2))));
         }
     }
     for (path, audio) in &outcome.outputs {
@@ -339,6 +351,12 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
         screen.line(&format!("  → {}{audio}", path.display()));
     }
     let mut code = 0;
+    if let Some(path) = &args.json
+        && let Err(e) = close_json(path, processed)
+    {
+        eprintln!("error: --json {}: {e}", path.display());
+        code = 1;
+    }
     if let Some(path) = &args.report
         && let Err(e) = report.write(path)
     {
@@ -371,7 +389,7 @@ fn run_report(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime
         Some(rate) if processed > 0 => Verdict {
             verdict: if mean >= rate { "yes" } else { "no" },
             budget_ms: 1000.0 / rate,
-            reason: format!("{mean:.1} fps against the stream's {rate:.2}; {}", terminal::bound_by(&outcome.book)),
+            reason: format!("{mean:.1} fps against the stream's {rate:.2}; {}", terminal::bound_by(&outcome.threads)),
         },
         _ => Verdict { verdict: "n/a", budget_ms: 0.0, reason: "no constant frame rate".into() },
     };
@@ -392,10 +410,14 @@ fn run_report(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime
             wall_s,
             start_up_s,
             run_s,
+            cpu_share: report::threads::WORKERS
+                .into_iter()
+                .zip(outcome.threads.shares().into_iter().flatten())
+                .collect(),
             close_s: (wall_s - start_up_s - run_s).max(0.0),
             ..report::Resources::read()
         },
-        warm_up_frames_excluded: WARM_UP_FRAMES,
+        warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
         outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
     }
 }

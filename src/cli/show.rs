@@ -46,7 +46,7 @@ impl Screen {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
         if let Ok(style) =
-            ProgressStyle::with_template("  {bar:32.cyan/dim} {pos}/{len} frames · {per_sec} · {eta} left")
+            ProgressStyle::with_template("  {bar:32.cyan/dim}  {pos}/{len} frames · {per_sec} · {eta} left")
         {
             bar.set_style(style.progress_chars("━╸─").with_key(
                 "per_sec",
@@ -77,6 +77,12 @@ impl Screen {
         }
     }
 
+    /// Characters a line, of the terminal or of whoever reads it later.
+    #[expect(clippy::unused_self, reason = "it is the screen's")]
+    pub(super) fn width(&self) -> usize {
+        console::Term::stderr().size_checked().map_or(100, |(_, columns)| usize::from(columns))
+    }
+
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -90,7 +96,9 @@ impl Observer for Screen {
         parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
         self.line(&format!("  {}", parts.join(" · ")));
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
-            self.line(&format!("  {} · {} ({})", self.model, provider.actual.name(), provider.detail));
+            let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+            let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
+            self.line(&format!("  {} · {actual} ({}) · {cores} core{plural}", self.model, provider.detail));
             if self.verbosity > 0 {
                 for (rejected, reason) in &provider.rejected {
                     self.line(&format!(

@@ -193,6 +193,7 @@ impl Delivery<'_> {
         frames.processed += 1;
         frames.inferred += u64::from(frame.letterbox.is_some());
         tally.book.record(&frame.stamps);
+        tally.threads.sample(false);
         if let Some(sink) = &self.sink {
             for elapsed in sink.take_encoded() {
                 tally.book.record_encode(elapsed);
@@ -261,6 +262,8 @@ impl Delivery<'_> {
     }
 
     fn finish(mut self) {
+        // Now, while the threads are still there.
+        self.shared.tally().threads.sample(true);
         let Some(sink) = self.sink.take() else { return };
         // Whoever stopped the pictures early wants no more sound than pictures.
         let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| self.taken >= limit);

@@ -2,6 +2,7 @@
 
 mod redact;
 pub mod terminal;
+pub mod threads;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -179,6 +180,8 @@ pub struct Resources {
     pub cpu_user_s: f64,
     /// CPU time in the kernel, s.
     pub cpu_system_s: f64,
+    /// Share of the CPU time that each of decode, inference, overlay and encode took, 0..1.
+    pub cpu_share: BTreeMap<&'static str, f64>,
     /// Peak resident memory.
     pub max_rss_bytes: u64,
     /// Share of the GPU, where one is used.

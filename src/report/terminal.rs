@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::threads::{ThreadTimes, WORKERS};
 use crate::geometry::Detection;
-use crate::latency::{LatencyBook, STAGES, Stage};
+use crate::latency::{LatencyBook, STAGES};
 
 /// A name from outside, safe to print: control characters become `?`.
 #[must_use]
@@ -16,7 +17,13 @@ pub fn printable(text: &str) -> String {
 #[must_use]
 pub fn counted(count: u64, class: &str) -> String {
     let class = printable(class);
-    format!("{} {class}{}", grouped(count), if count == 1 || class == "people" { "" } else { "s" })
+    let ending = match class.as_str() {
+        "people" | "sheep" | "skis" | "scissors" => "",
+        _ if count == 1 => "",
+        word if word.ends_with(['s', 'x', 'z']) || word.ends_with("ch") || word.ends_with("sh") => "es",
+        _ => "s",
+    };
+    format!("{} {class}{ending}", grouped(count))
 }
 
 /// A number with thin groups of three digits.
@@ -48,6 +55,21 @@ pub fn objects(detections: &[Detection], classes: &[String]) -> String {
     parts.join(", ")
 }
 
+/// As many of `parts` as fit into `width` characters, the rest counted: `3 cars, 1 bus, and 4 more`.
+#[must_use]
+pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
+    for shown in (1..=parts.len()).rev() {
+        let mut text = parts[..shown].join(", ");
+        if shown < parts.len() {
+            let _ = write!(text, ", and {} more", parts.len() - shown);
+        }
+        if shown == 1 || text.chars().count() <= width {
+            return text;
+        }
+    }
+    String::new()
+}
+
 /// The table of stages, milliseconds; stages without a sample are left out.
 #[must_use]
 pub fn stage_table(book: &LatencyBook) -> String {
@@ -72,22 +94,13 @@ pub fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
     )
 }
 
-/// Where the time goes: the two busiest of decode, inference, overlay and encode, with their shares.
+/// What holds the run back: the two that take most of the CPU time, with their shares.
 #[must_use]
-pub fn bound_by(book: &LatencyBook) -> String {
-    let per_image: f64 = book.per_image_ms().iter().sum();
-    let mut parts = [
-        ("decode", book.summary(Stage::Decode).mean),
-        ("inference", per_image),
-        ("overlay", book.summary(Stage::Overlay).mean),
-        ("encode", book.summary(Stage::Encode).mean),
-    ];
-    let total: f64 = parts.iter().map(|p| p.1).sum();
-    if total <= 0.0 {
-        return String::new();
-    }
+pub fn bound_by(threads: &ThreadTimes) -> String {
+    let Some(shares) = threads.shares() else { return String::new() };
+    let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 / total * 100.0);
+    let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 * 100.0);
     format!("bound by {}, {}", share(&parts[0]), share(&parts[1]))
 }
 
@@ -104,6 +117,12 @@ mod tests {
         assert_eq!(objects(&[], &classes), "(no detections)");
         assert_eq!(grouped(3812), "3 812");
         assert_eq!(grouped(12), "12");
+        let parts = ["3 cars", "2 buses", "1 dog"].map(str::to_owned);
+        assert_eq!(as_many_as_fit(&parts, 80), "3 cars, 2 buses, 1 dog");
+        assert_eq!(as_many_as_fit(&parts, 20), "3 cars, and 2 more");
+        assert_eq!(counted(2, "bus"), "2 buses");
+        assert_eq!(counted(1, "bus"), "1 bus");
+        assert_eq!(counted(5, "people"), "5 people");
     }
 
     #[test]

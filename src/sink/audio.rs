@@ -14,6 +14,8 @@ pub(super) struct AudioTrack {
     input: gst_app::AppSrc,
     /// Taken from the channel, but too early to be written.
     held: Option<gst::Buffer>,
+    /// When the last packet began, and the longest time between two packets so far.
+    rhythm: Option<(gst::ClockTime, gst::ClockTime)>,
     /// The end of the track is written.
     ended: bool,
 }
@@ -73,12 +75,15 @@ impl AudioTrack {
         // By hand: asked to, the parser would also expose the pads that decodebin links later.
         let out =
             bin.by_name("out").and_then(|queue| queue.static_pad("src")).ok_or_else(|| missing("audio branch"))?;
+        if matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse")) {
+            drop_untimed(&out);
+        }
         let from = gst::GhostPad::with_target(&out)?;
         bin.add_pad(&from)?;
         pipeline.add(&bin)?;
         let to = mux.request_pad_simple("audio_%u").ok_or_else(|| missing("audio track left"))?;
         from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
-        Ok((Self { packets: side.packets, input, held: None, ended: false }, carried))
+        Ok((Self { packets: side.packets, input, held: None, rhythm: None, ended: false }, carried))
     }
 
     /// Writes what belongs before a picture shown at `now`.
@@ -102,7 +107,7 @@ impl AudioTrack {
     /// Pushes packets that begin before `until`, waiting for more when `to_end`.
     fn write(&mut self, until: Option<gst::ClockTime>, to_end: bool) {
         while !self.ended {
-            let packet = match self.held.take() {
+            let mut packet = match self.held.take() {
                 Some(packet) => packet,
                 None if to_end => match self.packets.recv() {
                     Ok(packet) => packet,
@@ -118,10 +123,27 @@ impl AudioTrack {
                 self.held = Some(packet);
                 return;
             }
+            self.time(&mut packet);
             if self.input.push_buffer(packet).is_err() {
                 // The pipeline failed: its error is on the bus.
                 self.ended = true;
             }
+        }
+    }
+
+    /// Gives a packet without a duration that of the one before it: a muxer that is not told how long the last one lasts
+    /// leaves it out of the track's length, and players leave it out altogether.
+    fn time(&mut self, packet: &mut gst::Buffer) {
+        // Headers come before all times; a packet without one later on lost it in a damaged stretch.
+        let guessed = self.rhythm.map(|(last, length)| last + length);
+        let Some(pts) = packet.pts().or(guessed) else { return };
+        let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
+        let length = before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length));
+        self.rhythm = Some((pts, length));
+        if packet.duration().is_none() || packet.pts().is_none() {
+            let packet = packet.make_mut();
+            packet.set_pts(pts);
+            packet.set_duration(packet.duration().unwrap_or(length));
         }
     }
 
@@ -131,6 +153,14 @@ impl AudioTrack {
             self.ended = true;
         }
     }
+}
+
+/// Drops what a parser made of a damaged packet: it has no time, and a muxer fails over it.
+fn drop_untimed(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
+        Some(packet) if packet.pts().is_none() => gst::PadProbeReturn::Drop,
+        _ => gst::PadProbeReturn::Ok,
+    });
 }
 
 fn parser_for(caps: &gst::Caps) -> Option<&'static str> {

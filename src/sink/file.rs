@@ -29,8 +29,8 @@ const KEY_FRAME_SECONDS: i32 = 2;
 const INDEX_BYTES_PER_FRAME: u64 = 20;
 const INDEX_BYTES_PER_SECOND: u64 = 500;
 /// How long a recording is expected to be when it does not say, and how much longer than expected any may be.
-const UNKNOWN_LENGTH: Duration = Duration::from_secs(4 * 3600);
-const SPARE_LENGTH: Duration = Duration::from_secs(120);
+const UNKNOWN_LENGTH: Duration = Duration::from_hours(4);
+const SPARE_LENGTH: Duration = Duration::from_mins(2);
 
 const CONTAINERS: &str = include_str!("../../pipelines/sink.toml");
 
@@ -110,7 +110,7 @@ impl FileSink {
         let description = format!(
             "appsrc name=pictures ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {encode} \
-             ! queue max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES} ! mux. \
+             ! queue name=encoded max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES} ! mux. \
              {} name=mux ! filesink name=file",
             container.muxer_for(info)
         );

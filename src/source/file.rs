@@ -20,8 +20,10 @@ use super::tracks::{Side, Tracks, codec_name};
 use super::{Outlet, SideTrack, SourceError, StreamInfo};
 use crate::geometry::Size;
 
-/// How long further tracks may take to show up after the first picture: not every parser says that it knows them all.
-const TRACKS_DEADLINE: Duration = Duration::from_millis(500);
+/// How long an audio track may take to show its format after the first picture.
+const AUDIO_DEADLINE: Duration = Duration::from_millis(500);
+/// How long a file with audio may take to show a video track: parsebin shows all tracks at once.
+const VIDEO_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a file may take to show a first picture before it is given up.
 const PICTURE_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a file may show nothing more while nothing holds it back: a demuxer that goes round in circles.
@@ -59,18 +61,20 @@ pub(super) struct Shared {
     pub options: FileOptions,
     pub sides: Mutex<Vec<Side>>,
     pub notices: Mutex<Vec<String>>,
+    /// The demuxer's factory.
+    pub demuxer: OnceLock<String>,
     /// A track was chosen to be decoded.
     pub video_found: AtomicBool,
     /// Why the chosen track cannot be had.
     pub refused: Mutex<Option<String>>,
-    /// Every track is known.
-    pub all_tracks: AtomicBool,
     /// Frames that left the decoder.
     pub frames: AtomicU64,
     /// Audio packets passed by.
     pub packets: AtomicU64,
     /// Nothing more is wanted.
     pub stopped: AtomicBool,
+    /// Where time zero lies in the buffers' own times, where their segments do not say it reliably.
+    pub origin: OnceLock<Option<gst::ClockTime>>,
     /// The first picture's description.
     pub first: OnceLock<gst_video::VideoInfo>,
     /// Closed until the opening is known downstream: the first picture waits at it.
@@ -89,6 +93,20 @@ impl Shared {
         let _ = element.post_message(message);
     }
 
+    /// The time of a buffer of `sample` in the stream, the same zero for all tracks; `None` before it.
+    pub fn stream_time(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let time = time?;
+        match self.origin.get_or_init(|| self.is_matroska().then(|| matroska_origin(segment))) {
+            Some(origin) => time.checked_sub(*origin),
+            None => segment.to_running_time(time),
+        }
+    }
+
+    fn is_matroska(&self) -> bool {
+        self.demuxer.get().is_some_and(|name| name == "matroskademux")
+    }
+
     pub fn sides(&self) -> MutexGuard<'_, Vec<Side>> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,6 +118,14 @@ impl Shared {
     fn refusal(&self) -> Option<String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
+}
+
+/// matroskademux begins its segment at the first packet of the file, and moves it when another track's first packet turns
+/// out to be earlier: the first picture would be moved and those after it not. Times in the file are taken as they are, but
+/// for a recording that was cut out of a longer one.
+fn matroska_origin(segment: &gst::FormattedSegment<gst::ClockTime>) -> gst::ClockTime {
+    let start = segment.start().unwrap_or_default();
+    if start < gst::ClockTime::from_seconds(1) { gst::ClockTime::ZERO } else { start }
 }
 
 impl FileSource {
@@ -135,20 +161,19 @@ impl FileSource {
             options,
             sides: Mutex::default(),
             notices: Mutex::default(),
+            demuxer: OnceLock::new(),
             video_found: AtomicBool::new(false),
             refused: Mutex::default(),
-            all_tracks: AtomicBool::new(false),
             frames: AtomicU64::new(0),
             packets: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
+            origin: OnceLock::new(),
             first: OnceLock::new(),
             gate: gate_rx,
         });
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
         parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
-        let known = shared.clone();
-        parsebin.connect_no_more_pads(move |_| known.all_tracks.store(true, Ordering::SeqCst));
 
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = StreamInfo {
@@ -176,16 +201,15 @@ impl FileSource {
             if self.shared.first.get().is_some() {
                 picture.get_or_insert_with(Instant::now);
             }
-            let all = self.shared.all_tracks.load(Ordering::SeqCst);
             if let Some(since) = picture {
-                let complete = all && self.shared.sides().iter().all(Side::has_format);
+                let complete = self.shared.sides().iter().all(Side::has_format);
                 let alone = self.shared.options.picture.is_some();
-                if alone || complete || self.ended || since.elapsed() > TRACKS_DEADLINE {
+                if alone || complete || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
             } else if let Some(problem) = self.shared.refusal() {
                 return Err(self.unusable(&problem, &missing));
-            } else if all && !self.shared.video_found.load(Ordering::SeqCst) {
+            } else if self.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
                 return Err(self.unusable("it has no video track", &missing));
             } else if started.elapsed() > PICTURE_DEADLINE {
                 let problem = format!("no picture was decoded within {} s", PICTURE_DEADLINE.as_secs());
@@ -292,21 +316,24 @@ impl FileSource {
 
     /// Why the file cannot be used, in words that name the remedy.
     fn unusable(&self, problem: &str, missing: &[MissingPlugin]) -> SourceError {
-        let has_audio = !self.shared.sides().is_empty();
-        let no_video = !self.shared.video_found.load(Ordering::SeqCst);
         let (problem, remedy) = if let Some(plugin) = missing.iter().find(|m| m.is_video()) {
             (format!("GStreamer has no {} here", plugin.name), format!("install {}", package_for(&plugin.detail)))
         } else if self.is_cut_short() {
             let remedy =
                 "the recorder was stopped before it wrote the index; repair it, e.g. with untrunc, or record to .mkv";
             ("it was cut short: its index (moov) is missing".to_owned(), remedy.to_owned())
-        } else if has_audio && no_video {
+        } else if self.is_audio_only() {
             ("it has audio but no video".to_owned(), "give a file with a video track".to_owned())
         } else {
             let remedy = "check that it is a video or a picture and plays elsewhere (`ffprobe FILE`)";
             (problem.trim_end_matches('.').to_owned(), remedy.to_owned())
         };
         SourceError::Unusable { input: self.input.clone(), problem, remedy }
+    }
+
+    /// Whether there are audio tracks, but none to be decoded.
+    fn is_audio_only(&self) -> bool {
+        !self.shared.sides().is_empty() && !self.shared.video_found.load(Ordering::SeqCst)
     }
 
     /// Whether this is an MP4 or MOV file without its index: the top-level boxes name no `moov`.

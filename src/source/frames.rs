@@ -17,14 +17,18 @@ use crate::frame::{Frame, Stamps};
 /// How far a picture without any time is put after the one before it.
 const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
+/// How far after the one before it a picture is put whose own time lies earlier, as after a damaged stretch.
+const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
+
 /// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
 pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
-    let mut delivery = Delivery { shared: shared.clone(), next: gst::ClockTime::ZERO };
+    let mut delivery = Delivery { shared: shared.clone(), last: None, next: gst::ClockTime::ZERO };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
 }
 
 struct Delivery {
     shared: Arc<Shared>,
+    last: Option<gst::ClockTime>,
     /// Where a picture without a time goes.
     next: gst::ClockTime,
 }
@@ -48,12 +52,10 @@ impl Delivery {
         let outlet = &shared.outlet;
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let running = sample
-            .segment()
-            .and_then(|s| s.downcast_ref::<gst::ClockTime>())
-            .zip(buffer.pts())
-            .and_then(|(segment, pts)| segment.to_running_time(pts));
-        let pts = running.unwrap_or(self.next);
+        let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
+        // Times increase: an encoder that is handed an earlier one loses track.
+        let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
+        self.last = Some(pts);
         self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
         let so_far = shared.frames.fetch_add(1, Ordering::SeqCst);
         let (file, index) = match &shared.options.picture {

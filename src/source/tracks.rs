@@ -61,10 +61,13 @@ impl Tracks {
     /// Takes in one more track.
     pub fn add(&self, pad: &gst::Pad) {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
+        if let Some(name) = demuxers(&pipeline).find_map(|d| d.factory()).map(|f| f.name().to_string()) {
+            let _ = self.shared.demuxer.set(name);
+        }
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
         let result = if name.starts_with("video/") || name.starts_with("image/") {
-            if self.is_chosen(pad) && !self.shared.video_found.swap(true, Ordering::SeqCst) {
+            if self.is_chosen(&pipeline, pad) && !self.shared.video_found.swap(true, Ordering::SeqCst) {
                 self.decode(&pipeline, pad)
             } else {
                 self.ignore(&pipeline, pad)
@@ -79,7 +82,7 @@ impl Tracks {
                 }
                 _ => "a data track",
             };
-            self.shared.notice(format!("{kind} ({}) is not carried over", codec_name(&caps)));
+            self.shared.notice(format!("{kind} is not carried over"));
             self.ignore(&pipeline, pad)
         };
         if let Err(error) = result {
@@ -88,22 +91,26 @@ impl Tracks {
     }
 
     /// The track asked for, or the container's default one, or the first.
-    fn is_chosen(&self, pad: &gst::Pad) -> bool {
-        let collection = pad.sticky_event::<gst::event::StreamCollection>(0).map(|e| e.stream_collection());
-        let (Some(collection), Some(own)) = (collection, pad.stream_id()) else { return true };
-        let videos: Vec<_> = collection.iter().filter(|s| s.stream_type().contains(gst::StreamType::VIDEO)).collect();
-        let chosen = match self.shared.options.track {
-            Some(number) => {
-                let chosen = videos.get(number.saturating_sub(1) as usize);
-                if chosen.is_none() {
-                    let problem = format!("there is no video track {number}; it has {}", videos.len());
-                    *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
-                }
-                chosen
+    fn is_chosen(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> bool {
+        let videos = demuxed_videos(pipeline);
+        let number = match self.shared.options.track {
+            Some(number) if number as usize > videos.len().max(1) => {
+                let problem = format!("there is no video track {number}; it has {}", videos.len().max(1));
+                *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+                return false;
             }
-            None => videos.iter().find(|s| s.stream_flags().contains(gst::StreamFlags::SELECT)).or(videos.first()),
+            Some(number) => number.saturating_sub(1) as usize,
+            None => {
+                let number = videos.iter().position(|(_, is_default)| *is_default).unwrap_or(0);
+                if videos.len() > 1 && !self.shared.video_found.load(Ordering::SeqCst) {
+                    let others = format!("it has {} video tracks; this is number {}", videos.len(), number + 1);
+                    self.shared.notice(format!("{others}, --track chooses another"));
+                }
+                number
+            }
         };
-        chosen.is_some_and(|s| s.stream_id().is_some_and(|id| id == own))
+        // Without a demuxer there is but one track.
+        videos.get(number).is_none_or(|(id, _)| pad.stream_id().as_deref() == Some(id))
     }
 
     /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to
@@ -122,7 +129,8 @@ impl Tracks {
         let sender = Arc::new(Mutex::new(Some(tx)));
         let format = Arc::<OnceLock<gst::Caps>>::default();
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let (shared, to_sink, known, at_end) = (self.shared.clone(), sender.clone(), format.clone(), sender.clone());
+        let (shared, to_sink, at_end) = (self.shared.clone(), sender.clone(), sender.clone());
+        let (known, first) = (format.clone(), format.clone());
         let close = |sender: &Mutex<Option<Sender<gst::Buffer>>>| {
             sender.lock().unwrap_or_else(PoisonError::into_inner).take();
         };
@@ -145,11 +153,13 @@ impl Tracks {
                     }
                     let Some(mut buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
                     shared.packets.fetch_add(1, Ordering::SeqCst);
-                    let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
-                    let running = |time: Option<gst::ClockTime>| segment?.to_running_time(time?);
-                    let (pts, dts) = (running(buffer.pts()), running(buffer.dts()));
-                    if pts.is_none() && buffer.pts().is_some() {
-                        // Before the stream's own beginning, as in a recording cut out of a broadcast.
+                    let (pts, dts) =
+                        (shared.stream_time(&sample, buffer.pts()), shared.stream_time(&sample, buffer.dts()));
+                    let early = pts.is_none() && buffer.pts().is_some();
+                    let same = first.get().zip(sample.caps()).is_none_or(|(first, caps)| first.can_intersect(caps));
+                    if early || !same {
+                        // Before the stream's own beginning, as in a recording cut out of a broadcast; or in a format
+                        // that the container was not told of, as where the file is damaged.
                         return Ok(gst::FlowSuccess::Ok);
                     }
                     let b = buffer.make_mut();
@@ -166,7 +176,7 @@ impl Tracks {
                 .build(),
         );
         self.shared.sides().push(Side { format, packets: Some(rx), sender });
-        let queue = compressed_queue()?;
+        let queue = compressed_queue(&format!("sound{}", self.shared.sides().len()))?;
         pipeline.add_many([&queue, sink.upcast_ref()])?;
         queue.link(&sink)?;
         queue.sync_state_with_parent()?;
@@ -175,16 +185,18 @@ impl Tracks {
     }
 
     fn decode(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
-        let queue = compressed_queue()?;
+        let queue = compressed_queue("coded")?;
         let decodebin = gst::ElementFactory::make("decodebin").build()?;
         let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
         frames::deliver_from(&sink, &self.shared);
         pipeline.add_many([&queue, &decodebin, sink.upcast_ref()])?;
         queue.link(&decodebin)?;
         let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
+        let coded = pad.clone();
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
-            if let Err(error) = filter(&pipeline, pad, &probe, &end) {
+            // What says how it lies comes before the first packet, so it has passed the coded track's pad by now.
+            if let Err(error) = filter(&pipeline, pad, is_turned(&coded), &probe, &end) {
                 gst::element_error!(pipeline, gst::CoreError::Failed, ("pipelines/decode.toml: {error}"));
             }
         });
@@ -196,9 +208,15 @@ impl Tracks {
 }
 
 /// Puts the filter of `pipelines/decode.toml` between the decoder's pad and the end.
-fn filter(pipeline: &gst::Pipeline, pad: &gst::Pad, probe: &DecoderProbe, end: &gst_app::AppSink) -> Linked {
+fn filter(
+    pipeline: &gst::Pipeline,
+    pad: &gst::Pad,
+    turned: bool,
+    probe: &DecoderProbe,
+    end: &gst_app::AppSink,
+) -> Linked {
     let description = description();
-    let description = if is_turned(pad) { description.turned } else { description.upright };
+    let description = if turned { description.turned } else { description.upright };
     let filter = gst::parse::bin_from_description(&description.replace('\n', " "), true)
         .map_err(|e| gst::glib::bool_error!("{}", e))?;
     if let Some(pad) = filter.static_pad("sink") {
@@ -220,8 +238,29 @@ fn is_turned(pad: &gst::Pad) -> bool {
         .is_some_and(|orientation| orientation != "rotate-0")
 }
 
-fn compressed_queue() -> Result<gst::Element, gst::glib::BoolError> {
+fn demuxers(pipeline: &gst::Pipeline) -> impl Iterator<Item = gst::Element> {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    elements.filter(|e| e.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER)))
+}
+
+/// The demuxer's video tracks in the container's order: the stream's id, and whether it is the default. They are all there
+/// before parsebin shows the first one.
+fn demuxed_videos(pipeline: &gst::Pipeline) -> Vec<(String, bool)> {
+    let mut tracks = Vec::new();
+    for pad in demuxers(pipeline).flat_map(|demuxer| demuxer.src_pads()) {
+        let is_video = pad.current_caps().is_some_and(|caps| {
+            caps.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name().starts_with("image/"))
+        });
+        let Some(start) = pad.sticky_event::<gst::event::StreamStart>(0).filter(|_| is_video) else { continue };
+        tracks.push((start.stream_id().to_owned(), start.stream_flags().contains(gst::StreamFlags::SELECT)));
+    }
+    tracks
+}
+
+/// Its name is that of the thread it feeds.
+fn compressed_queue(name: &str) -> Result<gst::Element, gst::glib::BoolError> {
     gst::ElementFactory::make("queue")
+        .name(name)
         .property("max-size-buffers", QUEUE_PACKETS)
         .property("max-size-time", 0u64)
         .property("max-size-bytes", QUEUE_BYTES)

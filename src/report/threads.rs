@@ -1,0 +1,97 @@
+//! Which stage the processor works for: CPU time by thread, as the kernel counts it.
+//!
+//! Elapsed times cannot say what holds a run back, since a stage that waits for the next one looks slow itself.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Samples are at least this far apart.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// The parts of the program that keep processors busy, in the order of the frames' way.
+pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
+
+/// CPU time of every thread there has been.
+#[derive(Debug, Default)]
+pub struct ThreadTimes {
+    /// Thread id → index into [`WORKERS`], and clock ticks used.
+    ticks: HashMap<u64, (usize, u64)>,
+    last: Option<Instant>,
+}
+
+impl ThreadTimes {
+    /// Reads the counters, unless that was done just now; `force` reads them all the same.
+    pub fn sample(&mut self, force: bool) {
+        if !force && self.last.is_some_and(|last| last.elapsed() < EVERY) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
+            // "12 (name) S …": utime and stime are fields 14 and 15 of proc(5).
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let name = stat.split_once('(').zip(stat.rsplit_once(')')).map(|(a, b)| (a.1, b.1));
+            let (Some(id), Some((from_name, fields))) = (id, name) else { continue };
+            let name = from_name.rsplit_once(')').map_or(from_name, |(name, _)| name);
+            let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+            self.ticks.insert(id, (worker(name), field(11) + field(12)));
+        }
+    }
+
+    /// Each worker's share of the CPU time so far, `0..=1`, in the order of [`WORKERS`]; `None` before there is any.
+    #[must_use]
+    pub fn shares(&self) -> Option<[f64; 4]> {
+        let mut sums = [0u64; 4];
+        for (worker, ticks) in self.ticks.values() {
+            sums[*worker] += ticks;
+        }
+        let total: u64 = sums.iter().sum();
+        #[expect(clippy::cast_precision_loss, reason = "clock ticks of one run")]
+        (total > 0).then(|| sums.map(|sum| sum as f64 / total as f64))
+    }
+}
+
+/// Which worker a thread belongs to, by its name: `GStreamer` calls a thread `ELEMENT:PAD`, libav `av:CODEC:NUMBER`, and a
+/// thread without a name has that of the one that made it: the encoder's that of its input, the runtime's the program's.
+fn worker(thread: &str) -> usize {
+    let starts = |names: &[&str]| names.iter().any(|name| thread.starts_with(name));
+    let reads =
+        starts(&["source-", "coded", "av:", "typefind"]) || thread.contains("demux") || thread.contains("parse");
+    match () {
+        () if starts(&["sink-"]) => 2,
+        () if starts(&["pictures", "encoded", "mux", "packets", "sound"]) => 3,
+        () if reads => 0,
+        () => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_told_apart_by_name() {
+        let name = |thread| WORKERS[worker(thread)];
+        assert_eq!(name("av:h264:df0"), "decode");
+        assert_eq!(name("qtdemux0:sink"), "decode");
+        assert_eq!(name("coded:src"), "decode");
+        assert_eq!(name("streamdet"), "inference");
+        assert_eq!(name("sink-0"), "overlay");
+        assert_eq!(name("pictures:src"), "encode");
+    }
+
+    #[test]
+    fn shares_sum_to_one() {
+        let mut times = ThreadTimes::default();
+        assert!(times.shares().is_none());
+        let mut x = 1u64;
+        while times.shares().is_none() {
+            for _ in 0..1_000_000 {
+                x = std::hint::black_box(x.wrapping_mul(3));
+            }
+            times.sample(true);
+        }
+        let sum: f64 = times.shares().expect("some").iter().sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+    }
+}

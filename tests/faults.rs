@@ -1,0 +1,147 @@
+//! What goes wrong in the field: interruptions, crashes, full disks, damaged files, missing plugins.
+
+mod program;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use program::{detect, frames, json, made_clip, said, streamdet, succeeds, text, times, track_times, witness};
+
+/// Starts a run on a long clip and returns once `frame` frames have been handed over, as its own log says.
+fn midway(folder: &Path, out: &str, frame: u64) -> Child {
+    made_clip(folder, "long.mp4", "320x240", "60", &["-preset", "ultrafast"]);
+    let args = ["long.mp4", "-o", out, "--report", "r.json", "-v"];
+    let mut child = detect(folder, &args).stderr(Stdio::piped()).spawn().expect("it starts");
+    let log = BufReader::new(child.stderr.take().expect("its log"));
+    let wanted = format!("(frame {frame}/");
+    let mut lines = log.lines().map(|l| l.expect("text"));
+    assert!(lines.any(|line| line.contains(&wanted)), "frame {frame} never came");
+    // Nobody reads on: the rest goes into the void, so that the program is not held up by its log.
+    std::thread::Builder::new().name("log".into()).spawn(move || lines.for_each(drop)).expect("a thread");
+    child
+}
+
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill");
+    assert!(status.success());
+}
+
+#[test]
+fn an_interrupted_run_finishes_its_file_and_reports() {
+    for (name, code, ending) in [("INT", 130, "mp4"), ("TERM", 143, "mkv")] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = format!("o.{ending}");
+        let mut child = midway(folder.path(), &out, 60);
+        signal(&child, name);
+        assert_eq!(child.wait().expect("its end").code(), Some(code));
+        let out = folder.path().join(out);
+        let (received, processed, _) = frames(&json(&folder.path().join("r.json")));
+        let pictures = times(&out);
+        assert_eq!(pictures.len() as u64, processed, "every frame handed over is in the file");
+        assert!((60..1700).contains(&received), "midway: {received}");
+        let (picture, sound) = (pictures.last().copied(), track_times(&out, "a:0").last().copied());
+        let apart = picture.expect("pictures") - sound.expect("sound");
+        assert!(apart.abs() < 0.1, "picture and sound end together, {apart} s apart");
+        assert!(!folder.path().join(format!("o.{ending}.part")).exists());
+        witness("ffmpeg", &["-i", text(&out), "-f", "null", "-"]);
+    }
+}
+
+#[test]
+fn a_killed_run_leaves_a_part_that_plays() {
+    for ending in ["mp4", "mkv", "mov", "webm"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = format!("o.{ending}");
+        let mut child = midway(folder.path(), &out, 240);
+        signal(&child, "KILL");
+        assert_eq!(child.wait().expect("its end").code(), None);
+        let part = folder.path().join(out + ".part");
+        let (pictures, sound) = (times(&part).len(), track_times(&part, "a:0").len());
+        assert!(pictures >= 120, "{ending}: {pictures} of 240 frames are left");
+        assert!(sound >= 120, "{ending}: {sound} packets of sound are left");
+        witness("ffmpeg", &["-i", text(&part), "-f", "null", "-"]);
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none", text(&disk)]).output();
+    if !mount.is_ok_and(|m| m.status.success()) {
+        eprintln!("skipped: a small disk cannot be mounted without root");
+        return;
+    }
+    made_clip(folder.path(), "long.mp4", "640x480", "30", &["-preset", "ultrafast", "-vf", "noise=alls=60:allf=t"]);
+    let output = streamdet(folder.path(), &["long.mp4", "-o", "disk/o.mkv", "--report", "r.json"]);
+    let part = disk.join("o.mkv.part");
+    let kept = times(&part).len();
+    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("the disk is full"), "{}", said(&output));
+    assert!(said(&output).contains("o.mkv.part"), "{}", said(&output));
+    assert!(kept > 0 && unmounted, "{kept} frames kept");
+    frames(&json(&folder.path().join("r.json")));
+}
+
+#[test]
+fn a_corrupt_stretch_costs_its_frames_and_not_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.ts", "320x240", "10", &["-g", "30", "-bf", "0", "-f", "mpegts"]);
+    let mut bytes = std::fs::read(&clip).expect("the clip");
+    let (from, to) = (bytes.len() / 2, bytes.len() / 2 + bytes.len() / 20);
+    // Packets keep their sync byte and header: it is the picture that is damaged.
+    for (at, byte) in bytes.iter_mut().enumerate().take(to).skip(from) {
+        if at % 188 >= 12 && at % 5 == 0 {
+            *byte ^= 0x5a;
+        }
+    }
+    std::fs::write(folder.path().join("bad.ts"), bytes).expect("a file");
+    let output = streamdet(folder.path(), &["bad.ts", "-o", "o.mp4", "--report", "r.json"]);
+    succeeds(&output);
+    let (received, processed, corrupt) = frames(&json(&folder.path().join("r.json")));
+    assert!((270..=305).contains(&received), "{received} of 300 received");
+    assert!(processed >= 240, "{processed} processed, {corrupt} corrupt");
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed);
+}
+
+#[test]
+fn one_bad_file_costs_itself_and_not_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "good.mp4", "320x240", "1", &[]);
+    std::fs::write(folder.path().join("bad.mp4"), "no video ".repeat(500)).expect("a file");
+    let output = streamdet(folder.path(), &["bad.mp4", "good.mp4", "-o", "out/"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("bad.mp4"), "{}", said(&output));
+    assert_eq!(times(&folder.path().join("out/good-annotated.mp4")).len(), 30);
+}
+
+#[test]
+fn a_missing_decoder_is_named_with_its_package() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let registry = folder.path().join("registry");
+    let decoders = ["avdec_h264", "openh264dec", "vah264dec", "nvh264dec", "v4l2h264dec", "vaapih264dec"];
+    let ranks = decoders.map(|d| format!("{d}:NONE")).join(",");
+    let output = detect(folder.path(), &["made.mp4", "-o", "o.mp4"])
+        .env("GST_PLUGIN_FEATURE_RANK", ranks)
+        .env("GST_REGISTRY", registry)
+        .output()
+        .expect("it starts");
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("H.264") && said.contains("gstreamer1.0-libav"), "{said}");
+}
+
+#[test]
+fn an_unwritable_folder_is_said_before_any_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    let output = streamdet(folder.path(), &["made.mp4", "-o", "file/o.mp4"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("file/o.mp4"), "{}", said(&output));
+    assert!(said(&output).contains("-o"), "{}", said(&output));
+}

@@ -1,0 +1,128 @@
+//! The real program, run as a user runs it, with `ffmpeg` and `ffprobe` as independent witnesses.
+
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// The shared test data, if it is here.
+pub fn shared() -> Option<PathBuf> {
+    let root = std::env::var("STREAMDET_TEST_DATA")
+        .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
+    if root.join("data/video").is_dir() {
+        return Some(root);
+    }
+    eprintln!("skipped: no test data at {} (STREAMDET_TEST_DATA)", root.display());
+    None
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// `streamdet detect`, started in `folder`, whatever the developer's own configuration says.
+pub fn detect(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
+    command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("no-config")).arg("detect").args(args);
+    command
+}
+
+pub fn streamdet(folder: &Path, args: &[&str]) -> Output {
+    detect(folder, args).output().expect("it starts")
+}
+
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+pub fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{:?}\n{}", output.status, said(output));
+}
+
+#[track_caller]
+pub fn witness(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(["-v", "error"]).args(args).output().expect("ffmpeg is installed");
+    assert!(output.status.success(), "{program} {args:?}: {}", said(&output));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// One entry of the first video track, as `ffprobe` prints it.
+#[track_caller]
+pub fn probe(file: &Path, entry: &str) -> String {
+    let entry = format!("stream={entry}");
+    let text = witness("ffprobe", &["-select_streams", "v:0", "-show_entries", &entry, "-of", "csv=p=0", text(file)]);
+    text.lines().next().unwrap_or_default().trim_matches(',').to_owned()
+}
+
+/// Presentation times of the packets of a track, seconds, in order.
+#[track_caller]
+pub fn track_times(file: &Path, track: &str) -> Vec<f64> {
+    let text = witness(
+        "ffprobe",
+        &["-select_streams", track, "-show_entries", "packet=pts_time", "-of", "csv=p=0", text(file)],
+    );
+    let mut times: Vec<f64> = text.lines().filter_map(|l| l.trim_matches(',').parse().ok()).collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// Presentation times of the video track relative to the first, seconds.
+#[track_caller]
+pub fn times(file: &Path) -> Vec<f64> {
+    let times = track_times(file, "v:0");
+    let first = times.first().copied().unwrap_or(0.0);
+    times.iter().map(|t| t - first).collect()
+}
+
+#[track_caller]
+pub fn same_times(a: &Path, b: &Path) {
+    let (a, b) = (times(a), times(b));
+    assert_eq!(a.len(), b.len(), "frames");
+    for (n, (x, y)) in a.iter().zip(&b).enumerate() {
+        assert!((x - y).abs() <= 0.001, "frame {n}: {x} against {y}");
+    }
+}
+
+/// Checksum of the audio packets as they lie in the file.
+#[track_caller]
+pub fn audio_md5(file: &Path) -> String {
+    witness("ffmpeg", &["-i", text(file), "-map", "0:a", "-c", "copy", "-f", "md5", "-"])
+}
+
+#[track_caller]
+pub fn json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a report")).expect("JSON")
+}
+
+#[track_caller]
+pub fn json_lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).expect("detections");
+    text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+}
+
+/// Received, processed and corrupt frames of the first stream; checks that every frame is accounted for.
+#[track_caller]
+pub fn frames(report: &Value) -> (u64, u64, u64) {
+    let frames = &report["streams"][0]["frames"];
+    let number = |value: &Value| value.as_u64().expect("a number");
+    let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().map(number).sum();
+    let (received, processed) = (number(&frames["received"]), number(&frames["processed"]));
+    assert_eq!(received, processed + dropped, "{frames}");
+    (received, processed, number(&frames["dropped"]["corrupt"]))
+}
+
+/// A clip that `ffmpeg` makes: `seconds` of its test picture at 30000/1001 frames a second, with a tone.
+#[track_caller]
+pub fn made_clip(folder: &Path, name: &str, size: &str, seconds: &str, options: &[&str]) -> PathBuf {
+    let path = folder.join(name);
+    let source = format!("testsrc2=size={size}:rate=30000/1001");
+    let mut args = vec!["-f", "lavfi", "-i", &source, "-f", "lavfi", "-i", "sine", "-t", seconds];
+    args.extend(["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]);
+    args.extend(options);
+    args.extend(["-y", text(&path)]);
+    witness("ffmpeg", &args);
+    path
+}
