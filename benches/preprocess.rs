@@ -1,9 +1,12 @@
-//! Preprocessing of one frame, per common picture shape.
+//! Preprocessing of one frame, per common picture shape. The throughput is of the picture's own bytes.
+
+mod noise;
+mod picture;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use streamdet::frame::{ChromaSite, Colour, Matrix, PictureInfo, PictureView, PixelFormat, Plane, Range};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use streamdet::frame::{PictureView, PixelFormat, Plane};
 use streamdet::geometry::Size;
 use streamdet::preprocess::Preprocessor;
 use streamdet::tensor::InputSpec;
@@ -16,36 +19,21 @@ fn preprocess(criterion: &mut Criterion) {
         ("640x480 Y444 to 640x480", PixelFormat::Y444, (640, 480), (640, 480)),
     ];
     let mut group = criterion.benchmark_group("preprocess");
-    for (name, format, (width, height), (across, down)) in cases {
-        let colour = Colour { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
-        let info = PictureInfo { format, size: Size { width, height }, colour };
-        let planes = [0, 1, 2].map(|index| plane(&info, index));
+    for (name, format, size, (across, down)) in cases {
+        let info = picture::info(format, size);
+        let planes = [0, 1, 2].map(|index| picture::plane(&info, index));
+        let bytes: usize = planes.iter().map(|(data, _)| data.len()).sum();
         let picture =
             PictureView { info, planes: planes.each_ref().map(|(data, stride)| Plane { data, stride: *stride }) };
         let tensor_size = Size { width: across, height: down };
         let mut tensor = vec![0.0; 3 * across as usize * down as usize];
         let mut preprocessor = Preprocessor::new(InputSpec::default());
+        group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| preprocessor.run(black_box(&picture), tensor_size, black_box(&mut tensor)));
         });
     }
     group.finish();
-}
-
-/// A plane of noise, and its stride.
-fn plane(info: &PictureInfo, index: usize) -> (Vec<u8>, usize) {
-    if index >= info.format.planes() {
-        return (Vec::new(), 0);
-    }
-    let Size { width, height } = info.plane_size(index);
-    let step = if index == 1 && info.format == PixelFormat::Nv12 { 2 } else { 1 };
-    let stride = width as usize * step;
-    let mut state = 1_u32;
-    let noise = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    });
-    (noise.take(stride * height as usize).collect(), stride)
 }
 
 criterion_group!(benches, preprocess);
