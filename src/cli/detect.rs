@@ -194,10 +194,6 @@ pub fn run(args: &DetectArgs) -> u8 {
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
     let text = |e: &dyn std::fmt::Display| e.to_string();
     gstreamer::init().map_err(|e| text(&e))?;
-    if let Some(plain) = gstreamer::ElementFactory::find("avdec_mjpeg") {
-        // The first-ranked JPEG decoder reduces 4:4:4 to 4:2:0; this one keeps chroma.
-        gstreamer::prelude::PluginFeatureExtManual::set_rank(&plain, gstreamer::Rank::PRIMARY + 64);
-    }
     let mut notices = Vec::new();
     let jobs = jobs::plan(&args.sources, args.output.as_deref(), args.overwrite, &mut notices)?;
     let reference = ModelRef::resolve(args.model.as_deref()).map_err(|e| text(&e))?;
