@@ -26,6 +26,8 @@ MODEL = "models/yolov8n_coco_dynamic.onnx"
 REFERENCE = "data/reference/ultralytics"
 # The reference's settings.
 IMGSZ, CONF, IOU = "640", "0.25", "0.7"
+# Where the user has ONNX Runtime; the one setting from the environment that is kept.
+RUNTIME = "STREAMDET_ONNXRUNTIME"
 
 # Boxes are counted from here on.
 COUNTED = 0.3
@@ -60,10 +62,14 @@ def main():
         print(f"skipped: {data / absent[0]} is not there (STREAMDET_TEST_DATA)")
         return 0
 
+    program = pathlib.Path(options.program).resolve()
+    if not program.is_file():
+        sys.exit(f"{program} is not there: build it with `make build`")
+
     rows, failed = [HEADER], False
     for name, reference, media, limits in CASES:
         theirs = json.loads((data / REFERENCE / reference).read_text())
-        ours = detect(pathlib.Path(options.program).resolve(), data, media, theirs)
+        ours = detect(program, data, media, theirs)
         result = Comparison(theirs, ours)
         if options.show:
             result.show(name)
@@ -91,8 +97,13 @@ def detect(program, data, media, reference):
                 (source / entry["file"]).symlink_to((data / media / entry["file"]).resolve())
         lines = pathlib.Path(folder) / "found.jsonl"
         command = [program, "detect", source, "-q", "-o", "none", "--json", lines, "-m", data / MODEL]
-        command += ["--provider", "cpu", "--imgsz", IMGSZ, "--conf", CONF, "--iou", IOU]
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        command += ["--provider", "cpu", "--precision", "fp32", "--imgsz", IMGSZ, "--conf", CONF, "--iou", IOU]
+        # Whatever the developer's own settings are.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("STREAMDET_") or k == RUNTIME}
+        environment["XDG_CONFIG_HOME"] = folder
+        status = subprocess.run(command, stdin=subprocess.DEVNULL, env=environment).returncode
+        if status != 0:
+            sys.exit(f"{media}: streamdet ended with exit code {status}")
         found = {}
         for line in map(json.loads, lines.read_text().splitlines()):
             key = pathlib.Path(line["file"]).name if pictures else line["frame"]
