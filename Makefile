@@ -4,7 +4,7 @@ clip := target/demo/vtest.avi
 annotated := target/demo/vtest-annotated.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build demo test lint bench clean
+.PHONY: help setup setup-cuda build demo test lint bench compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: setup ## Check the formatting, and that clippy has nothing to say
 
 bench: setup ## Measure each stage and the whole
 	$(CARGO) bench --locked
+
+compare: build ## Measure side by side with Ultralytics (see benches/compare.py for what it needs)
+	python3 benches/compare.py
 
 clean: ## Delete target/, the demo's clip included
 	$(CARGO) clean

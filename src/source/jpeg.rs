@@ -21,8 +21,14 @@ use gstreamer::prelude::*;
 
 /// Has `pipeline`, which is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline) {
-    // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered.
-    for (name, rank) in [("jpegparse", gst::Rank::PRIMARY), ("avdec_mjpeg", gst::Rank::PRIMARY + 64)] {
+    // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
+    // and TIFF, of which libav's decoders want the whole file at once.
+    let ranks = [
+        ("jpegparse", gst::Rank::PRIMARY),
+        ("avdec_mjpeg", gst::Rank::PRIMARY + 64),
+        ("gdkpixbufdec", gst::Rank::SECONDARY),
+    ];
+    for (name, rank) in ranks {
         if let Some(factory) = gst::ElementFactory::find(name) {
             factory.set_rank(rank);
         }

@@ -17,7 +17,6 @@ struct Inner {
     entered: VecDeque<(gst::ClockTime, HostTime)>,
     left: VecDeque<(gst::ClockTime, Option<HostTime>, HostTime)>,
     tagged: bool,
-    converted: bool,
     interlaced: bool,
     codec: Option<gst::Caps>,
     coded: u64,
@@ -95,25 +94,22 @@ impl DecoderProbe {
         found.map_or_else(|| (None, self.clock.now()), |(_, entered, left)| (entered, left))
     }
 
-    /// Watches what enters the filter at `pad`: RGB pictures are about to be converted, by a matrix that is then stated.
-    pub(super) fn watch_conversion(&self, pad: &gst::Pad) {
+    /// Watches what enters the filter at `pad`: whether its pictures are interlaced.
+    pub(super) fn watch_pictures(&self, pad: &gst::Pad) {
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
                 && let Ok(video) = gstreamer_video::VideoInfo::from_caps(caps.caps())
             {
-                let mut inner = this.lock();
-                inner.converted = video.is_rgb();
-                inner.interlaced = video.is_interlaced();
+                this.lock().interlaced = video.is_interlaced();
             }
             gst::PadProbeReturn::Ok
         });
     }
 
-    /// Whether the picture's colours are stated, by the coded stream or by the conversion from RGB.
+    /// Whether the coded stream states its colours.
     pub(super) fn states_colours(&self) -> bool {
-        let inner = self.lock();
-        inner.tagged || inner.converted
+        self.lock().tagged
     }
 
     /// Caps of the coded stream.

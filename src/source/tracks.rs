@@ -221,7 +221,7 @@ fn filter(
         .map_err(|e| gst::glib::bool_error!("{}", e))?;
     if let Some(pad) = filter.static_pad("sink") {
         offer_video_meta(&pad);
-        probe.watch_conversion(&pad);
+        probe.watch_pictures(&pad);
     }
     pipeline.add(&filter)?;
     filter.link(end)?;
