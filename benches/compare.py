@@ -171,10 +171,12 @@ def run_streamdet(options, clip, frames):
     seen = {"boxes": 0}
 
     def watch(line):
-        # video 1/1 (frame 12/300): 384x640 4 persons, 1 car, 9.4ms
+        # video 1/1 (frame 12/300) clip.mp4: 384x640 4 persons, 1 car, 9.4ms
         if " (frame " in line:
             seen.setdefault("first", time.perf_counter())
-            seen["boxes"] += sum(int(count) for count in re.findall(r"[ ,](\d+) [^\d(]", line.partition("):")[2]))
+            found = re.search(r": \d+x\d+ (.+), [\d.]+ms$", line.rstrip())
+            counts = re.findall(r"(?:^|, )(\d+) ", found[1]) if found else []
+            seen["boxes"] += sum(int(count) for count in counts)
         elif line.startswith("error"):
             print(line, end="", file=sys.stderr)
 
