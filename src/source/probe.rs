@@ -49,7 +49,8 @@ impl DecoderProbe {
                     let now = this.clock.now();
                     let mut inner = this.lock();
                     inner.coded += 1;
-                    if let Some(pts) = buffer.pts() {
+                    // AVI gives most packets a decoding time only; without reordering it is the picture's.
+                    if let Some(pts) = buffer.pts().or(buffer.dts()) {
                         if inner.entered.len() == PENDING {
                             inner.entered.pop_front();
                         }
