@@ -30,7 +30,8 @@ struct Delivery<'a> {
     stills: PictureWriter,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
     taken: u64,
-    fps: f64,
+    /// Mean time between frames, s.
+    interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
 }
@@ -52,7 +53,7 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         stills: PictureWriter::default(),
         pool: None,
         taken: 0,
-        fps: 0.0,
+        interval_s: None,
         last: None,
         audio_kept: 0,
     };
@@ -182,8 +183,9 @@ impl Delivery<'_> {
     fn count(&mut self, frame: &SourceFrame) {
         let now = frame.stamps.handed_over;
         if let Some(last) = self.last {
-            let rate = 1.0 / now.since(last).as_secs_f64().max(1e-6);
-            self.fps = if self.fps > 0.0 { self.fps * 0.9 + rate * 0.1 } else { rate };
+            // Intervals are averaged, not their inverses: frames come in bursts.
+            let interval = now.since(last).as_secs_f64();
+            self.interval_s = self.interval_s.map_or(Some(interval), |mean| Some(mean * 0.95 + interval * 0.05));
         }
         self.last = Some(now);
         self.taken += 1;
@@ -216,7 +218,8 @@ impl Delivery<'_> {
             let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
                 + frame.stamps.preprocess
                 + frame.stamps.inference;
-            format!("{:.1} fps  {:.1} ms", self.fps, ms.as_secs_f64() * 1000.0)
+            let fps = self.interval_s.map_or(0.0, |interval| 1.0 / interval.max(1e-6));
+            format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
         let video = frame.picture.video_info();
         let mut buffer = if frame.detections.is_empty() && hud.is_none() {
