@@ -49,7 +49,8 @@ impl EncoderOptions {
                     return Err(format!("--preset {preset}: give one of x264's, e.g. superfast, fast, slow"));
                 }
                 let rate = self.bitrate.map_or_else(
-                    || format!("pass=qual quantizer={}", self.crf.unwrap_or(23).min(50)),
+                    // Without a buffer model: x264enc's own holds constant quality to 2 Mbit/s.
+                    || format!("pass=qual vbv-buf-capacity=0 quantizer={}", self.crf.unwrap_or(23).min(50)),
                     |kbit| format!("bitrate={kbit}"),
                 );
                 // No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.

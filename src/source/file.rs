@@ -207,8 +207,8 @@ impl FileSource {
                 if alone || complete || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
-            } else if let Some(problem) = self.shared.refusal() {
-                return Err(self.unusable(&problem, &missing));
+            } else if self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                return Err(self.unusable("there is no such track", &missing));
             } else if self.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
                 return Err(self.unusable("it has no video track", &missing));
             } else if started.elapsed() > PICTURE_DEADLINE {
@@ -316,7 +316,10 @@ impl FileSource {
 
     /// Why the file cannot be used, in words that name the remedy.
     fn unusable(&self, problem: &str, missing: &[MissingPlugin]) -> SourceError {
-        let (problem, remedy) = if let Some(plugin) = missing.iter().find(|m| m.is_video()) {
+        // Whatever came first: with the track refused, the rest of the file ends in errors of its own.
+        let (problem, remedy) = if let Some(refusal) = self.shared.refusal() {
+            (refusal, "choose another with --track".to_owned())
+        } else if let Some(plugin) = missing.iter().find(|m| m.is_video()) {
             (format!("GStreamer has no {} here", plugin.name), format!("install {}", package_for(&plugin.detail)))
         } else if self.is_cut_short() {
             let remedy =
