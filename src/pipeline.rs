@@ -227,7 +227,7 @@ impl Shared {
     }
 
     fn has_failed(&self, stream: StreamId) -> bool {
-        self.failed.load(Ordering::SeqCst) || self.stream_failed[stream.0 as usize].load(Ordering::SeqCst)
+        self.stream_failed[stream.0 as usize].load(Ordering::SeqCst)
     }
 }
 

@@ -208,6 +208,12 @@ impl Resources {
 }
 
 impl RunReport {
+    /// Frames processed, over all streams.
+    #[must_use]
+    pub fn processed(&self) -> u64 {
+        self.streams.iter().map(|s| s.frames.processed).sum()
+    }
+
     /// Writes the report; a file appears whole or not at all. `-` is standard output.
     ///
     /// # Errors
