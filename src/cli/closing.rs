@@ -93,6 +93,9 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
             report.fps.mean,
             terminal::bound_by(&outcome.threads)
         ));
+        for tiling in report.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
+            screen.line(&format!("  {}", terminal::tiles(tiling)));
+        }
         let mut seen: Vec<(u64, &String)> =
             outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
         seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, SourceOptions};
+use super::options::{
+    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, SourceOptions, TilingOptions,
+};
 use super::{Unusable, closing, jobs, show::Screen, signals::Signals};
 use crate::clock::{Clock, HostTime, RealClock};
 use crate::model::Model;
@@ -46,6 +48,8 @@ pub struct DetectArgs {
     model: ModelOptions,
     #[command(flatten)]
     detections: DetectionOptions,
+    #[command(flatten)]
+    tiling: TilingOptions,
     #[command(flatten)]
     source: SourceOptions,
     /// Detections as JSON Lines; `-` is standard output
@@ -110,6 +114,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         thresholds,
         batch: usize::from(args.model.batch),
         batch_timeout: Duration::from_millis(args.model.batch_timeout),
+        tiling: args.tiling.tile,
+        target_latency: args.tiling.target_latency.map(Duration::from_millis),
         frames: args.source.frames,
         stride: args.source.stride,
         provider: args.model.provider_options(),

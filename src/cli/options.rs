@@ -11,6 +11,7 @@ use crate::model::{Model, ModelRef};
 use crate::overlay::Style;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
+use crate::tiling::Tiling;
 
 /// Which model, and how it runs.
 #[derive(Debug, Clone, Args)]
@@ -101,6 +102,18 @@ impl DetectionOptions {
             classes: wanted_classes(&self.classes, model)?,
         })
     }
+}
+
+/// Tiles for small objects.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Small objects")]
+pub struct TilingOptions {
+    /// Let the model see tiles as well as the whole picture: auto, N or `COLSxROWS`, with @OVERLAP [default overlap: 0.2]
+    #[arg(long, value_name = "TILES")]
+    pub tile: Option<Tiling>,
+    /// Leave tiles out, frame by frame, so that a frame takes no longer in the model than this, ms
+    #[arg(long, value_name = "MS", requires = "tile", value_parser = clap::value_parser!(u64).range(1..))]
+    pub target_latency: Option<u64>,
 }
 
 /// Which frames of a source.
