@@ -79,8 +79,8 @@ impl Grid {
         let side = |length: u32, count: u32| {
             let tile = f64::from(length) / (f64::from(count) - f64::from(count - 1) * self.overlap);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the picture's side")]
-            let tile = tile.ceil() as u32;
-            // Odd where the picture is: so the last tile begins at an even pixel too.
+            let tile = if count == 1 { length } else { tile.ceil() as u32 + 2 };
+            // Two more, as tiles begin at even pixels. Odd where the picture is: so the last tile begins at an even pixel too.
             (tile + (tile + length) % 2).min(length)
         };
         Size { width: side(frame.width, self.columns), height: side(frame.height, self.rows) }
@@ -184,16 +184,21 @@ impl Tiling {
     }
 }
 
-/// Of the grids of at most `most` tiles the one with most tiles, and of those the one whose tiles are most like the picture.
+/// Of the grids of at most `most` tiles the one with most tiles, of those the one whose tiles are most like the picture; of two
+/// as like, the one with the squarer tiles.
 fn best(frame: Size, most: u32, overlap: f64) -> Grid {
-    let aspect = |size: Size| f64::from(size.width) / f64::from(size.height);
-    let unlike = |grid: &Grid| (aspect(grid.tile(frame)) / aspect(frame)).ln().abs();
+    let share = |count: u32| f64::from(count) - f64::from(count - 1) * overlap;
+    let unlike = |grid: &Grid| (share(grid.columns) / share(grid.rows)).ln().abs();
+    let badness = |grid: &Grid| {
+        let (across, down) = (f64::from(frame.width) / share(grid.columns), f64::from(frame.height) / share(grid.rows));
+        unlike(grid) + 0.01 * (across / down).ln().abs()
+    };
     let grids =
         (1..=MOST_A_SIDE).flat_map(|columns| (1..=MOST_A_SIDE).map(move |rows| Grid { columns, rows, overlap }));
     grids
         // Slivers show nothing: a tile may be half or twice as wide as the picture's shape, no more.
         .filter(|grid| grid.count() <= most && unlike(grid) < 0.75)
-        .max_by(|a, b| a.count().cmp(&b.count()).then(unlike(b).total_cmp(&unlike(a))))
+        .max_by(|a, b| a.count().cmp(&b.count()).then(badness(b).total_cmp(&badness(a))))
         .unwrap_or(Grid { columns: 1, rows: 1, overlap })
 }
 
@@ -268,6 +273,7 @@ mod tests {
         assert_eq!(grid(9, HD), (3, 3));
         assert_eq!(grid(1, HD), (1, 1));
         assert_eq!(grid(2, Size { width: 1000, height: 500 }), (2, 1));
+        assert_eq!(grid(2, Size { width: 500, height: 1000 }), (1, 2));
     }
 
     #[test]
@@ -288,8 +294,7 @@ mod tests {
             let frame = Size { width, height };
             let grid = Grid { columns, rows, overlap };
             let tile = grid.tile(frame);
-            // Positions are rounded to even pixels, hence the three.
-            let limit = |side: u32| (f64::from(side) * overlap - 3.0).max(0.0);
+            let limit = |side: u32| (f64::from(side) * overlap - 2.0).max(0.0);
             let (w, h) = (w * limit(tile.width), h * limit(tile.height));
             let (x, y) = (x * (f64::from(width) - w), y * (f64::from(height) - h));
             let inside = |from: f64, size: f64, start: u32, end: u32| f64::from(start) <= from && from + size <= f64::from(end);
