@@ -286,7 +286,7 @@ mod tests {
             let found = merged(&grid(columns, rows), &objects, whole);
             prop_assert_eq!(found.len(), objects.len());
             for object in &objects {
-                let shown = found.iter().filter(|d| d.bbox.iou(&object.bbox) > 0.85 && d.confidence == object.confidence);
+                let shown = found.iter().filter(|d| d.bbox.iou(&object.bbox) > 0.85 && d.confidence.to_bits() == object.confidence.to_bits());
                 prop_assert_eq!(shown.count(), 1, "{:?} in {:?}", object, found);
             }
         }
