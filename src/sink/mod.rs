@@ -11,7 +11,7 @@ mod picture;
 use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
-pub use file::FileSink;
+pub use file::{Encoded, FileSink};
 pub use picture::PictureWriter;
 
 /// Why an output cannot be written.
