@@ -21,7 +21,7 @@ use super::Cli;
 use crate::model::ModelRef;
 use crate::report::{redact, terminal::printable};
 
-/// Options about one invocation; every other option with a long name is a setting.
+/// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
 
 /// Why there are no settings to run with.
@@ -128,7 +128,9 @@ fn command() -> clap::Command {
 
 /// The settings, in the order of `--help`.
 fn settings(of: &clap::Command) -> impl Iterator<Item = &Arg> {
-    of.get_arguments().filter(|option| option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)))
+    of.get_arguments().filter(|option| {
+        !option.is_hide_set() && option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name))
+    })
 }
 
 fn setting<'a>(of: &'a clap::Command, name: &str) -> Option<&'a Arg> {

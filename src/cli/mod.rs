@@ -1,12 +1,18 @@
 //! The command line: what is accepted, and what each command does with it.
 
+mod baseline;
+pub mod bench;
 mod closing;
+mod compare;
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod measure;
 pub mod options;
+pub mod run;
 mod show;
 mod signals;
+mod stats;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Measure how fast, how late and at what cost the whole pipeline runs, and whether it keeps up
+    Bench(Box<bench::BenchArgs>),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

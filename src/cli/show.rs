@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::measure::StatsFormat;
 use super::options::Invocation;
+use super::run::RunOptions;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -33,10 +35,15 @@ pub(super) struct Screen {
     said: Mutex<HashSet<String>>,
     plain: Mutex<(Instant, u64)>,
     started: Instant,
+    /// How often a frame gets its line, and when the last one did; without it by `verbosity` alone.
+    line_every: Option<(Duration, Mutex<Option<Instant>>)>,
 }
 
 impl Screen {
-    pub(super) fn new(invocation: &Invocation, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
+    pub(super) fn new(invocation: &Invocation, jobs: &[Job], options: &RunOptions, model: &Model) -> Self {
+        let (frames, imgsz) = (options.source.frames, options.model.imgsz.unwrap_or(model.default_size));
+        let measure = &options.measure;
+        let lines = measure.stats.filter(|_| measure.stats_format == StatsFormat::Ultralytics);
         let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
         let pictures = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
@@ -69,7 +76,19 @@ impl Screen {
             said: Mutex::default(),
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
+            line_every: lines.map(|every| (every, Mutex::default())),
         }
+    }
+
+    /// Whether this frame gets a line.
+    fn wants_line(&self) -> bool {
+        let Some((every, last)) = &self.line_every else { return self.verbosity > 0 };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= *every);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due || self.verbosity > 0
     }
 
     /// One line on standard error, above the bar.
@@ -120,7 +139,7 @@ impl Observer for Screen {
 
     fn frame(&self, frame: &SourceFrame, size: Size) {
         self.bar.inc(1);
-        if self.verbosity > 0 {
+        if self.wants_line() {
             let s = &frame.stamps;
             let shape = frame.letterbox.map_or(size, |l| l.tensor);
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,12 +6,14 @@ mod encoder;
 mod file;
 pub mod json;
 pub mod labels;
+mod part;
 mod picture;
 
 use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
 pub use file::{Encoded, FileSink};
+pub use part::PartFile;
 pub use picture::PictureWriter;
 
 /// Why an output cannot be written.
