@@ -7,6 +7,7 @@ mod jobs;
 pub mod options;
 mod show;
 mod signals;
+pub mod val;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Measure accuracy on labelled pictures
+    Val(Box<val::ValArgs>),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell
