@@ -153,7 +153,7 @@ pub struct StreamReport {
 pub struct TilingReport {
     /// As asked for.
     pub requested: String,
-    /// The grid it became, `COLSxROWS@overlap`, or `none`.
+    /// The grid it became, `COLSxROWS@overlap`, or `none`; several, where pictures differ in size.
     pub grid: String,
     /// Fewest tiles a frame.
     pub tiles_min: u64,
