@@ -461,7 +461,8 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
             return lost;
         }
         let picture = Some((Arc::from(path.display().to_string()), number));
-        let options = FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
+        let options =
+            FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
         match feed_file(shared, path, options, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {

@@ -40,7 +40,8 @@ impl Baseline {
 
     /// The differences, for people, and whether none is worse by more than `limit` per cent.
     pub(super) fn compare(&self, now: &RunReport, limit: f64) -> (String, bool) {
-        let mut text = format!("\n  {:<14}{:>9}{:>9}{:>10}   against {}", "", "before", "now", "change", self.path.display());
+        let mut text =
+            format!("\n  {:<14}{:>9}{:>9}{:>10}   against {}", "", "before", "now", "change", self.path.display());
         if self.model != now.model.sha256 {
             text += "\n  notice: another model ran then";
         }

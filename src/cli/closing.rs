@@ -14,13 +14,7 @@ use crate::report::{
 };
 
 /// Puts a run's figures together.
-pub(super) fn run_report(
-    requested: ProviderChoice,
-    model: &Model,
-    settings: BTreeMap<&'static str, String>,
-    outcome: &Outcome,
-    now: HostTime,
-) -> RunReport {
+pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Outcome, now: HostTime) -> RunReport {
     let wall_s = now.since_start().as_secs_f64();
     let start_up_s = outcome.first_frame.map_or(wall_s, |t| t.since_start().as_secs_f64());
     let run_s = match (outcome.first_frame, outcome.last_frame) {
@@ -52,11 +46,7 @@ pub(super) fn run_report(
             |p| ProviderFigures { requested: p.requested.name(), actual: p.actual.name(), detail: p.detail.clone() },
         ),
         streams: outcome.streams.clone(),
-        fps: Fps {
-            mean,
-            min_1s: outcome.seconds.slowest().unwrap_or(mean),
-            std_dev_1s: outcome.seconds.deviation(),
-        },
+        fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean), std_dev_1s: outcome.seconds.deviation() },
         latency_ms: STAGES.iter().map(|s| (s.key(), outcome.book.summary(*s))).collect(),
         real_time: verdict(outcome, mean),
         resources: Resources {
@@ -65,7 +55,7 @@ pub(super) fn run_report(
         },
         warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
         outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
-        settings,
+        settings: BTreeMap::new(),
     }
 }
 
@@ -135,12 +125,11 @@ fn dropped(report: &RunReport) -> String {
     for stream in &report.streams {
         all.add(stream.frames.dropped);
     }
-    let reasons: Vec<String> =
-        [(all.stale, "stale"), (all.queue_full, "for newer ones"), (all.corrupt, "corrupt")]
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, reason)| format!("{n} {reason}"))
-            .collect();
+    let reasons: Vec<String> = [(all.stale, "stale"), (all.queue_full, "for newer ones"), (all.corrupt, "corrupt")]
+        .iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, reason)| format!("{n} {reason}"))
+        .collect();
     if reasons.is_empty() { "0 dropped".into() } else { format!("{} dropped: {}", all.total(), reasons.join(", ")) }
 }
 

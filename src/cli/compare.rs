@@ -28,8 +28,24 @@ pub struct Axis {
 /// Settings that decide how a run goes: only they can be compared.
 fn comparable() -> Vec<String> {
     const OTHERS: [&str; 18] = [
-        "save", "overwrite", "compare", "rounds", "baseline", "fail-above", "report", "csv", "html", "trace", "stats",
-        "stats-format", "config", "show-config", "verbose", "quiet", "onnxruntime", "help",
+        "save",
+        "overwrite",
+        "compare",
+        "rounds",
+        "baseline",
+        "fail-above",
+        "report",
+        "csv",
+        "html",
+        "trace",
+        "stats",
+        "stats-format",
+        "config",
+        "show-config",
+        "verbose",
+        "quiet",
+        "onnxruntime",
+        "help",
     ];
     let bench = Cli::command().find_subcommand("bench").cloned().unwrap_or_default();
     let keys = bench.get_arguments().filter(|option| !option.is_hide_set()).filter_map(clap::Arg::get_long);
@@ -38,8 +54,7 @@ fn comparable() -> Vec<String> {
 
 /// `SETTING=VALUE[,VALUE…]`.
 pub(super) fn axis(text: &str) -> Result<Axis, String> {
-    let (key, values) =
-        text.split_once('=').ok_or("give SETTING=VALUE,VALUE; sources stand before --compare")?;
+    let (key, values) = text.split_once('=').ok_or("give SETTING=VALUE,VALUE; sources stand before --compare")?;
     let values: Vec<String> = values.split(',').filter(|v| !v.is_empty()).map(str::to_owned).collect();
     if values.is_empty() {
         return Err(format!("{key} has no value"));
@@ -127,12 +142,7 @@ fn take_turns(
 }
 
 /// One run in a process of its own; `None` when it was interrupted.
-fn one(
-    args: &[OsString],
-    row: &[(&str, &str)],
-    into: &Path,
-    stop: &AtomicBool,
-) -> Result<Option<Value>, Unusable> {
+fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, stop: &AtomicBool) -> Result<Option<Value>, Unusable> {
     let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", named(row));
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     let said = into.with_extension("stderr");
@@ -151,7 +161,8 @@ fn one(
             break status;
         }
         if stop.load(Ordering::SeqCst) && !std::mem::replace(&mut told, true) {
-            let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+            let _ =
+                rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
         }
         std::thread::sleep(LOOK);
     };
@@ -235,7 +246,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_refused() {
-        for (wrong, word) in [("clip.mp4", "before --compare"), ("imgsize=1", "imgsz"), ("imgsz=", "no value"), ("csv=a", "csv")] {
+        for (wrong, word) in
+            [("clip.mp4", "before --compare"), ("imgsize=1", "imgsz"), ("imgsz=", "no value"), ("csv=a", "csv")]
+        {
             let refused = axis(wrong).expect_err("it is wrong");
             assert!(refused.contains(word), "{wrong}: {refused}");
         }

@@ -47,6 +47,13 @@ pub struct MeasureOptions {
     pub delay: Delays,
 }
 
+impl MeasureOptions {
+    /// How often the screen prints the line that Ultralytics' users know.
+    pub(super) fn frame_lines(&self) -> Option<Duration> {
+        self.stats.filter(|_| self.stats_format == StatsFormat::Ultralytics)
+    }
+}
+
 /// How `--stats` lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum StatsFormat {
@@ -172,8 +179,7 @@ pub(super) fn watchers(
     instruments: &Arc<Instruments>,
 ) -> (Arc<Observers>, Option<Stats>) {
     let mut all: Vec<Arc<dyn Observer>> = vec![screen.clone(), instruments.clone()];
-    // The screen itself prints the lines that Ultralytics' users know.
-    let every = options.stats.filter(|_| options.stats_format != StatsFormat::Ultralytics);
+    let every = options.stats.filter(|_| options.frame_lines().is_none());
     let stats = every.map(|every| Stats::start(every, options.stats_format, screen));
     all.extend(stats.as_ref().map(Stats::observer));
     (Arc::new(Observers(all)), stats)

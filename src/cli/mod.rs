@@ -13,6 +13,7 @@ pub mod run;
 mod show;
 mod signals;
 mod stats;
+pub mod val;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +36,8 @@ pub enum Command {
     Detect(Box<detect::DetectArgs>),
     /// Measure how fast, how late and at what cost the whole pipeline runs, and whether it keeps up
     Bench(Box<bench::BenchArgs>),
+    /// Measure accuracy on labelled pictures
+    Val(Box<val::ValArgs>),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

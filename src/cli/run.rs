@@ -78,7 +78,9 @@ impl RunOptions {
         let thresholds = self.detections.thresholds(&model)?;
         let Task { jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
         let instruments = Arc::new(Instruments::open(&self.measure)?);
-        let screen = Arc::new(Screen::new(invocation, &jobs, self, &model));
+        let imgsz = self.model.imgsz.unwrap_or(model.default_size);
+        let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
+        let screen = Arc::new(screen.lines_every(self.measure.frame_lines()));
         for notice in notices {
             pipeline::Observer::notice(screen.as_ref(), &notice);
         }
@@ -87,7 +89,7 @@ impl RunOptions {
         let settings = Settings {
             jobs,
             track: self.source.track,
-            imgsz: self.model.imgsz.unwrap_or(model.default_size),
+            imgsz,
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
@@ -109,7 +111,8 @@ impl RunOptions {
         let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, json, stop.clone());
         stats.into_iter().for_each(super::stats::Stats::stop);
         screen.finish();
-        let report = closing::run_report(self.model.provider, &model, said, &outcome, clock.now());
+        let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
+        report.settings = said;
         closing::show(&model, &outcome, &report, &screen, thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
         let code = instruments.close(&report, &outcome.book, 0);

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::measure::StatsFormat;
 use super::options::Invocation;
-use super::run::RunOptions;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -40,10 +38,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(invocation: &Invocation, jobs: &[Job], options: &RunOptions, model: &Model) -> Self {
-        let (frames, imgsz) = (options.source.frames, options.model.imgsz.unwrap_or(model.default_size));
-        let measure = &options.measure;
-        let lines = measure.stats.filter(|_| measure.stats_format == StatsFormat::Ultralytics);
+    pub(super) fn new(invocation: &Invocation, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
         let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
         let pictures = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
@@ -76,8 +71,13 @@ impl Screen {
             said: Mutex::default(),
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
-            line_every: lines.map(|every| (every, Mutex::default())),
+            line_every: None,
         }
+    }
+
+    /// Gives frames their lines this often.
+    pub(super) fn lines_every(self, every: Option<Duration>) -> Self {
+        Self { line_every: every.map(|every| (every, Mutex::default())), ..self }
     }
 
     /// Whether this frame gets a line.
@@ -107,15 +107,9 @@ impl Screen {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
 
-impl Observer for Screen {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
-        let rate = info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)));
-        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
-        parts.extend(rate.map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
-        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
-        self.line(&format!("  {}", parts.join(" · ")));
+    /// What [`Observer::opened`] says and does beyond naming the stream, which a set of pictures does better itself.
+    pub(super) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
@@ -126,7 +120,7 @@ impl Observer for Screen {
                 }
             }
         }
-        let frames = info.duration.zip(rate).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
+        let frames = info.duration.zip(rate(info)).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
         let frames = frames.round() as u64;
@@ -135,6 +129,20 @@ impl Observer for Screen {
         if total > 0 {
             self.bar.set_length(total);
         }
+    }
+}
+
+fn rate(info: &StreamInfo) -> Option<f64> {
+    info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)))
+}
+
+impl Observer for Screen {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
+        parts.extend(rate(info).map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
+        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
+        self.line(&format!("  {}", parts.join(" · ")));
+        self.began(stream, info, provider);
     }
 
     fn frame(&self, frame: &SourceFrame, size: Size) {

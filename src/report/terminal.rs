@@ -80,7 +80,8 @@ pub fn stage_table(book: &LatencyBook) -> String {
         let s = book.summary(stage);
         if s.count > 0 {
             let name = stage.key().replace('_', " ");
-            let _ = writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
+            let _ =
+                writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
         }
     }
     text

@@ -8,6 +8,7 @@ pub mod json;
 pub mod labels;
 mod part;
 mod picture;
+mod thumbnail;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub use encoder::EncoderOptions;
 pub use file::{Encoded, FileSink};
 pub use part::PartFile;
 pub use picture::PictureWriter;
+pub use thumbnail::thumbnail;
 
 /// Why an output cannot be written.
 #[derive(Debug, thiserror::Error)]

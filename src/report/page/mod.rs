@@ -5,7 +5,8 @@ mod charts;
 
 use std::fmt::Write;
 
-use super::plot::{colours, escaped, to_svg};
+use super::plot::{escaped, to_svg};
+use super::sheet;
 use super::terminal::{counted, grouped, megabytes};
 use super::{RunReport, StreamReport};
 use crate::latency::{LatencyBook, Timeline};
@@ -21,15 +22,7 @@ pub fn page(report: &RunReport, book: &LatencyBook, timeline: &Timeline) -> Stri
         [one] => (*one).to_owned(),
         several => format!("{} streams", several.len()),
     };
-    let _ = write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
-         <title>{}</title><style>{}{STYLE}</style></head><body><main>\n",
-        escaped(&title),
-        colours(":root")
-    );
+    sheet::begin(&mut out, &title, STYLE);
     head(&mut out, report, &title);
     stage_table(&mut out, report, book);
     out.push_str("<h2>Over time</h2><div class=\"charts\">\n");
@@ -40,12 +33,7 @@ pub fn page(report: &RunReport, book: &LatencyBook, timeline: &Timeline) -> Stri
     out.push_str("</div>\n");
     streams(&mut out, &report.streams);
     facts(&mut out, report);
-    let _ = write!(
-        out,
-        "<footer>streamdet {} · <code>{}</code></footer></main></body></html>\n",
-        report.version,
-        escaped(&report.command)
-    );
+    sheet::end(&mut out, &report.command);
     out
 }
 
@@ -71,7 +59,11 @@ fn head(out: &mut String, report: &RunReport, title: &str) {
         ("", format!("{:.1} ms", end_to_end.p50), "end to end, median".into()),
         ("", format!("{:.1} ms", end_to_end.p99), "end to end, p99".into()),
         ("", grouped(report.processed()), format!("frames, {} dropped", grouped(dropped))),
-        (if verdict.verdict == "no" { "verdict no" } else { "verdict" }, verdict.verdict.to_owned(), "real-time".into()),
+        (
+            if verdict.verdict == "no" { "verdict no" } else { "verdict" },
+            verdict.verdict.to_owned(),
+            "real-time".into(),
+        ),
     ];
     for (class, value, label) in tiles {
         let _ = write!(out, "<div class=\"tile {class}\"><b>{value}</b><span>{label}</span></div>");
@@ -147,7 +139,8 @@ fn facts(out: &mut String, report: &RunReport) {
         ("memory", format!("{} at most", megabytes(r.max_rss_bytes))),
         ("threads", format!("{} at most", r.threads)),
     ];
-    resources.extend(r.cpu_share.iter().map(|(worker, share)| (*worker, format!("{:.0} % of the CPU time", share * 100.0))));
+    resources
+        .extend(r.cpu_share.iter().map(|(worker, share)| (*worker, format!("{:.0} % of the CPU time", share * 100.0))));
     resources.extend(r.gpu_utilisation.map(|share| ("GPU", format!("{:.0} % busy", share * 100.0))));
     resources.extend(r.gpu_memory_bytes.map(|bytes| ("GPU memory", megabytes(bytes))));
     let place = vec![

@@ -1,7 +1,9 @@
-//! Charts: drawn once as shapes, written as SVG that is light or dark as the page or the viewer wants it.
+//! Charts: drawn once as shapes, written as SVG (light and dark) and as PNG (light).
 
+mod png;
 mod svg;
 
+pub use png::{PngError, to_png};
 pub use svg::{colours, escaped, standalone, to_svg};
 
 /// Colours by role: `[light, dark]`, as `#rrggbb`.
@@ -46,6 +48,17 @@ pub enum Paint {
 }
 
 impl Paint {
+    fn colours(self) -> [u32; 2] {
+        match self {
+            Self::Paper => PAPER,
+            Self::Ink => INK,
+            Self::Muted => MUTED,
+            Self::Grid => GRID,
+            Self::Accent => ACCENT,
+            Self::Series(n) => SERIES[n % SERIES.len()],
+        }
+    }
+
     /// Its variable in the style sheet.
     fn variable(self) -> String {
         match self {
