@@ -6,7 +6,7 @@ use crate::geometry::{Placement, Size};
 use crate::tensor::{ChannelOrder, InputSpec};
 
 /// Output layouts; each has its file under `postprocess/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `[B,4+C,N]`: cx, cy, w, h in input pixels, then class scores (also `[B,N,4+C]`).
