@@ -3,6 +3,7 @@
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod model;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Show, inspect and download models
+    Model(model::ModelArgs),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

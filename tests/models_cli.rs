@@ -1,0 +1,140 @@
+//! `streamdet model list` and `inspect`, as a user runs them.
+
+mod program;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use program::{said, shared, succeeds, text};
+use serde_json::Value;
+
+fn model(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
+    command.current_dir(folder).arg("model").args(args).output().expect("it starts")
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[test]
+fn the_list_shows_what_is_known_and_what_is_here() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = folder.path().join("models");
+    std::fs::create_dir(&models).expect("a folder");
+    std::fs::write(models.join("mine.onnx"), "12345").expect("a file");
+    std::fs::write(models.join("mine.toml"), "file = \"mine.onnx\"\nlicence = \"MIT\"\nclasses = [\"a\"]\n")
+        .expect("a card");
+    std::fs::write(models.join("bare.onnx"), "123").expect("a file");
+    let output = model(folder.path(), &["list"]);
+    succeeds(&output);
+    let table = out(&output);
+    let row = |name: &str| table.lines().find(|line| line.starts_with(&format!("{name} "))).expect(name).to_owned();
+    assert!(row("visdrone-nano").ends_with("built in"), "{table}");
+    assert!(row("yolox-s").contains("Apache-2.0"), "{table}");
+    for (name, size) in [("mine", "5 B"), ("bare", "3 B")] {
+        assert!(row(name).contains(size) && row(name).ends_with("models/"), "{table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let list = json(&model(folder.path(), &["list", "--json"]));
+    let find = |name: &str| list.as_array().expect("a list").iter().find(|m| m["name"] == name).expect(name);
+    assert_eq!((&find("mine")["place"], &find("mine")["path"]), (&"here".into(), &"models/mine.onnx".into()));
+    assert_eq!((&find("mine")["classes"], &find("bare")["layout"]), (&1.into(), &Value::Null));
+    assert_eq!(find("yolox-s")["classes"], 80);
+    assert!(find("yolov8n")["obtain"].as_str().is_some_and(|command| command.contains("yolo export")));
+
+    // One card that is wrong does not hide the others.
+    std::fs::write(models.join("wrong.toml"), "fiel = \"x\"\n").expect("a card");
+    let output = model(folder.path(), &["list"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(out(&output).contains("mine") && said(&output).contains("wrong.toml"), "{}", said(&output));
+}
+
+#[test]
+fn the_built_in_model_is_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = model(folder.path(), &["inspect", "visdrone-nano"]);
+    succeeds(&output);
+    let shown = out(&output);
+    for part in [
+        "images f32",
+        "output0 f32",
+        "yolov8: its card says so",
+        "RGB, values from 0 to 1",
+        "10: pedestrian",
+        "built in",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in: {shown}");
+    }
+    assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let shown = json(&model(folder.path(), &["inspect", "visdrone-nano", "--json"]));
+    assert_eq!((&shown["recognised"], &shown["layout"]["name"]), (&true.into(), &"yolov8".into()));
+    assert_eq!(shown["classes"].as_array().expect("classes").len(), 10);
+    assert_eq!((&shown["input"]["value_max"], &shown["input"]["order"]), (&1.0.into(), &"rgb".into()));
+    assert_eq!(shown["metadata"]["stride"], "32");
+}
+
+#[test]
+fn a_starter_card_is_written_and_believed() {
+    let Some(shared) = shared() else { return };
+    for name in ["yolov8n_coco_dynamic", "yolo11n_coco_320_int8", "yolox_nano_coco_416"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = format!("{name}.onnx");
+        std::os::unix::fs::symlink(shared.join("models").join(&file), folder.path().join(&file)).expect("a link");
+        let bare = json(&model(folder.path(), &["inspect", &file, "--json"]));
+        let output = model(folder.path(), &["inspect", &file, "--card"]);
+        succeeds(&output);
+        assert!(said(&output).contains(&format!("{name}.toml")), "{}", said(&output));
+        let mut with_card = json(&model(folder.path(), &["inspect", &file, "--json"]));
+        assert_eq!(with_card["layout"]["reason"], "its card says so");
+        assert_eq!(with_card["card"], format!("{name}.toml"));
+        with_card["layout"]["reason"] = bare["layout"]["reason"].clone();
+        with_card["card"] = bare["card"].clone();
+        assert_eq!(with_card, bare);
+        let again = model(folder.path(), &["inspect", &file, "--card"]);
+        assert_eq!(again.status.code(), Some(2));
+        assert!(said(&again).contains("--overwrite"), "{}", said(&again));
+        succeeds(&model(folder.path(), &["inspect", &file, "--card", "--overwrite"]));
+        let printed = model(folder.path(), &["inspect", &file, "--card", "-"]);
+        let written = std::fs::read_to_string(folder.path().join(format!("{name}.toml"))).expect("the card");
+        assert_eq!(out(&printed), written);
+        assert!(written.contains(&format!("sha256 = {}", bare["sha256"])));
+    }
+}
+
+#[test]
+fn what_is_not_recognised_is_shown_all_the_same() {
+    let Some(shared) = shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = shared.join("models/visdrone-nano.onnx");
+    let link = folder.path().join("other.onnx");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    // A card that is wrong in every way that a card can be: the file is shown, and what to mend is said.
+    for (card, problem) in [
+        ("layout = \"?\"", "fill in"),
+        ("sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"", "SHA-256"),
+        ("what = 1", "unknown field"),
+    ] {
+        std::fs::write(folder.path().join("other.toml"), format!("file = \"other.onnx\"\n{card}\n")).expect("a card");
+        let output = model(folder.path(), &["inspect", text(&link)]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains(problem), "{}", said(&output));
+        for part in ["images f32", "output0 f32", "not recognised", "stride = 32"] {
+            assert!(out(&output).contains(part), "{part:?} is not in: {}", out(&output));
+        }
+        let shown = json(&model(folder.path(), &["inspect", text(&link), "--json"]));
+        assert_eq!(shown["recognised"], false);
+        assert!(shown["problem"].as_str().is_some_and(|p| p.contains(problem)), "{shown}");
+    }
+    std::fs::write(folder.path().join("noise.onnx"), [7; 100]).expect("a file");
+    let output = model(folder.path(), &["inspect", "noise.onnx"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("noise.onnx is not a model"), "{}", said(&output));
+    let output = model(folder.path(), &["inspect", "yolox-q"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("the nearest is yolox-"), "{}", said(&output));
+}
