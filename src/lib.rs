@@ -8,6 +8,7 @@ pub mod clock;
 pub mod frame;
 pub mod geometry;
 pub mod tensor;
+pub mod tiling;
 
 pub mod source;
 

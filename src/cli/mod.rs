@@ -1,12 +1,18 @@
 //! The command line: what is accepted, and what each command does with it.
 
+mod closing;
 pub mod config;
 pub mod detect;
 mod jobs;
 pub mod model;
+pub mod options;
 mod show;
+mod signals;
 
 use clap::{Parser, Subcommand};
+
+/// Something unusable before the run: exit code 2.
+type Unusable = String;
 
 /// Watch video, draw what is found, and say how long every frame took.
 #[derive(Debug, Parser)]

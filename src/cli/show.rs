@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::options::Invocation;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
-use crate::pipeline::Observer;
-use crate::report::terminal::{objects, printable};
+use crate::model::Model;
+use crate::pipeline::{Job, Observer, SourceSpec};
+use crate::report::terminal::{counted, objects, printable};
 use crate::source::{SourceFrame, StreamInfo};
 
 /// How often a plain line is printed when there is no terminal.
@@ -27,21 +29,20 @@ pub(super) struct Screen {
     known: Mutex<Vec<(String, u64)>>,
     fixed_total: Option<u64>,
     model: String,
-    classes: Vec<String>,
+    classes: Arc<[String]>,
     said: Mutex<HashSet<String>>,
     plain: Mutex<(Instant, u64)>,
     started: Instant,
 }
 
 impl Screen {
-    pub(super) fn new(
-        quiet: bool,
-        verbosity: u8,
-        streams: usize,
-        fixed_total: Option<u64>,
-        model: String,
-        classes: Vec<String>,
-    ) -> Self {
+    pub(super) fn new(invocation: &Invocation, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
+        let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
+        let pictures = |job: &Job| match &job.source {
+            SourceSpec::Pictures(paths) => Some(paths.len() as u64),
+            SourceSpec::Video(_) => None,
+        };
+        let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if !quiet && verbosity == 0 && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
@@ -63,8 +64,8 @@ impl Screen {
             streams,
             known: Mutex::new(vec![Default::default(); streams]),
             fixed_total,
-            model,
-            classes,
+            model: described(model, imgsz),
+            classes: model.classes.clone(),
             said: Mutex::default(),
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
@@ -157,4 +158,12 @@ impl Observer for Screen {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));
         }
     }
+}
+
+/// Name, classes and input size of the model.
+fn described(model: &Model, imgsz: Size) -> String {
+    let Size { width, height } = model.static_size.unwrap_or(imgsz);
+    let side = if width == height { width.to_string() } else { format!("{height}×{width}") };
+    let classes = counted(model.classes.len() as u64, "class");
+    format!("{} · {classes} · {side}", printable(&model.name))
 }

@@ -1,5 +1,6 @@
 //! From the model's output to boxes in the picture: one file a layout, then NMS and the way back to frame space.
 
+pub mod merge;
 mod nms;
 mod yolov8;
 mod yolox;

@@ -143,6 +143,24 @@ pub struct StreamReport {
     pub reconnects: u64,
     /// Seconds without a stream.
     pub outages_s: f64,
+    /// Tiles, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<TilingReport>,
+}
+
+/// The tiles a stream's frames were seen in, beside the whole picture.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TilingReport {
+    /// As asked for.
+    pub requested: String,
+    /// The grid it became, `COLSxROWS@overlap`, or `none`.
+    pub grid: String,
+    /// Fewest tiles a frame.
+    pub tiles_min: u64,
+    /// Tiles a frame.
+    pub tiles_mean: f64,
+    /// Most tiles a frame.
+    pub tiles_max: u64,
 }
 
 /// Frames per second.
@@ -208,6 +226,12 @@ impl Resources {
 }
 
 impl RunReport {
+    /// Frames processed, over all streams.
+    #[must_use]
+    pub fn processed(&self) -> u64 {
+        self.streams.iter().map(|s| s.frames.processed).sum()
+    }
+
     /// Writes the report; a file appears whole or not at all. `-` is standard output.
     ///
     /// # Errors

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Unusable, short, user_folder};
+use crate::cli::signals::Signals;
 use crate::model::fetch::{self, FetchError, Fetched, Observer, Request};
 use crate::model::licence::{self, LicenceKind};
 use crate::model::store::{self, Known, Place};
@@ -83,9 +82,9 @@ pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
     }
     let licence = card.as_ref().and_then(|card| card.licence.as_deref());
     consent(args, licence, card.as_ref())?;
-    let (stop, code) = signals();
+    let signals = Signals::watch();
     let screen = Progress::new(args.quiet);
-    let outcome = fetch::fetch(&request, &screen, &stop);
+    let outcome = fetch::fetch(&request, &screen, &signals.stop);
     screen.bar.finish_and_clear();
     match outcome {
         Ok(fetched) => {
@@ -94,7 +93,7 @@ pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
         }
         Err(e @ FetchError::Interrupted { .. }) => {
             eprintln!("{}", redact(&e.to_string()));
-            Ok(code())
+            Ok(signals.exit_code(0))
         }
         Err(e) if e.is_usage() => Err(e.to_string()),
         Err(e) => {
@@ -227,21 +226,6 @@ fn arrived(fetched: &Fetched, request: &Request, args: &FetchArgs) -> String {
         fetched.sha256,
         printable(&use_it)
     )
-}
-
-/// A flag that SIGINT and SIGTERM set, and the exit code of the one that came. The second one leaves at once.
-fn signals() -> (Arc<AtomicBool>, impl Fn() -> u8) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let terminate = Arc::new(AtomicBool::new(false));
-    for (signal, code) in [(signal_hook::consts::SIGINT, 130), (signal_hook::consts::SIGTERM, 143)] {
-        // In this order the second signal leaves at once.
-        let _ = signal_hook::flag::register_conditional_shutdown(signal, code, stop.clone());
-        if signal == signal_hook::consts::SIGTERM {
-            let _ = signal_hook::flag::register(signal, terminate.clone());
-        }
-        let _ = signal_hook::flag::register(signal, stop.clone());
-    }
-    (stop, move || if terminate.load(Ordering::SeqCst) { 143 } else { 130 })
 }
 
 /// A bar on a terminal, a line now and then elsewhere.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
+use super::Unusable;
 use crate::model::store;
 use crate::report::redact;
 
@@ -29,9 +30,6 @@ enum ModelCommand {
     /// Download a model and check it
     Fetch(fetch::FetchArgs),
 }
-
-/// Something unusable before any work: exit code 2.
-type Unusable = String;
 
 /// Runs the command; returns the exit code.
 #[must_use]
