@@ -297,8 +297,11 @@ fn redirects_are_followed_but_not_in_circles() {
     let target = Server::start(vec![good(&body, "\"one\"", 100_000), whole(&body)]);
     let there = Box::leak(format!("Location: {}", target.url("cdn/x")).into_boxed_str());
     let server = Server::start(vec![status("302 Found", &[there])]);
-    ends(&fetch(folder.path(), &[&server.url("m.onnx"), "-o", "m.onnx"]), 0, &["m.onnx"]);
+    let url = format!("http://me:s3cret@{}/m.onnx", server.address);
+    ends(&fetch(folder.path(), &[&url, "-o", "m.onnx"]), 0, &["m.onnx"]);
     assert_eq!(target.asked()[1].range, Some(100_000));
+    // The password is for the host it was given for.
+    assert!(server.asked()[1].authorization.is_some() && target.asked()[1].authorization.is_none());
     let server = Server::start(vec![status("301 Moved Permanently", &["Location: /again"])]);
     ends(&fetch(folder.path(), &[&server.url("m.onnx"), "-o", "n.onnx"]), 1, &["in a circle"]);
     assert!(server.asked().len() < 20);
@@ -404,6 +407,7 @@ fn a_file_that_is_there_is_replaced_only_when_asked_and_whole() {
     assert_eq!(std::fs::read(&file).expect("the file"), body);
     std::fs::create_dir(folder.path().join("d")).expect("a folder");
     ends(&fetch(folder.path(), &[&url, "-o", "d"]), 2, &["it is a folder"]);
+    ends(&fetch(folder.path(), &[&url, "-o", "/dev/zero"]), 2, &["no ordinary file"]);
 }
 
 #[test]

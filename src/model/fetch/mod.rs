@@ -109,7 +109,12 @@ pub fn already_here(request: &Request) -> Result<Option<Fetched>, FetchError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(exists(e.to_string())),
     };
-    let bytes = file.metadata().map_err(|e| exists(e.to_string()))?.len();
+    let metadata = file.metadata().map_err(|e| exists(e.to_string()))?;
+    if !metadata.is_file() {
+        // A device may never end.
+        return Err(exists("it is no ordinary file".into()));
+    }
+    let bytes = metadata.len();
     let sha256 = super::sha256_of(file).map_err(|e| exists(e.to_string()))?;
     match &request.sha256 {
         Some(expected) if expected.eq_ignore_ascii_case(&sha256) => {
