@@ -138,3 +138,54 @@ fn what_is_not_recognised_is_shown_all_the_same() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("the nearest is yolox-"), "{}", said(&output));
 }
+
+/// A protobuf field that holds bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        out.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
+        length >>= 7;
+    }
+    out.push(u8::try_from(length).expect("seven bits"));
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// An ONNX file (onnx.proto, version 8) that gives back its input, f32 `[1,3,32,32]`, under the name `output`.
+fn onnx(input: &str, output: &str, metadata: &[(&str, &str)]) -> Vec<u8> {
+    let dims: Vec<u8> = [1, 3, 32, 32].iter().flat_map(|&n| field(1, &[1 << 3, n])).collect();
+    let tensor = field(1, &[vec![1 << 3, 1], field(2, &dims)].concat());
+    let value = |name: &str| [field(1, name.as_bytes()), field(2, &tensor)].concat();
+    let node = [field(1, input.as_bytes()), field(2, output.as_bytes()), field(4, b"Identity")].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(input)), field(12, &value(output))].concat();
+    let mut model = [vec![1 << 3, 8], field(7, &graph), field(8, &[2 << 3, 13])].concat();
+    for (key, value) in metadata {
+        model.extend(field(14, &[field(1, key.as_bytes()), field(2, value.as_bytes())].concat()));
+    }
+    model
+}
+
+#[test]
+fn nothing_in_a_file_reaches_the_terminal_as_a_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let many = format!("{{{}}}", (0..50_000).map(|i| format!("{i}: 'x'")).collect::<Vec<_>>().join(", "));
+    let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\n\r\u{9b}31m";
+    let long = "y".repeat(100_000);
+    let metadata = [(hostile, hostile), ("names", &many), ("stride", "-1"), ("long", &long), ("license", hostile)];
+    std::fs::write(folder.path().join("h.onnx"), onnx(&format!("in{hostile}"), &format!("out{hostile}"), &metadata))
+        .expect("a file");
+    let output = model(folder.path(), &["inspect", "h.onnx"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    for text in [out(&output), said(&output)] {
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.len() < 5000, "{}", text.len());
+    }
+    assert!(out(&output).contains("out?]0;owned??[2J"), "{}", out(&output));
+    assert!(out(&output).contains("(100000 characters)"));
+    let shown = json(&model(folder.path(), &["inspect", "h.onnx", "--json"]));
+    assert_eq!((&shown["metadata"][hostile], &shown["recognised"]), (&hostile.into(), &false.into()));
+    let card = model(folder.path(), &["inspect", "h.onnx", "--card", "-"]);
+    assert!(out(&card).chars().all(|c| c == '\n' || !c.is_control()));
+    assert!(out(&card).parse::<toml::Table>().is_ok(), "{}", out(&card));
+}
