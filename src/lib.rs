@@ -26,5 +26,7 @@ pub mod sink;
 
 pub mod pipeline;
 
+pub mod validate;
+
 pub mod latency;
 pub mod report;

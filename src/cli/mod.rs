@@ -8,6 +8,7 @@ pub mod model;
 pub mod options;
 mod show;
 mod signals;
+pub mod val;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +29,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Measure accuracy on labelled pictures
+    Val(Box<val::ValArgs>),
     /// Show, inspect and download models
     Model(model::ModelArgs),
     /// Print shell completions
