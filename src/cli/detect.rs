@@ -234,7 +234,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     );
     let screen =
         Arc::new(Screen::new(args.quiet, args.verbose, jobs.len(), fixed_total, label, model.classes.to_vec()));
-    for notice in notices {
+    for notice in notices.into_iter().chain(model.notices.iter().cloned()) {
         pipeline::Observer::notice(screen.as_ref(), &notice);
     }
     let settings = Settings {

@@ -55,6 +55,7 @@ fn tensor_facts(name: &str, kind: &ValueType) -> TensorFacts {
                 TensorElementType::Float32 => Element::F32,
                 TensorElementType::Float16 => Element::F16,
                 TensorElementType::Uint8 => Element::U8,
+                TensorElementType::Int32 => Element::I32,
                 TensorElementType::Int64 => Element::I64,
                 other => Element::Other(format!("{other:?}")),
             };

@@ -1,5 +1,6 @@
 //! ONNX Runtime: found, loaded, given an execution provider, and run on batches by one thread.
 
+mod convert;
 mod inspect;
 mod provider;
 mod runtime;
@@ -50,6 +51,6 @@ pub enum InferenceError {
         problem: String,
     },
     /// A run failed.
-    #[error("inference failed: {0}")]
+    #[error("inference failed: {0}\n  another --imgsz or --provider may work; else export the model again")]
     Run(String),
 }

@@ -1,7 +1,9 @@
 //! Models: what a file is, what its card says, how it is recognised.
 
 mod card;
+mod coco;
 pub mod facts;
+pub(crate) mod layout;
 mod names;
 mod recognise;
 
@@ -11,12 +13,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::geometry::Size;
-use crate::tensor::InputSpec;
+use crate::geometry::{Letterbox, Placement, Size};
+use crate::tensor::{InputPort, InputSpec};
 use card::Card;
 use facts::OnnxFacts;
 
-pub use recognise::Layout;
+pub use layout::Layout;
 
 const DEFAULT_NAME: &str = "visdrone-nano";
 const DEFAULT_CARD: &str = include_str!("../../models/visdrone-nano.toml");
@@ -197,14 +199,12 @@ pub struct Model {
     pub sha256: String,
     /// How pictures become its input.
     pub input: InputSpec,
-    /// Name of the input in the graph.
-    pub input_name: String,
+    /// The graph's inputs.
+    pub port: InputPort,
     /// Frames a run takes; `None`: any.
     pub batch: Option<usize>,
     /// Input size when it is static.
     pub static_size: Option<Size>,
-    /// Symbolic names of batch, height and width.
-    pub dynamic_names: [Option<String>; 3],
     /// Input size to use when it is dynamic and the user says nothing.
     pub default_size: Size,
     /// Sides of a dynamic input are multiples of this, pixels.
@@ -213,6 +213,8 @@ pub struct Model {
     pub layout: Layout,
     /// Why that layout.
     pub layout_reason: String,
+    /// What a user should know of how it is used: outputs that are ignored, names that are assumed.
+    pub notices: Vec<String>,
     /// Class names by id.
     pub classes: Arc<[String]>,
     /// Default confidence threshold.
@@ -228,6 +230,17 @@ impl Model {
     /// When the layout cannot be recognised or is not supported, saying what was seen.
     pub fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Self, ModelError> {
         recognise::build(reference, facts)
+    }
+
+    /// Size of the tensor for pictures of size `picture`, with `imgsz` where the model leaves it open: padded up to the
+    /// stride only, or `imgsz` itself where pictures are stretched.
+    #[must_use]
+    pub fn tensor_size(&self, picture: Size, imgsz: Size) -> Size {
+        match (self.static_size, self.input.placement) {
+            (Some(size), _) => size,
+            (None, Placement::Stretch) => imgsz,
+            (None, _) => Letterbox::dynamic_tensor(picture, imgsz, self.stride),
+        }
     }
 }
 

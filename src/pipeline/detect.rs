@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::{RunError, Shared, SinkEvent, SourceSpec};
 use crate::frame::StreamId;
-use crate::geometry::{Detection, Letterbox, Size};
+use crate::geometry::{Detection, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::Postprocessor;
 use crate::preprocess::Preprocessor;
@@ -109,6 +109,12 @@ pub(super) fn work(
         let n = worker.postprocessor.dropped_non_finite();
         shared.observer.notice(&format!("{n} boxes were not numbers and were dropped; the model's output is suspect"));
     }
+    if worker.postprocessor.dropped_unknown() > 0 {
+        let (n, known) = (worker.postprocessor.dropped_unknown(), shared.model.classes.len());
+        shared.observer.notice(&format!(
+            "{n} boxes were of none of the {known} classes and were dropped; name all the model's classes in a card"
+        ));
+    }
     Ok(())
 }
 
@@ -126,7 +132,7 @@ impl Worker<'_> {
             let (group, rest): (Vec<usize>, Vec<usize>) =
                 waiting.into_iter().partition(|i| self.tensor_size(&batch[*i]) == size);
             waiting = rest;
-            let most = if self.shared.model.batch == Some(1) { 1 } else { group.len() };
+            let most = self.shared.model.batch.unwrap_or(group.len());
             for chunk in group.chunks(most) {
                 self.run_group(batch, chunk, size)?;
             }
@@ -145,23 +151,19 @@ impl Worker<'_> {
     }
 
     fn tensor_size(&self, frame: &SourceFrame) -> Size {
-        let model = &self.shared.model;
-        let picture = frame.picture.info().size;
-        model
-            .static_size
-            .unwrap_or_else(|| Letterbox::dynamic_tensor(picture, self.shared.settings.imgsz, model.stride))
+        self.shared.model.tensor_size(frame.picture.info().size, self.shared.settings.imgsz)
     }
 
     fn run_group(&mut self, batch: &mut [Box<SourceFrame>], group: &[usize], size: Size) -> Result<(), RunError> {
         let shared = self.shared;
-        let shape = InputShape { batch: group.len(), size };
+        // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
+        let shape = InputShape { batch: shared.model.batch.unwrap_or(group.len()), size };
         if self.engine.is_none() {
             let model = &shared.model;
             let engine = Engine::new(
                 self.runtime,
                 &model.file,
-                &model.input_name,
-                &model.dynamic_names,
+                &model.port,
                 &shared.settings.provider,
                 shape,
             )?;
