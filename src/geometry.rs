@@ -183,7 +183,7 @@ impl Letterbox {
         let (left, top) = (px(self.left), px(self.top));
         let [across, down] = self.scale;
         FrameBox::new((b.x1 - left) / across, (b.y1 - top) / down, (b.x2 - left) / across, (b.y2 - top) / down)
-        .clipped(px(self.frame.width), px(self.frame.height))
+            .clipped(px(self.frame.width), px(self.frame.height))
     }
 
     /// A source-space box in model pixels (not clipped).

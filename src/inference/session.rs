@@ -8,7 +8,7 @@ use ort::value::TensorRef;
 
 use super::convert::{Given, Readout};
 use super::provider::{candidates, dispatch};
-use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime};
+use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::model::ModelFile;
 use crate::tensor::{InputPort, InputShape, OutputView};
 
@@ -112,8 +112,7 @@ impl Engine {
         let provider = self.report.actual;
         let (dispatch, detail) = dispatch(provider, &self.runtime, &self.options)?;
         self.report.detail = detail;
-        let fail =
-            |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: e.to_string() };
+        let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
@@ -159,7 +158,7 @@ impl Engine {
         shape: InputShape,
         read: impl FnOnce(&[OutputView<'_>]) -> R,
     ) -> Result<R, InferenceError> {
-        let fail = |e: &dyn std::fmt::Display| InferenceError::Run(e.to_string());
+        let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
         let session = match self.fixed.get_mut(&shape) {
             Some(session) => session,
             None => self.any_shape.as_mut().ok_or_else(|| InferenceError::Run("no session was prepared".into()))?,

@@ -73,15 +73,10 @@ impl Layout {
         let rgb = InputSpec::default();
         let stretched = InputSpec { placement: Placement::Stretch, ..rgb };
         match self {
-            Self::Yolov5
-            | Self::Yolov8
-            | Self::Yolov8Obb
-            | Self::End2end
-            | Self::End2endObb
-            | Self::EfficientNms => rgb,
-            Self::Yolox => {
-                InputSpec { order: ChannelOrder::Bgr, scale: 1.0, placement: Placement::Corner, ..rgb }
+            Self::Yolov5 | Self::Yolov8 | Self::Yolov8Obb | Self::End2end | Self::End2endObb | Self::EfficientNms => {
+                rgb
             }
+            Self::Yolox => InputSpec { order: ChannelOrder::Bgr, scale: 1.0, placement: Placement::Corner, ..rgb },
             // ImageNet's mean and deviation, in 8-bit values.
             Self::Nanodet | Self::NanodetPlus => InputSpec {
                 order: ChannelOrder::Bgr,
@@ -90,12 +85,9 @@ impl Layout {
                 std: [57.375, 57.12, 58.395],
                 ..stretched
             },
-            Self::Picodet => InputSpec {
-                scale: 1.0,
-                mean: [123.675, 116.28, 103.53],
-                std: [58.395, 57.12, 57.375],
-                ..stretched
-            },
+            Self::Picodet => {
+                InputSpec { scale: 1.0, mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375], ..stretched }
+            }
             Self::Fastestdet => InputSpec { order: ChannelOrder::Bgr, ..stretched },
             Self::Detr => stretched,
             Self::Ssd => InputSpec { scale: 1.0, ..stretched },

@@ -13,6 +13,7 @@ use crate::geometry::{Detection, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::Postprocessor;
 use crate::preprocess::Preprocessor;
+use crate::report::terminal::counted;
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
 
@@ -106,13 +107,13 @@ pub(super) fn work(
         }
     }
     if worker.postprocessor.dropped_non_finite() > 0 {
-        let n = worker.postprocessor.dropped_non_finite();
-        shared.observer.notice(&format!("{n} boxes were not numbers and were dropped; the model's output is suspect"));
+        let boxes = counted(worker.postprocessor.dropped_non_finite(), "box");
+        shared.observer.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
     }
     if worker.postprocessor.dropped_unknown() > 0 {
-        let (n, known) = (worker.postprocessor.dropped_unknown(), shared.model.classes.len());
+        let (boxes, known) = (counted(worker.postprocessor.dropped_unknown(), "box"), shared.model.classes.len());
         shared.observer.notice(&format!(
-            "{n} boxes were of none of the {known} classes and were dropped; name all the model's classes in a card"
+            "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
         ));
     }
     Ok(())
@@ -160,13 +161,7 @@ impl Worker<'_> {
         let shape = InputShape { batch: shared.model.batch.unwrap_or(group.len()), size };
         if self.engine.is_none() {
             let model = &shared.model;
-            let engine = Engine::new(
-                self.runtime,
-                &model.file,
-                &model.port,
-                &shared.settings.provider,
-                shape,
-            )?;
+            let engine = Engine::new(self.runtime, &model.file, &model.port, &shared.settings.provider, shape)?;
             *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
             self.engine = Some(engine);
         }

@@ -30,15 +30,12 @@ fn expectation(logits: &[f32]) -> f32 {
 
 /// Reads class scores `[B,N,C]` and distributions `[B,N,4R]`, one of each a stride: the scores in the first half of the
 /// outputs, in the order of the strides. A cell's point is its centre.
-pub(super) fn decode_levels(
-    reading: &Reading<'_>,
-    strides: &[u32],
-    found: &mut Found,
-) -> Result<(), PostprocessError> {
+pub(super) fn decode_levels(reading: &Reading<'_>, strides: &[u32], found: &mut Found) -> Result<(), PostprocessError> {
     let classes = reading.classes;
     let wrong = || {
         let count = strides.len();
-        reading.wrong(format!("{count} outputs [B,N,{classes}] and {count} [B,N,4R], N the cells of strides {strides:?},"))
+        reading
+            .wrong(format!("{count} outputs [B,N,{classes}] and {count} [B,N,4R], N the cells of strides {strides:?},"))
     };
     if reading.outputs.len() != 2 * strides.len() {
         return Err(wrong());

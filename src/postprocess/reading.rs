@@ -112,7 +112,11 @@ impl<'a> Reading<'a> {
         if score <= self.conf {
             return;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked against the classes first")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked against the classes first"
+        )]
         let class_id = (class.round() >= 0.0 && class.round() < f32::from(u16::MAX)).then(|| class.round() as u16);
         match class_id.filter(|id| usize::from(*id) < self.classes) {
             Some(class_id) => found.push(class_id, score, bbox),

@@ -9,7 +9,9 @@ use crate::model::layout::Role;
 /// Appends every used box whose score is above the threshold.
 pub(super) fn decode(reading: &Reading<'_>, found: &mut Found) -> Result<(), PostprocessError> {
     let (across, down) = (px(reading.tensor.width), px(reading.tensor.height));
-    for_used(reading, found, |b, class| (class - 1.0, ModelBox::new(b[1] * across, b[0] * down, b[3] * across, b[2] * down)))
+    for_used(reading, found, |b, class| {
+        (class - 1.0, ModelBox::new(b[1] * across, b[0] * down, b[3] * across, b[2] * down))
+    })
 }
 
 /// Goes through boxes, classes and scores as far as their number says; `read` turns four numbers and a class into a box and

@@ -3,9 +3,10 @@
 mod input;
 mod rules;
 mod seen;
+#[cfg(test)]
+mod tests;
 
-
-
+use super::card::Card;
 use super::facts::{Dim, Element, OnnxFacts};
 use super::layout::Layout;
 use super::{Model, ModelError, ModelRef, coco, names};
@@ -23,16 +24,15 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
     let model = reference.file.label();
     let refuse = |problem: String, remedy: String| ModelError::Unsupported { model: model.clone(), problem, remedy };
     let card = reference.card.as_ref();
-    let Input { port, batch, size } = input::read(facts).map_err(|problem| {
-        refuse(problem, "export a detector whose one input is a batch of pictures".into())
-    })?;
+    let Input { port, batch, size } = input::read(facts)
+        .map_err(|problem| refuse(problem, "export a detector whose one input is a batch of pictures".into()))?;
     check_outputs(facts).map_err(|problem| refuse(problem, "give a detection model".into()))?;
     let task = facts.metadata.get("task").map(String::as_str);
     if let Some(task) = task.filter(|t| !["detect", "segment", "pose", "obb"].contains(t)) {
         return Err(refuse(format!("its task is {task:?}"), "give a detection model (task \"detect\")".into()));
     }
-    let (stride, stated_size) = stated_numbers(facts, size.is_none()).map_err(|problem| {
-        refuse(problem, "correct the metadata, or state it in a card: MODEL.toml beside the model".into())
+    let (stride, stated_size) = stated_numbers(facts, card).map_err(|problem| {
+        refuse(problem, format!("correct the metadata, or state it in a card {}", card_name(&reference)))
     })?;
     let stated = match (card.and_then(|c| c.classes.clone()), facts.metadata.get("names")) {
         (Some(names), _) => Some(names),
@@ -148,7 +148,9 @@ fn class_names(stated: Option<Vec<String>>, fit: &Fit, notices: &mut Vec<String>
         (None, Some(count)) if count != COCO => Ok((0..count).map(|id| format!("class {id}")).collect()),
         (None, _) => {
             let names = if fit.layout == Layout::Ssd { coco::original_names() } else { coco::names() };
-            notices.push(format!("the model does not name its classes: COCO's {COCO} are assumed; a card can name others"));
+            notices.push(format!(
+                "the model does not name its classes: COCO's {COCO} are assumed; a card can name others"
+            ));
             Ok(names)
         }
     }
@@ -175,40 +177,33 @@ fn check_outputs(facts: &OnnxFacts) -> Result<(), String> {
     Ok(())
 }
 
-/// `stride` and, where it matters, `imgsz` of the metadata.
-fn stated_numbers(facts: &OnnxFacts, open: bool) -> Result<(Option<u32>, Option<Size>), String> {
-    let stride = match facts.metadata.get("stride").map(|text| (text, text.trim().parse::<f64>())) {
-        Some((text, Ok(n))) => match text.trim().parse().ok().filter(|s| (1..=256).contains(s)) {
-            Some(stride) => Some(stride),
-            None => return Err(format!("its metadata says stride = {n}, expected 1 to 256")),
-        },
-        // A list, of whatever meaning, says nothing of the input's sides.
+/// `stride` and `imgsz` of the metadata, where no card overrules them. What is no number says nothing; a number that cannot be is refused.
+fn stated_numbers(facts: &OnnxFacts, card: Option<&Card>) -> Result<(Option<u32>, Option<Size>), String> {
+    let numbers = |key: &str, overruled: bool| -> Option<Vec<f64>> {
+        let text = facts.metadata.get(key).filter(|_| !overruled)?.trim_matches(['[', ']', '(', ')', ' ']);
+        text.split(',').take(3).map(|n| n.trim().parse().ok()).collect()
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked against the limits first")]
+    let whole = |n: f64, most: f64| (n.fract() == 0.0 && (1.0..=most).contains(&n)).then_some(n as u32);
+    let stride = match numbers("stride", card.is_some_and(|c| c.stride.is_some())).as_deref() {
+        Some([n]) => {
+            Some(whole(*n, 256.0).ok_or_else(|| format!("its metadata says stride = {n}, expected 1 to 256"))?)
+        }
         _ => None,
     };
-    let size = match facts.metadata.get("imgsz").filter(|_| open) {
-        Some(text) => Some(image_size(text).ok_or_else(|| {
-            let text: String = text.chars().take(40).collect();
-            format!("its metadata says imgsz = {text:?}, expected one or two numbers from 32 to 8192")
-        })?),
+    let size = match numbers("imgsz", card.is_some_and(|c| c.imgsz.is_some())).as_deref() {
+        Some([n]) => Some((*n, *n)),
+        Some([height, width]) => Some((*height, *width)),
+        _ => None,
+    };
+    let size = match size {
+        Some((h, w)) => {
+            let size = whole(w, 8192.0).zip(whole(h, 8192.0)).map(|(width, height)| Size { width, height });
+            Some(size.ok_or_else(|| format!("its metadata says imgsz = [{h}, {w}], expected 1 to 8192 each"))?)
+        }
         None => None,
     };
     Ok((stride, size))
-}
-
-/// `[640, 640]` (height, width) or `640`.
-fn image_size(text: &str) -> Option<Size> {
-    let numbers: Vec<u32> = text
-        .trim_matches(['[', ']', '(', ')', ' '])
-        .split(',')
-        .take(3)
-        .map(|n| n.trim().parse().ok())
-        .collect::<Option<_>>()?;
-    let valid = |n: u32| (32..=8192).contains(&n);
-    match numbers.as_slice() {
-        [n] if valid(*n) => Some(Size { width: *n, height: *n }),
-        [h, w] if valid(*h) && valid(*w) => Some(Size { width: *w, height: *h }),
-        _ => None,
-    }
 }
 
 fn card_name(reference: &ModelRef) -> String {

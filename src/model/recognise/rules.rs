@@ -42,10 +42,22 @@ pub(super) const RULES: [Rule; 13] = [
     Rule { layout: Layout::Nanodet, shape: "3 outputs [B,N,C] and 3 [B,N,4R]", fit: nanodet },
     Rule { layout: Layout::NanodetPlus, shape: "[B,N,C+4R], N the grid cells of strides 8 to 64", fit: nanodet_plus },
     Rule { layout: Layout::Picodet, shape: "4 outputs [B,N,C] and 4 [B,N,4R]", fit: picodet },
-    Rule { layout: Layout::Fastestdet, shape: "[B,N,5+C] or [B,5+C,H/16,W/16], N the grid cells of stride 16", fit: fastestdet },
+    Rule {
+        layout: Layout::Fastestdet,
+        shape: "[B,N,5+C] or [B,5+C,H/16,W/16], N the grid cells of stride 16",
+        fit: fastestdet,
+    },
     Rule { layout: Layout::Detr, shape: "labels [B,K], boxes [B,K,4], scores [B,K]; or [B,K,4+C]", fit: detr },
-    Rule { layout: Layout::Ssd, shape: "boxes [B,K,4], classes [B,K], scores [B,K], their number [B], all floats", fit: ssd },
-    Rule { layout: Layout::EfficientNms, shape: "number [B,1], boxes [B,K,4], scores [B,K], classes [B,K], integers", fit: efficient_nms },
+    Rule {
+        layout: Layout::Ssd,
+        shape: "boxes [B,K,4], classes [B,K], scores [B,K], their number [B], all floats",
+        fit: ssd,
+    },
+    Rule {
+        layout: Layout::EfficientNms,
+        shape: "number [B,1], boxes [B,K,4], scores [B,K], classes [B,K], integers",
+        fit: efficient_nms,
+    },
 ];
 
 /// Channels beside boxes and classes, and what they are.
@@ -80,7 +92,9 @@ fn yolov5(seen: &Seen<'_>) -> Option<Fit> {
     let (more, ignored) = extra(seen);
     let found = classes(seen, columns.fixed(), 5 + more)?;
     let why = match seen.rows(rows) {
-        Rows::Anchors(strides) => format!("rows are three anchors a cell of {}, of 5 + {found} columns", grid_words(strides)),
+        Rows::Anchors(strides) => {
+            format!("rows are three anchors a cell of {}, of 5 + {found} columns", grid_words(strides))
+        }
         // Its exporter writes names and stride; YOLOX's writes nothing.
         Rows::Open | Rows::Many if seen.names.is_some() && seen.ultralytics() && seen.says("task") != Some("obb") => {
             format!("metadata names {found} classes, and the output has 5 + {found} columns")
@@ -129,7 +143,10 @@ fn yolov8_like(seen: &Seen<'_>, layout: Layout, (more, ignored): (usize, Option<
         && columns.fixed().is_none_or(|c| c > 8 * (4 + named + more))
         && (seen.ultralytics() || seen.told)
     {
-        return fit(named, format!("metadata as Ultralytics writes it, with {named} classes; the output leaves its channels open"));
+        return fit(
+            named,
+            format!("metadata as Ultralytics writes it, with {named} classes; the output leaves its channels open"),
+        );
     }
     let anchors = seen.rows(rows);
     let found = classes(seen, columns.fixed(), 4 + more)?;
@@ -138,9 +155,10 @@ fn yolov8_like(seen: &Seen<'_>, layout: Layout, (more, ignored): (usize, Option<
         Rows::Boxes if !seen.told => None,
         Rows::Anchors(_) if !named => None,
         _ if named => fit(found, format!("{found} classes are named, and the output has 4 + {found}{extra} columns")),
-        Rows::Cells(_) | Rows::Open if seen.ultralytics() => {
-            fit(found, format!("metadata as Ultralytics writes it, and {} by 4 + {found}{extra} columns", anchor_words(anchors)))
-        }
+        Rows::Cells(_) | Rows::Open if seen.ultralytics() => fit(
+            found,
+            format!("metadata as Ultralytics writes it, and {} by 4 + {found}{extra} columns", anchor_words(anchors)),
+        ),
         _ if seen.told => fit(found, format!("4 + {found}{extra} columns")),
         _ => None,
     }
@@ -217,7 +235,8 @@ fn levels(seen: &Seen<'_>, layout: Layout, strides: &[u32]) -> Option<Fit> {
     }
     let width = |at: usize| seen.outputs[at].dims[2].fixed();
     let (scores, distances) = (width(0)?, width(count)?);
-    let all = |from: usize, width: usize| (from..from + count).all(|at| seen.outputs[at].dims[2].fixed() == Some(width));
+    let all =
+        |from: usize, width: usize| (from..from + count).all(|at| seen.outputs[at].dims[2].fixed() == Some(width));
     let cells = strides.iter().enumerate().all(|(level, stride)| {
         let rows = [level, level + count].map(|at| seen.outputs[at].dims[1].fixed());
         let expected = seen.grid(*stride);

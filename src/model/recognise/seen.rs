@@ -7,7 +7,7 @@ use crate::model::facts::{Dim, Element, TensorFacts};
 use crate::model::layout::Role;
 
 /// Strides of the grids that detectors put out together.
-const PYRAMIDS: [&[u32]; 4] = [&[8, 16, 32], &[8, 16, 32, 64], &[4, 8, 16, 32], &[16, 32]];
+const PYRAMIDS: [&[u32]; 5] = [&[8, 16, 32], &[8, 16, 32, 64], &[4, 8, 16, 32], &[16, 32], &[16]];
 
 /// Rows that a set of queries or the boxes after an NMS have at most; grids and anchors have more, or a number of their own.
 const MOST_BOXES: usize = 1000;
