@@ -3,6 +3,8 @@
 mod card;
 mod coco;
 pub mod facts;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod layout;
 mod names;
 mod recognise;

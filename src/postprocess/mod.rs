@@ -8,6 +8,8 @@ mod fastestdet;
 mod nanodet;
 mod nms;
 mod picodet;
+#[cfg(test)]
+mod properties;
 mod reading;
 mod ssd;
 mod yolov5;
