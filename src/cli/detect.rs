@@ -104,7 +104,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
     let json = args.json.as_ref().map(|path| open_json(path)).transpose()?;
     let imgsz = args.model.imgsz.unwrap_or(model.default_size);
     let screen = Arc::new(Screen::new(&args.invocation, &jobs, args.source.frames, &model, imgsz));
-    for notice in notices {
+    for notice in notices.into_iter().chain(model.notices.iter().cloned()) {
         pipeline::Observer::notice(screen.as_ref(), &notice);
     }
     let settings = Settings {
