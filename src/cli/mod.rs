@@ -8,6 +8,7 @@ pub mod config;
 pub mod detect;
 mod jobs;
 pub mod measure;
+pub mod model;
 pub mod options;
 pub mod run;
 mod show;
@@ -38,6 +39,8 @@ pub enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Measure accuracy on labelled pictures
     Val(Box<val::ValArgs>),
+    /// Show, inspect and download models
+    Model(model::ModelArgs),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -15,13 +15,17 @@ use crate::geometry::{Detection, Letterbox, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
-use crate::report::Dropped;
+use crate::report::{Dropped, terminal::counted};
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
 use crate::tiling::Region;
 
 /// Views a run takes, at most: a batch of frames with many tiles goes in several.
 const MOST_VIEWS: usize = 64;
+
+/// Frames of a paced source that wait, at most: those that an encoder sends at once, since it stores them before one that is
+/// shown earlier.
+const WAITING_LIVE: usize = 4;
 
 type ToSinks = [Option<Sender<SinkEvent>>];
 
@@ -82,6 +86,17 @@ pub(super) fn work(
         let mut ended = None;
         loop {
             match event {
+                // From a paced source the newest frame wins: the oldest is given up.
+                SourceEvent::Frame(frame) if shared.settings.real_time && events.len() >= WAITING_LIVE => {
+                    if let Some(sink) = &to_sinks[frame.stream.0 as usize] {
+                        let _ = sink.send(SinkEvent::Lost(Dropped { queue_full: 1, ..Dropped::default() }));
+                    }
+                    match events.try_recv() {
+                        Ok(next) => event = next,
+                        Err(_) => break,
+                    }
+                    continue;
+                }
                 SourceEvent::Frame(mut frame) => {
                     frame.stamps.taken = shared.clock.now();
                     batch.push(frame);
@@ -92,16 +107,6 @@ pub(super) fn work(
                 }
             }
             let limit = *deadline.get_or_insert_with(|| Instant::now() + shared.settings.batch_timeout);
-            if shared.settings.real_time {
-                // The newest frame wins: all that wait are taken, the oldest are given up.
-                match events.try_recv() {
-                    Ok(next) => {
-                        event = next;
-                        continue;
-                    }
-                    Err(_) => worker.evict(&mut batch, to_sinks),
-                }
-            }
             if batch.len() >= shared.settings.batch {
                 break;
             }
@@ -110,7 +115,6 @@ pub(super) fn work(
                 Err(_) => break,
             }
         }
-        worker.evict(&mut batch, to_sinks);
         shared.observer.queue(events.len(), events.capacity().unwrap_or(0));
         worker.infer(&mut batch)?;
         *input = worker.last_shape.dims();
@@ -146,24 +150,19 @@ pub(super) fn work(
         shared.tally().streams[stream.0 as usize].tiling = Some(tiling);
     }
     if worker.postprocessor.dropped_non_finite() > 0 {
-        let n = worker.postprocessor.dropped_non_finite();
-        shared.observer.notice(&format!("{n} boxes were not numbers and were dropped; the model's output is suspect"));
+        let boxes = counted(worker.postprocessor.dropped_non_finite(), "box");
+        shared.observer.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
+    }
+    if worker.postprocessor.dropped_unknown() > 0 {
+        let (boxes, known) = (counted(worker.postprocessor.dropped_unknown(), "box"), shared.model.classes.len());
+        shared.observer.notice(&format!(
+            "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
+        ));
     }
     Ok(())
 }
 
 impl Worker<'_> {
-    /// From a paced source, gives up the oldest frames beyond a batch; a file that is not paced never has more.
-    #[expect(clippy::vec_box, reason = "frames travel in boxes")]
-    fn evict(&self, batch: &mut Vec<Box<SourceFrame>>, to_sinks: &ToSinks) {
-        let surplus = batch.len().saturating_sub(self.shared.settings.batch);
-        for frame in batch.drain(..surplus) {
-            if let Some(sink) = &to_sinks[frame.stream.0 as usize] {
-                let _ = sink.send(SinkEvent::Lost(Dropped { queue_full: 1, ..Dropped::default() }));
-            }
-        }
-    }
-
     fn infer(&mut self, batch: &mut [Box<SourceFrame>]) -> Result<(), RunError> {
         if batch.is_empty() {
             return Ok(());
@@ -218,7 +217,7 @@ impl Worker<'_> {
         if self.found.len() < views.len() {
             self.found.resize(views.len(), Vec::new());
         }
-        let most = if self.shared.model.batch == Some(1) { 1 } else { MOST_VIEWS };
+        let most = self.shared.model.batch.unwrap_or(MOST_VIEWS);
         let mut times = [Duration::ZERO; 3];
         let mut ran_from = None;
         for (run, number) in views.chunks(most).zip(0..) {
@@ -254,7 +253,8 @@ impl Worker<'_> {
         number: usize,
         size: Size,
     ) -> Result<(HostTime, [Duration; 3]), RunError> {
-        let shape = InputShape { batch: views.len(), size };
+        // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
+        let shape = InputShape { batch: self.shared.model.batch.unwrap_or(views.len()), size };
         let first = &batch[views[0].0];
         let (stream, frame) = (first.stream, first.picture.info().size);
         self.prepare(stream, frame, shape)?;
@@ -296,11 +296,10 @@ impl Worker<'_> {
             return Ok(engine.prepare(shape, video)?);
         }
         let model = &self.shared.model;
-        let engine =
-            Engine::new(self.runtime, &model.file, &model.input_name, &model.dynamic_names, &settings.provider, shape)?;
+        let engine = Engine::new(self.runtime, &model.file, &model.port, &settings.provider, shape)?;
         *self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
         let engine = self.engine.insert(engine);
-        if settings.target_latency.is_some() && model.batch != Some(1) {
+        if settings.target_latency.is_some() && model.batch.is_none() {
             for views in self.tiler.counts(stream, frame) {
                 engine.prepare(InputShape { batch: views, ..shape }, video)?;
             }

@@ -1,8 +1,10 @@
 //! `YOLOv8`, v9, v11, v12: `[B,4+C,N]` (or transposed), centre and size in input pixels, class scores 0..1, no objectness.
+//!
+//! Channels after the classes are masks or keypoints, passed over, or with rotated boxes their angle.
 
-use super::{Candidate, PostprocessError};
+use super::PostprocessError;
+use super::reading::{Found, Reading};
 use crate::geometry::ModelBox;
-use crate::tensor::OutputView;
 
 /// The best class of every anchor so far; reused from frame to frame.
 #[derive(Debug, Default)]
@@ -11,38 +13,48 @@ pub(super) struct Best {
     class_id: Vec<u16>,
 }
 
-/// Appends every anchor whose best class scores above `conf`. `scale` turns box coordinates into input pixels.
+/// Where the angle of a rotated box is, in radians.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Angle {
+    /// Boxes are upright.
+    None,
+    /// In the last channel.
+    Last,
+}
+
+/// Appends every anchor whose best class scores above the threshold.
 pub(super) fn decode(
-    output: &OutputView<'_>,
-    item: usize,
-    classes: usize,
-    scale: [f32; 2],
-    conf: f32,
+    reading: &Reading<'_>,
+    angle: Angle,
     best: &mut Best,
-    out: &mut Vec<Candidate>,
+    found: &mut Found,
 ) -> Result<(), PostprocessError> {
-    let channels = classes + 4;
-    let wrong = || PostprocessError {
-        found: output.shape.to_vec(),
-        expected: format!("[B,{channels},N] or [B,N,{channels}] with B > {item}"),
+    let (classes, least) = (reading.classes, reading.classes + 4 + usize::from(angle == Angle::Last));
+    let wrong = || reading.wrong(format!("[B,{least},N] or [B,N,{least}]"));
+    let table = reading.table().ok_or_else(wrong)?;
+    let exact = [table.rows, table.columns].map(|n| n == least);
+    // Anchors outnumber channels, but where a dimension is just what is expected.
+    let channels_first = match exact {
+        [true, _] => true,
+        [_, true] => false,
+        _ => table.rows < table.columns,
     };
-    let &[batch, rows, columns] = output.shape else { return Err(wrong()) };
-    let len = rows * columns;
-    let data = output.data.get(item * len..(item + 1) * len).filter(|_| item < batch).ok_or_else(wrong)?;
-    let mut push = |class_id: u16, confidence: f32, [cx, cy, w, h]: [f32; 4]| {
-        let bbox = ModelBox::from_centre(cx * scale[0], cy * scale[1], w * scale[0], h * scale[1]);
-        out.push(Candidate { class_id, confidence, bbox });
+    let bbox = |[cx, cy, w, h]: [f32; 4], turn: f32| match angle {
+        Angle::None => ModelBox::from_centre(cx, cy, w, h),
+        Angle::Last => hull(cx, cy, w, h, turn),
     };
-    if rows == channels {
-        let anchors = columns;
+    let data = table.data;
+    if channels_first && table.rows >= least {
+        let (channels, anchors) = (table.rows, table.columns);
         best.score.clear();
-        best.score.resize(anchors, conf);
+        best.score.resize(anchors, reading.conf);
         best.class_id.clear();
         best.class_id.resize(anchors, u16::MAX);
-        // Class by class over contiguous anchors: the compiler vectorises this.
-        for (class_id, scores) in (0u16..).zip(data[4 * anchors..].chunks_exact(anchors)) {
+        // Class by class over contiguous anchors: the compiler vectorises this. What is not a number wins, see `best`.
+        let scores = &data[4 * anchors..(4 + classes) * anchors];
+        for (class_id, scores) in (0u16..).zip(scores.chunks_exact(anchors.max(1))) {
             for ((best, winner), score) in best.score.iter_mut().zip(&mut best.class_id).zip(scores) {
-                let better = *score > *best;
+                let better = (*score > *best) | score.is_nan();
                 *best = if better { *score } else { *best };
                 *winner = if better { class_id } else { *winner };
             }
@@ -50,23 +62,23 @@ pub(super) fn decode(
         for (anchor, (score, class_id)) in best.score.iter().zip(&best.class_id).enumerate() {
             if *class_id != u16::MAX {
                 let at = |channel: usize| data[channel * anchors + anchor];
-                push(*class_id, *score, [at(0), at(1), at(2), at(3)]);
+                found.push(*class_id, *score, bbox([at(0), at(1), at(2), at(3)], at(channels - 1)));
             }
         }
-    } else if columns == channels {
-        for row in data.chunks_exact(channels) {
-            let (mut score, mut winner) = (conf, None);
-            for (class_id, s) in (0u16..).zip(&row[4..]) {
-                if *s > score {
-                    (score, winner) = (*s, Some(class_id));
-                }
-            }
-            if let Some(class_id) = winner {
-                push(class_id, score, [row[0], row[1], row[2], row[3]]);
+    } else if !channels_first && table.columns >= least {
+        for row in data.chunks_exact(table.columns) {
+            if let Some((class_id, score)) = reading.best(&row[4..4 + classes], 1.0) {
+                found.push(class_id, score, bbox([row[0], row[1], row[2], row[3]], row[table.columns - 1]));
             }
         }
     } else {
         return Err(wrong());
     }
     Ok(())
+}
+
+/// The upright box around one that is turned by `angle` radians about its centre.
+pub(super) fn hull(cx: f32, cy: f32, width: f32, height: f32, angle: f32) -> ModelBox {
+    let (sin, cos) = (angle.sin().abs(), angle.cos().abs());
+    ModelBox::from_centre(cx, cy, width * cos + height * sin, width * sin + height * cos)
 }
