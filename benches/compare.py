@@ -3,7 +3,8 @@
 
 Contenders take turns (A B C A B C ...), so that whatever else the machine does meets all of them. Every one runs in a
 process of its own. Two figures come out, in frames a second: the steady state (from the first frame's result on, loading
-and compiling left out) and the whole process as the shell sees it. A ratio is one of medians over the rounds.
+and compiling left out) and the whole process as the shell sees it. A ratio is one of medians over the rounds. What each says of its
+own preprocessing, inference and postprocessing stands side by side below.
 
 The peer runs in a virtual environment of its own, made once:
 
@@ -321,6 +322,12 @@ def table(runs, about):
             f"streamdet / {NAMES[name]}: {ratio:.2f} (by round {min(rounds):.2f} to {max(rounds):.2f}{goal}), "
             f"whole process {whole:.2f}"
         )
+    # Each program's own clock: the elapsed time of a frame's stage, the median over frames and then over rounds.
+    stages = ("preprocess", "inference", "postprocess")
+    lines += ["", f"{'own figures, ms a frame (median)':<36}" + "".join(f"{stage:>13}" for stage in stages)]
+    for name in runs:
+        own = [statistics.median(run["latency_p50_ms"][stage] for run in runs[name]) for stage in stages]
+        lines.append(f"{NAMES[name]:<36}" + "".join(f"{value:13.2f}" for value in own))
     versions = {}
     for name in runs:
         versions.update(runs[name][0]["versions"])
