@@ -201,7 +201,7 @@ impl Tracks {
 
 /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to begin
 /// and the demuxer with it.
-fn ignore(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+pub(super) fn ignore(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
     pipeline.add(&sink)?;
