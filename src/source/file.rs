@@ -117,7 +117,7 @@ impl Shared {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -196,7 +196,7 @@ impl FileSource {
     fn start(&mut self) -> Result<(), SourceError> {
         let Some(bus) = self.pipeline.bus() else { return Err(self.unusable("it has no message bus", &[])) };
         let mut missing = Vec::new();
-        let refused = self.pipeline.set_state(gst::State::Playing).is_err();
+        let unstartable = self.pipeline.set_state(gst::State::Playing).is_err();
         let started = Instant::now();
         let mut picture: Option<Instant> = None;
         loop {
@@ -209,7 +209,7 @@ impl FileSource {
                 if alone || complete || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
-            } else if self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            } else if self.shared.refusal().is_some() {
                 return Err(self.unusable("there is no such track", &missing));
             } else if self.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
                 return Err(self.unusable("it has no video track", &missing));
@@ -217,9 +217,9 @@ impl FileSource {
                 let problem = format!("no picture was decoded within {} s", PICTURE_DEADLINE.as_secs());
                 return Err(self.unusable(&problem, &missing));
             }
-            let wait = if refused { gst::ClockTime::ZERO } else { gst::ClockTime::from_mseconds(5) };
+            let wait = if unstartable { gst::ClockTime::ZERO } else { gst::ClockTime::from_mseconds(5) };
             let Some(message) = bus.timed_pop(wait) else {
-                if refused {
+                if unstartable {
                     return Err(self.unusable("it cannot be read", &missing));
                 }
                 continue;
