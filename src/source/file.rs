@@ -14,6 +14,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 
+use super::jpeg::choose_decoders;
 use super::length::Length;
 use super::missing::{MissingPlugin, package_for};
 use super::probe::{DecoderProbe, watch_decoders};
@@ -172,6 +173,7 @@ impl FileSource {
             first: OnceLock::new(),
             gate: gate_rx,
         });
+        choose_decoders(&pipeline, path);
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
         parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
