@@ -22,7 +22,7 @@ pub(super) const BRANCH_BYTES: u32 = 256 << 20;
 /// How long the encoder and muxer may take to finish.
 const FINISH_SECONDS: u64 = 120;
 /// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them.
-const KEY_FRAME_SECONDS: i32 = 2;
+const KEY_FRAME_SECONDS: i64 = 2;
 
 /// What an MP4's index takes a track: sizes, times and places of its samples (`stsz`, `stts`, `stsc`, `stco`), and a second
 /// of audio packets. The muxer pools it over the tracks. Measured for 30 fps with AAC: 1,675 bytes a second, 23 a sample.
@@ -87,11 +87,12 @@ pub struct FileSink {
     end: gst::ClockTime,
 }
 
-/// The ending that decides the container: the output's own, or `mkv` with a notice.
-fn container_of(path: &Path) -> Option<String> {
-    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
-    let ending = if ending == "m4v" { "mp4".into() } else { ending };
-    containers().contains_key(&ending).then_some(ending)
+/// The container by the output's ending, else Matroska, with the name of its section.
+fn container_of(path: &Path) -> (String, Container) {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let mut containers = containers();
+    let own = containers.remove_entry(if ending == "m4v" { "mp4" } else { &ending });
+    own.or_else(|| containers.remove_entry("mkv")).expect("a test sees that there is Matroska")
 }
 
 fn containers() -> std::collections::BTreeMap<String, Container> {
@@ -113,8 +114,7 @@ impl FileSink {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SinkError> {
         let unwritable = |problem: String| SinkError::Unwritable { path: path.to_owned(), problem };
-        let ending = container_of(path).unwrap_or_else(|| "mkv".into());
-        let container = containers().remove(&ending).ok_or_else(|| unwritable("no such container".into()))?;
+        let (ending, container) = container_of(path);
         let even = |n: u32| n.next_multiple_of(2);
         let (width, height) = (even(video.width()), even(video.height()));
         let pad = if (width, height) == (video.width(), video.height()) {
@@ -123,7 +123,7 @@ impl FileSink {
             let (right, bottom) = (width - video.width(), height - video.height());
             format!("! videobox right=-{right} bottom=-{bottom} ")
         };
-        let encode = encoder.description(&container.video, key_frame_distance(info)).map_err(unwritable)?;
+        let encode = encoder.description(&container.video, key_frame_distance(info.frame_rate)).map_err(unwritable)?;
         let description = format!(
             "appsrc name=pictures ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {encode} \
@@ -288,9 +288,10 @@ impl Drop for FileSink {
 }
 
 /// Frames between key frames.
-fn key_frame_distance(info: &StreamInfo) -> u32 {
-    let (numer, denom) = info.frame_rate.unwrap_or((30, 1));
-    u32::try_from(KEY_FRAME_SECONDS * numer / denom.max(1)).unwrap_or(0).clamp(10, 250)
+fn key_frame_distance(frame_rate: Option<(i32, i32)>) -> u32 {
+    let (numer, denom) = frame_rate.unwrap_or((30, 1));
+    let frames = KEY_FRAME_SECONDS * i64::from(numer) / i64::from(denom.max(1));
+    u32::try_from(frames.clamp(10, 250)).unwrap_or(250)
 }
 
 /// A time base in which the frame rate is exact and 1/90000 s is not lost: the numerator, multiplied up.
@@ -347,6 +348,18 @@ mod tests {
             let bytes = format!("reserved-bytes-per-sec={} ", super::RESERVED_BYTES_PER_SECOND);
             assert!(container.known_length.is_empty() || container.known_length.contains(&bytes));
         }
+    }
+
+    #[test]
+    fn key_frames_keep_their_distance_at_any_rate() {
+        let distances = [Some((25, 1)), Some((i32::MAX, 1)), Some((1, i32::MAX)), None].map(super::key_frame_distance);
+        assert_eq!(distances, [50, 250, 10, 60]);
+    }
+
+    #[test]
+    fn the_ending_names_the_container_else_it_is_matroska() {
+        let name = |path: &str| super::container_of(path.as_ref()).0;
+        assert_eq!(["a.MOV", "a.m4v", "a", "a.xyz"].map(name), ["mov", "mp4", "mkv", "mkv"]);
     }
 
     #[test]
