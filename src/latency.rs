@@ -106,7 +106,6 @@ pub struct LatencyBook {
     /// The first frames, kept aside: a run that ends with them has no others.
     warm_up: Vec<Stamps>,
     warm_up_encoded: Vec<Duration>,
-    settled: bool,
     per_image: [Duration; 3],
     inferred: u64,
 }
@@ -132,7 +131,6 @@ impl LatencyBook {
             rows: STAGES.iter().map(|_| row()).collect(),
             warm_up: Vec::new(),
             warm_up_encoded: Vec::new(),
-            settled: false,
             per_image: [Duration::ZERO; 3],
             inferred: 0,
         }
@@ -140,7 +138,7 @@ impl LatencyBook {
 
     /// Counts one frame's stamps; the first [`WARM_UP_FRAMES`] are left out, unless there are no others.
     pub fn record(&mut self, s: &Stamps) {
-        if self.warm_up_frames_excluded() < WARM_UP_FRAMES && !self.settled {
+        if self.warm_up_frames_excluded() < WARM_UP_FRAMES {
             self.warm_up.push(*s);
         } else {
             self.count(s);
@@ -155,7 +153,6 @@ impl LatencyBook {
 
     /// To be called at the end of the run: a run of a few frames counts them all.
     pub fn settle(&mut self) {
-        self.settled = true;
         if self.summary(Stage::EndToEnd).count == 0 {
             for stamps in std::mem::take(&mut self.warm_up) {
                 self.count(&stamps);

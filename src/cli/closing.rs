@@ -101,7 +101,7 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
         seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
         if !seen.is_empty() {
             let parts: Vec<String> = seen.iter().map(|(n, c)| terminal::counted(*n, c)).collect();
-            screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, screen.width().saturating_sub(2))));
+            screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, Screen::width().saturating_sub(2))));
         }
     }
     for (path, audio) in &outcome.outputs {

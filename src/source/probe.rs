@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::jpeg::choose_decoders;
 use crate::clock::{Clock, HostTime};
 
 /// Coded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
@@ -134,7 +133,6 @@ impl DecoderProbe {
 
 /// Every decoder that `decodebin` plugs goes on after errors, flags what is damaged, and is stamped.
 pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
-    choose_decoders(pipeline);
     let probe = probe.clone();
     pipeline.connect_deep_element_added(move |_, _, element| {
         let decodes =
