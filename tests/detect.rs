@@ -3,10 +3,11 @@
 mod program;
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use program::{
-    audio_md5, frames, json, json_lines, made_clip, probe, said, same_times, shared, streamdet, succeeds, text, times,
-    track_times, witness,
+    audio_md5, detect, frames, json, json_lines, made_clip, probe, said, same_times, shared, state_duration_ms,
+    streamdet, succeeds, text, times, track_times, witness,
 };
 
 #[test]
@@ -66,6 +67,56 @@ fn pixel_aspect_and_rotation_are_kept_or_applied() {
     assert_eq!(probe(&out, "width,height"), "240,320");
     assert_eq!(probe(&out, "sample_aspect_ratio"), "3:4");
     assert_eq!(json_lines(&folder.path().join("d.jsonl"))[0]["width"], 240);
+}
+
+/// Whatever the length is said to be, room for the index is reserved by what it is.
+#[test]
+fn an_mp4_is_as_compact_as_its_input() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // One too short to state a length, one that states some 3,000 years, and one that is read from a pipe.
+    made_clip(folder.path(), "short.ts", "320x240", "1.5", &["-bf", "3"]);
+    let clip = made_clip(folder.path(), "years.mkv", "320x240", "1.5", &[]);
+    state_duration_ms(&clip, 1e14);
+    for (input, name) in [("short.ts", "short.ts"), ("years.mkv", "years.mkv"), ("/dev/stdin", "years.mkv")] {
+        let clip = folder.path().join(name);
+        for ending in ["mp4", "mov"] {
+            let out = folder.path().join(format!("o.{ending}"));
+            let file = std::fs::File::open(&clip).expect("the clip");
+            let mut cat = Command::new("cat").stdin(file).stdout(Stdio::piped()).spawn().expect("cat");
+            let pipe = cat.stdout.take().expect("a pipe");
+            // The command that holds the pipe goes, so that `cat` ends where nobody reads.
+            succeeds(
+                &detect(folder.path(), &[input, "-o", text(&out), "--overwrite"])
+                    .stdin(pipe)
+                    .output()
+                    .expect("it starts"),
+            );
+            cat.wait().expect("its end");
+            let [before, after] = [&clip, &out].map(|file| file.metadata().expect("a file").len());
+            assert!(after < before + 150_000, "{input} to {ending}: {before} bytes became {after}");
+            same_times(&clip, &out);
+            assert!(track_times(&out, "a:0").len() >= track_times(&clip, "a:0").len() - 2, "{input} to {ending}");
+            witness("ffmpeg", &["-i", text(&out), "-f", "null", "-"]);
+        }
+    }
+    // A few frames of something long.
+    made_clip(folder.path(), "long.mkv", "320x240", "600", &["-preset", "ultrafast"]);
+    succeeds(&streamdet(folder.path(), &["long.mkv", "-o", "few.mp4", "--frames", "30"]));
+    let few = folder.path().join("few.mp4").metadata().expect("a file").len();
+    assert!(few < 300_000, "30 frames take {few} bytes");
+}
+
+#[test]
+fn joined_recordings_are_as_long_as_all_of_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "part.ts", "160x120", "4", &["-preset", "ultrafast"]);
+    let bytes = std::fs::read(&clip).expect("the clip");
+    std::fs::write(folder.path().join("joined.ts"), bytes.repeat(15)).expect("a file");
+    let output = streamdet(folder.path(), &["joined.ts", "-o", "o.mp4", "--imgsz", "96", "--report", "r.json", "-v"]);
+    succeeds(&output);
+    assert!(said(&output).contains("(frame 1/18"), "15 times 120 frames are expected: {}", said(&output));
+    let (received, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert_eq!((received, processed), (1800, times(&folder.path().join("o.mp4")).len() as u64));
 }
 
 #[test]

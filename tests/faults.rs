@@ -6,7 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use program::{detect, frames, json, made_clip, said, streamdet, succeeds, text, times, track_times, witness};
+use program::{
+    detect, frames, json, made_clip, said, state_duration_ms, streamdet, succeeds, text, times, track_times, witness,
+};
 
 /// Starts a run on a long clip and returns once `frame` frames have been handed over, as its own log says.
 fn midway(folder: &Path, out: &str, frame: u64) -> Child {
@@ -105,6 +107,22 @@ fn a_corrupt_stretch_costs_its_frames_and_not_the_run() {
     assert!((270..=305).contains(&received), "{received} of 300 received");
     assert!(processed >= 240, "{processed} processed, {corrupt} corrupt");
     assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed);
+}
+
+#[test]
+fn an_index_that_outgrows_its_room_is_said_and_what_was_written_plays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Far longer than it states, and with 400 packets of sound a second.
+    let sound = ["-c:a", "libopus", "-frame_duration", "2.5", "-preset", "ultrafast"];
+    let clip = made_clip(folder.path(), "lie.mkv", "160x120", "30", &sound);
+    state_duration_ms(&clip, 100.0);
+    let output = streamdet(folder.path(), &["lie.mkv", "-o", "o.mp4", "--imgsz", "96"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("longer than it states") && said(&output).contains(".mkv"), "{}", said(&output));
+    let part = folder.path().join("o.mp4.part");
+    let (pictures, sound) = (times(&part).len(), track_times(&part, "a:0").len());
+    assert!(pictures > 30 && sound > 400, "{pictures} frames and {sound} packets of sound are left");
+    witness("ffmpeg", &["-i", text(&part), "-f", "null", "-"]);
 }
 
 #[test]

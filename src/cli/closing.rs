@@ -115,7 +115,7 @@ fn found(model: &Model, outcome: &Outcome, screen: &Screen) {
     seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     if !seen.is_empty() {
         let parts: Vec<String> = seen.iter().map(|(n, c)| terminal::counted(*n, c)).collect();
-        screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, screen.width().saturating_sub(2))));
+        screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, Screen::width().saturating_sub(2))));
     }
 }
 

@@ -99,8 +99,7 @@ impl Screen {
     }
 
     /// Characters a line, of the terminal or of whoever reads it later.
-    #[expect(clippy::unused_self, reason = "it is the screen's")]
-    pub(super) fn width(&self) -> usize {
+    pub(super) fn width() -> usize {
         console::Term::stderr().size_checked().map_or(100, |(_, columns)| usize::from(columns))
     }
 

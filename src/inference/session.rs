@@ -30,7 +30,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Chooses the provider and makes the session for `shape`. `port` says what the graph takes.
+    /// Chooses the provider and makes the session for `shape`, `fixed` as in [`prepare`](Self::prepare). `port` says what the graph
+    /// takes.
     ///
     /// # Errors
     /// When no provider (or not the one asked for) takes the model.
@@ -39,7 +40,7 @@ impl Engine {
         file: &ModelFile,
         port: &InputPort,
         options: &ProviderOptions,
-        shape: InputShape,
+        (shape, fixed): (InputShape, bool),
     ) -> Result<Self, InferenceError> {
         let mut rejected = Vec::new();
         let mut last = None;
@@ -62,7 +63,7 @@ impl Engine {
                 given: Given::default(),
                 readout: Readout::default(),
             };
-            match engine.prepare(shape, true) {
+            match engine.prepare(shape, fixed) {
                 Ok(()) => {
                     engine.report.rejected = rejected;
                     return Ok(engine);

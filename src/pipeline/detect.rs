@@ -296,7 +296,7 @@ impl Worker<'_> {
             return Ok(engine.prepare(shape, video)?);
         }
         let model = &self.shared.model;
-        let engine = Engine::new(self.runtime, &model.file, &model.port, &settings.provider, shape)?;
+        let engine = Engine::new(self.runtime, &model.file, &model.port, &settings.provider, (shape, video))?;
         *self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
         let engine = self.engine.insert(engine);
         if settings.target_latency.is_some() && model.batch.is_none() {
@@ -307,7 +307,10 @@ impl Worker<'_> {
         self.ready = None;
         let now = self.shared.clock.now();
         self.began = Some(now);
-        self.shared.tally().first_frame.get_or_insert(now);
+        let mut tally = self.shared.tally();
+        tally.first_frame.get_or_insert(now);
+        // What it took to get here counts for nobody.
+        tally.threads.sample(true);
         Ok(())
     }
 

@@ -126,7 +126,7 @@ pub fn megabytes(bytes: u64) -> String {
 /// What holds the run back: the two that take most of the CPU time, with their shares.
 #[must_use]
 pub fn bound_by(threads: &ThreadTimes) -> String {
-    let Some(shares) = threads.shares() else { return String::new() };
+    let Some(shares) = threads.shares() else { return "too short a run to say what bounds it".into() };
     let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
     let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 * 100.0);

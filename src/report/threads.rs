@@ -11,33 +11,44 @@ const EVERY: Duration = Duration::from_millis(500);
 /// The parts of the program that keep processors busy, in the order of the frames' way.
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
-/// CPU time of every thread there has been.
+/// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
-    /// Thread id → index into [`WORKERS`], and clock ticks used.
-    ticks: HashMap<u64, (usize, u64)>,
+    /// By thread id.
+    threads: HashMap<u64, Thread>,
     last: Option<Instant>,
     most: usize,
 }
 
+#[derive(Debug)]
+struct Thread {
+    /// Index into [`WORKERS`].
+    worker: usize,
+    /// Clock ticks used when counting began, and now.
+    before: u64,
+    now: u64,
+}
+
 impl ThreadTimes {
-    /// Reads the counters, unless that was done just now; `force` reads them all the same.
+    /// Reads the counters, unless that was done just now; `force` reads them all the same. What was used before the first
+    /// time does not count: opening files and compiling the model.
     pub fn sample(&mut self, force: bool) {
         if !force && self.last.is_some_and(|last| last.elapsed() < EVERY) {
             return;
         }
-        self.last = Some(Instant::now());
         let mut threads = 0;
+        let begins = self.last.replace(Instant::now()).is_none();
         for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
             threads += 1;
             let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
             // "12 (name) S …": utime and stime are fields 14 and 15 of proc(5).
             let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let name = stat.split_once('(').zip(stat.rsplit_once(')')).map(|(a, b)| (a.1, b.1));
-            let (Some(id), Some((from_name, fields))) = (id, name) else { continue };
-            let name = from_name.rsplit_once(')').map_or(from_name, |(name, _)| name);
+            let after = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
+            let (Some(id), Some((name, fields))) = (id, after) else { continue };
             let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-            self.ticks.insert(id, (worker(name), field(11) + field(12)));
+            let now = field(11) + field(12);
+            let before = if begins { now } else { 0 };
+            self.threads.entry(id).or_insert(Thread { worker: worker(name), before, now }).now = now;
         }
         self.most = self.most.max(threads);
     }
@@ -48,12 +59,12 @@ impl ThreadTimes {
         self.most
     }
 
-    /// Each worker's share of the CPU time so far, `0..=1`, in the order of [`WORKERS`]; `None` before there is any.
+    /// Each worker's share of the CPU time since the first sample, `0..=1`, in the order of [`WORKERS`]; `None` before there is any.
     #[must_use]
     pub fn shares(&self) -> Option<[f64; 4]> {
         let mut sums = [0u64; 4];
-        for (worker, ticks) in self.ticks.values() {
-            sums[*worker] += ticks;
+        for thread in self.threads.values() {
+            sums[thread.worker] += thread.now.saturating_sub(thread.before);
         }
         let total: u64 = sums.iter().sum();
         #[expect(clippy::cast_precision_loss, reason = "clock ticks of one run")]
@@ -65,11 +76,12 @@ impl ThreadTimes {
 /// thread without a name has that of the one that made it: the encoder's that of its input, the runtime's the program's.
 fn worker(thread: &str) -> usize {
     let starts = |names: &[&str]| names.iter().any(|name| thread.starts_with(name));
-    let reads =
-        starts(&["source-", "coded", "av:", "typefind"]) || thread.contains("demux") || thread.contains("parse");
+    let reads = starts(&["source-", "coded", "sound", "av:", "typefind"])
+        || thread.contains("demux")
+        || thread.contains("parse");
     match () {
         () if starts(&["sink-"]) => 2,
-        () if starts(&["pictures", "encoded", "mux", "packets", "sound"]) => 3,
+        () if starts(&["pictures", "encoded", "mux", "packets", "out:"]) => 3,
         () if reads => 0,
         () => 1,
     }
@@ -88,17 +100,28 @@ mod tests {
         assert_eq!(name("streamdet"), "inference");
         assert_eq!(name("sink-0"), "overlay");
         assert_eq!(name("pictures:src"), "encode");
+        assert_eq!((name("sound1:src"), name("out:src")), ("decode", "encode"), "the queues of sound, in and out");
+    }
+
+    fn work() {
+        let mut x = 1u64;
+        for _ in 0..1_000_000 {
+            x = std::hint::black_box(x.wrapping_mul(3));
+        }
     }
 
     #[test]
-    fn shares_sum_to_one() {
+    fn shares_sum_to_one_and_leave_out_what_came_before() {
         let mut times = ThreadTimes::default();
-        assert!(times.shares().is_none());
-        let mut x = 1u64;
+        let ticks = |times: &ThreadTimes| times.threads.values().map(|thread| thread.now).sum::<u64>();
+        while ticks(&times) == 0 {
+            work();
+            times = ThreadTimes::default();
+            times.sample(true);
+        }
+        assert!(times.shares().is_none(), "work before the first sample counts: {times:?}");
         while times.shares().is_none() {
-            for _ in 0..1_000_000 {
-                x = std::hint::black_box(x.wrapping_mul(3));
-            }
+            work();
             times.sample(true);
         }
         let sum: f64 = times.shares().expect("some").iter().sum();

@@ -3,7 +3,7 @@
 //! `filesrc ! parsebin` splits it into tracks ([`super::tracks`]); the chosen one is decoded into the bounded channel
 //! ([`super::frames`]), audio packets are passed by.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -14,6 +14,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 
+use super::jpeg::choose_decoders;
+use super::length::Length;
 use super::missing::{MissingPlugin, package_for};
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
@@ -52,7 +54,7 @@ pub struct FileOptions {
 /// A file being decoded on `GStreamer`'s threads.
 pub struct FileSource {
     pipeline: gst::Pipeline,
-    input: String,
+    path: PathBuf,
     shared: Arc<Shared>,
     info: StreamInfo,
     gate: Option<Sender<()>>,
@@ -121,7 +123,7 @@ impl Shared {
     }
 
     fn refusal(&self) -> Option<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -177,6 +179,7 @@ impl FileSource {
             first: OnceLock::new(),
             gate: gate_rx,
         });
+        choose_decoders(&pipeline, path);
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
         parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
@@ -187,11 +190,12 @@ impl FileSource {
             size: Size { width: 0, height: 0 },
             frame_rate: None,
             duration: None,
+            sure_duration: None,
             codec: String::new(),
             audio_codecs: Vec::new(),
             notices: Vec::new(),
         };
-        let mut source = Self { pipeline, input, shared, info, gate: Some(gate_tx), ended: false };
+        let mut source = Self { pipeline, path: path.to_owned(), shared, info, gate: Some(gate_tx), ended: false };
         source.start()?;
         Ok(source)
     }
@@ -200,7 +204,7 @@ impl FileSource {
     fn start(&mut self) -> Result<(), SourceError> {
         let Some(bus) = self.pipeline.bus() else { return Err(self.unusable("it has no message bus", &[])) };
         let mut missing = Vec::new();
-        let refused = self.pipeline.set_state(gst::State::Playing).is_err();
+        let unstartable = self.pipeline.set_state(gst::State::Playing).is_err();
         let started = Instant::now();
         let mut picture: Option<Instant> = None;
         loop {
@@ -213,7 +217,7 @@ impl FileSource {
                 if alone || complete || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
-            } else if self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            } else if self.shared.refusal().is_some() {
                 return Err(self.unusable("there is no such track", &missing));
             } else if self.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
                 return Err(self.unusable("it has no video track", &missing));
@@ -221,9 +225,9 @@ impl FileSource {
                 let problem = format!("no picture was decoded within {} s", PICTURE_DEADLINE.as_secs());
                 return Err(self.unusable(&problem, &missing));
             }
-            let wait = if refused { gst::ClockTime::ZERO } else { gst::ClockTime::from_mseconds(5) };
+            let wait = if unstartable { gst::ClockTime::ZERO } else { gst::ClockTime::from_mseconds(5) };
             let Some(message) = bus.timed_pop(wait) else {
-                if refused {
+                if unstartable {
                     return Err(self.unusable("it cannot be read", &missing));
                 }
                 continue;
@@ -251,7 +255,15 @@ impl FileSource {
             self.info.size = Size { width: video.width(), height: video.height() };
             self.info.frame_rate = (fps.numer() > 0).then(|| (fps.numer(), fps.denom()));
         }
-        self.info.duration = self.pipeline.query_duration::<gst::ClockTime>().map(Duration::from);
+        if self.shared.options.picture.is_none() {
+            let stated = self.pipeline.query_duration();
+            let rate = self.info.frame_rate.and_then(|(n, d)| u64::try_from(n).ok().zip(u64::try_from(d).ok()));
+            let wanted = self.shared.options.limit.zip(rate);
+            let wanted =
+                wanted.and_then(|(frames, (n, d))| gst::ClockTime::SECOND.mul_div_ceil(frames.checked_mul(d)?, n));
+            let length = Length::of(&self.path, self.shared.demuxer.get().map(String::as_str), stated, wanted);
+            (self.info.duration, self.info.sure_duration) = (length.likely, length.sure);
+        }
         self.info.codec = self.shared.probe.codec().map_or_else(|| "raw".into(), |caps| codec_name(&caps));
         for side in self.shared.sides().iter() {
             match side.format.get() {
@@ -317,7 +329,7 @@ impl FileSource {
 
     fn broken(&self, problem: &str) -> SourceError {
         SourceError::Broken {
-            input: self.input.clone(),
+            input: self.path.display().to_string(),
             frames: self.shared.frames.load(Ordering::SeqCst),
             problem: problem.to_owned(),
         }
@@ -340,7 +352,7 @@ impl FileSource {
             let remedy = "check that it is a video or a picture and plays elsewhere (`ffprobe FILE`)";
             (problem.trim_end_matches('.').to_owned(), remedy.to_owned())
         };
-        SourceError::Unusable { input: self.input.clone(), problem, remedy }
+        SourceError::Unusable { input: self.path.display().to_string(), problem, remedy }
     }
 
     /// Whether there are audio tracks, but none to be decoded.
@@ -351,7 +363,7 @@ impl FileSource {
     /// Whether this is an MP4 or MOV file without its index: the top-level boxes name no `moov`.
     fn is_cut_short(&self) -> bool {
         use std::io::{Read, Seek, SeekFrom};
-        let Ok(mut file) = std::fs::File::open(&self.input) else { return false };
+        let Ok(mut file) = std::fs::File::open(&self.path) else { return false };
         let mut first = true;
         loop {
             let mut header = [0; 16];

@@ -19,8 +19,8 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-/// Has `pipeline`, which is not running yet, decode JPEG as described above.
-pub(super) fn choose_decoders(pipeline: &gst::Pipeline) {
+/// Has `pipeline`, which reads `path` and is not running yet, decode JPEG as described above.
+pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: &Path) {
     // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
     // and TIFF, of which libav's decoders want the whole file at once.
     let ranks = [
@@ -33,13 +33,9 @@ pub(super) fn choose_decoders(pipeline: &gst::Pipeline) {
             factory.set_rank(rank);
         }
     }
-    let present: Vec<gst::Element> = pipeline.iterate_elements().into_iter().filter_map(Result::ok).collect();
-    let file = present.iter().find(|element| is(element, "filesrc"));
-    let cut_short = file
-        .and_then(|filesrc| filesrc.property_value("location").get::<String>().ok())
-        .is_some_and(|path| is_cut_short(Path::new(&path)));
-    for element in &present {
-        prepare(element, cut_short);
+    let cut_short = is_cut_short(path);
+    for element in pipeline.iterate_elements().into_iter().flatten() {
+        prepare(&element, cut_short);
     }
     pipeline.connect_deep_element_added(move |_, _, element| prepare(element, cut_short));
 }
@@ -209,7 +205,7 @@ mod tests {
         let pipeline = gst::parse::launch("filesrc name=file ! decodebin ! appsink name=end sync=false");
         let pipeline = pipeline.expect("elements").downcast::<gst::Pipeline>().expect("several elements");
         pipeline.by_name("file").expect("a source").set_property("location", &path);
-        choose_decoders(&pipeline);
+        choose_decoders(&pipeline, &path);
         first(pipeline.upcast_ref())
     }
 

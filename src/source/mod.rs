@@ -3,6 +3,7 @@
 mod file;
 mod frames;
 mod jpeg;
+mod length;
 mod missing;
 mod pace;
 mod picture;
@@ -72,8 +73,10 @@ pub struct StreamInfo {
     pub size: Size,
     /// Frame rate as a fraction; `None` when the stream has no constant rate.
     pub frame_rate: Option<(i32, i32)>,
-    /// Length, where the container states it.
+    /// How long it will be watched, as far as that can be said.
     pub duration: Option<Duration>,
+    /// The same, where it is certain enough to reserve room by.
+    pub sure_duration: Option<Duration>,
     /// Codec of the pictures, for people.
     pub codec: String,
     /// Codecs of the audio tracks, for people.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::jpeg::choose_decoders;
 use super::pace::Pacer;
 use crate::clock::{Clock, HostTime};
 
@@ -166,7 +165,6 @@ impl DecoderProbe {
 
 /// Every decoder that `decodebin` plugs goes on after errors, flags what is damaged, and is stamped.
 pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
-    choose_decoders(pipeline);
     let probe = probe.clone();
     pipeline.connect_deep_element_added(move |_, _, element| {
         let decodes =

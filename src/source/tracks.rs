@@ -25,8 +25,14 @@ pub(super) struct Side {
     /// Set when its first caps arrive.
     pub format: Arc<OnceLock<gst::Caps>>,
     packets: Option<Receiver<gst::Buffer>>,
-    /// Taken when nothing more will come, which closes the channel.
-    sender: Arc<Mutex<Option<Sender<gst::Buffer>>>>,
+    sender: Arc<Entrance>,
+}
+
+/// Where packets enter a track's channel; taken when nothing more will come, which closes it.
+type Entrance = Mutex<Option<Sender<gst::Buffer>>>;
+
+fn close(entrance: &Entrance) {
+    entrance.lock().unwrap_or_else(PoisonError::into_inner).take();
 }
 
 impl Side {
@@ -41,7 +47,7 @@ impl Side {
     }
 
     pub fn close(&self) {
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        close(&self.sender);
     }
 }
 
@@ -70,7 +76,7 @@ impl Tracks {
             if self.is_chosen(&pipeline, pad) && !self.shared.video_found.swap(true, Ordering::SeqCst) {
                 self.decode(&pipeline, pad)
             } else {
-                self.ignore(&pipeline, pad)
+                ignore(&pipeline, pad)
             }
         } else if name.starts_with("audio/") && self.shared.options.picture.is_none() {
             self.pass_by(&pipeline, pad)
@@ -83,7 +89,7 @@ impl Tracks {
                 _ => "a data track",
             };
             self.shared.notice(format!("{kind} is not carried over"));
-            self.ignore(&pipeline, pad)
+            ignore(&pipeline, pad)
         };
         if let Err(error) = result {
             gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode {name}: {error}"));
@@ -113,17 +119,6 @@ impl Tracks {
         videos.get(number).is_none_or(|(id, _)| pad.stream_id().as_deref() == Some(id))
     }
 
-    /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to
-    /// begin and the demuxer with it.
-    #[expect(clippy::unused_self, reason = "one of three things to do with a track")]
-    fn ignore(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
-        let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
-        pipeline.add(&sink)?;
-        sink.sync_state_with_parent()?;
-        link(pad, &sink)
-    }
-
     fn pass_by(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
         let (tx, rx) = bounded(SIDE_PACKETS);
         let sender = Arc::new(Mutex::new(Some(tx)));
@@ -131,9 +126,6 @@ impl Tracks {
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
         let (shared, to_sink, at_end) = (self.shared.clone(), sender.clone(), sender.clone());
         let (known, first) = (format.clone(), format.clone());
-        let close = |sender: &Mutex<Option<Sender<gst::Buffer>>>| {
-            sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-        };
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_event(move |sink| {
@@ -205,6 +197,16 @@ impl Tracks {
         }
         link(pad, &queue)
     }
+}
+
+/// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to begin
+/// and the demuxer with it.
+pub(super) fn ignore(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
+    pipeline.add(&sink)?;
+    sink.sync_state_with_parent()?;
+    link(pad, &sink)
 }
 
 /// Puts the filter of `pipelines/decode.toml` between the decoder's pad and the end.

@@ -133,3 +133,11 @@ pub fn made_clip(folder: &Path, name: &str, size: &str, seconds: &str, options: 
     witness("ffmpeg", &args);
     path
 }
+
+/// Has a Matroska file state that it is so long (its `Duration` element, which `ffmpeg` writes as an 8-byte float).
+pub fn state_duration_ms(file: &Path, duration_ms: f64) {
+    let mut bytes = std::fs::read(file).expect("the clip");
+    let at = bytes.windows(3).position(|id| id == [0x44, 0x89, 0x88]).expect("a duration") + 3;
+    bytes[at..at + 8].copy_from_slice(&duration_ms.to_be_bytes());
+    std::fs::write(file, bytes).expect("a file");
+}
