@@ -188,3 +188,23 @@ fn an_unwritable_folder_is_said_before_any_work() {
     assert!(said(&output).contains("file/o.mp4"), "{}", said(&output));
     assert!(said(&output).contains("-o"), "{}", said(&output));
 }
+
+#[test]
+fn a_model_that_fails_midway_leaves_a_finished_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Of one size for a second, then of another, on which the model fails.
+    let mut bytes = Vec::new();
+    for (name, size) in [("a.ts", "384x256"), ("b.ts", "256x256")] {
+        bytes.extend(std::fs::read(made_clip(folder.path(), name, size, "1.0", &["-g", "10"])).expect("a clip"));
+    }
+    std::fs::write(folder.path().join("both.ts"), bytes).expect("a clip");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/hostile-one-size.onnx");
+    let args =
+        ["both.ts", "-m", text(&model), "--provider", "cpu", "--imgsz", "96", "-o", "o.mp4", "--report", "r.json"];
+    let output = streamdet(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert!(processed >= 25, "{processed} frames before the model failed");
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed, "finished, under its own name");
+    assert!(!folder.path().join("o.mp4.part").exists());
+}
