@@ -2,6 +2,8 @@
 //!
 //! 256 cases each in `make test`, a million in `make fuzz` (`PROPTEST_CASES`).
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::card::Card;
@@ -132,23 +134,128 @@ fn tensor(names: &'static [&'static str], ranks: std::ops::Range<usize>) -> impl
         .prop_map(|(name, element, dims)| TensorFacts { name, element, dims })
 }
 
-/// Inputs that are often pictures of 64 × 64, so that outputs get their turn.
-fn facts() -> impl Strategy<Value = OnnxFacts> {
-    let pictures = |size: Dim| {
-        let dims = vec![Dim::Fixed(1), Dim::Fixed(3), size.clone(), size];
-        TensorFacts { name: "images".into(), element: Element::F32, dims }
-    };
-    let usual = prop_oneof![Just(Dim::Fixed(64)), Just(Dim::Dynamic("h".into()))];
-    let input = prop_oneof![3 => usual.prop_map(pictures), 1 => tensor(&["images", "sizes"], 0..6)];
-    let sizes = tensor(&["orig_target_sizes"], 2..3);
+/// Whatever comes up.
+fn wild() -> impl Strategy<Value = OnnxFacts> {
     let outputs = tensor(&["output0", "boxes", "scores", "labels", "det_classes", "num_dets", "\u{7}"], 1..5);
-    let key = prop::sample::select(vec!["names", "stride", "imgsz", "task", "end2end", "args", "kpt_shape", "other"]);
     (
-        (input, prop::option::weighted(0.2, sizes)).prop_map(|(a, b)| std::iter::once(a).chain(b).collect()),
+        prop::collection::vec(tensor(&["images", "sizes", "orig_target_sizes"], 0..6), 0..3),
         prop::collection::vec(outputs, 0..9),
-        prop::collection::btree_map(key.prop_map(str::to_owned), text(VALUES), 0..5),
+        prop::collection::btree_map(key(), text(VALUES), 0..5),
     )
         .prop_map(|(inputs, outputs, metadata)| OnnxFacts { inputs, outputs, metadata })
+}
+
+fn key() -> impl Strategy<Value = String> {
+    let keys = vec!["names", "stride", "imgsz", "task", "end2end", "args", "kpt_shape", "other"];
+    prop::sample::select(keys).prop_map(str::to_owned)
+}
+
+/// A model of 64 × 64 pixels and three classes, of one of the layouts.
+fn known() -> impl Strategy<Value = OnnxFacts> {
+    let tensor = |name: &str, element: Element, dims: &[usize]| TensorFacts {
+        name: name.into(),
+        element,
+        dims: dims.iter().copied().map(Dim::Fixed).collect(),
+    };
+    let one = |dims: &[usize]| vec![tensor("output0", Element::F32, dims)];
+    let levels = |cells: &[usize]| {
+        let of = |width: usize| move |n: &usize| tensor("level", Element::F32, &[1, *n, width]);
+        cells.iter().map(of(3)).chain(cells.iter().map(of(32))).collect::<Vec<_>>()
+    };
+    let chosen = |classes: Element, count: bool| {
+        let mut all = vec![
+            tensor("boxes", Element::F32, &[1, 20, 4]),
+            tensor("scores", Element::F32, &[1, 20]),
+            tensor("classes", classes, &[1, 20]),
+        ];
+        all.extend(count.then(|| tensor("num", Element::I32, &[1, 1])));
+        all
+    };
+    let masks = [one(&[1, 11, 84]), vec![tensor("output1", Element::F32, &[1, 4, 16, 16])]].concat();
+    let outputs = vec![
+        one(&[1, 252, 8]),
+        one(&[1, 7, 84]),
+        one(&[1, 84, 7]),
+        one(&[1, 8, 84]),
+        one(&[1, 84, 8]),
+        one(&[1, 300, 6]),
+        one(&[1, 300, 7]),
+        one(&[1, 85, 35]),
+        one(&[1, 16, 8]),
+        one(&[1, 8, 4, 4]),
+        masks,
+        levels(&[64, 16, 4]),
+        levels(&[64, 16, 4, 1]),
+        chosen(Element::I64, false),
+        chosen(Element::I32, true),
+        chosen(Element::F32, true),
+    ];
+    let side = prop_oneof![3 => Just(Dim::Fixed(64)), 1 => Just(Dim::Dynamic("h".into()))];
+    (prop::sample::select(outputs), side, any::<bool>(), any::<bool>()).prop_map(
+        move |(outputs, side, sizes, named)| {
+            let dims = vec![Dim::Fixed(1), Dim::Fixed(3), side.clone(), side];
+            let mut inputs = vec![TensorFacts { name: "images".into(), element: Element::F32, dims }];
+            inputs.extend(sizes.then(|| tensor("orig_target_sizes", Element::I64, &[1, 2])));
+            let metadata = [("names", "['a', 'b', 'c']"), ("stride", "32")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+            let metadata = if named { metadata.into() } else { BTreeMap::new() };
+            OnnxFacts { inputs, outputs, metadata }
+        },
+    )
+}
+
+/// One thing about a model changed; indices are taken modulo what there is.
+#[derive(Debug, Clone)]
+enum Change {
+    Dim(bool, usize, usize, Dim),
+    Tensor(bool, usize, TensorFacts),
+    Drop(usize),
+    Metadata(String, String),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let output = tensor(&["output0", "boxes", "scores", "labels", "num_dets"], 1..5);
+    let value = prop_oneof![prop::sample::select(VALUES).prop_map(str::to_owned), text(VALUES)];
+    prop_oneof![
+        4 => (any::<bool>(), any::<usize>(), any::<usize>(), dim()).prop_map(|(i, at, d, n)| Change::Dim(i, at, d, n)),
+        1 => (prop::bool::weighted(0.2), any::<usize>(), output).prop_map(|(i, at, t)| Change::Tensor(i, at, t)),
+        1 => any::<usize>().prop_map(Change::Drop),
+        3 => (key(), value).prop_map(|(key, value)| Change::Metadata(key, value)),
+    ]
+}
+
+impl Change {
+    fn apply(self, facts: &mut OnnxFacts) {
+        match self {
+            Self::Dim(input, at, dim, value) => {
+                let side = if input { &mut facts.inputs } else { &mut facts.outputs };
+                let len = side.len().max(1);
+                let Some(dims) = side.get_mut(at % len).map(|t| &mut t.dims).filter(|d| !d.is_empty()) else { return };
+                let rank = dims.len();
+                dims[dim % rank] = value;
+            }
+            Self::Tensor(input, at, tensor) => {
+                let side = if input { &mut facts.inputs } else { &mut facts.outputs };
+                side.insert(at % (side.len() + 1), tensor);
+            }
+            Self::Drop(at) if !facts.outputs.is_empty() => {
+                facts.outputs.remove(at % facts.outputs.len());
+            }
+            Self::Drop(_) => {}
+            Self::Metadata(key, value) => {
+                facts.metadata.insert(key, value);
+            }
+        }
+    }
+}
+
+fn facts() -> impl Strategy<Value = OnnxFacts> {
+    let changed = (known(), prop::collection::vec(change(), 0..4)).prop_map(|(mut facts, changes)| {
+        for change in changes {
+            change.apply(&mut facts);
+        }
+        facts
+    });
+    prop_oneof![4 => changed, 1 => wild()]
 }
 
 fn reference(card: Option<Card>) -> ModelRef {
