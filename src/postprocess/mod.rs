@@ -60,7 +60,6 @@ pub struct Postprocessor {
     thresholds: Thresholds,
     found: Found,
     kept: Vec<Candidate>,
-    best: yolov8::Best,
     non_finite: u64,
 }
 
@@ -68,15 +67,7 @@ impl Postprocessor {
     /// For `classes` classes in `layout`.
     #[must_use]
     pub fn new(layout: Layout, classes: usize, thresholds: Thresholds) -> Self {
-        Self {
-            layout,
-            classes,
-            thresholds,
-            found: Found::default(),
-            kept: Vec::new(),
-            best: yolov8::Best::default(),
-            non_finite: 0,
-        }
+        Self { layout, classes, thresholds, found: Found::default(), kept: Vec::new(), non_finite: 0 }
     }
 
     /// Appends what frame `item` of the batch shows to `out`, by falling confidence; boxes in source pixels, clipped.
@@ -91,13 +82,13 @@ impl Postprocessor {
         letterbox: &Letterbox,
         out: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
-        let Self { found, best, .. } = self;
+        let found = &mut self.found;
         found.candidates.clear();
         let reading = Reading { outputs, item, classes: self.classes, tensor, conf: self.thresholds.conf };
         match self.layout {
             Layout::Yolov5 => yolov5::decode(&reading, found),
-            Layout::Yolov8 => yolov8::decode(&reading, Angle::None, best, found),
-            Layout::Yolov8Obb => yolov8::decode(&reading, Angle::Last, best, found),
+            Layout::Yolov8 => yolov8::decode(&reading, Angle::None, found),
+            Layout::Yolov8Obb => yolov8::decode(&reading, Angle::Last, found),
             Layout::Yolox => yolox::decode(&reading, found),
             Layout::End2end => end2end::decode(&reading, Angle::None, found),
             Layout::End2endObb => end2end::decode(&reading, Angle::Last, found),

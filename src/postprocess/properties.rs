@@ -153,6 +153,19 @@ proptest! {
         }
     }
 
+    /// Both ways round a `YOLOv8` output is read, over blocks of anchors and row by row.
+    #[test]
+    fn a_transposed_output_shows_the_same(pool in pool(), item in 0usize..2, thresholds in thresholds()) {
+        let outputs = filled(Layout::Yolov8, &pool);
+        let (_, shape, data) = &outputs[0];
+        let [_, channels, anchors] = shape[..] else { unreachable!("[B,4+C,N]") };
+        let at = |to: usize| (to / (channels * anchors), to / channels % anchors, to % channels);
+        let turned = (0..data.len()).map(at).map(|(b, anchor, channel)| data[(b * channels + channel) * anchors + anchor]);
+        let transposed = vec![("output", vec![2, anchors, channels], turned.collect())];
+        let read = |outputs: &[_]| run(Layout::Yolov8, outputs, item, &thresholds).expect("the shapes are the layout's");
+        prop_assert_eq!(read(&outputs), read(&transposed));
+    }
+
     /// Nothing but what is no number: nothing is found, and that is counted.
     #[test]
     fn an_output_without_numbers_is_counted(at in 0..LAYOUTS.len()) {

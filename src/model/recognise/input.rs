@@ -9,6 +9,8 @@ use crate::tensor::{InputElement, InputPort};
 const MAX_SIDE: usize = 8192;
 /// Most frames a run, as `--batch` has it.
 const MAX_BATCH: usize = 64;
+/// Most elements of an input: 1 GB of f32.
+const MAX_ELEMENTS: usize = 1 << 28;
 
 /// The graph's inputs, understood.
 pub(super) struct Input {
@@ -52,9 +54,12 @@ pub(super) fn read(facts: &OnnxFacts) -> Result<Input, String> {
         return Err(format!("expected an input [B,3,H,W] or [B,H,W,3], found {}", describe(input)));
     }
     let within = |dim: &Dim, most: usize| dim.fixed().is_none_or(|n| (1..=most).contains(&n));
-    if !within(batch, MAX_BATCH) || !within(height, MAX_SIDE) || !within(width, MAX_SIDE) {
+    let elements = input.dims.iter().filter_map(Dim::fixed).try_fold(1usize, usize::checked_mul);
+    let small = elements.is_some_and(|n| n <= MAX_ELEMENTS);
+    if !small || !within(batch, MAX_BATCH) || !within(height, MAX_SIDE) || !within(width, MAX_SIDE) {
         return Err(format!(
-            "expected an input of up to {MAX_BATCH} frames, each of 1 to {MAX_SIDE} pixels a side, found {}",
+            "expected an input of up to {MAX_BATCH} frames, each of 1 to {MAX_SIDE} pixels a side, and of at most 2^28 \
+             elements, found {}",
             describe(input)
         ));
     }

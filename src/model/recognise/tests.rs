@@ -270,6 +270,7 @@ fn inputs_that_are_not_understood_are_refused() {
         (Element::F32, vec!["1", "3", "0", "640"]),
         (Element::F32, vec!["1", "3", "640", "1000000000"]),
         (Element::F32, vec!["1000000000", "3", "640", "640"]),
+        (Element::F32, vec!["64", "3", "8192", "8192"]),
     ] {
         facts.inputs = vec![tensor("images", element, &dims)];
         refused(&facts, &["expected", &dims.join(",")]);
