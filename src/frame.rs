@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{HostTime, StreamTime};
 use crate::geometry::{Detection, Letterbox, Size};
+use crate::tiling::Region;
 
 /// Which input stream a frame belongs to: its index on the command line, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,6 +144,30 @@ pub struct PictureView<'a> {
     pub info: PictureInfo,
     /// Y, U, V; or Y, UV and an empty one.
     pub planes: [Plane<'a>; 3],
+}
+
+impl<'a> PictureView<'a> {
+    /// The part of the picture that `region` names; nothing is copied.
+    ///
+    /// # Panics
+    /// When the region does not lie inside the picture or begins at an odd pixel.
+    #[must_use]
+    pub fn crop(&self, region: &Region) -> Self {
+        let Size { width, height } = self.info.size;
+        assert!(region.right() <= width && region.bottom() <= height, "{region:?} of {width}x{height}");
+        assert!(region.left.is_multiple_of(2) && region.top.is_multiple_of(2), "{region:?} begins at an odd pixel");
+        let (across, down) = self.info.format.chroma_shift();
+        let mut index = 0;
+        let planes = self.planes.map(|plane: Plane<'a>| {
+            let (left, top) =
+                if index == 0 { (region.left, region.top) } else { (region.left >> across, region.top >> down) };
+            let samples = if index == 1 && self.info.format == PixelFormat::Nv12 { 2 } else { 1 };
+            index += 1;
+            let start = top as usize * plane.stride + left as usize * samples;
+            Plane { data: plane.data.get(start..).unwrap_or_default(), stride: plane.stride }
+        });
+        Self { info: PictureInfo { size: region.size, ..self.info }, planes }
+    }
 }
 
 /// A picture to draw on. Unused planes (the third of NV12) are empty.

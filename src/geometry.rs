@@ -71,14 +71,32 @@ impl<S> Rect<S> {
         self.width() * self.height()
     }
 
+    /// Area that both cover, square pixels.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> f32 {
+        let w = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
+        let h = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
+        w * h
+    }
+
     /// Intersection over union, `0..=1`; 0 for disjoint or empty boxes.
     #[must_use]
     pub fn iou(&self, other: &Self) -> f32 {
-        let w = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
-        let h = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
-        let intersection = w * h;
+        let intersection = self.intersection(other);
         let union = self.area() + other.area() - intersection;
         if union > 0.0 { intersection / union } else { 0.0 }
+    }
+
+    /// The smallest box that holds both.
+    #[must_use]
+    pub fn hull(&self, other: &Self) -> Self {
+        Self::new(self.x1.min(other.x1), self.y1.min(other.y1), self.x2.max(other.x2), self.y2.max(other.y2))
+    }
+
+    /// This box moved by `x`, `y` pixels.
+    #[must_use]
+    pub fn moved(&self, x: f32, y: f32) -> Self {
+        Self::new(self.x1 + x, self.y1 + y, self.x2 + x, self.y2 + y)
     }
 
     /// The part of this box inside `0..=width`, `0..=height`.
@@ -109,7 +127,7 @@ pub struct Size {
 }
 
 /// Where the scaled picture sits inside the tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
     /// Padding on both sides (Ultralytics).

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod frame;
 pub mod geometry;
 pub mod tensor;
+pub mod tiling;
 
 pub mod source;
 
@@ -24,6 +25,8 @@ pub mod overlay;
 pub mod sink;
 
 pub mod pipeline;
+
+pub mod validate;
 
 pub mod latency;
 pub mod report;

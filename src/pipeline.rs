@@ -5,6 +5,7 @@
 
 mod deliver;
 mod detect;
+mod tiles;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,7 @@ use crate::report::threads::ThreadTimes;
 use crate::report::{FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
+use crate::tiling::Tiling;
 
 /// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
@@ -77,6 +79,10 @@ pub struct Settings {
     pub batch: usize,
     /// How long a batch waits to fill.
     pub batch_timeout: Duration,
+    /// Tiles the model sees beside the whole picture.
+    pub tiling: Option<Tiling>,
+    /// Time that packing, the model's run and reading may take a frame: tiles are left out to keep to it.
+    pub target_latency: Option<Duration>,
     /// Frames a stream, at most.
     pub frames: Option<u64>,
     /// Every Nth frame is inferred.
@@ -229,7 +235,7 @@ impl Shared {
     }
 
     fn has_failed(&self, stream: StreamId) -> bool {
-        self.failed.load(Ordering::SeqCst) || self.stream_failed[stream.0 as usize].load(Ordering::SeqCst)
+        self.stream_failed[stream.0 as usize].load(Ordering::SeqCst)
     }
 }
 
@@ -265,6 +271,7 @@ pub fn run(
             frames: FrameCounts::default(),
             reconnects: 0,
             outages_s: 0.0,
+            tiling: None,
         })
         .collect();
     let objects = vec![0; model.classes.len()];

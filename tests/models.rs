@@ -11,9 +11,6 @@ use serde_json::Value;
 use streamdet::inference::{self, ProviderChoice, Runtime};
 use streamdet::model::{Layout, Model, ModelRef};
 
-/// Class, confidence and box, x1, y1, x2, y2 in frame pixels.
-type Expected<'a> = &'a [(&'a str, f64, [f64; 4])];
-
 /// Of one colour: red 200, green 100, blue 50.
 const PICTURE: (&str, &str) = ("picture.png", "color=c=0xC86432:size=128x96");
 
@@ -35,6 +32,9 @@ fn run(folder: &Path, model: &Path, source: &str, more: &[&str]) -> Output {
     command.args(["-m", text(model)]).args(more).output().expect("it starts")
 }
 
+/// Class, confidence and box of an object, pixels of the picture.
+type Expected = (&'static str, f64, [f64; 4]);
+
 /// Detections of every frame.
 #[track_caller]
 fn frames(output: &Output) -> Vec<Vec<Value>> {
@@ -51,7 +51,7 @@ fn corners(detection: &Value) -> [f64; 4] {
 /// Holds detections against class, confidence and box; every number within `0.01` of what it should be, boxes within 0.01
 /// of a pixel.
 #[track_caller]
-fn holds(found: &[Value], expected: Expected<'_>, what: &str) {
+fn holds(found: &[Value], expected: &[Expected], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: {found:?}");
     for (detection, (class, confidence, should)) in found.iter().zip(expected) {
         assert_eq!(detection["class"], *class, "{what}: {detection}");
@@ -68,7 +68,7 @@ fn every_layout_finds_the_box_that_was_put_in() {
     const STRETCHED: [f64; 4] = [32.0, 24.0, 96.0, 60.0];
     let folder = tempfile::tempdir().expect("a folder");
     picture(folder.path());
-    let cases: [(&str, Expected<'_>, &str); 12] = [
+    let cases: [(&str, &[Expected], &str); 12] = [
         ("yolov5", &[("class 2", 0.72, LETTERBOXED)], ""),
         ("yolov8-seg", &[("bird", 0.8, LETTERBOXED)], "masks"),
         ("yolov8-pose", &[("bird", 0.8, LETTERBOXED)], "keypoints"),
@@ -189,8 +189,8 @@ fn hostile_models_are_refused() {
 fn hostile_outputs_cost_themselves_only() {
     let folder = tempfile::tempdir().expect("a folder");
     picture(folder.path());
-    let good: Expected<'_> = &[("bird", 0.8, [32.0, 16.0, 96.0, 64.0])];
-    let cases: [(&str, Expected<'_>, &str); 7] = [
+    let good: &[_] = &[("bird", 0.8, [32.0, 16.0, 96.0, 64.0])];
+    let cases: [(&str, &[Expected], &str); 7] = [
         ("nan", &[], "84 boxes that held no numbers"),
         ("nan-some", good, "3 boxes that held no numbers"),
         ("negative-size", good, ""),

@@ -1,7 +1,8 @@
 //! Layered settings: flags beat the environment, which beats the config file, which beats the defaults.
 //!
 //! Environment and file become defaults of clap's options. So clap's own parsers check them, a flag beats them by itself,
-//! and nothing here lists the options: a new flag of `detect` is a setting at once.
+//! and nothing here lists the options: a new flag is a setting at once. Commands with `--show-config` have settings; the file is
+//! theirs together, so a key that another one of them knows is passed over.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -16,13 +17,16 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory, FromArgMatches, value_parser};
 use toml::{Spanned, Value};
 
-use super::{Cli, Command};
+use super::Cli;
 use crate::model::ModelRef;
 use crate::report::{redact, terminal::printable};
 
-const COMMAND: &str = "detect";
 /// Options about one invocation; every other option with a long name is a setting.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
+/// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
+/// measure with, and a folder of charts is no video.
+const OF_A_COMMAND: [(&str, &str); 5] =
+    [("val", "conf"), ("val", "iou"), ("val", "max-det"), ("val", "output"), ("val", "report")];
 
 /// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]
@@ -65,46 +69,48 @@ pub fn parse(args: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> 
     let matches = command().try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let bare = command();
-    let (Command::Detect(flags), Some(detect), Some(set)) =
-        (&cli.command, bare.find_subcommand(COMMAND), matches.subcommand_matches(COMMAND))
-    else {
+    let Some((name, set)) = matches.subcommand() else { return Ok(Parsed { cli, table: None }) };
+    let Some(of) = bare.find_subcommand(name).filter(|of| has_settings(of)) else {
         return Ok(Parsed { cli, table: None });
     };
-    let mut chosen: Vec<Given> = settings(detect)
+    let mut chosen: Vec<Given> = settings(of)
         .filter(|option| set.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine))
         .map(|option| Given { option, values: Vec::new(), origin: "flag".into() })
         .collect();
     let overruling = chosen.len();
-    let named = flags.config.clone().or_else(|| variable("STREAMDET_CONFIG").map(PathBuf::from));
-    let file = named.or_else(|| default_file(&variable)).map(|path| from_file(detect, &path)).transpose()?;
-    for layer in [from_environment(detect, &variable), file.unwrap_or_default()] {
-        check(detect, &layer)?;
+    let named = set.get_one::<PathBuf>("config").cloned();
+    let named = named.or_else(|| variable("STREAMDET_CONFIG").map(PathBuf::from));
+    let file = named.or_else(|| default_file(&variable)).map(|path| from_file(&bare, of, &path)).transpose()?;
+    for layer in [from_environment(of, &variable), file.unwrap_or_default()] {
+        check(of, &layer)?;
         let higher = chosen.len();
         for given in layer {
-            let yields = |to: &Given| to.option == given.option || exclusive(detect, to.option, given.option);
+            let yields = |to: &Given| to.option == given.option || exclusive(of, to.option, given.option);
             if !chosen[..higher].iter().any(yields) {
                 chosen.push(given);
             }
         }
     }
 
-    let layered = command().mut_subcommand(COMMAND, |detect| {
-        chosen[overruling..].iter().fold(detect, |detect, given| {
-            detect.mut_arg(given.option.get_id(), |option| option.default_values(given.values.clone()))
+    let layered = command().mut_subcommand(name, |of| {
+        chosen[overruling..].iter().fold(of, |of, given| {
+            of.mut_arg(given.option.get_id(), |option| option.default_values(given.values.clone()))
         })
     });
     let matches = layered.try_get_matches_from(args)?;
     let cli = Cli::from_arg_matches(&matches)?;
-    let table = match (&cli.command, matches.subcommand_matches(COMMAND)) {
-        (Command::Detect(args), Some(set)) if args.show_config => {
-            Some(table(detect, set, &chosen, ModelRef::resolve(args.model.as_deref()).ok().as_ref()))
-        }
-        _ => None,
-    };
+    let table = matches.subcommand_matches(name).filter(|set| set.get_flag("show_config")).map(|set| {
+        let model = set.try_get_one::<String>("model").ok().flatten();
+        table(of, set, &chosen, ModelRef::resolve(model.map(String::as_str)).ok().as_ref())
+    });
     Ok(Parsed { cli, table })
 }
 
-/// The command line as parsed: a switch of `detect` also takes `=false`, so that a flag can overrule a file's `true`.
+fn has_settings(of: &clap::Command) -> bool {
+    of.get_arguments().any(|option| key(option) == "show-config")
+}
+
+/// The command line as parsed: a switch that is a setting also takes `=false`, so that a flag can overrule a file's `true`.
 fn command() -> clap::Command {
     let switch = |option: Arg| {
         if NOT_SETTINGS.contains(&key(&option)) || !matches!(option.get_action(), ArgAction::SetTrue) {
@@ -121,12 +127,17 @@ fn command() -> clap::Command {
             .value_parser(BoolishValueParser::new())
             .hide_possible_values(true)
     };
-    Cli::command().mut_subcommand(COMMAND, |detect| detect.mut_args(switch))
+    Cli::command().mut_subcommands(|of| if has_settings(&of) { of.mut_args(switch) } else { of })
 }
 
 /// The settings, in the order of `--help`.
-fn settings(detect: &clap::Command) -> impl Iterator<Item = &Arg> {
-    detect.get_arguments().filter(|option| option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)))
+fn settings(of: &clap::Command) -> impl Iterator<Item = &Arg> {
+    let is_setting = |name: &str| !NOT_SETTINGS.contains(&name) && !OF_A_COMMAND.contains(&(of.get_name(), name));
+    of.get_arguments().filter(move |option| option.get_long().is_some_and(is_setting))
+}
+
+fn setting<'a>(of: &'a clap::Command, name: &str) -> Option<&'a Arg> {
+    settings(of).find(|option| key(option) == name)
 }
 
 fn key(option: &Arg) -> &str {
@@ -134,16 +145,16 @@ fn key(option: &Arg) -> &str {
 }
 
 /// Whether two settings cannot both be given.
-fn exclusive(detect: &clap::Command, a: &Arg, b: &Arg) -> bool {
-    detect.get_arg_conflicts_with(a).contains(&b) || detect.get_arg_conflicts_with(b).contains(&a)
+fn exclusive(of: &clap::Command, a: &Arg, b: &Arg) -> bool {
+    of.get_arg_conflicts_with(a).contains(&b) || of.get_arg_conflicts_with(b).contains(&a)
 }
 
-fn from_environment<'a>(detect: &'a clap::Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<Given<'a>> {
+fn from_environment<'a>(of: &'a clap::Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<Given<'a>> {
     let given = |option| {
         let name = format!("STREAMDET_{}", key(option).to_ascii_uppercase().replace('-', "_"));
         Some(Given { option, values: vec![variable(&name)?], origin: format!("environment {name}") })
     };
-    settings(detect).filter_map(given).collect()
+    settings(of).filter_map(given).collect()
 }
 
 /// `streamdet/config.toml` in the user's config folder, if it is there.
@@ -154,7 +165,7 @@ fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     Some(folder.join("streamdet/config.toml")).filter(|path| path.exists())
 }
 
-fn from_file<'a>(detect: &'a clap::Command, path: &Path) -> Result<Vec<Given<'a>>, ConfigError> {
+fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Result<Vec<Given<'a>>, ConfigError> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|e| {
         refused(
@@ -172,19 +183,24 @@ fn from_file<'a>(detect: &'a clap::Command, path: &Path) -> Result<Vec<Given<'a>
     entries.sort_by_key(|(name, _)| name.span().start);
     let given = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
         let (place, name, value) = (place(name.span().start), name.get_ref(), value.get_ref());
-        let Some(option) = settings(detect).find(|option| key(option) == name) else {
-            return Err(refused(&place, &format!("unknown key `{name}`"), &instead_of(detect, name, value)));
+        let Some(option) = setting(of, name) else {
+            if all.get_subcommands().filter(|other| has_settings(other)).any(|other| setting(other, name).is_some()) {
+                return Ok(None);
+            }
+            return Err(refused(&place, &format!("unknown key `{name}`"), &instead_of(of, name, value)));
         };
         match texts(option, value) {
-            Ok(values) => Ok(Given { option, values, origin: place }),
-            Err(expected) => Err(refused(&place, &format!("{name} = {value}: expected {expected}"), &described(name))),
+            Ok(values) => Ok(Some(Given { option, values, origin: place })),
+            Err(expected) => {
+                Err(refused(&place, &format!("{name} = {value}: expected {expected}"), &described(of, name)))
+            }
         }
     };
-    entries.into_iter().map(given).collect()
+    entries.into_iter().filter_map(|entry| given(entry).transpose()).collect()
 }
 
 /// What to do about a key that is no setting.
-fn instead_of(detect: &clap::Command, name: &str, value: &Value) -> String {
+fn instead_of(of: &clap::Command, name: &str, value: &Value) -> String {
     if value.is_table() {
         return "keys stand at the top, outside of [tables]".into();
     }
@@ -192,7 +208,7 @@ fn instead_of(detect: &clap::Command, name: &str, value: &Value) -> String {
         return format!("--{name} belongs on the command line only");
     }
     let near = |other: &str| strsim::jaro_winkler(other, name);
-    let nearest = settings(detect).map(key).max_by(|a, b| near(a).total_cmp(&near(b)));
+    let nearest = settings(of).map(key).max_by(|a, b| near(a).total_cmp(&near(b)));
     format!("the nearest is `{}`; --show-config lists every key", nearest.unwrap_or_default())
 }
 
@@ -231,19 +247,19 @@ fn texts(option: &Arg, value: &Value) -> Result<Vec<OsString>, &'static str> {
 }
 
 /// Every value of a layer must pass clap's parsers, and no two of its settings exclude each other.
-fn check(detect: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
+fn check(of: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
     for (number, Given { option, values, origin }) in layer.iter().enumerate() {
         let name = key(option);
         for value in values {
             let mut flag = OsString::from(format!("--{name}="));
             flag.push(value);
-            let alone = [OsStr::new("streamdet"), OsStr::new(COMMAND), OsStr::new("--show-config"), &flag];
+            let alone = [OsStr::new("streamdet"), OsStr::new(of.get_name()), OsStr::new("--show-config"), &flag];
             if let Err(e) = command().try_get_matches_from(alone) {
                 let problem = format!("{name} = {}: {}", value.display(), reason(&e));
-                return Err(refused(origin, &problem, &described(name)));
+                return Err(refused(origin, &problem, &described(of, name)));
             }
         }
-        if let Some(other) = layer[..number].iter().find(|other| exclusive(detect, option, other.option)) {
+        if let Some(other) = layer[..number].iter().find(|other| exclusive(of, option, other.option)) {
             let problem = format!("`{name}` cannot stand beside `{}` ({})", key(other.option), other.origin);
             return Err(refused(origin, &problem, "keep one of the two"));
         }
@@ -251,8 +267,8 @@ fn check(detect: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn described(name: &str) -> String {
-    format!("`streamdet {COMMAND} --help` describes --{name}")
+fn described(of: &clap::Command, name: &str) -> String {
+    format!("`streamdet {} --help` describes --{name}", of.get_name())
 }
 
 /// Why clap refuses a value, without the command line's way of putting it.
@@ -270,16 +286,16 @@ fn reason(error: &clap::Error) -> String {
 }
 
 /// What `--show-config` prints: key, value, and where it came from.
-fn table(detect: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&ModelRef>) -> String {
+fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&ModelRef>) -> String {
     let mut rows = vec![["key".to_owned(), "value".to_owned(), "from".to_owned()]];
-    for option in settings(detect) {
+    for option in settings(of) {
         let values = set.get_raw(option.get_id().as_str()).unwrap_or_default();
         let value = values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(",");
         let told =
             || option.get_help()?.to_string().split_once("[default: ").map(|(_, d)| d.trim_end_matches(']').into());
         let (value, origin) = if let Some(given) = chosen.iter().find(|given| given.option == option) {
             (value, given.origin.clone())
-        } else if let Some(other) = chosen.iter().find(|given| exclusive(detect, option, given.option)) {
+        } else if let Some(other) = chosen.iter().find(|given| exclusive(of, option, given.option)) {
             (value, format!("not used with {}", key(other.option)))
         } else if let Some(card) = model.and_then(|model| model.card_default(key(option))) {
             (card, "model card".into())

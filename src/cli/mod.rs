@@ -1,11 +1,19 @@
 //! The command line: what is accepted, and what each command does with it.
 
+mod closing;
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod model;
+pub mod options;
 mod show;
+mod signals;
+pub mod val;
 
 use clap::{Parser, Subcommand};
+
+/// Something unusable before the run: exit code 2.
+type Unusable = String;
 
 /// Watch video, draw what is found, and say how long every frame took.
 #[derive(Debug, Parser)]
@@ -21,6 +29,10 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Measure accuracy on labelled pictures
+    Val(Box<val::ValArgs>),
+    /// Show, inspect and download models
+    Model(model::ModelArgs),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

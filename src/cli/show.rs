@@ -2,16 +2,18 @@
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::options::Invocation;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
-use crate::pipeline::Observer;
-use crate::report::terminal::{objects, printable};
+use crate::model::Model;
+use crate::pipeline::{Job, Observer, SourceSpec};
+use crate::report::terminal::{counted, objects, printable};
 use crate::source::{SourceFrame, StreamInfo};
 
 /// How often a plain line is printed when there is no terminal.
@@ -27,21 +29,20 @@ pub(super) struct Screen {
     known: Mutex<Vec<(String, u64)>>,
     fixed_total: Option<u64>,
     model: String,
-    classes: Vec<String>,
+    classes: Arc<[String]>,
     said: Mutex<HashSet<String>>,
     plain: Mutex<(Instant, u64)>,
     started: Instant,
 }
 
 impl Screen {
-    pub(super) fn new(
-        quiet: bool,
-        verbosity: u8,
-        streams: usize,
-        fixed_total: Option<u64>,
-        model: String,
-        classes: Vec<String>,
-    ) -> Self {
+    pub(super) fn new(invocation: &Invocation, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
+        let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
+        let pictures = |job: &Job| match &job.source {
+            SourceSpec::Pictures(paths) => Some(paths.len() as u64),
+            SourceSpec::Video(_) => None,
+        };
+        let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if !quiet && verbosity == 0 && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
@@ -63,8 +64,8 @@ impl Screen {
             streams,
             known: Mutex::new(vec![Default::default(); streams]),
             fixed_total,
-            model,
-            classes,
+            model: described(model, imgsz),
+            classes: model.classes.clone(),
             said: Mutex::default(),
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
@@ -87,15 +88,9 @@ impl Screen {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
 
-impl Observer for Screen {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
-        let rate = info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)));
-        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
-        parts.extend(rate.map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
-        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
-        self.line(&format!("  {}", parts.join(" · ")));
+    /// What [`Observer::opened`] says and does beyond naming the stream, which a set of pictures does better itself.
+    pub(super) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
@@ -106,7 +101,7 @@ impl Observer for Screen {
                 }
             }
         }
-        let frames = info.duration.zip(rate).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
+        let frames = info.duration.zip(rate(info)).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
         let frames = frames.round() as u64;
@@ -115,6 +110,20 @@ impl Observer for Screen {
         if total > 0 {
             self.bar.set_length(total);
         }
+    }
+}
+
+fn rate(info: &StreamInfo) -> Option<f64> {
+    info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)))
+}
+
+impl Observer for Screen {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
+        parts.extend(rate(info).map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
+        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
+        self.line(&format!("  {}", parts.join(" · ")));
+        self.began(stream, info, provider);
     }
 
     fn frame(&self, frame: &SourceFrame, size: Size) {
@@ -157,4 +166,12 @@ impl Observer for Screen {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));
         }
     }
+}
+
+/// Name, classes and input size of the model.
+fn described(model: &Model, imgsz: Size) -> String {
+    let Size { width, height } = model.static_size.unwrap_or(imgsz);
+    let side = if width == height { width.to_string() } else { format!("{height}×{width}") };
+    let classes = counted(model.classes.len() as u64, "class");
+    format!("{} · {classes} · {side}", printable(&model.name))
 }

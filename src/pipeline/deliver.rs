@@ -29,7 +29,6 @@ struct Delivery<'a> {
     sink: Option<FileSink>,
     stills: PictureWriter,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
-    taken: u64,
     /// Mean time between frames, s.
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
@@ -52,7 +51,6 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         sink: None,
         stills: PictureWriter::default(),
         pool: None,
-        taken: 0,
         interval_s: None,
         last: None,
         audio_kept: 0,
@@ -61,7 +59,6 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
             Ok(SinkEvent::Corrupt(n)) => {
-                delivery.taken += n;
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
                 frames.received += n;
                 frames.dropped.corrupt += n;
@@ -188,7 +185,6 @@ impl Delivery<'_> {
             self.interval_s = self.interval_s.map_or(Some(interval), |mean| Some(mean * 0.95 + interval * 0.05));
         }
         self.last = Some(now);
-        self.taken += 1;
         let mut tally = self.shared.tally();
         let frames = &mut tally.streams[self.stream.0 as usize].frames;
         frames.received += 1;
@@ -269,10 +265,8 @@ impl Delivery<'_> {
         self.shared.tally().threads.sample(true);
         let Some(sink) = self.sink.take() else { return };
         // Whoever stopped the pictures early wants no more sound than pictures.
-        let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| self.taken >= limit);
-        if self.shared.has_failed(self.stream) {
-            return;
-        }
+        let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
+        let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
         match sink.finish(cut) {
             Ok((path, encoded)) => {
                 let mut tally = self.shared.tally();

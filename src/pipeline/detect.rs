@@ -3,19 +3,24 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::tiles::Tiler;
 use super::{RunError, Shared, SinkEvent, SourceSpec};
 use crate::frame::StreamId;
-use crate::geometry::{Detection, Size};
+use crate::geometry::{Detection, Letterbox, Size};
 use crate::inference::{Engine, Runtime};
-use crate::postprocess::Postprocessor;
+use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
 use crate::report::terminal::counted;
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
+use crate::tiling::Region;
+
+/// Views a run takes, at most: a batch of frames with many tiles goes in several.
+const MOST_VIEWS: usize = 64;
 
 type ToSinks = [Option<Sender<SinkEvent>>];
 
@@ -25,6 +30,13 @@ struct Worker<'a> {
     engine: Option<Engine>,
     preprocessor: Preprocessor,
     postprocessor: Postprocessor,
+    tiler: Tiler,
+    /// Frame by number in the batch, and the part of it that the model sees.
+    views: Vec<(usize, Region)>,
+    /// What each of them showed.
+    found: Vec<Vec<Detection>>,
+    merger: Merger,
+    letterboxes: Vec<Letterbox>,
     carried: HashMap<StreamId, Vec<Detection>>,
     last_shape: InputShape,
 }
@@ -47,6 +59,11 @@ pub(super) fn work(
             shared.model.classes.len(),
             shared.settings.thresholds.clone(),
         ),
+        tiler: Tiler::new(shared.settings.tiling, shared.settings.target_latency, shared.settings.imgsz, &shared.model),
+        views: Vec::new(),
+        found: Vec::new(),
+        merger: Merger::default(),
+        letterboxes: Vec::new(),
         carried: HashMap::new(),
         last_shape: InputShape { batch: 1, size: Size { width: 0, height: 0 } },
     };
@@ -106,6 +123,9 @@ pub(super) fn work(
             _ => {}
         }
     }
+    for (stream, tiling) in worker.tiler.reports() {
+        shared.tally().streams[stream.0 as usize].tiling = Some(tiling);
+    }
     if worker.postprocessor.dropped_non_finite() > 0 {
         let boxes = counted(worker.postprocessor.dropped_non_finite(), "box");
         shared.observer.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
@@ -133,10 +153,7 @@ impl Worker<'_> {
             let (group, rest): (Vec<usize>, Vec<usize>) =
                 waiting.into_iter().partition(|i| self.tensor_size(&batch[*i]) == size);
             waiting = rest;
-            let most = self.shared.model.batch.unwrap_or(group.len());
-            for chunk in group.chunks(most) {
-                self.run_group(batch, chunk, size)?;
-            }
+            self.run_group(batch, &group, size)?;
         }
         if stride > 1 {
             for frame in batch.iter_mut() {
@@ -151,54 +168,122 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn tensor_size(&self, frame: &SourceFrame) -> Size {
-        self.shared.model.tensor_size(frame.picture.info().size, self.shared.settings.imgsz)
+    fn tensor_size(&mut self, frame: &SourceFrame) -> Size {
+        self.tiler.tensor(frame.stream, frame.picture.info().size)
     }
 
+    /// Runs the frames `group` of the batch, whose tensors are of `size`, in as few runs as the model's batch allows.
     fn run_group(&mut self, batch: &mut [Box<SourceFrame>], group: &[usize], size: Size) -> Result<(), RunError> {
-        let shared = self.shared;
-        // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
-        let shape = InputShape { batch: shared.model.batch.unwrap_or(group.len()), size };
-        if self.engine.is_none() {
-            let model = &shared.model;
-            let engine = Engine::new(self.runtime, &model.file, &model.port, &shared.settings.provider, shape)?;
-            *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
-            self.engine = Some(engine);
+        self.views.clear();
+        for &index in group {
+            let frame = &batch[index];
+            let regions = self.tiler.views(frame.stream, frame.picture.info().size);
+            self.views.extend(regions.iter().map(|region| (index, *region)));
         }
-        let Some(engine) = &mut self.engine else { return Ok(()) };
-        let video = matches!(shared.settings.jobs[batch[group[0]].stream.0 as usize].source, SourceSpec::Video(_));
-        engine.prepare(shape, video)?;
-        self.last_shape = shape;
-
-        let start = shared.clock.now();
-        let tensor = engine.input(shape);
-        for (slot, index) in tensor.chunks_exact_mut(shape.frame_len()).zip(group) {
-            let frame = &mut batch[*index];
-            frame.letterbox = Some(self.preprocessor.run(&frame.picture.view(), size, slot));
+        let views = std::mem::take(&mut self.views);
+        if self.found.len() < views.len() {
+            self.found.resize(views.len(), Vec::new());
         }
-        let packed = shared.clock.now();
-        let postprocessor = &mut self.postprocessor;
-        let ran = engine.run(shape, |outputs| {
-            let ran = shared.clock.now();
-            for (item, index) in group.iter().enumerate() {
-                let frame = &mut batch[*index];
-                if let Some(letterbox) = frame.letterbox {
-                    postprocessor.run(outputs, item, size, &letterbox, &mut frame.detections)?;
-                }
+        let most = self.shared.model.batch.unwrap_or(MOST_VIEWS);
+        let mut times = [Duration::ZERO; 3];
+        for (run, number) in views.chunks(most).zip(0..) {
+            for (sum, elapsed) in times.iter_mut().zip(self.run(batch, run, number * most, size)?) {
+                *sum += elapsed;
             }
-            Ok::<_, crate::postprocess::PostprocessError>(ran)
-        })??;
-        let done = shared.clock.now();
-        for index in group {
-            let stamps = &mut batch[*index].stamps;
-            stamps.preprocess = packed.since(start);
-            stamps.inference = ran.since(packed);
-            stamps.postprocess = done.since(ran);
+        }
+        let ran = self.shared.clock.now();
+        self.gather(batch, &views);
+        times[2] += self.shared.clock.now().since(ran);
+        self.tiler.ran(views.len(), times.iter().sum());
+        self.views = views;
+        for &index in group {
+            let stamps = &mut batch[index].stamps;
+            [stamps.preprocess, stamps.inference, stamps.postprocess] = times;
             stamps.batch_size = u32::try_from(group.len()).unwrap_or(u32::MAX);
         }
-        if shared.failed.load(Ordering::SeqCst) {
+        if self.shared.failed.load(Ordering::SeqCst) {
             return Err(RunError::Thread("the run was given up".into()));
         }
         Ok(())
+    }
+
+    /// One run over some views, which are numbered from `number`; the times that packing, the session and reading took.
+    fn run(
+        &mut self,
+        batch: &mut [Box<SourceFrame>],
+        views: &[(usize, Region)],
+        number: usize,
+        size: Size,
+    ) -> Result<[Duration; 3], RunError> {
+        // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
+        let shape = InputShape { batch: self.shared.model.batch.unwrap_or(views.len()), size };
+        let first = &batch[views[0].0];
+        let (stream, frame) = (first.stream, first.picture.info().size);
+        self.prepare(stream, frame, shape)?;
+        let Some(engine) = &mut self.engine else { return Ok([Duration::ZERO; 3]) };
+        self.last_shape = shape;
+
+        let clock = &self.shared.clock;
+        let start = clock.now();
+        let tensor = engine.input(shape);
+        self.letterboxes.clear();
+        for (slot, (index, region)) in tensor.chunks_exact_mut(shape.frame_len()).zip(views) {
+            let frame = &mut batch[*index];
+            let letterbox = self.preprocessor.run(&frame.picture.view().crop(region), size, slot);
+            // The whole picture comes first.
+            frame.letterbox.get_or_insert(letterbox);
+            self.letterboxes.push(letterbox);
+        }
+        let packed = clock.now();
+        let (postprocessor, letterboxes, found) = (&mut self.postprocessor, &self.letterboxes, &mut self.found);
+        let ran = engine.run(shape, |outputs| {
+            let ran = clock.now();
+            for ((item, letterbox), found) in letterboxes.iter().enumerate().zip(&mut found[number..]) {
+                found.clear();
+                postprocessor.run(outputs, item, size, letterbox, found)?;
+            }
+            Ok::<_, crate::postprocess::PostprocessError>(ran)
+        })??;
+        Ok([packed.since(start), ran.since(packed), clock.now().since(ran)])
+    }
+
+    /// Sees that there is a session for `shape`, and where the number of tiles adapts, for every number there can be: making
+    /// one takes longer than a live stream would wait.
+    fn prepare(&mut self, stream: StreamId, frame: Size, shape: InputShape) -> Result<(), RunError> {
+        let settings = &self.shared.settings;
+        let video = matches!(settings.jobs[stream.0 as usize].source, SourceSpec::Video(_));
+        if let Some(engine) = &mut self.engine {
+            return Ok(engine.prepare(shape, video)?);
+        }
+        let model = &self.shared.model;
+        let engine = Engine::new(self.runtime, &model.file, &model.port, &settings.provider, shape)?;
+        *self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
+        let engine = self.engine.insert(engine);
+        if settings.target_latency.is_some() && model.batch.is_none() {
+            for views in self.tiler.counts(stream, frame) {
+                engine.prepare(InputShape { batch: views, ..shape }, video)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives each frame what its views show.
+    fn gather(&mut self, batch: &mut [Box<SourceFrame>], views: &[(usize, Region)]) {
+        let thresholds = &self.shared.settings.thresholds;
+        let mut found = self.found.iter();
+        for same_frame in views.chunk_by(|a, b| a.0 == b.0) {
+            let frame = &mut batch[same_frame[0].0];
+            let size = frame.picture.info().size;
+            for ((_, region), found) in same_frame.iter().zip(&mut found) {
+                if same_frame.len() == 1 {
+                    frame.detections.extend_from_slice(found);
+                } else {
+                    self.merger.add(*region, size, found);
+                }
+            }
+            if same_frame.len() > 1 {
+                self.merger.finish(thresholds.iou, thresholds.max_det, &mut frame.detections);
+            }
+        }
     }
 }

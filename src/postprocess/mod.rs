@@ -5,6 +5,7 @@ mod distances;
 mod efficient_nms;
 mod end2end;
 mod fastestdet;
+pub mod merge;
 mod nanodet;
 mod nms;
 mod picodet;

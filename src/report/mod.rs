@@ -143,6 +143,24 @@ pub struct StreamReport {
     pub reconnects: u64,
     /// Seconds without a stream.
     pub outages_s: f64,
+    /// Tiles, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiling: Option<TilingReport>,
+}
+
+/// The tiles a stream's frames were seen in, beside the whole picture.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct TilingReport {
+    /// As asked for.
+    pub requested: String,
+    /// The grid it became, `COLSxROWS@overlap`, or `none`; several, where pictures differ in size.
+    pub grid: String,
+    /// Fewest tiles a frame.
+    pub tiles_min: u64,
+    /// Tiles a frame.
+    pub tiles_mean: f64,
+    /// Most tiles a frame.
+    pub tiles_max: u64,
 }
 
 /// Frames per second.
@@ -208,18 +226,32 @@ impl Resources {
 }
 
 impl RunReport {
-    /// Writes the report; a file appears whole or not at all. `-` is standard output.
+    /// Frames processed, over all streams.
+    #[must_use]
+    pub fn processed(&self) -> u64 {
+        self.streams.iter().map(|s| s.frames.processed).sum()
+    }
+
+    /// Writes the report; see [`write_json`].
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        if path.as_os_str() == "-" {
-            return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-        }
-        let part = crate::sink::part_path(path);
-        std::fs::write(&part, text)?;
-        std::fs::rename(part, path)
+        write_json(self, path)
     }
+}
+
+/// Writes a report; a file appears whole or not at all. `-` is standard output.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json(report: &impl serde::Serialize, path: &Path) -> std::io::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    if path.as_os_str() == "-" {
+        return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    }
+    let part = crate::sink::part_path(path);
+    std::fs::write(&part, text)?;
+    std::fs::rename(part, path)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::TilingReport;
 use super::threads::{ThreadTimes, WORKERS};
 use crate::geometry::Detection;
 use crate::latency::{LatencyBook, STAGES};
@@ -92,6 +93,17 @@ pub fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
     format!(
         "Speed: {pre:.1}ms preprocess, {inference:.1}ms inference, {post:.1}ms postprocess per image at shape ({b}, {c}, {h}, {w})"
     )
+}
+
+/// The tiles of a stream: grid, and how many a frame got.
+#[must_use]
+pub fn tiles(tiling: &TilingReport) -> String {
+    let TilingReport { requested, grid, tiles_min, tiles_mean, tiles_max } = tiling;
+    match (tiles_min, tiles_max) {
+        (_, 0) => format!("no tiles ({requested}): the whole picture only"),
+        (min, max) if min == max => format!("tiles {grid} beside the whole picture"),
+        (min, max) => format!("tiles {grid} beside the whole picture, {tiles_mean:.1} a frame ({min} to {max})"),
+    }
 }
 
 /// What holds the run back: the two that take most of the CPU time, with their shares.

@@ -1,0 +1,239 @@
+//! Which views of a frame the model gets: the whole picture and, where asked for, tiles, as many as time allows.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::frame::StreamId;
+use crate::geometry::Size;
+use crate::model::Model;
+use crate::report::TilingReport;
+use crate::tiling::{self, Grid, Region, Tiling};
+
+/// Weight of the newest run in the running mean of a view's cost.
+const NEWEST: f64 = 0.2;
+/// More tiles are taken only when they are expected to need less than this share of the time there is: without such room
+/// every second frame would overrun.
+const ROOM: f64 = 0.9;
+
+/// Chooses the views of every frame.
+pub(super) struct Tiler {
+    tiling: Option<Tiling>,
+    target: Option<Duration>,
+    /// Into which views are fitted.
+    input: Size,
+    /// The tensor's size for a view's.
+    tensor_size: Box<dyn Fn(Size) -> Size>,
+    plans: HashMap<StreamId, Plan>,
+    used: HashMap<StreamId, Used>,
+    /// Seconds a view costs, a running mean.
+    cost_s: Option<f64>,
+}
+
+/// What is known of a stream's frames.
+#[derive(Debug)]
+struct Plan {
+    frame: Size,
+    tensor: Size,
+    /// From the whole picture alone to all tiles.
+    levels: Vec<Level>,
+    level: usize,
+}
+
+#[derive(Debug)]
+struct Level {
+    grid: Option<Grid>,
+    views: Vec<Region>,
+}
+
+/// What a stream's frames were given. Pictures of a folder differ in size, and so in their grids.
+#[derive(Debug)]
+struct Used {
+    grids: Vec<Grid>,
+    frames: u64,
+    tiles: u64,
+    tiles_min: u64,
+    tiles_max: u64,
+}
+
+impl Tiler {
+    pub(super) fn new(tiling: Option<Tiling>, target: Option<Duration>, imgsz: Size, model: &Model) -> Self {
+        let (input, model) = (model.static_size.unwrap_or(imgsz), model.clone());
+        let tensor_size = Box::new(move |view| model.tensor_size(view, imgsz));
+        Self { tiling, target, input, tensor_size, plans: HashMap::new(), used: HashMap::new(), cost_s: None }
+    }
+
+    /// The tensor size of a stream's views, for frames of `frame`.
+    pub(super) fn tensor(&mut self, stream: StreamId, frame: Size) -> Size {
+        self.plan(stream, frame).tensor
+    }
+
+    /// Numbers of views that a frame of the stream may get, fewest first.
+    pub(super) fn counts(&mut self, stream: StreamId, frame: Size) -> Vec<usize> {
+        self.plan(stream, frame).levels.iter().map(|level| level.views.len()).collect()
+    }
+
+    /// The views of the stream's next frame, the whole picture first.
+    pub(super) fn views(&mut self, stream: StreamId, frame: Size) -> &[Region] {
+        let (target, cost_s) = (self.target, self.cost_s);
+        let plan = self.plan(stream, frame);
+        plan.level = match (target, cost_s) {
+            (None, _) => plan.levels.len() - 1,
+            // Nothing is known yet: begin with what is quick.
+            (_, None) => 0,
+            (Some(target), Some(cost_s)) => plan.affordable(target.as_secs_f64(), cost_s),
+        };
+        let (tiles, grid) = (plan.levels[plan.level].views.len() as u64 - 1, plan.levels.last().and_then(|l| l.grid));
+        let used = self.used.entry(stream).or_insert_with(|| Used {
+            grids: Vec::new(),
+            frames: 0,
+            tiles: 0,
+            tiles_min: tiles,
+            tiles_max: tiles,
+        });
+        used.add(tiles, grid);
+        let plan = &self.plans[&stream];
+        &plan.levels[plan.level].views
+    }
+
+    /// Takes note of what a run over `views` views cost, packing and reading included.
+    pub(super) fn ran(&mut self, views: usize, elapsed: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a count of views")]
+        let cost_s = elapsed.as_secs_f64() / views.max(1) as f64;
+        self.cost_s = Some(self.cost_s.map_or(cost_s, |mean| mean * (1.0 - NEWEST) + cost_s * NEWEST));
+    }
+
+    /// What was used, for streams that were to be tiled.
+    pub(super) fn reports(&self) -> impl Iterator<Item = (StreamId, TilingReport)> {
+        let tiling = self.tiling;
+        self.used.iter().filter_map(move |(stream, used)| Some((*stream, used.report(&tiling?))))
+    }
+
+    fn plan(&mut self, stream: StreamId, frame: Size) -> &mut Plan {
+        let (tiling, adapts, input, tensor_size) = (self.tiling, self.target.is_some(), self.input, &self.tensor_size);
+        let make = || {
+            let grid = tiling.map(|tiling| tiling.grid(frame, input));
+            let grids = match grid.filter(|grid| grid.count() > 1) {
+                Some(grid) if adapts => tiling::coarser(grid, frame),
+                grid => vec![grid],
+            };
+            // All views of a stream go into tensors of one size.
+            let tensor = grids.iter().flatten().fold(tensor_size(frame), |size, grid| {
+                let tile = tensor_size(grid.tile(frame));
+                Size { width: size.width.max(tile.width), height: size.height.max(tile.height) }
+            });
+            let level = |grid: Option<Grid>| Level {
+                grid,
+                views: std::iter::once(Region::whole(frame)).chain(grid.iter().flat_map(|g| g.tiles(frame))).collect(),
+            };
+            Plan { frame, tensor, levels: grids.into_iter().map(level).collect(), level: 0 }
+        };
+        let plan = self.plans.entry(stream).or_insert_with(make);
+        if plan.frame != frame {
+            *plan = make();
+        }
+        plan
+    }
+}
+
+impl Plan {
+    /// The highest level that fits into the time.
+    fn affordable(&self, target_s: f64, cost_s: f64) -> usize {
+        #[expect(clippy::cast_precision_loss, reason = "a count of views")]
+        let needs = |level: &Level| cost_s * level.views.len() as f64;
+        let fits = |at: &usize| needs(&self.levels[*at]) <= if *at > self.level { target_s * ROOM } else { target_s };
+        (0..self.levels.len()).rev().find(fits).unwrap_or(0)
+    }
+}
+
+impl Used {
+    fn add(&mut self, tiles: u64, grid: Option<Grid>) {
+        self.frames += 1;
+        self.tiles += tiles;
+        self.tiles_min = self.tiles_min.min(tiles);
+        self.tiles_max = self.tiles_max.max(tiles);
+        if let Some(grid) = grid.filter(|grid| !self.grids.contains(grid)) {
+            self.grids.push(grid);
+        }
+    }
+
+    fn report(&self, requested: &Tiling) -> TilingReport {
+        let grids: Vec<String> = self.grids.iter().map(Grid::to_string).collect();
+        #[expect(clippy::cast_precision_loss, reason = "counts of frames and tiles")]
+        let tiles_mean = self.tiles as f64 / self.frames as f64;
+        TilingReport {
+            requested: requested.to_string(),
+            grid: if grids.is_empty() { "none".into() } else { grids.join(", ") },
+            tiles_min: self.tiles_min,
+            tiles_mean,
+            tiles_max: self.tiles_max,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Letterbox;
+
+    const STREAM: StreamId = StreamId(0);
+    const HD: Size = Size { width: 1920, height: 1080 };
+    const INPUT: Size = Size { width: 640, height: 640 };
+
+    fn tiler(tiling: &str, target_ms: Option<u64>) -> Tiler {
+        Tiler {
+            tiling: Some(tiling.parse().expect("a tiling")),
+            target: target_ms.map(Duration::from_millis),
+            input: INPUT,
+            tensor_size: Box::new(|view| Letterbox::dynamic_tensor(view, INPUT, 32)),
+            plans: HashMap::new(),
+            used: HashMap::new(),
+            cost_s: None,
+        }
+    }
+
+    /// Runs `frames` frames on a machine that needs `cost_ms` a view; the last frame's number of views.
+    fn after(tiler: &mut Tiler, frames: u32, cost_ms: u64) -> usize {
+        let mut views = 0;
+        for _ in 0..frames {
+            views = tiler.views(STREAM, HD).len();
+            let views_run = u32::try_from(views).expect("few views");
+            tiler.ran(views, Duration::from_millis(cost_ms) * views_run);
+        }
+        views
+    }
+
+    #[test]
+    fn without_a_target_every_frame_gets_every_tile() {
+        let mut tiler = tiler("2x2", None);
+        assert_eq!(tiler.tensor(STREAM, HD), Size { width: 640, height: 384 });
+        assert_eq!(after(&mut tiler, 3, 1000), 5);
+    }
+
+    #[test]
+    fn tiles_come_and_go_with_the_time_there_is() {
+        let mut tiler = tiler("4x4", Some(100));
+        assert_eq!(tiler.counts(STREAM, HD), [1, 5, 10, 17]);
+        assert_eq!(after(&mut tiler, 10, 8), 10);
+        assert_eq!(after(&mut tiler, 30, 15), 5);
+        assert_eq!(after(&mut tiler, 30, 200), 1);
+        assert_eq!(after(&mut tiler, 60, 2), 17);
+        let (_, report) = tiler.reports().next().expect("a stream");
+        assert_eq!((report.tiles_min, report.tiles_max), (0, 16));
+        assert_eq!(report.grid, "4x4@0.2");
+    }
+
+    #[test]
+    fn at_the_brink_the_number_does_not_flap() {
+        let mut tiler = tiler("2x2", Some(100));
+        // Five views in 95 ms: too tight to go up, but not to stay.
+        assert_eq!(after(&mut tiler, 20, 19), 1);
+        assert_eq!(after(&mut tiler, 40, 10), 5);
+        assert_eq!(after(&mut tiler, 40, 19), 5);
+    }
+
+    #[test]
+    fn a_small_picture_is_not_tiled_by_auto() {
+        let mut tiler = tiler("auto", Some(100));
+        assert_eq!(tiler.counts(STREAM, Size { width: 640, height: 480 }), [1]);
+    }
+}
