@@ -26,7 +26,7 @@ test: setup ## Run every test
 	$(CARGO) test --release --locked
 
 fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
-	PROPTEST_CASES=1000000 $(CARGO) test --release --locked --lib -- fuzz properties
+	PROPTEST_CASES=1000000 $(CARGO) test --release --locked --lib -- fuzz properties validate
 
 lint: setup ## Check the formatting, and that clippy has nothing to say
 	@# A minimal Rust comes without these two.

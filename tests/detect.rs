@@ -204,7 +204,7 @@ fn unusable_input_says_what_and_leaves_nothing() {
         (vec!["text.mp4"], "text.mp4"),
         (vec!["nothing"], "no video or picture"),
         (vec!["made.mp4", "-m", "not.onnx", "-o", "x.mp4"], "not.onnx is not a model"),
-        (vec!["made.mp4", "-m", "nosuch", "-o", "x.mp4"], "visdrone-nano"),
+        (vec!["made.mp4", "-m", "nosuch", "-o", "x.mp4"], "`streamdet model list` shows all"),
         (vec!["made.mp4", "--classes", "caar", "-o", "x.mp4"], "\"car\""),
         (vec!["made.mp4", "--onnxruntime", "nowhere", "-o", "x.mp4"], "make setup"),
         (vec!["made.mp4", "--onnxruntime", "not.onnx", "-o", "x.mp4"], "make setup"),

@@ -110,6 +110,31 @@ fn a_corrupt_stretch_costs_its_frames_and_not_the_run() {
 }
 
 #[test]
+fn sound_whose_headers_are_damaged_is_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.ts", "320x240", "4", &[]);
+    let mut bytes = std::fs::read(&clip).expect("the clip");
+    // ADTS headers of mono AAC; in the middle third, they no longer say how many channels there are.
+    let at = bytes.windows(4).position(|w| w[..2] == [0xff, 0xf1] && w[2] & 1 == 0 && w[3] >> 6 == 1).expect("sound");
+    let header: [u8; 3] = std::array::from_fn(|i| bytes[at + i]);
+    let third = bytes.len() / 3;
+    for at in third..2 * third {
+        if bytes[at..].starts_with(&header) && bytes[at + 3] >> 6 == 1 {
+            bytes[at + 3] &= 0x3f;
+        }
+    }
+    std::fs::write(folder.path().join("bad.ts"), bytes).expect("a file");
+    let whole = track_times(&clip, "a:0").len();
+    for ending in ["mp4", "mkv"] {
+        let out = folder.path().join(format!("o.{ending}"));
+        succeeds(&streamdet(folder.path(), &["bad.ts", "-o", text(&out)]));
+        assert_eq!(times(&out).len(), times(&clip).len(), "{ending}");
+        let kept = track_times(&out, "a:0").len();
+        assert!(kept > whole / 2 && kept < whole - 10, "{ending}: {kept} of {whole} packets of sound");
+    }
+}
+
+#[test]
 fn an_index_that_outgrows_its_room_is_said_and_what_was_written_plays() {
     let folder = tempfile::tempdir().expect("a folder");
     // Far longer than it states, and with 400 packets of sound a second.
@@ -162,4 +187,24 @@ fn an_unwritable_folder_is_said_before_any_work() {
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     assert!(said(&output).contains("file/o.mp4"), "{}", said(&output));
     assert!(said(&output).contains("-o"), "{}", said(&output));
+}
+
+#[test]
+fn a_model_that_fails_midway_leaves_a_finished_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Of one size for a second, then of another, on which the model fails.
+    let mut bytes = Vec::new();
+    for (name, size) in [("a.ts", "384x256"), ("b.ts", "256x256")] {
+        bytes.extend(std::fs::read(made_clip(folder.path(), name, size, "1.0", &["-g", "10"])).expect("a clip"));
+    }
+    std::fs::write(folder.path().join("both.ts"), bytes).expect("a clip");
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/models/hostile-one-size.onnx");
+    let args =
+        ["both.ts", "-m", text(&model), "--provider", "cpu", "--imgsz", "96", "-o", "o.mp4", "--report", "r.json"];
+    let output = streamdet(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert!(processed >= 25, "{processed} frames before the model failed");
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed, "finished, under its own name");
+    assert!(!folder.path().join("o.mp4.part").exists());
 }

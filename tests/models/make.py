@@ -222,6 +222,14 @@ def hostile():
     text = helper.make_tensor("text", T.STRING, [1, 7, 1], [b"x"] * 7)
     graph.node("Constant", [], "output0", value=text)
     save("hostile-string", graph, [PICTURES], [("output0", T.STRING, [1, 7, 1])], ULTRALYTICS)
+    # Runs on 64 x 96 pixels (H x W) and fails on any other number of them: a run that fails midway.
+    graph = Graph()
+    flat = graph.node("Reshape", ["images", graph.constant([1, 3 * 64 * 96], T.INT64)])
+    first = graph.node("Slice", [flat] + [graph.constant([n], T.INT64) for n in (0, 7, 1)])
+    nothing_found = graph.node("Mul", [first, graph.constant([0], T.FLOAT)])
+    graph.node("Reshape", [nothing_found, graph.constant([1, 7, 1], T.INT64)], "output0")
+    wide = [("images", T.FLOAT, [1, 3, "h", "w"])]
+    save("hostile-one-size", graph, wide, [("output0", T.FLOAT, [1, 7, "n"])], ULTRALYTICS)
     # Counts and classes beyond everything.
     kinds = [("num_dets", T.INT32, [1, 1], {(0, 0): -5}), ("det_boxes", T.FLOAT, [1, 4, 4], row(0, [16, 16, 48, 40]))]
     kinds += [("det_scores", T.FLOAT, [1, 4], {(0, 0): 0.8}), ("det_classes", T.INT32, [1, 4], {(0, 0): 2})]
