@@ -28,3 +28,5 @@ pub mod pipeline;
 
 pub mod latency;
 pub mod report;
+
+pub mod profile;

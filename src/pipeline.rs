@@ -5,6 +5,7 @@
 
 mod deliver;
 mod detect;
+mod first;
 mod tiles;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ use crate::report::{FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
 use crate::tiling::Tiling;
+
+pub use first::first_frames;
 
 /// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;

@@ -5,6 +5,7 @@ pub mod config;
 pub mod detect;
 mod jobs;
 pub mod options;
+pub mod profile;
 mod show;
 mod signals;
 
@@ -27,6 +28,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Show where a model's time goes, operator by operator
+    Profile(Box<profile::ProfileArgs>),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

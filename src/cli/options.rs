@@ -67,6 +67,7 @@ impl ModelOptions {
             device_id: self.device,
             threads: self.threads,
             cache_dir: cache.map(|folder| folder.join("streamdet")),
+            ..ProviderOptions::default()
         }
     }
 }

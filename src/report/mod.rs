@@ -231,19 +231,19 @@ impl RunReport {
     pub fn processed(&self) -> u64 {
         self.streams.iter().map(|s| s.frames.processed).sum()
     }
+}
 
-    /// Writes the report; a file appears whole or not at all. `-` is standard output.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        if path.as_os_str() == "-" {
-            return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-        }
-        let part = crate::sink::part_path(path);
-        std::fs::write(&part, text)?;
-        std::fs::rename(part, path)
+/// Writes a report; a file appears whole or not at all. `-` is standard output.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_json(report: &impl serde::Serialize, path: &Path) -> std::io::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    if path.as_os_str() == "-" {
+        return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
     }
+    let part = crate::sink::part_path(path);
+    std::fs::write(&part, text)?;
+    std::fs::rename(part, path)
 }
