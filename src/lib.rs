@@ -26,6 +26,8 @@ pub mod sink;
 
 pub mod pipeline;
 
+pub mod validate;
+
 pub mod latency;
 pub mod report;
 

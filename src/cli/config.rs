@@ -23,6 +23,10 @@ use crate::report::{redact, terminal::printable};
 
 /// Options about one invocation; every other option with a long name is a setting.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
+/// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
+/// measure with, and a folder of charts is no video.
+const OF_A_COMMAND: [(&str, &str); 5] =
+    [("val", "conf"), ("val", "iou"), ("val", "max-det"), ("val", "output"), ("val", "report")];
 
 /// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +132,8 @@ fn command() -> clap::Command {
 
 /// The settings, in the order of `--help`.
 fn settings(of: &clap::Command) -> impl Iterator<Item = &Arg> {
-    of.get_arguments().filter(|option| option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)))
+    let is_setting = |name: &str| !NOT_SETTINGS.contains(&name) && !OF_A_COMMAND.contains(&(of.get_name(), name));
+    of.get_arguments().filter(move |option| option.get_long().is_some_and(is_setting))
 }
 
 fn setting<'a>(of: &'a clap::Command, name: &str) -> Option<&'a Arg> {

@@ -14,7 +14,7 @@ use super::{Unusable, closing, jobs, show::Screen, signals::Signals};
 use crate::clock::{Clock, HostTime, RealClock};
 use crate::model::Model;
 use crate::pipeline::{self, Outcome, Settings};
-use crate::report::{redact, write_json};
+use crate::report::redact;
 use crate::sink::part_path;
 
 const EXAMPLES: &str = "Examples:
@@ -161,7 +161,7 @@ fn close(args: &DetectArgs, model: &Model, outcome: &Outcome, now: HostTime, scr
         code = 1;
     }
     if let Some(path) = &args.report
-        && let Err(e) = write_json(&report, path)
+        && let Err(e) = report.write(path)
     {
         eprintln!("error: --report {}: {e}", path.display());
         code = 1;

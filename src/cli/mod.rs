@@ -8,6 +8,7 @@ pub mod options;
 pub mod profile;
 mod show;
 mod signals;
+pub mod val;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +31,8 @@ pub enum Command {
     Detect(Box<detect::DetectArgs>),
     /// Show where a model's time goes, operator by operator
     Profile(Box<profile::ProfileArgs>),
+    /// Measure accuracy on labelled pictures
+    Val(Box<val::ValArgs>),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -88,15 +88,9 @@ impl Screen {
     pub(super) fn finish(&self) {
         self.bar.finish_and_clear();
     }
-}
 
-impl Observer for Screen {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
-        let rate = info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)));
-        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
-        parts.extend(rate.map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
-        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
-        self.line(&format!("  {}", parts.join(" · ")));
+    /// What [`Observer::opened`] says and does beyond naming the stream, which a set of pictures does better itself.
+    pub(super) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
@@ -107,7 +101,7 @@ impl Observer for Screen {
                 }
             }
         }
-        let frames = info.duration.zip(rate).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
+        let frames = info.duration.zip(rate(info)).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of frames")]
         let frames = frames.round() as u64;
@@ -116,6 +110,20 @@ impl Observer for Screen {
         if total > 0 {
             self.bar.set_length(total);
         }
+    }
+}
+
+fn rate(info: &StreamInfo) -> Option<f64> {
+    info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)))
+}
+
+impl Observer for Screen {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
+        parts.extend(rate(info).map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
+        parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
+        self.line(&format!("  {}", parts.join(" · ")));
+        self.began(stream, info, provider);
     }
 
     fn frame(&self, frame: &SourceFrame, size: Size) {

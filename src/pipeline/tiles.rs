@@ -23,7 +23,8 @@ pub(super) struct Tiler {
     imgsz: Size,
     static_size: Option<Size>,
     stride: u32,
-    streams: HashMap<StreamId, Plan>,
+    plans: HashMap<StreamId, Plan>,
+    used: HashMap<StreamId, Used>,
     /// Seconds a view costs, a running mean.
     cost_s: Option<f64>,
 }
@@ -42,13 +43,23 @@ struct Plan {
 struct Level {
     grid: Option<Grid>,
     views: Vec<Region>,
+}
+
+/// What a stream's frames were given. Pictures of a folder differ in size, and so in their grids.
+#[derive(Debug)]
+struct Used {
+    grids: Vec<Grid>,
     frames: u64,
+    tiles: u64,
+    tiles_min: u64,
+    tiles_max: u64,
 }
 
 impl Tiler {
     pub(super) fn new(tiling: Option<Tiling>, target: Option<Duration>, imgsz: Size, model: &Model) -> Self {
         let (static_size, stride) = (model.static_size, model.stride);
-        Self { tiling, target, imgsz, static_size, stride, streams: HashMap::new(), cost_s: None }
+        let (plans, used) = (HashMap::new(), HashMap::new());
+        Self { tiling, target, imgsz, static_size, stride, plans, used, cost_s: None }
     }
 
     /// The tensor size of a stream's views, for frames of `frame`.
@@ -71,9 +82,17 @@ impl Tiler {
             (_, None) => 0,
             (Some(target), Some(cost_s)) => plan.affordable(target.as_secs_f64(), cost_s),
         };
-        let level = &mut plan.levels[plan.level];
-        level.frames += 1;
-        &level.views
+        let (tiles, grid) = (plan.levels[plan.level].views.len() as u64 - 1, plan.levels.last().and_then(|l| l.grid));
+        let used = self.used.entry(stream).or_insert_with(|| Used {
+            grids: Vec::new(),
+            frames: 0,
+            tiles: 0,
+            tiles_min: tiles,
+            tiles_max: tiles,
+        });
+        used.add(tiles, grid);
+        let plan = &self.plans[&stream];
+        &plan.levels[plan.level].views
     }
 
     /// Takes note of what a run over `views` views cost, packing and reading included.
@@ -86,7 +105,7 @@ impl Tiler {
     /// What was used, for streams that were to be tiled.
     pub(super) fn reports(&self) -> impl Iterator<Item = (StreamId, TilingReport)> {
         let tiling = self.tiling;
-        self.streams.iter().filter_map(move |(stream, plan)| Some((*stream, plan.report(&tiling?)?)))
+        self.used.iter().filter_map(move |(stream, used)| Some((*stream, used.report(&tiling?))))
     }
 
     fn plan(&mut self, stream: StreamId, frame: Size) -> &mut Plan {
@@ -102,11 +121,10 @@ impl Tiler {
             let level = |grid: Option<Grid>| Level {
                 grid,
                 views: std::iter::once(Region::whole(frame)).chain(grid.iter().flat_map(|g| g.tiles(frame))).collect(),
-                frames: 0,
             };
             Plan { frame, tensor, levels: grids.into_iter().map(level).collect(), level: 0 }
         };
-        let plan = self.streams.entry(stream).or_insert_with(make);
+        let plan = self.plans.entry(stream).or_insert_with(make);
         if plan.frame != frame {
             *plan = make();
         }
@@ -122,21 +140,30 @@ impl Plan {
         let fits = |at: &usize| needs(&self.levels[*at]) <= if *at > self.level { target_s * ROOM } else { target_s };
         (0..self.levels.len()).rev().find(fits).unwrap_or(0)
     }
+}
 
-    fn report(&self, requested: &Tiling) -> Option<TilingReport> {
-        let used = || self.levels.iter().filter(|level| level.frames > 0);
-        let tiles = |level: &Level| level.views.len() as u64 - 1;
-        let frames: u64 = used().map(|level| level.frames).sum();
-        let total: u64 = used().map(|level| level.frames * tiles(level)).sum();
+impl Used {
+    fn add(&mut self, tiles: u64, grid: Option<Grid>) {
+        self.frames += 1;
+        self.tiles += tiles;
+        self.tiles_min = self.tiles_min.min(tiles);
+        self.tiles_max = self.tiles_max.max(tiles);
+        if let Some(grid) = grid.filter(|grid| !self.grids.contains(grid)) {
+            self.grids.push(grid);
+        }
+    }
+
+    fn report(&self, requested: &Tiling) -> TilingReport {
+        let grids: Vec<String> = self.grids.iter().map(Grid::to_string).collect();
         #[expect(clippy::cast_precision_loss, reason = "counts of frames and tiles")]
-        let mean = total as f64 / frames as f64;
-        Some(TilingReport {
+        let tiles_mean = self.tiles as f64 / self.frames as f64;
+        TilingReport {
             requested: requested.to_string(),
-            grid: self.levels.last()?.grid.map_or_else(|| "none".into(), |grid| grid.to_string()),
-            tiles_min: used().map(tiles).min()?,
-            tiles_mean: mean,
-            tiles_max: used().map(tiles).max()?,
-        })
+            grid: if grids.is_empty() { "none".into() } else { grids.join(", ") },
+            tiles_min: self.tiles_min,
+            tiles_mean,
+            tiles_max: self.tiles_max,
+        }
     }
 }
 
@@ -154,7 +181,8 @@ mod tests {
             imgsz: Size { width: 640, height: 640 },
             static_size: None,
             stride: 32,
-            streams: HashMap::new(),
+            plans: HashMap::new(),
+            used: HashMap::new(),
             cost_s: None,
         }
     }

@@ -153,7 +153,7 @@ pub struct StreamReport {
 pub struct TilingReport {
     /// As asked for.
     pub requested: String,
-    /// The grid it became, `COLSxROWS@overlap`, or `none`.
+    /// The grid it became, `COLSxROWS@overlap`, or `none`; several, where pictures differ in size.
     pub grid: String,
     /// Fewest tiles a frame.
     pub tiles_min: u64,
@@ -230,6 +230,14 @@ impl RunReport {
     #[must_use]
     pub fn processed(&self) -> u64 {
         self.streams.iter().map(|s| s.frames.processed).sum()
+    }
+
+    /// Writes the report; see [`write_json`].
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+        write_json(self, path)
     }
 }
 

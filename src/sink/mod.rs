@@ -7,12 +7,14 @@ mod file;
 pub mod json;
 pub mod labels;
 mod picture;
+mod thumbnail;
 
 use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
 pub use file::FileSink;
 pub use picture::PictureWriter;
+pub use thumbnail::thumbnail;
 
 /// Why an output cannot be written.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,212 @@
+//! `streamdet val`: accuracy on labelled pictures.
+
+mod gather;
+mod outputs;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
+use super::{Unusable, signals::Signals};
+use crate::model::Model;
+use crate::pipeline::Outcome;
+use crate::report::terminal::{counted, printable, speed_line, tiles};
+use crate::report::{RunReport, redact};
+use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
+use crate::validate::predictions::{self, Found};
+use crate::validate::scores::Scores;
+
+const EXAMPLES: &str = "Examples:
+  streamdet val data.yaml -m yolov8n.onnx            a YOLO dataset's val split
+  streamdet val instances_val2017.json --images val2017 -m yolov8n.onnx -o out/
+  streamdet val VisDrone2019-DET-val --imgsz 960 --html visdrone.html
+  streamdet val VisDrone2019-DET-val -m yolov8n.onnx --map 'person=pedestrian,motorcycle=motor'
+  streamdet val instances.json --predictions results.json       score somebody's boxes; no model runs
+
+Figures are those of the official COCO evaluator (101 recalls, at most 100 boxes a picture and class). On VisDrone they \
+are too, with the toolkit's rules beforehand: boxes and objects that lie by half or more in ignored regions are dropped, \
+category 11 (others) is not scored, objects with score 0 are ignored, and up to 500 boxes a picture and class count. \
+Classes that the model cannot name are not scored.
+
+Precision, recall, F1 and the confusion matrix are at IoU 0.5 and the confidence with the best mean F1.
+
+Settings: as with detect; thresholds and outputs are taken from the command line only.
+
+Exit codes: 0 done; 1 failed midway; 2 unusable dataset, model or options; 130, 143 interrupted.";
+
+/// Options of `val`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ValArgs {
+    /// COCO .json, YOLO data.yaml, or a folder with images/ and labels/ (YOLO) or annotations/ (`VisDrone`)
+    #[arg(required_unless_present = "show_config", value_name = "DATASET")]
+    dataset: Option<PathBuf>,
+    /// Folder of the pictures [default: images/ beside the labels]
+    #[arg(long, value_name = "FOLDER", help_heading = "Dataset")]
+    images: Option<PathBuf>,
+    /// Which part of a data.yaml: train, val or test
+    #[arg(long, default_value = "val", help_heading = "Dataset")]
+    split: String,
+    /// Classes whose names differ: `MODEL_CLASS=DATASET_CLASS`, by name or number, comma separated
+    #[arg(long, value_delimiter = ',', value_name = "A=B", help_heading = "Dataset")]
+    map: Vec<String>,
+    /// Score these boxes (COCO results) instead of a model's; pictures need not be there
+    #[arg(long, value_name = "FILE", help_heading = "Dataset")]
+    predictions: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelOptions,
+    #[command(flatten)]
+    tiling: TilingOptions,
+    /// Confidence above which a box counts, 0 to 1
+    #[arg(long, default_value_t = 0.001, value_parser = fraction, help_heading = "Detections")]
+    conf: f32,
+    /// Overlap above which the less certain of two boxes goes, 0 to 1
+    #[arg(long, default_value_t = 0.7, value_parser = fraction, help_heading = "Detections")]
+    iou: f32,
+    /// Boxes a picture, at most
+    #[arg(long, default_value_t = 300, help_heading = "Detections")]
+    max_det: usize,
+    /// Folder for everything: page, curves and confusion matrix as SVG and PNG, predictions, report
+    #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
+    output: Option<PathBuf>,
+    /// One page with table, curves and sample pictures
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    html: Option<PathBuf>,
+    /// Pictures on the page, the worst ones
+    #[arg(long, default_value_t = 16, help_heading = "Output")]
+    samples: usize,
+    /// Boxes as COCO results; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    save_json: Option<PathBuf>,
+    /// Report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    invocation: Invocation,
+}
+
+/// Boxes to be scored, with how they came about.
+struct Scoring {
+    found: Found,
+    /// By picture: whether it counts.
+    counted: Vec<bool>,
+    /// By class: whether it is scored.
+    scored: Vec<bool>,
+    run: Option<ModelRun>,
+}
+
+/// What a model's run left.
+struct ModelRun {
+    model: Model,
+    outcome: Outcome,
+    report: RunReport,
+}
+
+/// Runs the command; returns the exit code.
+#[must_use]
+pub fn run(args: &ValArgs) -> u8 {
+    let signals = Signals::watch();
+    match validate(args, &signals) {
+        Ok(code) => signals.exit_code(code),
+        Err(message) => {
+            eprintln!("error: {}", redact(&message));
+            2
+        }
+    }
+}
+
+fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {
+    let path = args.dataset.as_ref().ok_or("give a dataset")?;
+    for file in args.html.iter().chain(&args.save_json).chain(&args.report).filter(|p| p.as_os_str() != "-") {
+        let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+        if folder.is_some_and(|f| !f.is_dir()) {
+            return Err(format!("{}: no such folder\n  create it, or name another", file.display()));
+        }
+    }
+    let say = |text: &str| {
+        if !args.invocation.quiet {
+            eprintln!("{text}");
+        }
+    };
+    let places = Places { images: args.images.clone(), split: args.split.clone() };
+    let mut dataset = Dataset::load(path, &places).map_err(|e| e.to_string())?;
+    checks::check(&mut dataset, args.predictions.is_none());
+    let read = match &args.predictions {
+        Some(file) => Some(predictions::read(file, &mut dataset).map_err(|e| e.to_string())?),
+        None => None,
+    };
+    let summary = Summary::of(&dataset);
+    say(&table::dataset_line(&dataset, &summary, table::width()));
+    let mut said = Vec::new();
+    say_findings(args, &dataset, &mut said, &say);
+    if summary.objects == 0 {
+        return Err(format!("{}: it has no labelled object\n  check what is said of its labels above", dataset.name));
+    }
+    let scoring = match read {
+        Some(found) => {
+            // Fractions of an unknown size are no boxes.
+            let counts = |p: &Picture| dataset.kind != Kind::Yolo || p.size.is_some();
+            let counted = dataset.pictures.iter().map(counts).collect();
+            Scoring { found, counted, scored: vec![true; dataset.classes.len()], run: None }
+        }
+        None => match gather::run_model(args, &mut dataset, signals)? {
+            Ok(scoring) => {
+                say_findings(args, &dataset, &mut said, &say);
+                scoring
+            }
+            Err(code) => return Ok(code),
+        },
+    };
+    close(args, &dataset, summary, scoring, &say)
+}
+
+/// One line a kind of finding, with `-v` every one that was kept, but for those in `said`.
+fn say_findings(args: &ValArgs, dataset: &Dataset, said: &mut Vec<String>, say: &dyn Fn(&str)) {
+    let each = |f: &Finding| format!("{}: {}: {}", f.kind.name(), f.place, f.text);
+    let lines = match args.invocation.verbose {
+        0 => dataset.remarks(),
+        _ => dataset.findings.kept().into_iter().map(each).collect(),
+    };
+    for line in lines {
+        if !said.contains(&line) {
+            say(&format!("  {}", printable(&line)));
+            said.push(line);
+        }
+    }
+}
+
+/// Scores, says, writes.
+fn close(
+    args: &ValArgs,
+    dataset: &Dataset,
+    summary: Summary,
+    scoring: Scoring,
+    say: &dyn Fn(&str),
+) -> Result<u8, Unusable> {
+    let Scoring { mut found, counted: counts, scored, run } = scoring;
+    let scores = Scores::of(dataset, &mut found, counts, scored);
+    let (objects, pictures) = scores.totals();
+    if objects == 0 {
+        return Err(format!("{}: nothing is left to be scored\n  check what is said of it above", dataset.name));
+    }
+    say(&table::table(dataset, &scores, table::width()));
+    let left_out = scores.counted.len() - pictures;
+    if left_out > 0 {
+        say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "picture")));
+    }
+    if let Some(ModelRun { outcome, .. }) = &run {
+        say(&speed_line(&outcome.book, outcome.input));
+        for tiling in outcome.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
+            say(&format!("  {}", tiles(tiling)));
+        }
+    }
+    match outputs::write(args, dataset, summary, &scores, &found, run, say) {
+        Ok(()) => Ok(0),
+        Err((path, e)) => {
+            eprintln!("error: {}: {e}", path.display());
+            Ok(1)
+        }
+    }
+}
