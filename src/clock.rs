@@ -41,6 +41,9 @@ pub struct StreamTime {
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> HostTime;
+
+    /// Returns when so much time has passed on this clock.
+    fn sleep(&self, time: Duration);
 }
 
 /// The machine's monotonic clock.
@@ -67,6 +70,10 @@ impl Clock for RealClock {
     fn now(&self) -> HostTime {
         HostTime(self.start.elapsed())
     }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// A clock that moves only when told to.
@@ -86,6 +93,11 @@ impl SimulatedClock {
 impl Clock for SimulatedClock {
     fn now(&self) -> HostTime {
         HostTime(Duration::from_nanos(self.ns.load(Ordering::SeqCst)))
+    }
+
+    /// Nobody else turns the hands meanwhile.
+    fn sleep(&self, time: Duration) {
+        self.advance(time);
     }
 }
 

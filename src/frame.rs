@@ -186,22 +186,30 @@ pub struct Stamps {
     pub decode_in: Option<HostTime>,
     /// Picture left the decoder.
     pub decoded: HostTime,
+    /// Live only: when the pipeline's clock showed the frame's running time.
+    pub due: Option<HostTime>,
     /// Taken from the bounded channel.
     pub taken: HostTime,
     /// Its batch was closed.
     pub batch_closed: HostTime,
+    /// Packing began (`None` when it was not inferred); the model and reading follow at once.
+    pub ran_from: Option<HostTime>,
     /// Time spent in letterbox and tensor packing.
     pub preprocess: Duration,
     /// Elapsed time of the session's run that this frame was part of.
     pub inference: Duration,
     /// Time spent on decoding the output, NMS and mapping back.
     pub postprocess: Duration,
+    /// Drawing began (`None` where nothing is written).
+    pub drawn_from: Option<HostTime>,
     /// Time spent drawing.
     pub overlay: Duration,
     /// Annotated picture handed to the sink.
     pub handed_over: HostTime,
     /// Frames in the run that this frame was part of (0 when it was not inferred).
     pub batch_size: u32,
+    /// Its place in that run, from 0.
+    pub batch_place: u32,
 }
 
 /// One decoded frame on its way from source to sink. `P` is what holds the pixels.

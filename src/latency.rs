@@ -1,80 +1,57 @@
-//! Stamps → histograms. Metrics receive; they never steer.
+//! Stamps → the record of a frame → histograms. Metrics receive; they never steer.
+
+mod pace;
+mod stages;
+mod timeline;
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::frame::Stamps;
+use crate::clock::{HostTime, StreamTime};
+use crate::frame::{Stamps, StreamId};
+
+pub use pace::SecondCounts;
+pub use stages::{INSIDE, STAGES, Stage, StageTimes};
+pub use timeline::{Bin, Timeline};
 
 /// Frames at the start of a run that are left out: the first ones pay for caches, pools and lazy set-up.
 pub const WARM_UP_FRAMES: u64 = 5;
 
+/// Most frames at the start that are left out: those that waited for the session to be made are few.
+const MOST_WARM_UP: usize = 64;
+
 /// Longest time that is told apart: an hour, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
-/// One row of the latency table, in the order of the pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// Compressed frame enters the decoder → picture leaves it.
-    Decode,
-    /// Picture leaves the decoder → taken from the bounded channel.
-    QueueWait,
-    /// Taken → its batch is closed.
-    BatchWait,
-    /// Letterbox and tensor packing.
-    Preprocess,
-    /// The session's run that this frame was part of.
-    Inference,
-    /// Decode of the output, NMS, mapping back.
-    Postprocess,
-    /// Tracking.
-    Track,
-    /// Drawing.
-    Overlay,
-    /// Whatever inside `end_to_end` no other row covers.
-    HandOver,
-    /// Annotated picture enters the encoder → compressed frame leaves it.
-    Encode,
-    /// Picture leaves the decoder → annotated picture handed to the sink.
-    EndToEnd,
-    /// Live only: pipeline clock now − running time, when handed to the sink.
-    BehindLive,
+/// What is known of one processed frame, once it has left.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameRecord {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number in the stream, dropped ones included.
+    pub frame: u64,
+    /// Its time in the stream.
+    pub pts: StreamTime,
+    /// Host times on its way.
+    pub stamps: Stamps,
+    /// When it entered and left the encoder, where it was encoded.
+    pub encode: Option<(HostTime, HostTime)>,
+    /// Objects found in it.
+    pub detections: u32,
 }
 
-/// Every stage, in order.
-pub const STAGES: [Stage; 12] = [
-    Stage::Decode,
-    Stage::QueueWait,
-    Stage::BatchWait,
-    Stage::Preprocess,
-    Stage::Inference,
-    Stage::Postprocess,
-    Stage::Track,
-    Stage::Overlay,
-    Stage::HandOver,
-    Stage::Encode,
-    Stage::EndToEnd,
-    Stage::BehindLive,
-];
-
-impl Stage {
-    /// Key in the report.
+impl FrameRecord {
+    /// Its time in every stage.
     #[must_use]
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Decode => "decode",
-            Self::QueueWait => "queue_wait",
-            Self::BatchWait => "batch_wait",
-            Self::Preprocess => "preprocess",
-            Self::Inference => "inference",
-            Self::Postprocess => "postprocess",
-            Self::Track => "track",
-            Self::Overlay => "overlay",
-            Self::HandOver => "hand_over",
-            Self::Encode => "encode",
-            Self::EndToEnd => "end_to_end",
-            Self::BehindLive => "behind_live",
-        }
+    pub fn times(&self) -> StageTimes {
+        StageTimes::new(&self.stamps, self.encode.map(|(entered, left)| left.since(entered)))
+    }
+
+    /// When it began: its coded form entered the decoder.
+    #[must_use]
+    pub fn began(&self) -> HostTime {
+        self.stamps.decode_in.unwrap_or(self.stamps.decoded)
     }
 }
 
@@ -104,9 +81,9 @@ struct Row {
 pub struct LatencyBook {
     rows: Vec<Row>,
     /// The first frames, kept aside: a run that ends with them has no others.
-    warm_up: Vec<Stamps>,
-    warm_up_encoded: Vec<Duration>,
-    settled: bool,
+    warm_up: Vec<FrameRecord>,
+    /// When the session was there: frames that began earlier waited for it.
+    ready: Option<HostTime>,
     per_image: [Duration; 3],
     inferred: u64,
 }
@@ -130,20 +107,26 @@ impl LatencyBook {
         };
         Self {
             rows: STAGES.iter().map(|_| row()).collect(),
-            warm_up: Vec::new(),
-            warm_up_encoded: Vec::new(),
-            settled: false,
+            warm_up: Vec::with_capacity(MOST_WARM_UP),
+            ready: None,
             per_image: [Duration::ZERO; 3],
             inferred: 0,
         }
     }
 
-    /// Counts one frame's stamps; the first [`WARM_UP_FRAMES`] are left out, unless there are no others.
-    pub fn record(&mut self, s: &Stamps) {
-        if self.warm_up_frames_excluded() < WARM_UP_FRAMES && !self.settled {
-            self.warm_up.push(*s);
+    /// Says when the session was there.
+    pub fn ready(&mut self, at: HostTime) {
+        self.ready.get_or_insert(at);
+    }
+
+    /// Counts one frame. The first [`WARM_UP_FRAMES`], and those that waited for the session, are left out, unless there are
+    /// no others.
+    pub fn record(&mut self, record: &FrameRecord) {
+        let waited = self.ready.is_some_and(|ready| record.began() < ready) && self.warm_up.len() < MOST_WARM_UP;
+        if self.warm_up_frames_excluded() < WARM_UP_FRAMES || waited {
+            self.warm_up.push(*record);
         } else {
-            self.count(s);
+            self.count(record);
         }
     }
 
@@ -155,54 +138,29 @@ impl LatencyBook {
 
     /// To be called at the end of the run: a run of a few frames counts them all.
     pub fn settle(&mut self) {
-        self.settled = true;
         if self.summary(Stage::EndToEnd).count == 0 {
-            for stamps in std::mem::take(&mut self.warm_up) {
-                self.count(&stamps);
-            }
-            for elapsed in std::mem::take(&mut self.warm_up_encoded) {
-                self.add(Stage::Encode, elapsed);
+            for record in std::mem::take(&mut self.warm_up) {
+                self.count(&record);
             }
         }
     }
 
-    fn count(&mut self, s: &Stamps) {
-        if let Some(entered) = s.decode_in {
-            self.add(Stage::Decode, s.decoded.since(entered));
+    fn count(&mut self, record: &FrameRecord) {
+        let times = record.times();
+        for stage in STAGES {
+            if let Some(elapsed) = times.get(stage) {
+                let row = &mut self.rows[stage as usize];
+                row.histogram.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+                row.total += elapsed;
+            }
         }
-        let queue_wait = s.taken.since(s.decoded);
-        let batch_wait = s.batch_closed.since(s.taken);
-        let end_to_end = s.handed_over.since(s.decoded);
-        let named = queue_wait + batch_wait + s.preprocess + s.inference + s.postprocess + s.overlay;
-        self.add(Stage::QueueWait, queue_wait);
-        self.add(Stage::BatchWait, batch_wait);
+        let s = &record.stamps;
         if s.batch_size > 0 {
-            self.add(Stage::Preprocess, s.preprocess);
-            self.add(Stage::Inference, s.inference);
-            self.add(Stage::Postprocess, s.postprocess);
             self.inferred += 1;
             for (sum, part) in self.per_image.iter_mut().zip([s.preprocess, s.inference, s.postprocess]) {
                 *sum += part / s.batch_size;
             }
         }
-        self.add(Stage::Overlay, s.overlay);
-        self.add(Stage::HandOver, end_to_end.saturating_sub(named));
-        self.add(Stage::EndToEnd, end_to_end);
-    }
-
-    /// Counts one frame's time in the encoder.
-    pub fn record_encode(&mut self, elapsed: Duration) {
-        if (self.warm_up_encoded.len() as u64) < WARM_UP_FRAMES {
-            self.warm_up_encoded.push(elapsed);
-        } else {
-            self.add(Stage::Encode, elapsed);
-        }
-    }
-
-    fn add(&mut self, stage: Stage, elapsed: Duration) {
-        let row = &mut self.rows[stage as usize];
-        row.histogram.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-        row.total += elapsed;
     }
 
     /// Figures of one stage.
@@ -213,12 +171,30 @@ impl LatencyBook {
         if count == 0 {
             return Summary::default();
         }
-        #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
-        let ms = |us: u64| us as f64 / 1000.0;
-        let at = |q: f64| ms(row.histogram.value_at_quantile(q));
+        let at = |q: f64| self.quantile_ms(stage, q);
         #[expect(clippy::cast_precision_loss, reason = "a count far below 2^52")]
         let mean = row.total.as_secs_f64() * 1000.0 / count as f64;
-        Summary { count, mean, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: ms(row.histogram.max()) }
+        Summary { count, mean, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: us_as_ms(row.histogram.max()) }
+    }
+
+    /// The time that the share `q` of the frames stays below, ms.
+    #[must_use]
+    pub fn quantile_ms(&self, stage: Stage, q: f64) -> f64 {
+        us_as_ms(self.rows[stage as usize].histogram.value_at_quantile(q))
+    }
+
+    /// The share of frames whose time in `stage` lies in each of the ranges between `edges_ms`, which increase.
+    #[must_use]
+    pub fn shares(&self, stage: Stage, edges_ms: &[f64]) -> Vec<f64> {
+        let histogram = &self.rows[stage as usize].histogram;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, below an hour")]
+        let us = |ms: f64| (ms * 1000.0).round() as u64;
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let share = |pair: &[f64]| {
+            let (from, to) = (us(pair[0]), us(pair[1]).saturating_sub(1));
+            if to < from { 0.0 } else { histogram.count_between(from, to) as f64 / histogram.len().max(1) as f64 }
+        };
+        edges_ms.windows(2).map(share).collect()
     }
 
     /// Mean milliseconds per image of preprocess, inference, postprocess: a batch's time divided by its frames.
@@ -236,53 +212,77 @@ impl LatencyBook {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::HostTime;
+#[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
+fn us_as_ms(us: u64) -> f64 {
+    us as f64 / 1000.0
+}
 
-    #[test]
-    fn rows_inside_end_to_end_sum_to_it_and_warm_up_is_left_out() {
-        let at = |ms| HostTime::from_start(Duration::from_millis(ms));
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> HostTime {
+        HostTime::from_start(Duration::from_millis(ms))
+    }
+
+    /// A frame that began at `ms` and took 24 ms, 10 of them in the model.
+    pub(crate) fn frame_at(ms: u64) -> FrameRecord {
         let stamps = Stamps {
-            decode_in: Some(at(0)),
-            decoded: at(3),
-            taken: at(5),
-            batch_closed: at(6),
+            decode_in: Some(at(ms)),
+            decoded: at(ms + 3),
+            taken: at(ms + 5),
+            batch_closed: at(ms + 6),
+            ran_from: Some(at(ms + 6)),
             preprocess: Duration::from_millis(1),
             inference: Duration::from_millis(10),
             postprocess: Duration::from_millis(1),
+            drawn_from: Some(at(ms + 19)),
             overlay: Duration::from_millis(2),
-            handed_over: at(24),
+            handed_over: at(ms + 24),
             batch_size: 2,
+            ..Stamps::default()
         };
+        let encode = Some((at(ms + 22), at(ms + 29)));
+        let pts = StreamTime { ns: ms * 1_000_000 };
+        FrameRecord { stream: StreamId(0), frame: ms, pts, stamps, encode, detections: 2 }
+    }
+
+    #[test]
+    fn rows_inside_end_to_end_sum_to_it_and_warm_up_is_left_out() {
         let mut book = LatencyBook::new();
-        for _ in 0..WARM_UP_FRAMES + 3 {
-            book.record(&stamps);
+        for n in 0..WARM_UP_FRAMES + 3 {
+            book.record(&frame_at(n * 40));
         }
         assert_eq!(book.summary(Stage::EndToEnd).count, 3);
-        let inside = [
-            Stage::QueueWait,
-            Stage::BatchWait,
-            Stage::Preprocess,
-            Stage::Inference,
-            Stage::Postprocess,
-            Stage::Overlay,
-            Stage::HandOver,
-        ];
-        let sum: Duration = inside.iter().map(|s| book.total(*s)).sum();
+        let sum: Duration = INSIDE.iter().map(|s| book.total(*s)).sum();
         assert_eq!(sum, book.total(Stage::EndToEnd));
         assert!((book.summary(Stage::Inference).p50 - 10.0).abs() < 0.05);
         assert!((book.summary(Stage::HandOver).mean - 4.0).abs() < 1e-9);
+        assert!((book.summary(Stage::Encode).p50 - 7.0).abs() < 0.05);
         assert!((book.per_image_ms()[1] - 5.0).abs() < 1e-9);
+        assert_eq!(book.summary(Stage::BehindLive).count, 0);
+        let shares = book.shares(Stage::Inference, &[0.0, 5.0, 20.0]);
+        assert_eq!(shares, [0.0, 1.0]);
         book.settle();
         assert_eq!((book.summary(Stage::EndToEnd).count, book.warm_up_frames_excluded()), (3, WARM_UP_FRAMES));
+    }
 
+    #[test]
+    fn a_short_run_counts_all_its_frames() {
         let mut short = LatencyBook::new();
-        short.record(&stamps);
-        short.record_encode(Duration::from_millis(7));
+        short.record(&frame_at(0));
         short.settle();
         assert_eq!((short.summary(Stage::EndToEnd).count, short.warm_up_frames_excluded()), (1, 0));
         assert_eq!(short.summary(Stage::Encode).count, 1);
+    }
+
+    #[test]
+    fn frames_that_waited_for_the_session_are_left_out() {
+        let mut book = LatencyBook::new();
+        book.ready(at(300));
+        for n in 0..12 {
+            book.record(&frame_at(n * 40));
+        }
+        assert_eq!((book.summary(Stage::EndToEnd).count, book.warm_up_frames_excluded()), (4, 8));
     }
 }

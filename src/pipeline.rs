@@ -3,6 +3,7 @@
 //! Sources feed one bounded channel; the worker (the calling thread) batches, infers and hands on to one bounded channel
 //! a stream; each stream's sink thread draws, writes and counts. Nothing flows back but a full channel's wait.
 
+mod delays;
 mod deliver;
 mod detect;
 mod first;
@@ -19,15 +20,17 @@ use crate::clock::{Clock, HostTime};
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
-use crate::latency::LatencyBook;
+use crate::latency::{FrameRecord, LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::postprocess::Thresholds;
+use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
-use crate::report::{FrameCounts, StreamReport};
+use crate::report::{Dropped, FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
 use crate::tiling::Tiling;
 
+pub use delays::Delays;
 pub use first::first_frames;
 
 /// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
@@ -90,6 +93,10 @@ pub struct Settings {
     pub frames: Option<u64>,
     /// Every Nth frame is inferred.
     pub stride: u64,
+    /// Files come as from a live source: in their own time, and the newest frame wins.
+    pub real_time: bool,
+    /// Delays put into the stages.
+    pub delays: Delays,
     /// Provider and precision.
     pub provider: ProviderOptions,
     /// How boxes look.
@@ -107,11 +114,46 @@ pub struct Settings {
 /// Told of what happens, as it happens.
 pub trait Observer: Send + Sync {
     /// A stream's first picture is there.
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>);
+    fn opened(&self, _stream: StreamId, _info: &StreamInfo, _provider: Option<&ProviderReport>) {}
     /// A frame was drawn and handed to its sink.
-    fn frame(&self, frame: &SourceFrame, size: Size);
+    fn frame(&self, _frame: &SourceFrame, _size: Size) {}
+    /// All is known of a frame, its time in the encoder included; in order within a stream, some frames later.
+    fn record(&self, _record: &FrameRecord) {}
+    /// Frames of a stream were lost.
+    fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
+    /// So many decoded frames wait for the worker, of so many that may.
+    fn queue(&self, _waiting: usize, _capacity: usize) {}
     /// Something the user should know.
-    fn notice(&self, text: &str);
+    fn notice(&self, _text: &str) {}
+}
+
+/// Several observers, told one after the other.
+pub struct Observers(pub Vec<Arc<dyn Observer>>);
+
+impl Observer for Observers {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        self.0.iter().for_each(|one| one.opened(stream, info, provider));
+    }
+
+    fn frame(&self, frame: &SourceFrame, size: Size) {
+        self.0.iter().for_each(|one| one.frame(frame, size));
+    }
+
+    fn record(&self, record: &FrameRecord) {
+        self.0.iter().for_each(|one| one.record(record));
+    }
+
+    fn dropped(&self, stream: StreamId, dropped: Dropped, at: HostTime) {
+        self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
+    }
+
+    fn queue(&self, waiting: usize, capacity: usize) {
+        self.0.iter().for_each(|one| one.queue(waiting, capacity));
+    }
+
+    fn notice(&self, text: &str) {
+        self.0.iter().for_each(|one| one.notice(text));
+    }
 }
 
 /// Why a run failed.
@@ -168,8 +210,8 @@ pub struct Outcome {
     pub streams: Vec<StreamReport>,
     /// Latencies of all streams.
     pub book: LatencyBook,
-    /// Host times at which frames were handed over, s since the run began.
-    pub handed_over: Vec<f64>,
+    /// Frames handed over in every second.
+    pub seconds: SecondCounts,
     /// The provider that ran, once one did.
     pub provider: Option<ProviderReport>,
     /// Shape of the last run's input.
@@ -180,9 +222,11 @@ pub struct Outcome {
     pub objects: Vec<u64>,
     /// Whom the processors worked for.
     pub threads: ThreadTimes,
+    /// The GPU's part, where one is seen.
+    pub gpu: Option<GpuUse>,
     /// Everything that went wrong.
     pub errors: Vec<RunError>,
-    /// When the first frame was decoded and the last handed over.
+    /// When the first frame could be processed: it was decoded, and the session was there.
     pub first_frame: Option<HostTime>,
     /// When the last frame was handed over.
     pub last_frame: Option<HostTime>,
@@ -192,10 +236,11 @@ pub struct Outcome {
 struct Tally {
     streams: Vec<StreamReport>,
     book: LatencyBook,
-    handed_over: Vec<f64>,
+    seconds: SecondCounts,
     outputs: Vec<(PathBuf, usize)>,
     objects: Vec<u64>,
     threads: ThreadTimes,
+    gpu: Option<GpuMeter>,
     errors: Vec<RunError>,
     first_frame: Option<HostTime>,
     last_frame: Option<HostTime>,
@@ -244,7 +289,7 @@ impl Shared {
 enum SinkEvent {
     Open(Box<Opening>),
     Frame(Box<SourceFrame>),
-    Corrupt(u64),
+    Lost(Dropped),
 }
 
 /// Runs `settings` to the end, or until `interrupted`.
@@ -281,10 +326,11 @@ pub fn run(
         tally: Mutex::new(Tally {
             streams,
             book: LatencyBook::new(),
-            handed_over: Vec::new(),
+            seconds: SecondCounts::default(),
             outputs: Vec::new(),
             objects,
             threads: ThreadTimes::default(),
+            gpu: GpuMeter::start(settings.provider.device_id),
             errors: Vec::new(),
             first_frame: None,
             last_frame: None,
@@ -302,6 +348,7 @@ pub fn run(
 
     let (events_tx, events_rx) = bounded::<SourceEvent>(DECODED);
     let mut to_sinks = Vec::new();
+    let (ready_tx, ready_rx) = bounded::<()>(0);
     let (queue_tx, queue_rx) = bounded(shared.settings.jobs.len().max(1));
     for index in 0..shared.settings.jobs.len() {
         let (tx, rx) = bounded::<SinkEvent>(INFERRED);
@@ -311,10 +358,11 @@ pub fn run(
     drop(queue_tx);
     let mut threads = Vec::new();
     for number in 0..SOURCES_AT_ONCE.min(shared.settings.jobs.len()) {
-        let (own, queue, events) = (shared.clone(), queue_rx.clone(), events_tx.clone());
+        let (own, queue) = (shared.clone(), queue_rx.clone());
+        let (events, ready) = (events_tx.clone(), ready_rx.clone());
         let body = move || {
             while let Ok((index, rx)) = queue.recv() {
-                run_job(&own, index, rx, &events);
+                run_job(&own, index, rx, (&events, &ready));
             }
         };
         match std::thread::Builder::new().name(format!("source-{number}")).spawn(body) {
@@ -322,10 +370,10 @@ pub fn run(
             Err(e) => shared.fail(RunError::Thread(e.to_string())),
         }
     }
-    drop((events_tx, queue_rx));
+    drop((events_tx, queue_rx, ready_rx));
 
     let mut input = [0; 4];
-    if let Err(error) = detect::work(&shared, runtime, &events_rx, &mut to_sinks, &mut input) {
+    if let Err(error) = detect::work(&shared, runtime, (&events_rx, ready_tx), &mut to_sinks, &mut input) {
         shared.failed.store(true, Ordering::SeqCst);
         shared.fail(error);
     }
@@ -349,12 +397,13 @@ pub fn run(
     Outcome {
         streams: std::mem::take(&mut tally.streams),
         book: std::mem::take(&mut tally.book),
-        handed_over: std::mem::take(&mut tally.handed_over),
+        seconds: std::mem::take(&mut tally.seconds),
         provider: shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         input,
         outputs: std::mem::take(&mut tally.outputs),
         objects: std::mem::take(&mut tally.objects),
         threads: std::mem::take(&mut tally.threads),
+        gpu: tally.gpu.take().map(GpuMeter::finish),
         errors: std::mem::take(&mut tally.errors),
         first_frame: tally.first_frame,
         last_frame: tally.last_frame,
@@ -362,13 +411,18 @@ pub fn run(
 }
 
 /// One source from open to the end of its output, on the calling thread.
-fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, events: &Sender<SourceEvent>) {
+fn run_job(
+    shared: &Arc<Shared>,
+    index: usize,
+    frames: Receiver<SinkEvent>,
+    (events, ready): (&Sender<SourceEvent>, &Receiver<()>),
+) {
     let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
     let sink = {
         let shared = shared.clone();
         std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
     };
-    let lost = if shared.stopping() { 0 } else { feed(shared, stream, events) };
+    let lost = if shared.stopping() { 0 } else { feed(shared, stream, events, ready) };
     let _ = events.send(SourceEvent::End(stream, lost));
     match sink.map(std::thread::JoinHandle::join) {
         Ok(Ok(())) => {}
@@ -378,12 +432,19 @@ fn run_job(shared: &Arc<Shared>, index: usize, frames: Receiver<SinkEvent>, even
 }
 
 /// Decodes a job's source into the channel; returns the coded frames that were lost.
-fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>) -> u64 {
+fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
-    let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone() };
+    let head = settings.batch as u64;
+    let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone(), ready: ready.clone(), head };
     match &settings.jobs[stream.0 as usize].source {
         SourceSpec::Video(path) => {
-            let options = FileOptions { track: settings.track, limit: settings.frames, picture: None };
+            let options = FileOptions {
+                track: settings.track,
+                limit: settings.frames,
+                picture: None,
+                real_time: settings.real_time,
+                delay: settings.delays.decode,
+            };
             feed_file(shared, path, options, &outlet, true).unwrap_or_else(|error| {
                 shared.fail(error.into());
                 0
@@ -402,7 +463,8 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
             return lost;
         }
         let picture = Some((Arc::from(path.display().to_string()), number));
-        match feed_file(shared, path, FileOptions { track: None, limit: Some(1), picture }, outlet, !opened) {
+        let options = FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
+        match feed_file(shared, path, options, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {
                 lost += 1;

@@ -44,7 +44,7 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
             |p| ProviderFigures { requested: p.requested.name(), actual: p.actual.name(), detail: p.detail.clone() },
         ),
         streams: outcome.streams.clone(),
-        fps: Fps { mean, min_1s: slowest_second(&outcome.handed_over).unwrap_or(mean) },
+        fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean) },
         latency_ms: STAGES.iter().map(|s| (s.key(), outcome.book.summary(*s))).collect(),
         real_time,
         resources: Resources {
@@ -61,21 +61,6 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
         outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
     }
-}
-
-/// Frames in the slowest full second; `None` for a run shorter than one.
-fn slowest_second(times: &[f64]) -> Option<f64> {
-    let (first, last) = (times.first()?, times.last()?);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds of a run")]
-    let seconds = (last - first) as usize;
-    let mut counts = vec![0u32; seconds];
-    for t in times {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole seconds of a run")]
-        if let Some(n) = counts.get_mut((t - first).max(0.0) as usize) {
-            *n += 1;
-        }
-    }
-    counts.into_iter().min().map(f64::from)
 }
 
 /// Shows what was found and where the time went.

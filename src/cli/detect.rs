@@ -118,6 +118,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         target_latency: args.tiling.target_latency.map(Duration::from_millis),
         frames: args.source.frames,
         stride: args.source.stride,
+        real_time: false,
+        delays: pipeline::Delays::default(),
         provider: args.model.provider_options(),
         style: args.drawing.style(),
         hud: args.drawing.hud,

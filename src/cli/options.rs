@@ -173,7 +173,13 @@ pub struct EncodingOptions {
 
 impl EncodingOptions {
     pub(super) fn encoder(&self) -> EncoderOptions {
-        EncoderOptions { name: self.encoder.clone(), crf: self.crf, bitrate: self.bitrate, preset: self.preset.clone() }
+        EncoderOptions {
+            name: self.encoder.clone(),
+            crf: self.crf,
+            bitrate: self.bitrate,
+            preset: self.preset.clone(),
+            delay: std::time::Duration::ZERO,
+        }
     }
 }
 

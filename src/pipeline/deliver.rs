@@ -1,5 +1,6 @@
 //! One stream's way out: draw, write, count. Runs on the stream's own sink thread.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -12,12 +13,15 @@ use gstreamer_video::prelude::*;
 
 use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
+use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
-use crate::sink::{FileSink, PictureWriter, crops, json, labels};
+use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
 use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
 
 /// How often a sink without pictures looks after its audio.
 const IDLE: Duration = Duration::from_millis(100);
+/// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
+const ENCODING: usize = 256;
 
 struct Delivery<'a> {
     shared: &'a Shared,
@@ -33,6 +37,9 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
+    /// In order; of frames whose time in the encoder is not known yet.
+    encoding: VecDeque<FrameRecord>,
+    encoded: Vec<Encoded>,
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
@@ -54,14 +61,17 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         interval_s: None,
         last: None,
         audio_kept: 0,
+        encoding: VecDeque::with_capacity(ENCODING),
+        encoded: Vec::with_capacity(ENCODING),
     };
     loop {
         match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
-            Ok(SinkEvent::Corrupt(n)) => {
+            Ok(SinkEvent::Lost(lost)) => {
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
-                frames.received += n;
-                frames.dropped.corrupt += n;
+                frames.received += lost.total();
+                frames.dropped.add(lost);
+                shared.observer.dropped(stream, lost, shared.clock.now());
             }
             // What is still on its way after a failure was never handed over: it does not count.
             Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
@@ -117,7 +127,11 @@ impl Delivery<'_> {
         let job = &settings.jobs[self.stream.0 as usize];
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
+            frame.stamps.drawn_from = Some(start);
             let buffer = self.draw(frame)?;
+            if !settings.delays.overlay.is_zero() {
+                shared.clock.sleep(settings.delays.overlay);
+            }
             frame.stamps.overlay = shared.clock.now().since(start);
             self.write(&job.output, frame, buffer)?;
         }
@@ -190,21 +204,56 @@ impl Delivery<'_> {
         frames.received += 1;
         frames.processed += 1;
         frames.inferred += u64::from(frame.letterbox.is_some());
-        tally.book.record(&frame.stamps);
         tally.threads.sample(false);
-        if let Some(sink) = &self.sink {
-            for elapsed in sink.take_encoded() {
-                tally.book.record_encode(elapsed);
-            }
+        if let Some(gpu) = &mut tally.gpu {
+            gpu.sample();
         }
-        tally.handed_over.push(now.since_start().as_secs_f64());
-        tally.first_frame.get_or_insert(frame.stamps.decode_in.unwrap_or(frame.stamps.decoded));
+        tally.seconds.add(now);
         tally.last_frame = tally.last_frame.max(Some(now));
         for d in &frame.detections {
             if let Some(n) = tally.objects.get_mut(usize::from(d.class_id)) {
                 *n += 1;
             }
         }
+        drop(tally);
+        let record = FrameRecord {
+            stream: frame.stream,
+            frame: frame.index,
+            pts: frame.pts,
+            stamps: frame.stamps,
+            encode: None,
+            detections: u32::try_from(frame.detections.len()).unwrap_or(u32::MAX),
+        };
+        let Some(sink) = &self.sink else { return self.complete(&record) };
+        if self.encoding.len() == ENCODING
+            && let Some(oldest) = self.encoding.pop_front()
+        {
+            self.complete(&oldest);
+        }
+        self.encoding.push_back(record);
+        sink.take_encoded(&mut self.encoded);
+        self.attach();
+    }
+
+    /// Gives the frames that have left the encoder their times in it.
+    fn attach(&mut self) {
+        for n in 0..self.encoded.len() {
+            let Encoded { pts, entered, left } = self.encoded[n];
+            let Some(at) = self.encoding.iter().position(|record| record.pts == pts) else { continue };
+            self.encoding[at].encode = Some((entered, left));
+            // Pictures leave in order: those before it never will.
+            for _ in 0..=at {
+                if let Some(record) = self.encoding.pop_front() {
+                    self.complete(&record);
+                }
+            }
+        }
+    }
+
+    /// Nothing more will be known of the frame.
+    fn complete(&self, record: &FrameRecord) {
+        self.shared.tally().book.record(record);
+        self.shared.observer.record(record);
     }
 
     /// The picture to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
@@ -263,17 +312,23 @@ impl Delivery<'_> {
     fn finish(mut self) {
         // Now, while the threads are still there.
         self.shared.tally().threads.sample(true);
-        let Some(sink) = self.sink.take() else { return };
+        if let Some(sink) = self.sink.take() {
+            self.finish_file(sink);
+        }
+        while let Some(record) = self.encoding.pop_front() {
+            self.complete(&record);
+        }
+    }
+
+    fn finish_file(&mut self, sink: FileSink) {
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
         let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
         match sink.finish(cut) {
             Ok((path, encoded)) => {
-                let mut tally = self.shared.tally();
-                for elapsed in encoded {
-                    tally.book.record_encode(elapsed);
-                }
-                tally.outputs.push((path, self.audio_kept));
+                self.encoded = encoded;
+                self.attach();
+                self.shared.tally().outputs.push((path, self.audio_kept));
             }
             Err(error) => self.shared.fail_stream(self.stream, error.into()),
         }

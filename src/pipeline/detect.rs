@@ -9,11 +9,13 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::tiles::Tiler;
 use super::{RunError, Shared, SinkEvent, SourceSpec};
+use crate::clock::HostTime;
 use crate::frame::StreamId;
 use crate::geometry::{Detection, Letterbox, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
+use crate::report::Dropped;
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
 use crate::tiling::Region;
@@ -27,6 +29,8 @@ struct Worker<'a> {
     shared: &'a Shared,
     runtime: &'a Runtime,
     engine: Option<Engine>,
+    /// Held until the session is there.
+    ready: Option<Sender<()>>,
     preprocessor: Preprocessor,
     postprocessor: Postprocessor,
     tiler: Tiler,
@@ -44,7 +48,7 @@ struct Worker<'a> {
 pub(super) fn work(
     shared: &Shared,
     runtime: &Runtime,
-    events: &Receiver<SourceEvent>,
+    (events, ready): (&Receiver<SourceEvent>, Sender<()>),
     to_sinks: &mut ToSinks,
     input: &mut [usize; 4],
 ) -> Result<(), RunError> {
@@ -52,6 +56,7 @@ pub(super) fn work(
         shared,
         runtime,
         engine: None,
+        ready: Some(ready),
         preprocessor: Preprocessor::new(shared.model.input),
         postprocessor: Postprocessor::new(
             shared.model.layout,
@@ -84,6 +89,16 @@ pub(super) fn work(
                 }
             }
             let limit = *deadline.get_or_insert_with(|| Instant::now() + shared.settings.batch_timeout);
+            if shared.settings.real_time {
+                // The newest frame wins: all that wait are taken, the oldest are given up.
+                match events.try_recv() {
+                    Ok(next) => {
+                        event = next;
+                        continue;
+                    }
+                    Err(_) => worker.evict(&mut batch, to_sinks),
+                }
+            }
             if batch.len() >= shared.settings.batch {
                 break;
             }
@@ -92,6 +107,8 @@ pub(super) fn work(
                 Err(_) => break,
             }
         }
+        worker.evict(&mut batch, to_sinks);
+        shared.observer.queue(events.len(), events.capacity().unwrap_or(0));
         worker.infer(&mut batch)?;
         *input = worker.last_shape.dims();
         for frame in batch.drain(..) {
@@ -108,13 +125,13 @@ pub(super) fn work(
             }
             Some(SourceEvent::Corrupt(stream, n)) => {
                 if let Some(sink) = &to_sinks[stream.0 as usize] {
-                    let _ = sink.send(SinkEvent::Corrupt(n));
+                    let _ = sink.send(SinkEvent::Lost(Dropped { corrupt: n, ..Dropped::default() }));
                 }
             }
             Some(SourceEvent::End(stream, lost)) => {
                 if let Some(sink) = to_sinks[stream.0 as usize].take() {
                     if lost > 0 {
-                        let _ = sink.send(SinkEvent::Corrupt(lost));
+                        let _ = sink.send(SinkEvent::Lost(Dropped { corrupt: lost, ..Dropped::default() }));
                     }
                     open -= 1;
                 }
@@ -133,7 +150,20 @@ pub(super) fn work(
 }
 
 impl Worker<'_> {
+    /// From a paced source, gives up the oldest frames beyond a batch; a file that is not paced never has more.
+    fn evict(&self, batch: &mut Vec<Box<SourceFrame>>, to_sinks: &ToSinks) {
+        let surplus = batch.len().saturating_sub(self.shared.settings.batch);
+        for frame in batch.drain(..surplus) {
+            if let Some(sink) = &to_sinks[frame.stream.0 as usize] {
+                let _ = sink.send(SinkEvent::Lost(Dropped { queue_full: 1, ..Dropped::default() }));
+            }
+        }
+    }
+
     fn infer(&mut self, batch: &mut [Box<SourceFrame>]) -> Result<(), RunError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let closed = self.shared.clock.now();
         let stride = self.shared.settings.stride;
         for frame in batch.iter_mut() {
@@ -158,6 +188,8 @@ impl Worker<'_> {
                 }
             }
         }
+        // Had no frame been inferred, sources would still wait.
+        self.ready = None;
         Ok(())
     }
 
@@ -179,8 +211,11 @@ impl Worker<'_> {
         }
         let most = if self.shared.model.batch == Some(1) { 1 } else { MOST_VIEWS };
         let mut times = [Duration::ZERO; 3];
+        let mut ran_from = None;
         for (run, number) in views.chunks(most).zip(0..) {
-            for (sum, elapsed) in times.iter_mut().zip(self.run(batch, run, number * most, size)?) {
+            let (from, elapsed) = self.run(batch, run, number * most, size)?;
+            ran_from.get_or_insert(from);
+            for (sum, elapsed) in times.iter_mut().zip(elapsed) {
                 *sum += elapsed;
             }
         }
@@ -189,8 +224,9 @@ impl Worker<'_> {
         times[2] += self.shared.clock.now().since(ran);
         self.tiler.ran(views.len(), times.iter().sum());
         self.views = views;
-        for &index in group {
+        for (&index, place) in group.iter().zip(0..) {
             let stamps = &mut batch[index].stamps;
+            (stamps.ran_from, stamps.batch_place) = (ran_from, place);
             [stamps.preprocess, stamps.inference, stamps.postprocess] = times;
             stamps.batch_size = u32::try_from(group.len()).unwrap_or(u32::MAX);
         }
@@ -200,23 +236,23 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// One run over some views, which are numbered from `number`; the times that packing, the session and reading took.
+    /// One run over some views, which are numbered from `number`; when it began, and the times that packing, the session and
+    /// reading took.
     fn run(
         &mut self,
         batch: &mut [Box<SourceFrame>],
         views: &[(usize, Region)],
         number: usize,
         size: Size,
-    ) -> Result<[Duration; 3], RunError> {
+    ) -> Result<(HostTime, [Duration; 3]), RunError> {
         let shape = InputShape { batch: views.len(), size };
         let first = &batch[views[0].0];
         let (stream, frame) = (first.stream, first.picture.info().size);
         self.prepare(stream, frame, shape)?;
-        let Some(engine) = &mut self.engine else { return Ok([Duration::ZERO; 3]) };
-        self.last_shape = shape;
-
-        let clock = &self.shared.clock;
+        let (clock, delay) = (&self.shared.clock, self.shared.settings.delays.inference);
         let start = clock.now();
+        let Some(engine) = &mut self.engine else { return Ok((start, [Duration::ZERO; 3])) };
+        self.last_shape = shape;
         let tensor = engine.input(shape);
         self.letterboxes.clear();
         for (slot, (index, region)) in tensor.chunks_exact_mut(shape.frame_len()).zip(views) {
@@ -229,6 +265,9 @@ impl Worker<'_> {
         let packed = clock.now();
         let (postprocessor, letterboxes, found) = (&mut self.postprocessor, &self.letterboxes, &mut self.found);
         let ran = engine.run(shape, |outputs| {
+            if !delay.is_zero() {
+                clock.sleep(delay);
+            }
             let ran = clock.now();
             for ((item, letterbox), found) in letterboxes.iter().enumerate().zip(&mut found[number..]) {
                 found.clear();
@@ -236,7 +275,7 @@ impl Worker<'_> {
             }
             Ok::<_, crate::postprocess::PostprocessError>(ran)
         })??;
-        Ok([packed.since(start), ran.since(packed), clock.now().since(ran)])
+        Ok((start, [packed.since(start), ran.since(packed), clock.now().since(ran)]))
     }
 
     /// Sees that there is a session for `shape`, and where the number of tiles adapts, for every number there can be: making
@@ -257,6 +296,11 @@ impl Worker<'_> {
                 engine.prepare(InputShape { batch: views, ..shape }, video)?;
             }
         }
+        self.ready = None;
+        let now = self.shared.clock.now();
+        let mut tally = self.shared.tally();
+        tally.book.ready(now);
+        tally.first_frame.get_or_insert(now);
         Ok(())
     }
 

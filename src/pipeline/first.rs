@@ -23,7 +23,9 @@ pub fn first_frames(
     take: &mut dyn FnMut(&SourceFrame),
 ) -> Result<(), RunError> {
     let (events, frames) = bounded(DECODED);
-    let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone() };
+    // There is no session to wait for: a closed channel says that it is there.
+    let (_, ready) = bounded(0);
+    let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 0 };
     let files: Vec<_> = match source {
         SourceSpec::Video(path) => vec![(path.clone(), FileOptions { limit: Some(count), ..FileOptions::default() })],
         SourceSpec::Pictures(paths) => {

@@ -1,5 +1,6 @@
 //! What a run says of itself: the JSON report and the figures in the terminal.
 
+pub mod gpu;
 mod redact;
 pub mod terminal;
 pub mod threads;
@@ -119,6 +120,13 @@ pub struct Dropped {
 }
 
 impl Dropped {
+    /// Adds what another count holds.
+    pub fn add(&mut self, other: Self) {
+        self.stale += other.stale;
+        self.queue_full += other.queue_full;
+        self.corrupt += other.corrupt;
+    }
+
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {

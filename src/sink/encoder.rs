@@ -1,5 +1,7 @@
 //! Which encoder runs, and with which settings.
 
+use std::time::Duration;
+
 use gstreamer as gst;
 
 /// What the user asked of the encoder.
@@ -13,6 +15,8 @@ pub struct EncoderOptions {
     pub bitrate: Option<u32>,
     /// Speed preset of x264, `superfast` by default.
     pub preset: Option<String>,
+    /// Added to every picture's time in the encoder, to see that the figures show it.
+    pub delay: Duration,
 }
 
 /// Encoders for H.264, best first.

@@ -12,7 +12,7 @@ use gstreamer_video as gst_video;
 
 use super::audio::{AudioTrack, Carried};
 use super::{EncoderOptions, SinkError, part_path};
-use crate::clock::{Clock, HostTime};
+use crate::clock::{Clock, HostTime, StreamTime};
 use crate::source::{SideTrack, StreamInfo};
 
 /// Pictures waiting for the encoder; the overlay waits when it is full.
@@ -54,7 +54,18 @@ impl Container {
     }
 }
 
-type Encoded = Arc<Mutex<Vec<Duration>>>;
+/// A picture's time in the encoder.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded {
+    /// The picture's time in the stream.
+    pub pts: StreamTime,
+    /// It entered.
+    pub entered: HostTime,
+    /// It left, compressed.
+    pub left: HostTime,
+}
+
+type Encodings = Arc<Mutex<Vec<Encoded>>>;
 
 /// A file being written.
 pub struct FileSink {
@@ -63,7 +74,7 @@ pub struct FileSink {
     caps: gst::Caps,
     path: PathBuf,
     audio: Vec<AudioTrack>,
-    encoded: Encoded,
+    encoded: Encodings,
     notices: Vec<String>,
     audio_kept: usize,
     /// When the last picture's time is over.
@@ -142,7 +153,7 @@ impl FileSink {
         pictures.set_block(true);
         pictures.set_max_buffers(PICTURES);
         pictures.set_max_bytes(0);
-        let encoded = stamp_encoder(&element("encoder")?, clock);
+        let encoded = stamp_encoder(&element("encoder")?, clock, encoder.delay);
 
         let (mut audio, mut notices, mut audio_kept) = (Vec::new(), Vec::new(), 0);
         for side in sides {
@@ -205,16 +216,17 @@ impl FileSink {
         }
     }
 
-    /// Times spent in the encoder since the last call.
-    pub fn take_encoded(&self) -> Vec<Duration> {
-        std::mem::take(&mut *self.encoded.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What has left the encoder since the last call, in `encoded`, whose memory is used for the next.
+    pub fn take_encoded(&self, encoded: &mut Vec<Encoded>) {
+        encoded.clear();
+        std::mem::swap(encoded, &mut *self.encoded.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Ends the file and gives it its name. `cut` ends the audio with the last picture.
     ///
     /// # Errors
     /// When the encoder or the disk failed; what was written stays in the `.part`.
-    pub fn finish(mut self, cut: bool) -> Result<(PathBuf, Vec<Duration>), SinkError> {
+    pub fn finish(mut self, cut: bool) -> Result<(PathBuf, Vec<Encoded>), SinkError> {
         let _ = self.pictures.end_of_stream();
         let cut_at = cut.then_some(self.end);
         for track in &mut self.audio {
@@ -233,7 +245,9 @@ impl FileSink {
             return Err(failure);
         }
         std::fs::rename(part_path(&self.path), &self.path).map_err(|e| self.broken(e.to_string()))?;
-        Ok((self.path.clone(), self.take_encoded()))
+        let mut encoded = Vec::new();
+        self.take_encoded(&mut encoded);
+        Ok((self.path.clone(), encoded))
     }
 
     fn bus_error(&self) -> Option<SinkError> {
@@ -273,28 +287,51 @@ fn timescale(numer: i32) -> u32 {
     if numer == 0 || numer > 90_000 { 90_000 } else { numer * 90_000u32.div_ceil(numer) }
 }
 
-/// Stamps what enters and leaves the encoder, matched in order of PTS (there are no B-frames).
-fn stamp_encoder(encoder: &gst::Element, clock: &Arc<dyn Clock>) -> Encoded {
-    let entered: Arc<Mutex<VecDeque<HostTime>>> = Arc::default();
-    let encoded: Encoded = Arc::default();
+/// Pictures an encoder may hold at once: its look-ahead and a picture a thread, with room to spare.
+const PENDING: usize = 256;
+
+/// Stamps what enters and leaves the encoder, matched by running time: encoders shift their PTS.
+fn stamp_encoder(encoder: &gst::Element, clock: &Arc<dyn Clock>, delay: Duration) -> Encodings {
+    let entered: Arc<Mutex<VecDeque<(StreamTime, HostTime)>>> = Arc::new(Mutex::new(VecDeque::with_capacity(PENDING)));
+    let encoded: Encodings = Arc::default();
     if let Some(pad) = encoder.static_pad("sink") {
         let (entered, clock) = (entered.clone(), clock.clone());
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            entered.lock().unwrap_or_else(PoisonError::into_inner).push_back(clock.now());
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if let Some(pts) = running_time(pad, info) {
+                let mut entered = entered.lock().unwrap_or_else(PoisonError::into_inner);
+                if entered.len() == PENDING {
+                    entered.pop_front();
+                }
+                entered.push_back((pts, clock.now()));
+            }
             gst::PadProbeReturn::Ok
         });
     }
     if let Some(pad) = encoder.static_pad("src") {
         let (encoded, clock) = (encoded.clone(), clock.clone());
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            let start = entered.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            if let Some(start) = start {
-                encoded.lock().unwrap_or_else(PoisonError::into_inner).push(clock.now().since(start));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if !delay.is_zero() {
+                clock.sleep(delay);
+            }
+            let Some(pts) = running_time(pad, info) else { return gst::PadProbeReturn::Ok };
+            let left = clock.now();
+            let mut entered = entered.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = entered.iter().position(|(p, _)| *p == pts).and_then(|at| entered.remove(at));
+            drop(entered);
+            if let Some((_, entered)) = found {
+                encoded.lock().unwrap_or_else(PoisonError::into_inner).push(Encoded { pts, entered, left });
             }
             gst::PadProbeReturn::Ok
         });
     }
     encoded
+}
+
+fn running_time(pad: &gst::Pad, info: &gst::PadProbeInfo) -> Option<StreamTime> {
+    let pts = info.buffer()?.pts()?;
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    let running = segment.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)?;
+    Some(StreamTime { ns: running.nseconds() })
 }
 
 #[cfg(test)]

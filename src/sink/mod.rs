@@ -12,7 +12,7 @@ mod thumbnail;
 use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
-pub use file::FileSink;
+pub use file::{Encoded, FileSink};
 pub use picture::PictureWriter;
 pub use thumbnail::thumbnail;
 

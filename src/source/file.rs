@@ -15,6 +15,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 
 use super::missing::{MissingPlugin, package_for};
+use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::tracks::{Side, Tracks, codec_name};
 use super::{Outlet, SideTrack, SourceError, StreamInfo};
@@ -42,6 +43,10 @@ pub struct FileOptions {
     pub limit: Option<u64>,
     /// For a picture: its path, written on its frame, and its number in its stream.
     pub picture: Option<(Arc<str>, u64)>,
+    /// Frames enter the decoder when they are due, as from a live source.
+    pub real_time: bool,
+    /// Added to every frame's time in the decoder, to see that the figures show it.
+    pub delay: Duration,
 }
 
 /// A file being decoded on `GStreamer`'s threads.
@@ -155,8 +160,9 @@ impl FileSource {
         pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(broken)?;
 
         let (gate_tx, gate_rx) = bounded(0);
+        let pacer = options.real_time.then(|| Pacer::new(outlet.clone()));
         let shared = Arc::new(Shared {
-            probe: DecoderProbe::new(outlet.clock.clone()),
+            probe: DecoderProbe::new(outlet.clock.clone(), pacer, options.delay),
             outlet: outlet.clone(),
             options,
             sides: Mutex::default(),
@@ -275,6 +281,7 @@ impl FileSource {
     /// Asks the source to end: frames still in the channel stay there, nothing more is added.
     pub fn stop(&self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
+        self.shared.probe.stop_pacing();
     }
 
     /// Waits for the end of the file, or until `interrupted`. Returns the coded frames that never became a picture.
@@ -297,7 +304,9 @@ impl FileSource {
                 _ => {}
             }
             let progress = self.shared.frames.load(Ordering::SeqCst) + self.shared.packets.load(Ordering::SeqCst);
-            if progress != seen || self.shared.outlet.events.is_full() {
+            let outlet = &self.shared.outlet;
+            let held = outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
+            if progress != seen || held {
                 (seen, since) = (progress, Instant::now());
             } else if since.elapsed() > STALL {
                 return Err(self.broken(&format!("nothing more came for {} s", STALL.as_secs())));

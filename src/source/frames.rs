@@ -57,7 +57,11 @@ impl Delivery {
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
         self.last = Some(pts);
         self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
+        let due = buffer.pts().and_then(|pts| shared.probe.due(pts));
         let so_far = shared.frames.fetch_add(1, Ordering::SeqCst);
+        if so_far >= outlet.head && outlet.is_waiting() {
+            outlet.wait_until_ready();
+        }
         let (file, index) = match &shared.options.picture {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
@@ -75,7 +79,7 @@ impl Delivery {
                 duration,
                 picture,
                 file,
-                stamps: Stamps { decode_in, decoded, ..Stamps::default() },
+                stamps: Stamps { decode_in, decoded, due, ..Stamps::default() },
                 detections: Vec::new(),
                 letterbox: None,
             }))

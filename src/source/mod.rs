@@ -4,6 +4,7 @@ mod file;
 mod frames;
 mod jpeg;
 mod missing;
+mod pace;
 mod picture;
 mod probe;
 mod rgb;
@@ -105,4 +106,20 @@ pub struct Outlet {
     pub events: Sender<SourceEvent>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
+    /// Disconnected once the session is there.
+    pub ready: Receiver<()>,
+    /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
+    pub head: u64,
+}
+
+impl Outlet {
+    /// Returns once the session is there, or never will be.
+    pub(crate) fn wait_until_ready(&self) {
+        let _ = self.ready.recv();
+    }
+
+    /// Whether the session is still being made.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.ready.try_recv(), Err(crossbeam_channel::TryRecvError::Empty))
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::jpeg::choose_decoders;
+use super::pace::Pacer;
 use crate::clock::{Clock, HostTime};
 
 /// Coded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
@@ -28,11 +30,14 @@ struct Inner {
 pub(super) struct DecoderProbe {
     inner: Arc<Mutex<Inner>>,
     clock: Arc<dyn Clock>,
+    pacer: Option<Arc<Pacer>>,
+    delay: Duration,
 }
 
 impl DecoderProbe {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { inner: Arc::default(), clock }
+    /// `pacer` holds back what enters; `delay` is added to every picture's time in the decoder.
+    pub(super) fn new(clock: Arc<dyn Clock>, pacer: Option<Pacer>, delay: Duration) -> Self {
+        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -46,11 +51,18 @@ impl DecoderProbe {
             let this = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 if let Some(buffer) = info.buffer() {
+                    // AVI gives most packets a decoding time only; without reordering it is the picture's.
+                    let pts = buffer.pts().or(buffer.dts());
+                    if let Some((pacer, pts)) = this.pacer.as_ref().zip(pts) {
+                        // The first picture comes as soon as it can: the session is made for it.
+                        if this.lock().decoded > 0 {
+                            pacer.hold(pts);
+                        }
+                    }
                     let now = this.clock.now();
                     let mut inner = this.lock();
                     inner.coded += 1;
-                    // AVI gives most packets a decoding time only; without reordering it is the picture's.
-                    if let Some(pts) = buffer.pts().or(buffer.dts()) {
+                    if let Some(pts) = pts {
                         if inner.entered.len() == PENDING {
                             inner.entered.pop_front();
                         }
@@ -68,6 +80,9 @@ impl DecoderProbe {
             let this = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
+                    if !this.delay.is_zero() {
+                        this.clock.sleep(this.delay);
+                    }
                     let now = this.clock.now();
                     let mut inner = this.lock();
                     inner.decoded += 1;
@@ -93,6 +108,23 @@ impl DecoderProbe {
         let found = inner.left.iter().position(|(p, _, _)| *p == pts).and_then(|at| inner.left.remove(at));
         drop(inner);
         found.map_or_else(|| (None, self.clock.now()), |(_, entered, left)| (entered, left))
+    }
+
+    /// When the picture with this PTS was due, where the source is paced.
+    pub(super) fn due(&self, pts: gst::ClockTime) -> Option<HostTime> {
+        self.pacer.as_ref()?.due(pts)
+    }
+
+    /// Whether frames are held back until they are due.
+    pub(super) fn is_holding(&self) -> bool {
+        self.pacer.as_ref().is_some_and(|pacer| pacer.is_holding())
+    }
+
+    /// Holds nothing back any more.
+    pub(super) fn stop_pacing(&self) {
+        if let Some(pacer) = &self.pacer {
+            pacer.stop();
+        }
     }
 
     /// Watches what enters the filter at `pad`: whether its pictures are interlaced.
@@ -144,6 +176,10 @@ pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
         }
         if element.has_property("max-errors") {
             element.set_property("max-errors", -1);
+        }
+        // As libav decodes a live stream: threads that share a frame do not delay it, threads that take one each do.
+        if probe.pacer.is_some() && element.has_property("thread-type") {
+            element.set_property_from_str("thread-type", "slice");
         }
         probe.attach(element);
     });

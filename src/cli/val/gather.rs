@@ -69,10 +69,12 @@ pub(super) fn run_model(
         target_latency: args.tiling.target_latency.map(Duration::from_millis),
         frames: None,
         stride: 1,
+        real_time: false,
+        delays: pipeline::Delays::default(),
         provider: args.model.provider_options(),
         style: Style::default(),
         hud: false,
-        encoder: EncoderOptions { name: None, crf: None, bitrate: None, preset: None },
+        encoder: EncoderOptions::default(),
         save_txt: None,
         crops: None,
     };

@@ -1,0 +1,97 @@
+//! A file played as a live source would send it: a coded frame enters the decoder when its time has come, not before.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gstreamer as gst;
+
+use super::Outlet;
+use crate::clock::HostTime;
+
+/// How long it sleeps at most before it looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Holds coded frames back. Time begins once the session is there: a camera does not wait for it, but a measurement does.
+pub(super) struct Pacer {
+    outlet: Outlet,
+    /// The PTS of the first frame that was held, and when it went on.
+    origin: OnceLock<(gst::ClockTime, HostTime)>,
+    holding: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Pacer {
+    pub(super) fn new(outlet: Outlet) -> Self {
+        Self { outlet, origin: OnceLock::new(), holding: AtomicBool::new(false), stopped: AtomicBool::new(false) }
+    }
+
+    /// Returns when the frame with this PTS is due. Frames that are stored before one that is shown earlier come when that one
+    /// comes, as an encoder would send them.
+    pub(super) fn hold(&self, pts: gst::ClockTime) {
+        let clock = &self.outlet.clock;
+        self.holding.store(true, Ordering::SeqCst);
+        self.origin.get_or_init(|| {
+            self.outlet.wait_until_ready();
+            (pts, clock.now())
+        });
+        while let Some(due) = self.due(pts).filter(|_| !self.stopped.load(Ordering::SeqCst)) {
+            let left = due.since(clock.now());
+            if left.is_zero() {
+                break;
+            }
+            clock.sleep(left.min(LOOK));
+        }
+        self.holding.store(false, Ordering::SeqCst);
+    }
+
+    /// When the frame with this PTS is due, or was.
+    pub(super) fn due(&self, pts: gst::ClockTime) -> Option<HostTime> {
+        let (first, at) = *self.origin.get()?;
+        let offset = |a: gst::ClockTime, b: gst::ClockTime| Duration::from(a.saturating_sub(b));
+        Some(HostTime::from_start((at.since_start() + offset(pts, first)).saturating_sub(offset(first, pts))))
+    }
+
+    /// Whether nothing comes because it is too early.
+    pub(super) fn is_holding(&self) -> bool {
+        self.holding.load(Ordering::SeqCst)
+    }
+
+    /// Nothing is held any more.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::clock::{Clock, SimulatedClock};
+    use crate::frame::StreamId;
+
+    #[test]
+    fn frames_go_on_when_they_are_due() {
+        let clock = Arc::new(SimulatedClock::default());
+        clock.advance(Duration::from_secs(7));
+        let (events, _rx) = bounded(1);
+        let (open, ready) = bounded(0);
+        drop(open);
+        let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 1 };
+        let pacer = Pacer::new(outlet);
+        let ms = gst::ClockTime::from_mseconds;
+        assert_eq!(pacer.due(ms(500)), None);
+        let mut went = |pts| {
+            pacer.hold(ms(pts));
+            clock.now().since_start().as_millis()
+        };
+        // Time begins with the first; the third is shown before the second, and was due when that one came.
+        assert_eq!([went(500), went(740), went(620), went(780)], [7000, 7240, 7240, 7280]);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(went(820), 8280);
+        assert_eq!(pacer.due(ms(400)), Some(HostTime::from_start(Duration::from_millis(6900))));
+    }
+}
