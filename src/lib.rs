@@ -31,4 +31,6 @@ pub mod validate;
 pub mod latency;
 pub mod report;
 
+pub mod monitoring;
+
 pub mod profile;

@@ -121,6 +121,10 @@ pub trait Observer: Send + Sync {
     fn record(&self, _record: &FrameRecord) {}
     /// Frames of a stream were lost.
     fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
+    /// A stream was re-established.
+    fn reconnected(&self, _stream: StreamId) {}
+    /// Nothing more comes from a stream that was open, and its output is finished.
+    fn ended(&self, _stream: StreamId) {}
     /// So many decoded frames wait for the worker, of so many that may.
     fn queue(&self, _waiting: usize, _capacity: usize) {}
     /// Something the user should know.
@@ -145,6 +149,14 @@ impl Observer for Observers {
 
     fn dropped(&self, stream: StreamId, dropped: Dropped, at: HostTime) {
         self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
+    }
+
+    fn reconnected(&self, stream: StreamId) {
+        self.0.iter().for_each(|one| one.reconnected(stream));
+    }
+
+    fn ended(&self, stream: StreamId) {
+        self.0.iter().for_each(|one| one.ended(stream));
     }
 
     fn queue(&self, waiting: usize, capacity: usize) {
@@ -463,7 +475,8 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
             return lost;
         }
         let picture = Some((Arc::from(path.display().to_string()), number));
-        let options = FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
+        let options =
+            FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
         match feed_file(shared, path, options, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {

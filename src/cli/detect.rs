@@ -8,12 +8,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::{
-    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, SourceOptions, TilingOptions,
+    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
+    TilingOptions,
 };
 use super::{Unusable, closing, jobs, show::Screen, signals::Signals};
 use crate::clock::{Clock, HostTime, RealClock};
 use crate::model::Model;
-use crate::pipeline::{self, Outcome, Settings};
+use crate::pipeline::{self, Observer, Observers, Outcome, Settings};
 use crate::report::redact;
 use crate::sink::part_path;
 
@@ -68,6 +69,8 @@ pub struct DetectArgs {
     drawing: DrawingOptions,
     #[command(flatten)]
     encoding: EncodingOptions,
+    #[command(flatten)]
+    monitoring: MonitoringOptions,
     #[command(flatten)]
     invocation: Invocation,
 }
@@ -127,7 +130,14 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         save_txt: args.save_txt.clone(),
         crops: args.crops.clone(),
     };
-    let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), screen.clone(), json, stop.clone());
+    let monitoring = args.monitoring.serve(&settings.jobs, &model, clock)?;
+    let mut observers: Vec<Arc<dyn Observer>> = vec![screen.clone()];
+    if let Some((metrics, server)) = &monitoring {
+        screen.line(&format!("  metrics at http://{}/metrics", server.address()));
+        observers.push(metrics.clone());
+    }
+    let observers = Arc::new(Observers(observers));
+    let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, json, stop.clone());
     screen.finish();
     Ok(close(args, &model, &outcome, clock.now(), &screen))
 }

@@ -11,6 +11,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// The parts of the program that keep processors busy, in the order of the frames' way.
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
+/// Threads that only show what the others do.
+const WATCHERS: [&str; 2] = ["metrics", "tui"];
+
 /// CPU time of every thread there has been.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
@@ -33,6 +36,10 @@ impl ThreadTimes {
             let name = stat.split_once('(').zip(stat.rsplit_once(')')).map(|(a, b)| (a.1, b.1));
             let (Some(id), Some((from_name, fields))) = (id, name) else { continue };
             let name = from_name.rsplit_once(')').map_or(from_name, |(name, _)| name);
+            // Whoever watches works for none of them.
+            if WATCHERS.contains(&name) {
+                continue;
+            }
             let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
             self.ticks.insert(id, (worker(name), field(11) + field(12)));
         }
