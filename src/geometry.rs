@@ -127,7 +127,7 @@ pub struct Size {
 }
 
 /// Where the scaled picture sits inside the tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
     /// Padding on both sides (Ultralytics).

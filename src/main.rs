@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::config::{self, ConfigError};
-use streamdet::cli::{Cli, Command, detect, profile, val};
+use streamdet::cli::{Cli, Command, detect, model, profile, val};
 use streamdet::report::redact;
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => ExitCode::from(detect::run(&args)),
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
+        Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamdet", &mut std::io::stdout());
             ExitCode::SUCCESS

@@ -3,7 +3,7 @@
 use crate::geometry::{Placement, Size};
 
 /// Order of the three colour channels in the input tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChannelOrder {
     /// Red first.
@@ -41,6 +41,20 @@ impl Default for InputSpec {
             placement: Placement::Centre,
             pad: 114,
         }
+    }
+}
+
+impl InputSpec {
+    /// Largest value before mean and std: 1 or 255. The scale is its 255th part, and rounding is taken out again.
+    #[must_use]
+    pub fn value_max(&self) -> f32 {
+        (self.scale * 255.0 * 1000.0).round() / 1000.0
+    }
+
+    /// Whether mean and std change anything.
+    #[must_use]
+    pub fn normalises(&self) -> bool {
+        self.mean.iter().any(|m| *m != 0.0) || self.std.iter().any(|s| (s - 1.0).abs() > f32::EPSILON)
     }
 }
 

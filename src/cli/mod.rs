@@ -4,6 +4,7 @@ mod closing;
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod model;
 pub mod options;
 pub mod profile;
 mod show;
@@ -33,6 +34,8 @@ pub enum Command {
     Profile(Box<profile::ProfileArgs>),
     /// Measure accuracy on labelled pictures
     Val(Box<val::ValArgs>),
+    /// Show, inspect and download models
+    Model(model::ModelArgs),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -2,8 +2,12 @@
 
 mod card;
 pub mod facts;
+pub mod fetch;
+pub mod licence;
 mod names;
 mod recognise;
+pub mod starter;
+pub mod store;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,13 +17,13 @@ use sha2::{Digest, Sha256};
 
 use crate::geometry::Size;
 use crate::tensor::InputSpec;
-use card::Card;
 use facts::OnnxFacts;
+use store::{Known, Place};
 
+pub use card::{Card, is_sha256};
 pub use recognise::Layout;
 
 const DEFAULT_NAME: &str = "visdrone-nano";
-const DEFAULT_CARD: &str = include_str!("../../models/visdrone-nano.toml");
 static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
 
 /// Why a model cannot be used.
@@ -27,13 +31,21 @@ static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
 pub enum ModelError {
     /// Neither a file nor a known name.
     #[error(
-        "model {name}: no such file, and no card of that name\n  known here: {known}; or give the path of an ONNX file"
+        "model {name}: no such file, and no model of that name\n  the nearest is {nearest}; `streamdet model list` shows all; or give the path of an ONNX file"
     )]
     Missing {
         /// What was asked for.
         name: String,
-        /// Names that exist.
-        known: String,
+        /// The name that resembles it most.
+        nearest: String,
+    },
+    /// Its card is known, its file is not here.
+    #[error("model {name}: its file {file} is not here\n  streamdet model fetch {name}")]
+    NotHere {
+        /// What was asked for.
+        name: String,
+        /// As its card says.
+        file: String,
     },
     /// A file cannot be read.
     #[error("{path}: {problem}")]
@@ -94,7 +106,7 @@ impl ModelFile {
 }
 
 /// What `-m` gave, found: the file, its checksum, its card if it has one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ModelRef {
     name: String,
     file: ModelFile,
@@ -104,58 +116,50 @@ pub struct ModelRef {
 
 impl ModelRef {
     /// Finds the model: nothing for the built-in one, the path of an ONNX file (its card beside it counts), the path of a
-    /// card, or a card's name (looked for in `models/` and the user's data folder).
+    /// card, or a name (see [`store::find`]).
     ///
     /// # Errors
-    /// When there is no such model, its card is wrong, or its checksum differs from the card's.
+    /// When there is no such model, its card is wrong, its file is not here, or its checksum differs from the card's.
     pub fn resolve(arg: Option<&str>) -> Result<Self, ModelError> {
         let arg = arg.unwrap_or(DEFAULT_NAME);
         let path = Path::new(arg);
-        let is_card = path.extension().is_some_and(|e| e == "toml");
-        if path.is_file() && !is_card {
+        if path.is_file() {
+            if path.extension().is_some_and(|e| e == "toml") {
+                let card = Card::read(path)?;
+                return Self::from_file(&path.with_file_name(&card.file), Some(card));
+            }
             let beside = path.with_extension("toml");
             let card = if beside.is_file() { Some(Card::read(&beside)?) } else { None };
             return Self::from_file(path, card);
         }
-        if path.is_file() {
-            return Self::from_card(path);
-        }
-        let found = card_folders().into_iter().map(|f| f.join(format!("{arg}.toml"))).find(|p| p.is_file());
-        match found {
-            Some(card) if arg != DEFAULT_NAME => Self::from_card(&card),
-            _ if arg == DEFAULT_NAME => Self::built_in(),
-            _ => Err(ModelError::Missing { name: arg.to_owned(), known: known_names().join(", ") }),
+        let Some(Known { name, card, place, .. }) = store::find(arg)? else {
+            return Err(ModelError::Missing { name: arg.to_owned(), nearest: nearest(arg) });
+        };
+        match place {
+            Place::BuiltIn => {
+                let sha256 = hex(&Sha256::digest(DEFAULT_BYTES));
+                Self { name, file: ModelFile::Embedded(DEFAULT_BYTES), sha256, card }.verified()
+            }
+            Place::Here(path) => Ok(Self { name, ..Self::from_file(&path, card)? }),
+            Place::Missing => Err(ModelError::NotHere { name, file: card.map_or_else(String::new, |c| c.file) }),
         }
     }
 
-    fn built_in() -> Result<Self, ModelError> {
-        let card = Card::parse(DEFAULT_CARD, "models/visdrone-nano.toml")?;
-        let sha256 = hex(&Sha256::digest(DEFAULT_BYTES));
-        Self { name: DEFAULT_NAME.into(), file: ModelFile::Embedded(DEFAULT_BYTES), sha256, card: Some(card) }
-            .verified()
-    }
-
-    fn from_card(path: &Path) -> Result<Self, ModelError> {
-        let card = Card::read(path)?;
-        let file = path.with_file_name(&card.file);
-        Self::from_file(&file, Some(card))
+    /// The file at `path`, whatever any card says of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn without_card(path: &Path) -> Result<Self, ModelError> {
+        let unreadable =
+            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
+        let sha256 = sha256_of(std::fs::File::open(path).map_err(unreadable)?).map_err(unreadable)?;
+        let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        Ok(Self { name, file: ModelFile::Path(path.to_owned()), sha256, card: None })
     }
 
     fn from_file(path: &Path, card: Option<Card>) -> Result<Self, ModelError> {
-        let unreadable =
-            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
-        let mut file = std::fs::File::open(path).map_err(unreadable)?;
-        let mut hash = Sha256::new();
-        let mut chunk = vec![0; 1 << 16];
-        loop {
-            let n = file.read(&mut chunk).map_err(unreadable)?;
-            if n == 0 {
-                break;
-            }
-            hash.update(&chunk[..n]);
-        }
-        let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Self { name, file: ModelFile::Path(path.to_owned()), sha256: hex(&hash.finalize()), card }.verified()
+        let bare = Self::without_card(path)?;
+        Self { card: card.or_else(|| store::card_of(&bare.sha256)), ..bare }.verified()
     }
 
     fn verified(self) -> Result<Self, ModelError> {
@@ -183,6 +187,24 @@ impl ModelRef {
     #[must_use]
     pub fn file(&self) -> &ModelFile {
         &self.file
+    }
+
+    /// Its short name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Checksum of its bytes, lower-case hex.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// What its card says, if it has one.
+    #[must_use]
+    pub fn card(&self) -> Option<&Card> {
+        self.card.as_ref()
     }
 }
 
@@ -231,28 +253,32 @@ impl Model {
     }
 }
 
-fn card_folders() -> Vec<PathBuf> {
-    let data = std::env::var_os("XDG_DATA_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|h| PathBuf::from(h).join(".local/share")));
-    std::iter::once(PathBuf::from("models")).chain(data.map(|d| d.join("streamdet/models"))).collect()
+/// A layout, a channel order or a placement, as cards write it.
+#[must_use]
+pub fn card_word(value: impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn known_names() -> Vec<String> {
-    let mut names = vec![DEFAULT_NAME.to_owned()];
-    for folder in card_folders() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.extension().is_some_and(|e| e == "toml")
-                && let Some(stem) = path.file_stem().and_then(|s| s.to_str())
-            {
-                names.push(stem.to_owned());
-            }
-        }
-    }
-    names.sort();
-    names.dedup();
+/// The known name that resembles `name` most.
+#[must_use]
+pub fn nearest(name: &str) -> String {
+    let names = store::list().0.into_iter().map(|known| known.name);
     names
+        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
+        .unwrap_or_else(|| DEFAULT_NAME.to_owned())
+}
+
+/// Checksum of everything that can be read from `file`, lower-case hex.
+fn sha256_of(mut file: impl Read) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let n = file.read(&mut chunk)?;
+        if n == 0 {
+            return Ok(hex(&hash.finalize()));
+        }
+        hash.update(&chunk[..n]);
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -3,10 +3,11 @@
 use super::facts::{Dim, Element, OnnxFacts, TensorFacts};
 use super::{Model, ModelError, ModelRef, names};
 use crate::geometry::{Placement, Size};
+use crate::report::terminal::printable;
 use crate::tensor::{ChannelOrder, InputSpec};
 
 /// Output layouts; each has its file under `postprocess/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `[B,4+C,N]`: cx, cy, w, h in input pixels, then class scores (also `[B,N,4+C]`).
@@ -202,10 +203,10 @@ fn describe(tensor: &TensorFacts) -> String {
         .map(|d| match d {
             Dim::Fixed(n) => n.to_string(),
             Dim::Dynamic(name) if name.is_empty() => "?".into(),
-            Dim::Dynamic(name) => name.clone(),
+            Dim::Dynamic(name) => printable(name),
         })
         .collect();
-    format!("{} {:?} [{}]", tensor.name, tensor.element, dims.join(","))
+    format!("{} {:?} [{}]", printable(&tensor.name), tensor.element, dims.join(","))
 }
 
 #[cfg(test)]

@@ -1,0 +1,66 @@
+//! `streamdet model`: which models there are, what a file is, and where to get them.
+
+mod fetch;
+mod inspect;
+mod list;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::Unusable;
+use crate::model::store;
+use crate::report::redact;
+
+/// Options of `model`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct ModelArgs {
+    #[command(subcommand)]
+    command: ModelCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum ModelCommand {
+    /// Show the models known by name, and which are here
+    List(list::ListArgs),
+    /// Show what a model is: inputs, outputs, metadata, the layout and why
+    Inspect(inspect::InspectArgs),
+    /// Download a model and check it
+    Fetch(fetch::FetchArgs),
+}
+
+/// Runs the command; returns the exit code.
+#[must_use]
+pub fn run(args: &ModelArgs) -> u8 {
+    let done = match &args.command {
+        ModelCommand::List(args) => Ok(list::run(args)),
+        ModelCommand::Inspect(args) => inspect::run(args),
+        ModelCommand::Fetch(args) => fetch::run(args),
+    };
+    done.unwrap_or_else(|message| {
+        eprintln!("error: {}", redact(&message));
+        2
+    })
+}
+
+/// Data for whoever asked for it, on standard output.
+fn print(text: &str) {
+    // A reader that left has seen enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A path as a person writes it: `~` for the home folder.
+fn short(path: &Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// Where fetched models go, for messages.
+fn user_folder() -> String {
+    store::user_folder().map_or_else(|| "streamdet/models".into(), |folder| short(&folder))
+}
