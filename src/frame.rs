@@ -212,6 +212,23 @@ pub struct Stamps {
     pub batch_place: u32,
 }
 
+impl Stamps {
+    /// Leaves out the time before `begin`, when the session was still being made. A picture that left the decoder by then keeps
+    /// its time in it; one that was in it meanwhile has none, since it had to wait there.
+    pub fn not_before(&mut self, begin: HostTime) {
+        let waited = begin.since(self.decoded);
+        self.decode_in = match self.decode_in {
+            Some(entered) if entered >= begin => Some(entered),
+            Some(entered) if !waited.is_zero() => Some(HostTime::from_start(entered.since_start() + waited)),
+            _ => None,
+        };
+        self.due = self.due.map(|due| due.max(begin));
+        for stamp in [&mut self.decoded, &mut self.taken, &mut self.batch_closed] {
+            *stamp = (*stamp).max(begin);
+        }
+    }
+}
+
 /// One decoded frame on its way from source to sink. `P` is what holds the pixels.
 #[derive(Debug)]
 pub struct Frame<P> {
@@ -233,4 +250,24 @@ pub struct Frame<P> {
     pub detections: Vec<Detection>,
     /// How it was fitted into the tensor (`None` when it was not inferred).
     pub letterbox: Option<Letterbox>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_until_the_session_was_there_is_nobodys() {
+        let at = |ms| HostTime::from_start(Duration::from_millis(ms));
+        let frame = |entered, decoded| {
+            let (taken, batch_closed) = (at(decoded + 1), at(decoded + 2));
+            let mut stamps =
+                Stamps { decode_in: Some(at(entered)), decoded: at(decoded), taken, batch_closed, ..Stamps::default() };
+            stamps.not_before(at(500));
+            (stamps.decode_in, stamps.decoded, stamps.batch_closed)
+        };
+        assert_eq!(frame(10, 15), (Some(at(495)), at(500), at(500)));
+        assert_eq!(frame(10, 502), (None, at(502), at(504)));
+        assert_eq!(frame(501, 504), (Some(at(501)), at(504), at(506)));
+    }
 }

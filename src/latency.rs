@@ -18,9 +18,6 @@ pub use timeline::{Bin, Timeline};
 /// Frames at the start of a run that are left out: the first ones pay for caches, pools and lazy set-up.
 pub const WARM_UP_FRAMES: u64 = 5;
 
-/// Most frames at the start that are left out: those that waited for the session to be made are few.
-const MOST_WARM_UP: usize = 64;
-
 /// Longest time that is told apart: an hour, in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -47,12 +44,6 @@ impl FrameRecord {
     pub fn times(&self) -> StageTimes {
         StageTimes::new(&self.stamps, self.encode.map(|(entered, left)| left.since(entered)))
     }
-
-    /// When it began: its coded form entered the decoder.
-    #[must_use]
-    pub fn began(&self) -> HostTime {
-        self.stamps.decode_in.unwrap_or(self.stamps.decoded)
-    }
 }
 
 /// Figures of one stage, milliseconds.
@@ -77,13 +68,18 @@ struct Row {
     total: Duration,
 }
 
+impl Row {
+    fn add(&mut self, elapsed: Duration) {
+        self.histogram.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        self.total += elapsed;
+    }
+}
+
 /// Histograms of every stage, microseconds inside, three significant digits.
 pub struct LatencyBook {
     rows: Vec<Row>,
     /// The first frames, kept aside: a run that ends with them has no others.
     warm_up: Vec<FrameRecord>,
-    /// When the session was there: frames that began earlier waited for it.
-    ready: Option<HostTime>,
     per_image: [Duration; 3],
     inferred: u64,
 }
@@ -107,23 +103,15 @@ impl LatencyBook {
         };
         Self {
             rows: STAGES.iter().map(|_| row()).collect(),
-            warm_up: Vec::with_capacity(MOST_WARM_UP),
-            ready: None,
+            warm_up: Vec::new(),
             per_image: [Duration::ZERO; 3],
             inferred: 0,
         }
     }
 
-    /// Says when the session was there.
-    pub fn ready(&mut self, at: HostTime) {
-        self.ready.get_or_insert(at);
-    }
-
-    /// Counts one frame. The first [`WARM_UP_FRAMES`], and those that waited for the session, are left out, unless there are
-    /// no others.
+    /// Counts one frame. The first [`WARM_UP_FRAMES`] are left out, unless there are no others.
     pub fn record(&mut self, record: &FrameRecord) {
-        let waited = self.ready.is_some_and(|ready| record.began() < ready) && self.warm_up.len() < MOST_WARM_UP;
-        if self.warm_up_frames_excluded() < WARM_UP_FRAMES || waited {
+        if self.warm_up_frames_excluded() < WARM_UP_FRAMES {
             self.warm_up.push(*record);
         } else {
             self.count(record);
@@ -136,11 +124,18 @@ impl LatencyBook {
         self.warm_up.len() as u64
     }
 
-    /// To be called at the end of the run: a run of a few frames counts them all.
+    /// To be called at the end of the run: a run of a few frames counts them all, and a stage that only the first frames passed
+    /// counts those.
     pub fn settle(&mut self) {
         if self.summary(Stage::EndToEnd).count == 0 {
             for record in std::mem::take(&mut self.warm_up) {
                 self.count(&record);
+            }
+            return;
+        }
+        for stage in STAGES.into_iter().filter(|stage| self.summary(*stage).count == 0).collect::<Vec<_>>() {
+            for elapsed in self.warm_up.iter().filter_map(|record| record.times().get(stage)) {
+                self.rows[stage as usize].add(elapsed);
             }
         }
     }
@@ -149,9 +144,7 @@ impl LatencyBook {
         let times = record.times();
         for stage in STAGES {
             if let Some(elapsed) = times.get(stage) {
-                let row = &mut self.rows[stage as usize];
-                row.histogram.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
-                row.total += elapsed;
+                self.rows[stage as usize].add(elapsed);
             }
         }
         let s = &record.stamps;
@@ -274,15 +267,5 @@ pub(crate) mod tests {
         short.settle();
         assert_eq!((short.summary(Stage::EndToEnd).count, short.warm_up_frames_excluded()), (1, 0));
         assert_eq!(short.summary(Stage::Encode).count, 1);
-    }
-
-    #[test]
-    fn frames_that_waited_for_the_session_are_left_out() {
-        let mut book = LatencyBook::new();
-        book.ready(at(300));
-        for n in 0..12 {
-            book.record(&frame_at(n * 40));
-        }
-        assert_eq!((book.summary(Stage::EndToEnd).count, book.warm_up_frames_excluded()), (4, 8));
     }
 }

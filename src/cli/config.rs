@@ -21,7 +21,7 @@ use super::Cli;
 use crate::model::ModelRef;
 use crate::report::{redact, terminal::printable};
 
-/// Options about one invocation; every other option with a long name is a setting.
+/// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
 /// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
 /// measure with, and a folder of charts is no video.
@@ -133,7 +133,7 @@ fn command() -> clap::Command {
 /// The settings, in the order of `--help`.
 fn settings(of: &clap::Command) -> impl Iterator<Item = &Arg> {
     let is_setting = |name: &str| !NOT_SETTINGS.contains(&name) && !OF_A_COMMAND.contains(&(of.get_name(), name));
-    of.get_arguments().filter(move |option| option.get_long().is_some_and(is_setting))
+    of.get_arguments().filter(move |option| !option.is_hide_set() && option.get_long().is_some_and(is_setting))
 }
 
 fn setting<'a>(of: &'a clap::Command, name: &str) -> Option<&'a Arg> {

@@ -1,14 +1,20 @@
 //! The command line: what is accepted, and what each command does with it.
 
+mod baseline;
+pub mod bench;
 mod closing;
+mod compare;
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod measure;
 pub mod model;
 pub mod options;
 pub mod profile;
+pub mod run;
 mod show;
 mod signals;
+mod stats;
 pub mod val;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Find objects in video or pictures and save the annotated result
     Detect(Box<detect::DetectArgs>),
+    /// Measure how fast, how late and at what cost the whole pipeline runs, and whether it keeps up
+    Bench(Box<bench::BenchArgs>),
     /// Show where a model's time goes, operator by operator
     Profile(Box<profile::ProfileArgs>),
     /// Measure accuracy on labelled pictures

@@ -33,6 +33,8 @@ pub(super) struct Screen {
     said: Mutex<HashSet<String>>,
     plain: Mutex<(Instant, u64)>,
     started: Instant,
+    /// How often a frame gets its line, and when the last one did; without it by `verbosity` alone.
+    line_every: Option<(Duration, Mutex<Option<Instant>>)>,
 }
 
 impl Screen {
@@ -69,7 +71,24 @@ impl Screen {
             said: Mutex::default(),
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
+            line_every: None,
         }
+    }
+
+    /// Gives frames their lines this often.
+    pub(super) fn lines_every(self, every: Option<Duration>) -> Self {
+        Self { line_every: every.map(|every| (every, Mutex::default())), ..self }
+    }
+
+    /// Whether this frame gets a line.
+    fn wants_line(&self) -> bool {
+        let Some((every, last)) = &self.line_every else { return self.verbosity > 0 };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= *every);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due || self.verbosity > 0
     }
 
     /// One line on standard error, above the bar.
@@ -128,7 +147,7 @@ impl Observer for Screen {
 
     fn frame(&self, frame: &SourceFrame, size: Size) {
         self.bar.inc(1);
-        if self.verbosity > 0 {
+        if self.wants_line() {
             let s = &frame.stamps;
             let shape = frame.letterbox.map_or(size, |l| l.tensor);
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

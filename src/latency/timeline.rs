@@ -31,7 +31,8 @@ impl Bin {
         (count > 0).then(|| (ms(self.sums[stage]) / f64::from(count), ms(self.largest[stage])))
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// Adds what another stretch brought.
+    pub fn merge(&mut self, other: &Self) {
         self.frames += other.frames;
         self.dropped += other.dropped;
         for stage in 0..STAGES.len() {

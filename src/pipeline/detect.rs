@@ -31,6 +31,8 @@ struct Worker<'a> {
     engine: Option<Engine>,
     /// Held until the session is there.
     ready: Option<Sender<()>>,
+    /// When it was.
+    began: Option<HostTime>,
     preprocessor: Preprocessor,
     postprocessor: Postprocessor,
     tiler: Tiler,
@@ -57,6 +59,7 @@ pub(super) fn work(
         runtime,
         engine: None,
         ready: Some(ready),
+        began: None,
         preprocessor: Preprocessor::new(shared.model.input),
         postprocessor: Postprocessor::new(
             shared.model.layout,
@@ -188,6 +191,9 @@ impl Worker<'_> {
                 }
             }
         }
+        if let Some(began) = self.began {
+            batch.iter_mut().for_each(|frame| frame.stamps.not_before(began));
+        }
         // Had no frame been inferred, sources would still wait.
         self.ready = None;
         Ok(())
@@ -298,9 +304,8 @@ impl Worker<'_> {
         }
         self.ready = None;
         let now = self.shared.clock.now();
-        let mut tally = self.shared.tally();
-        tally.book.ready(now);
-        tally.first_frame.get_or_insert(now);
+        self.began = Some(now);
+        self.shared.tally().first_frame.get_or_insert(now);
         Ok(())
     }
 

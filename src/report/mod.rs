@@ -1,9 +1,15 @@
 //! What a run says of itself: the JSON report and the figures in the terminal.
 
+pub mod csv;
 pub mod gpu;
+pub mod page;
+pub mod plot;
 mod redact;
+pub mod sheet;
 pub mod terminal;
 pub mod threads;
+pub mod trace;
+pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +17,7 @@ use std::path::Path;
 use crate::latency::Summary;
 
 pub use redact::redact;
+pub use verdict::Verdict;
 
 /// The run report (`--report`).
 #[derive(Debug, serde::Serialize)]
@@ -39,6 +46,8 @@ pub struct RunReport {
     pub warm_up_frames_excluded: u64,
     /// Files written.
     pub outputs: Vec<String>,
+    /// What was asked for, as resolved.
+    pub settings: BTreeMap<&'static str, String>,
 }
 
 /// The machine.
@@ -178,17 +187,8 @@ pub struct Fps {
     pub mean: f64,
     /// The slowest full second.
     pub min_1s: f64,
-}
-
-/// Whether the program keeps up with the stream.
-#[derive(Debug, serde::Serialize)]
-pub struct Verdict {
-    /// `yes`, `no` or `n/a`.
-    pub verdict: &'static str,
-    /// Time a frame may take, ms.
-    pub budget_ms: f64,
-    /// In words.
-    pub reason: String,
+    /// Standard deviation of the full seconds; `None` for fewer than two.
+    pub std_dev_1s: Option<f64>,
 }
 
 /// Time and memory of the process.
@@ -210,8 +210,14 @@ pub struct Resources {
     pub cpu_share: BTreeMap<&'static str, f64>,
     /// Peak resident memory.
     pub max_rss_bytes: u64,
-    /// Share of the GPU, where one is used.
+    /// Cores that were busy on average, over the whole process.
+    pub cores_used: f64,
+    /// Threads at most.
+    pub threads: usize,
+    /// Share of the time in which the GPU was busy, with whatever program, where there is one.
     pub gpu_utilisation: Option<f64>,
+    /// Most GPU memory that this program held.
+    pub gpu_memory_bytes: Option<u64>,
 }
 
 impl Resources {

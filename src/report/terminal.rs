@@ -74,12 +74,14 @@ pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
 /// The table of stages, milliseconds; stages without a sample are left out.
 #[must_use]
 pub fn stage_table(book: &LatencyBook) -> String {
-    let mut text = format!("  {:<13}{:>9}{:>9}{:>9}{:>9}   ms\n", "stage", "p50", "p90", "p99", "max");
+    let [p50, p90, p99, max, mean] = ["p50", "p90", "p99", "max", "mean"];
+    let mut text = format!("  {:<13}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
     for stage in STAGES {
         let s = book.summary(stage);
         if s.count > 0 {
             let name = stage.key().replace('_', " ");
-            let _ = writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max);
+            let _ =
+                writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
         }
     }
     text
@@ -104,6 +106,21 @@ pub fn tiles(tiling: &TilingReport) -> String {
         (min, max) if min == max => format!("tiles {grid} beside the whole picture"),
         (min, max) => format!("tiles {grid} beside the whole picture, {tiles_mean:.1} a frame ({min} to {max})"),
     }
+}
+
+/// Each part's share of the CPU time, the largest first: `decode 41 % · inference 38 %`.
+#[must_use]
+pub fn bottleneck(threads: &ThreadTimes) -> String {
+    let Some(shares) = threads.shares() else { return "not known: the run was too short".into() };
+    let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).filter(|(_, share)| *share >= 0.005).collect();
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    parts.iter().map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect::<Vec<_>>().join(" · ")
+}
+
+/// Bytes as people say them.
+#[must_use]
+pub fn megabytes(bytes: u64) -> String {
+    format!("{} MB", grouped(bytes / 1_000_000))
 }
 
 /// What holds the run back: the two that take most of the CPU time, with their shares.

@@ -20,6 +20,7 @@ pub struct ThreadTimes {
     /// Thread id → index into [`WORKERS`], and clock ticks used.
     ticks: HashMap<u64, (usize, u64)>,
     last: Option<Instant>,
+    most: usize,
 }
 
 impl ThreadTimes {
@@ -29,7 +30,9 @@ impl ThreadTimes {
             return;
         }
         self.last = Some(Instant::now());
+        let mut threads = 0;
         for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+            threads += 1;
             let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
             // "12 (name) S …": utime and stime are fields 14 and 15 of proc(5).
             let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
@@ -43,6 +46,13 @@ impl ThreadTimes {
             let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
             self.ticks.insert(id, (worker(name), field(11) + field(12)));
         }
+        self.most = self.most.max(threads);
+    }
+
+    /// Threads there were at once, at most.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
     }
 
     /// Each worker's share of the CPU time so far, `0..=1`, in the order of [`WORKERS`]; `None` before there is any.

@@ -6,6 +6,7 @@ mod encoder;
 mod file;
 pub mod json;
 pub mod labels;
+mod part;
 mod picture;
 mod thumbnail;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
 pub use file::{Encoded, FileSink};
+pub use part::PartFile;
 pub use picture::PictureWriter;
 pub use thumbnail::thumbnail;
 

@@ -4,13 +4,13 @@
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
 //! evaluator, [`curves`] and [`confusion`] what is drawn, [`plot`] and [`page`] draw it.
 
+pub mod charts;
 pub mod classes;
 pub mod confusion;
 pub mod curves;
 pub mod dataset;
 pub mod evaluate;
 pub mod page;
-pub mod plot;
 pub mod predictions;
 pub mod scores;
 

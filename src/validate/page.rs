@@ -6,15 +6,16 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::charts::{confusion_matrix, over_confidence, precision_recall};
 use super::confusion::{Fate, Pairing, pair};
 use super::curves::Point;
 use super::dataset::{Dataset, Picture, Summary};
 use super::evaluate::Figures;
-use super::plot::{colours, escaped, to_svg};
-use super::plot::{confusion_matrix, over_confidence, precision_recall};
 use super::predictions::Found;
 use super::scores::Scores;
 use super::{LabelBox, Scored};
+use crate::report::plot::{escaped, to_svg};
+use crate::report::sheet;
 use crate::report::terminal::{counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
@@ -48,26 +49,14 @@ pub fn page(
 ) -> String {
     let mut out = String::new();
     let title = format!("{} on {}", about.model, dataset.name);
-    let _ = writeln!(
-        out,
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <meta name=\"color-scheme\" content=\"light dark\"><title>{}</title><style>{}{STYLE}</style></head><body><main>",
-        escaped(&title),
-        colours(":root")
-    );
+    sheet::begin(&mut out, &title, STYLE);
     head(&mut out, dataset, scores, about);
     by_class(&mut out, dataset, scores);
     by_size(&mut out, scores, about.summary);
     charts(&mut out, dataset, scores);
     findings(&mut out, dataset);
     samples(&mut out, dataset, scores, found, about.samples, thumbnail);
-    let _ = writeln!(
-        out,
-        "<footer>streamdet {} · <code>{}</code></footer></main></body></html>",
-        env!("CARGO_PKG_VERSION"),
-        escaped(&about.command)
-    );
+    sheet::end(&mut out, &about.command);
     out
 }
 

@@ -22,10 +22,17 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
-/// `streamdet detect`, started in `folder`, whatever the developer's own configuration says.
-pub fn detect(folder: &Path, args: &[&str]) -> Command {
+/// A command of streamdet, started in `folder`, whatever the developer's own configuration says.
+pub fn streamdet_command(folder: &Path, name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
-    command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("no-config")).arg("detect").args(args);
+    command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("no-config")).arg(name);
+    command
+}
+
+/// `streamdet detect`.
+pub fn detect(folder: &Path, args: &[&str]) -> Command {
+    let mut command = streamdet_command(folder, "detect");
+    command.args(args);
     command
 }
 

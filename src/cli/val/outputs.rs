@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::{ModelRun, ValArgs};
 use crate::geometry::Size;
+use crate::report::plot::{Scene, standalone, to_png};
 use crate::report::{RunReport, redact, terminal, write_json};
 use crate::sink::{part_path, thumbnail};
+use crate::validate::charts::{confusion_matrix, over_confidence, precision_recall};
 use crate::validate::dataset::{Dataset, Finding, Picture, Summary};
 use crate::validate::page::{About, page};
-use crate::validate::plot::{Scene, confusion_matrix, over_confidence, precision_recall, standalone, to_png};
 use crate::validate::predictions::{self, Found};
 use crate::validate::scores::{Accuracy, Scores};
 

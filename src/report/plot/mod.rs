@@ -1,10 +1,8 @@
 //! Charts: drawn once as shapes, written as SVG (light and dark) and as PNG (light).
 
-mod charts;
 mod png;
 mod svg;
 
-pub use charts::{confusion_matrix, over_confidence, precision_recall};
 pub use png::{PngError, to_png};
 pub use svg::{colours, escaped, standalone, to_svg};
 

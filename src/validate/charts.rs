@@ -1,6 +1,6 @@
 //! The charts of a validation.
 
-use super::{Anchor, Paint, SERIES, Scene, Shape};
+use crate::report::plot::{Anchor, Paint, SERIES, Scene, Shape};
 use crate::report::terminal::grouped;
 use crate::validate::curves::{Curves, Point, confidence};
 use crate::validate::dataset::Dataset;

@@ -1,0 +1,126 @@
+//! `streamdet bench`: the streaming test. The true pipeline, with what it took and whether it keeps up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+
+use super::baseline::Baseline;
+use super::compare::{self, Axis};
+use super::measure::MeasureOptions;
+use super::options::Invocation;
+use super::run::{Done, RunOptions, Task};
+use super::{Unusable, jobs, signals::Signals};
+use crate::clock::{Clock, RealClock};
+use crate::report::redact;
+
+const EXAMPLES: &str = "Examples:
+  streamdet bench clip.mp4                            decode, detect; nothing is written
+  streamdet bench clip.mp4 --imgsz 96 --frames 10 --save
+  streamdet bench clip.mp4 --real-time --html run.html
+  streamdet bench clip.mp4 --report now.json --baseline before.json --fail-above 5
+  streamdet bench clip.mp4 --frames 200 --compare provider=cpu,openvino imgsz=320,640
+
+REAL-TIME: a file keeps up when it ran at least as fast as it plays. With --real-time, frames come in the file's own time and \
+the newest one wins: it keeps up when at most 1 % of the frames were dropped for newer ones, and 99 % were at most ten frame \
+times (or half a second, if that is more) behind when they were handed on. The answer \"no\" is no failure.
+
+Time begins when the model is loaded: for latencies, which leave the first five frames out, and for frames a second.
+
+Exit codes: 0 done, whatever the verdict; 1 failed midway, or slower than --baseline allows; 2 unusable input or options; 130, \
+143 interrupted.";
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct BenchArgs {
+    /// Files, folders of pictures or video, globs
+    #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
+    sources: Vec<String>,
+    /// Draw, encode and save as well: a file, folder (`out/`) or pattern (`out/{stem}.mp4`) [default: `STEM-annotated.EXT`]
+    #[arg(long, value_name = "OUT", num_args = 0..=1, default_missing_value = "", help_heading = "Output")]
+    save: Option<String>,
+    /// Replace outputs that exist
+    #[arg(long, help_heading = "Output")]
+    overwrite: bool,
+    /// Files come in their own time, as from a live source, and the newest frame wins
+    #[arg(long, help_heading = "Source")]
+    real_time: bool,
+    #[command(flatten)]
+    run: RunOptions,
+    /// Every combination of these settings in turns, and one table: provider=cpu,openvino imgsz=320,640 batch=1,4
+    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = compare::axis, help_heading = "Comparing")]
+    compare: Vec<Axis>,
+    /// Runs of every combination
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Comparing")]
+    rounds: u16,
+    /// Compare with the report of an earlier run
+    #[arg(long, value_name = "REPORT", conflicts_with = "compare", help_heading = "Comparing")]
+    baseline: Option<PathBuf>,
+    /// Exit with 1 when it has become slower than the baseline by more than so many per cent
+    #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = percent, help_heading = "Comparing")]
+    fail_above: f32,
+    /// One run of a comparison: its report goes here
+    #[arg(long, hide = true)]
+    into: Option<PathBuf>,
+    #[command(flatten)]
+    invocation: Invocation,
+}
+
+fn percent(text: &str) -> Result<f32, String> {
+    text.parse::<f32>().ok().filter(|p| (0.0..=1e6).contains(p)).ok_or_else(|| "give a number, not below 0".into())
+}
+
+/// Runs the command; returns the exit code.
+#[must_use]
+pub fn run(args: &BenchArgs) -> u8 {
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
+    let signals = Signals::watch();
+    let result = match &args.into {
+        None if !args.compare.is_empty() => {
+            compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.stop)
+        }
+        _ => one_run(args, &clock, &signals.stop),
+    };
+    match result {
+        Ok(code) => signals.exit_code(code),
+        Err(message) => {
+            eprintln!("error: {}", redact(&message));
+            2
+        }
+    }
+}
+
+fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    gstreamer::init().map_err(|e| e.to_string())?;
+    let mut options = args.run.clone();
+    let (mut save, mut baseline) = (args.save.clone(), None);
+    if let Some(into) = &args.into {
+        let delay = options.measure.delay;
+        options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
+        // What a comparison's runs save is thrown away.
+        save = save.map(|_| into.with_extension("saved/").display().to_string());
+    } else if let Some(path) = &args.baseline {
+        baseline = Some(Baseline::read(path)?);
+    }
+    let mut notices = Vec::new();
+    let output = match save.as_deref() {
+        None => Some("none"),
+        Some("") => None,
+        Some(output) => Some(output),
+    };
+    let jobs = jobs::plan(&args.sources, output, args.overwrite || args.into.is_some(), &mut notices)?;
+    if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
+        notices.push("pictures have no time of their own: they come as fast as they can".into());
+    }
+    let task = || Ok(Task { jobs, notices, real_time: args.real_time, thorough: true, ..Task::default() });
+    let Done { report, screen, code } = options.run(&args.invocation, task, clock, stop)?;
+    let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
+    let (text, held) = baseline.compare(&report, f64::from(args.fail_above));
+    screen.line(&text);
+    if !held {
+        eprintln!("error: slower than {} by more than {} %", baseline.path.display(), args.fail_above);
+    }
+    Ok(u8::from(!held))
+}

@@ -1,0 +1,262 @@
+//! Combinations of settings in turns (`--compare`): every run is a process of its own, started anew in every round.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::CommandFactory;
+use serde_json::{Value, json};
+
+use super::{Cli, Unusable};
+use crate::report::redact;
+
+/// How often a run is asked whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// Runs of one comparison, at most.
+const MOST: usize = 256;
+
+/// A setting with the values it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Axis {
+    key: String,
+    values: Vec<String>,
+}
+
+/// Settings that decide how a run goes: only they can be compared.
+fn comparable() -> Vec<String> {
+    const OTHERS: [&str; 18] = [
+        "save",
+        "overwrite",
+        "compare",
+        "rounds",
+        "baseline",
+        "fail-above",
+        "report",
+        "csv",
+        "html",
+        "trace",
+        "stats",
+        "stats-format",
+        "config",
+        "show-config",
+        "verbose",
+        "quiet",
+        "onnxruntime",
+        "help",
+    ];
+    let bench = Cli::command().find_subcommand("bench").cloned().unwrap_or_default();
+    let keys = bench.get_arguments().filter(|option| !option.is_hide_set()).filter_map(clap::Arg::get_long);
+    keys.filter(|key| !OTHERS.contains(key)).map(str::to_owned).collect()
+}
+
+/// `SETTING=VALUE[,VALUE…]`.
+pub(super) fn axis(text: &str) -> Result<Axis, String> {
+    let (key, values) = text.split_once('=').ok_or("give SETTING=VALUE,VALUE; sources stand before --compare")?;
+    let values: Vec<String> = values.split(',').filter(|v| !v.is_empty()).map(str::to_owned).collect();
+    if values.is_empty() {
+        return Err(format!("{key} has no value"));
+    }
+    let known = comparable();
+    if !known.iter().any(|k| k == key) {
+        let near = |k: &String| strsim::jaro_winkler(k, key);
+        let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b))).map_or("", String::as_str);
+        return Err(format!("{key} cannot be compared; the nearest that can is {nearest}"));
+    }
+    Ok(Axis { key: key.to_owned(), values })
+}
+
+/// Every combination, the last setting changing fastest.
+fn combinations(axes: &[Axis]) -> Vec<Vec<(&str, &str)>> {
+    axes.iter().fold(vec![Vec::new()], |rows, axis| {
+        let with = |row: &Vec<_>, value| [row.as_slice(), &[(axis.key.as_str(), value)]].concat();
+        rows.iter().flat_map(|row| axis.values.iter().map(move |value| with(row, value.as_str()))).collect()
+    })
+}
+
+fn named(combination: &[(&str, &str)]) -> String {
+    combination.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs every combination `rounds` times, in turns, and prints one table; the exit code.
+pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, stop: &AtomicBool) -> Result<u8, Unusable> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    for axis in axes {
+        let flag = format!("--{}", axis.key);
+        let given = |arg: &OsString| {
+            let arg = arg.to_string_lossy();
+            arg == flag || arg.starts_with(&format!("{flag}=")) || (axis.key == "model" && arg.starts_with("-m"))
+        };
+        if args.iter().any(given) || axes.iter().filter(|other| other.key == axis.key).count() > 1 {
+            return Err(format!("--compare {0}=…: {0} is given twice\n  leave one of them out", axis.key));
+        }
+    }
+    let rows = combinations(axes);
+    if rows.len() * usize::from(rounds) > MOST {
+        let runs = rows.len() * usize::from(rounds);
+        return Err(format!("--compare: {runs} runs, more than {MOST}\n  compare fewer settings, or lower --rounds"));
+    }
+    let folder = std::env::temp_dir().join(format!("streamdet-compare-{}", std::process::id()));
+    std::fs::create_dir(&folder).map_err(|e| format!("{}: {e}\n  set TMPDIR to another folder", folder.display()))?;
+    let result = take_turns(&args, &rows, rounds, &folder, stop);
+    let _ = std::fs::remove_dir_all(&folder);
+    let runs = result?;
+    if runs.iter().any(Vec::is_empty) {
+        return Ok(0);
+    }
+    eprintln!("\n{}", table(&rows, &runs));
+    if let Some(path) = report {
+        let all: Vec<Value> = rows.iter().zip(&runs).map(|(row, runs)| summary(row, runs)).collect();
+        let text = format!("{:#}\n", json!({ "rounds": rounds, "rows": all }));
+        let written = crate::sink::PartFile::create(path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.finish()));
+        if let Err(e) = written {
+            eprintln!("error: --report {}: {e}", path.display());
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
+/// The reports of every row's runs; fewer than asked for when it was interrupted.
+fn take_turns(
+    args: &[OsString],
+    rows: &[Vec<(&str, &str)>],
+    rounds: u16,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<Vec<Vec<Value>>, Unusable> {
+    let mut runs = vec![Vec::new(); rows.len()];
+    for round in 1..=rounds {
+        for (row, reports) in rows.iter().zip(&mut runs) {
+            let into = folder.join("report.json");
+            let Some(report) = one(args, row, &into, stop)? else { return Ok(runs) };
+            let fps = report["fps"]["mean"].as_f64().unwrap_or(0.0);
+            eprintln!("  round {round}/{rounds}  {:<40}{fps:>8.1} fps", redact(&named(row)));
+            reports.push(report);
+        }
+    }
+    Ok(runs)
+}
+
+/// One run in a process of its own; `None` when it was interrupted.
+fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, stop: &AtomicBool) -> Result<Option<Value>, Unusable> {
+    let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", named(row));
+    let program = std::env::current_exe().map_err(|e| failed(&e))?;
+    let said = into.with_extension("stderr");
+    let stderr = std::fs::File::create(&said).map_err(|e| failed(&e))?;
+    let mut command = Command::new(program);
+    // Behind the command's name: sources may follow a `--`. What varies is given as the environment gives settings.
+    command.args(&args[1..2]).arg("--into").arg(into).args(&args[2..]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    for (key, value) in row {
+        command.env(format!("STREAMDET_{}", key.to_ascii_uppercase().replace('-', "_")), value);
+    }
+    let mut child = command.spawn().map_err(|e| failed(&e))?;
+    let mut told = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|e| failed(&e))? {
+            break status;
+        }
+        if stop.load(Ordering::SeqCst) && !std::mem::replace(&mut told, true) {
+            let _ =
+                rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+        }
+        std::thread::sleep(LOOK);
+    };
+    if stop.load(Ordering::SeqCst) {
+        return Ok(None);
+    }
+    if !status.success() {
+        let said = std::fs::read_to_string(&said).unwrap_or_default();
+        let errors = said.split_once("error: ").map_or(said.as_str(), |(_, errors)| errors);
+        return Err(failed(&errors.trim_end()));
+    }
+    let text = std::fs::read_to_string(into).map_err(|e| failed(&e))?;
+    serde_json::from_str(&text).map(Some).map_err(|e| failed(&e))
+}
+
+/// Least, median and largest of a figure over the runs.
+fn spread(runs: &[Value], figure: &dyn Fn(&Value) -> f64) -> [f64; 3] {
+    let mut values: Vec<f64> = runs.iter().map(figure).collect();
+    values.sort_by(f64::total_cmp);
+    let (half, n) = (values.len() / 2, values.len());
+    let median = if n.is_multiple_of(2) { f64::midpoint(values[half - 1], values[half]) } else { values[half] };
+    [values[0], median, values[n - 1]]
+}
+
+fn fps(run: &Value) -> f64 {
+    run["fps"]["mean"].as_f64().unwrap_or(0.0)
+}
+
+fn p50(stage: &'static str) -> impl Fn(&Value) -> f64 {
+    move |run| run["latency_ms"][stage]["p50"].as_f64().unwrap_or(0.0)
+}
+
+fn table(rows: &[Vec<(&str, &str)>], runs: &[Vec<Value>]) -> String {
+    let names: Vec<String> = rows.iter().map(|row| redact(&named(row))).collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(11);
+    let mut lines = vec![format!(
+        "  {:width$}  {:>8}{:>8}{:>8}{:>8}  {:>11}{:>12}{:>9}  real-time",
+        "combination", "fps min", "median", "max", "ratio", "inference", "end to end", "memory"
+    )];
+    let first = spread(&runs[0], &fps)[1];
+    for (name, runs) in names.iter().zip(runs) {
+        let [min, median, max] = spread(runs, &fps);
+        let (inference, end_to_end) = (spread(runs, &p50("inference"))[1], spread(runs, &p50("end_to_end"))[1]);
+        let memory = spread(runs, &|run| run["resources"]["max_rss_bytes"].as_f64().unwrap_or(0.0))[1] / 1e6;
+        let yes = runs.iter().filter(|run| run["real_time"]["verdict"] == "yes").count();
+        lines.push(format!(
+            "  {name:width$}  {min:>8.1}{median:>8.1}{max:>8.1}{:>8.2}  {inference:>8.1} ms{end_to_end:>9.1} ms{memory:>6.0} MB  \
+             {yes} of {}",
+            median / first.max(1e-9),
+            runs.len()
+        ));
+    }
+    lines.push("\n  fps over the rounds; ratio of medians to the first row; latencies are medians of p50".into());
+    lines.join("\n")
+}
+
+fn summary(row: &[(&str, &str)], runs: &[Value]) -> Value {
+    let [min, median, max] = spread(runs, &fps);
+    let settings: BTreeMap<_, _> = row.iter().copied().collect();
+    json!({ "settings": settings, "fps": { "min": min, "median": median, "max": max }, "runs": runs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn combinations_are_every_one_in_order() {
+        let axes = [axis("provider=cpu,openvino").expect("an axis"), axis("imgsz=320,384x640").expect("an axis")];
+        let names: Vec<String> = combinations(&axes).iter().map(|row| named(row)).collect();
+        assert_eq!(
+            names,
+            [
+                "provider=cpu imgsz=320",
+                "provider=cpu imgsz=384x640",
+                "provider=openvino imgsz=320",
+                "provider=openvino imgsz=384x640"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        for (wrong, word) in
+            [("clip.mp4", "before --compare"), ("imgsize=1", "imgsz"), ("imgsz=", "no value"), ("csv=a", "csv")]
+        {
+            let refused = axis(wrong).expect_err("it is wrong");
+            assert!(refused.contains(word), "{wrong}: {refused}");
+        }
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        let runs: Vec<Value> = [3.0, 1.0, 2.0, 10.0].iter().map(|fps| json!({ "fps": { "mean": fps } })).collect();
+        assert_eq!(spread(&runs, &fps), [1.0, 2.5, 10.0]);
+    }
+}

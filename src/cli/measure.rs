@@ -1,0 +1,201 @@
+//! What a run writes about itself: report, rows, page, trace, and lines while it runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::Unusable;
+use super::show::Screen;
+use super::stats::Stats;
+use crate::clock::HostTime;
+use crate::frame::StreamId;
+use crate::inference::ProviderReport;
+use crate::latency::{FrameRecord, LatencyBook, Timeline};
+use crate::pipeline::{Delays, Observer};
+use crate::report::csv::CsvFile;
+use crate::report::trace::TraceFile;
+use crate::report::{Dropped, RunReport, page};
+use crate::sink::PartFile;
+use crate::source::StreamInfo;
+
+/// What is measured, and where it goes.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Measuring")]
+pub struct MeasureOptions {
+    /// Run report as JSON; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// One row a frame, with its time in every stage
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+    /// One page to look at: latencies and frame rate over time, distributions, resources
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Trace of the stages by thread, for Perfetto or chrome://tracing
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Figures while it runs, a line every so often: 1s, 500ms
+    #[arg(long, value_name = "INTERVAL", value_parser = interval)]
+    pub stats: Option<Duration>,
+    /// Whose lines they look like
+    #[arg(long, value_enum, default_value_t)]
+    pub stats_format: StatsFormat,
+    /// Time added to stages, STAGE=MS, to see that the figures show it
+    #[arg(long, hide = true, default_value = "decode=0", hide_default_value = true)]
+    pub delay: Delays,
+}
+
+impl MeasureOptions {
+    /// How often the screen prints the line that Ultralytics' users know.
+    pub(super) fn frame_lines(&self) -> Option<Duration> {
+        self.stats.filter(|_| self.stats_format == StatsFormat::Ultralytics)
+    }
+}
+
+/// How `--stats` lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum StatsFormat {
+    /// Frame rate, latency, drops and queue
+    #[default]
+    Streamdet,
+    /// `**PERF:` lines, a column a stream
+    Deepstream,
+    /// The newest frame's line, as -v prints it for every frame
+    Ultralytics,
+}
+
+/// `1s`, `500ms`, `2`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix("ms") {
+        Some(number) => (number, 0.001),
+        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
+    };
+    match number.trim().parse::<f64>() {
+        Ok(n) if (0.01..=86_400.0).contains(&(n * unit)) => Ok(Duration::from_secs_f64(n * unit)),
+        _ => Err("give seconds or milliseconds from 10ms to a day, as 1s or 500ms".into()),
+    }
+}
+
+/// What is open while a run is measured.
+pub(super) struct Instruments {
+    csv: Option<Mutex<CsvFile>>,
+    trace: Option<Mutex<TraceFile>>,
+    page: Option<(PartFile, Mutex<Timeline>)>,
+    report: Option<PathBuf>,
+}
+
+impl Instruments {
+    /// Opens what was asked for.
+    pub(super) fn open(options: &MeasureOptions) -> Result<Self, Unusable> {
+        let refused = |flag: &str, path: &Path, e: &dyn std::fmt::Display| {
+            format!("--{flag} {}: {e}\n  name a file in a folder that can be written", path.display())
+        };
+        if let Some(path) = options.report.as_ref().filter(|p| p.as_os_str() != "-") {
+            let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
+            if folder.is_some_and(|f| !f.is_dir()) {
+                return Err(refused("report", path, &"no such folder"));
+            }
+        }
+        let csv = options.csv.as_ref().map(|path| CsvFile::create(path).map_err(|e| refused("csv", path, &e)));
+        let csv = csv.transpose()?;
+        let trace = options.trace.as_ref().map(|path| TraceFile::create(path).map_err(|e| refused("trace", path, &e)));
+        let trace = trace.transpose()?;
+        let page = options.html.as_ref().map(|path| PartFile::create(path).map_err(|e| refused("html", path, &e)));
+        let page = page.transpose()?;
+        Ok(Self {
+            csv: csv.map(Mutex::new),
+            trace: trace.map(Mutex::new),
+            page: page.map(|file| (file, Mutex::default())),
+            report: options.report.clone(),
+        })
+    }
+
+    /// Writes and closes everything; says what could not be written. The exit code of a run that would else have ended with
+    /// `code`. Where no frame came, no file is left.
+    pub(super) fn close(self, report: &RunReport, book: &LatencyBook, mut code: u8) -> u8 {
+        let mut say = |flag: &str, result: std::io::Result<()>| {
+            if let Err(e) = result {
+                eprintln!("error: --{flag}: {e}; the file is not complete");
+                code = 1;
+            }
+        };
+        let whole = report.processed() > 0;
+        if let Some(csv) = self.csv {
+            let csv = csv.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if whole { say("csv", csv.finish()) } else { csv.discard() }
+        }
+        if let Some(trace) = self.trace {
+            let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if whole { say("trace", trace.finish()) } else { trace.discard() }
+        }
+        if let Some((mut file, timeline)) = self.page {
+            let timeline = timeline.into_inner().unwrap_or_else(PoisonError::into_inner);
+            if whole {
+                let page = page::page(report, book, &timeline);
+                say("html", std::io::Write::write_all(&mut file, page.as_bytes()).and_then(|()| file.finish()));
+            } else {
+                file.discard();
+            }
+        }
+        if let Some(path) = &self.report {
+            say("report", report.write(path));
+        }
+        code
+    }
+}
+
+impl Observer for Instruments {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, _provider: Option<&ProviderReport>) {
+        if let Some(trace) = &self.trace {
+            trace.lock().unwrap_or_else(PoisonError::into_inner).stream(stream, &info.name);
+        }
+    }
+
+    fn record(&self, record: &FrameRecord) {
+        if let Some(csv) = &self.csv {
+            csv.lock().unwrap_or_else(PoisonError::into_inner).row(record);
+        }
+        if let Some(trace) = &self.trace {
+            trace.lock().unwrap_or_else(PoisonError::into_inner).frame(record);
+        }
+        if let Some((_, timeline)) = &self.page {
+            timeline.lock().unwrap_or_else(PoisonError::into_inner).add(record);
+        }
+    }
+
+    fn dropped(&self, _stream: StreamId, dropped: Dropped, at: HostTime) {
+        if let Some((_, timeline)) = &self.page {
+            timeline.lock().unwrap_or_else(PoisonError::into_inner).drop_frames(at, dropped.total());
+        }
+    }
+}
+
+/// Everybody who watches a run, and what has to be closed after it.
+pub(super) fn watchers(
+    options: &MeasureOptions,
+    screen: &Arc<Screen>,
+    instruments: &Arc<Instruments>,
+) -> (Vec<Arc<dyn Observer>>, Option<Stats>) {
+    let mut all: Vec<Arc<dyn Observer>> = vec![screen.clone(), instruments.clone()];
+    let every = options.stats.filter(|_| options.frame_lines().is_none());
+    let stats = every.map(|every| Stats::start(every, options.stats_format, screen));
+    all.extend(stats.as_ref().map(Stats::observer));
+    (all, stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_have_units() {
+        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
+        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
+        for wrong in ["", "0", "-1s", "s", "1h", "NaN", "inf", "1e9"] {
+            assert!(interval(wrong).is_err(), "{wrong}");
+        }
+    }
+}

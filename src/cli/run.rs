@@ -1,0 +1,157 @@
+//! What every command that runs the whole pipeline does: from options to a run, and what is said at its end.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::measure::{Instruments, MeasureOptions, watchers};
+use super::options::{
+    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
+    TilingOptions,
+};
+use super::{Unusable, closing, show::Screen};
+use crate::clock::Clock;
+use crate::model::Model;
+use crate::pipeline::{self, Job, Observers, Settings};
+use crate::report::RunReport;
+
+/// Options of every such command.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Which model, and how it runs.
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// What counts as a detection.
+    #[command(flatten)]
+    pub detections: DetectionOptions,
+    /// Tiles.
+    #[command(flatten)]
+    pub tiling: TilingOptions,
+    /// Which frames.
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// How boxes look.
+    #[command(flatten)]
+    pub drawing: DrawingOptions,
+    /// How video is encoded.
+    #[command(flatten)]
+    pub encoding: EncodingOptions,
+    /// What is measured.
+    #[command(flatten)]
+    pub measure: MeasureOptions,
+    /// Who else may watch.
+    #[command(flatten)]
+    pub monitoring: MonitoringOptions,
+}
+
+/// What a command adds to the options.
+#[derive(Default)]
+pub(super) struct Task {
+    pub jobs: Vec<Job>,
+    /// Notices that came up so far.
+    pub notices: Vec<String>,
+    pub json: Option<Box<dyn std::io::Write + Send>>,
+    pub save_txt: Option<PathBuf>,
+    pub crops: Option<PathBuf>,
+    pub real_time: bool,
+    /// Whether the end says what the run took, and whether it keeps up.
+    pub thorough: bool,
+}
+
+/// How it went.
+pub(super) struct Done {
+    pub report: RunReport,
+    pub screen: Arc<Screen>,
+    pub code: u8,
+}
+
+impl RunOptions {
+    /// Runs the pipeline to its end and says what came of it. `check` looks at the model before anything is written.
+    pub(super) fn run(
+        &self,
+        invocation: &Invocation,
+        task: impl FnOnce() -> Result<Task, Unusable>,
+        clock: &Arc<dyn Clock>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Done, Unusable> {
+        let (runtime, model) = self.model.load()?;
+        let thresholds = self.detections.thresholds(&model)?;
+        let Task { jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
+        let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
+        let instruments = Arc::new(Instruments::open(&self.measure)?);
+        let imgsz = self.model.imgsz.unwrap_or(model.default_size);
+        let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
+        let screen = Arc::new(screen.lines_every(self.measure.frame_lines()));
+        for notice in notices {
+            pipeline::Observer::notice(screen.as_ref(), &notice);
+        }
+        let mut encoder = self.encoding.encoder();
+        encoder.delay = self.measure.delay.encode;
+        let settings = Settings {
+            jobs,
+            track: self.source.track,
+            imgsz,
+            thresholds,
+            batch: usize::from(self.model.batch),
+            batch_timeout: Duration::from_millis(self.model.batch_timeout),
+            tiling: self.tiling.tile,
+            target_latency: self.tiling.target_latency.map(Duration::from_millis),
+            frames: self.source.frames,
+            stride: self.source.stride,
+            real_time,
+            delays: self.measure.delay,
+            provider: self.model.provider_options(),
+            style: self.drawing.style(),
+            hud: self.drawing.hud,
+            encoder,
+            save_txt,
+            crops,
+        };
+        let said = resolved(&settings, &model);
+        let (mut observers, stats) = watchers(&self.measure, &screen, &instruments);
+        if let Some((metrics, server)) = &monitoring {
+            screen.line(&format!("  metrics at http://{}/metrics", server.address()));
+            observers.push(metrics.clone());
+        }
+        let observers = Arc::new(Observers(observers));
+        let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, json, stop.clone());
+        stats.into_iter().for_each(super::stats::Stats::stop);
+        screen.finish();
+        let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
+        report.settings = said;
+        closing::show(&model, &outcome, &report, &screen, thorough);
+        let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
+        let code = instruments.close(&report, &outcome.book, 0);
+        let code = closing::failures(&outcome, report.processed(), code);
+        Ok(Done { report, screen, code })
+    }
+}
+
+/// The settings that decide how fast it is, as text.
+fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static str, String> {
+    let Settings { imgsz, thresholds, provider, .. } = settings;
+    let size = model.static_size.unwrap_or(*imgsz);
+    let mut said = BTreeMap::from([
+        ("imgsz", format!("{}x{}", size.height, size.width)),
+        ("conf", thresholds.conf.to_string()),
+        ("iou", thresholds.iou.to_string()),
+        ("max-det", thresholds.max_det.to_string()),
+        ("provider", provider.choice.name().to_owned()),
+        ("batch", settings.batch.to_string()),
+        ("batch-timeout", format!("{} ms", settings.batch_timeout.as_millis())),
+        ("stride", settings.stride.to_string()),
+        ("real-time", settings.real_time.to_string()),
+    ]);
+    let mut maybe = |key, value: Option<String>| said.extend(value.map(|value| (key, value)));
+    maybe("frames", settings.frames.map(|n| n.to_string()));
+    maybe("threads", provider.threads.map(|n| n.to_string()));
+    maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
+    maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
+    maybe("encoder", settings.encoder.name.clone());
+    maybe("preset", settings.encoder.preset.clone());
+    said
+}

@@ -1,0 +1,80 @@
+//! Files that take their name when they are whole.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use super::part_path;
+
+/// A file that is `NAME.part` until it is whole. `-` is standard output; devices and pipes are written as they are.
+#[derive(Debug)]
+pub struct PartFile {
+    file: File,
+    path: PathBuf,
+    named: bool,
+}
+
+impl PartFile {
+    /// Creates it.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        let (file, named) = if path.as_os_str() == "-" {
+            (File::from(std::io::stdout().as_fd().try_clone_to_owned()?), true)
+        } else if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+            (File::options().write(true).open(path)?, true)
+        } else if path.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        } else {
+            (File::create(part_path(path))?, false)
+        };
+        Ok(Self { file, path: path.to_owned(), named })
+    }
+
+    /// The name it was asked for under.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether what was written can be written again: not so in a pipe or device.
+    #[must_use]
+    pub fn can_rewrite(&self) -> bool {
+        !self.named
+    }
+
+    /// The next bytes go so many before its end.
+    ///
+    /// # Errors
+    /// When it is a pipe or a device.
+    pub fn step_back(&mut self, bytes: i64) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Current(-bytes)).map(|_| ())
+    }
+
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// When the system refuses; what was written stays in the `.part`.
+    pub fn finish(self) -> std::io::Result<()> {
+        if self.named { Ok(()) } else { std::fs::rename(part_path(&self.path), &self.path) }
+    }
+
+    /// Takes it away; what had its name before stays.
+    pub fn discard(self) {
+        if !self.named {
+            let _ = std::fs::remove_file(part_path(&self.path));
+        }
+    }
+}
+
+impl Write for PartFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}
