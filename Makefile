@@ -4,7 +4,7 @@ clip := target/demo/vtest.avi
 annotated := target/demo/vtest-annotated.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build demo test lint bench compare clean
+.PHONY: help setup setup-cuda build demo test fuzz lint bench compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 
 test: setup ## Run every test
 	$(CARGO) test --release --locked
+
+fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
+	PROPTEST_CASES=1000000 $(CARGO) test --release --locked --lib -- fuzz properties
 
 lint: setup ## Check the formatting, and that clippy has nothing to say
 	@# A minimal Rust comes without these two.

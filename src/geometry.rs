@@ -135,6 +135,8 @@ pub enum Placement {
     Centre,
     /// Padding right and below only (YOLOX).
     Corner,
+    /// No padding: the picture fills the tensor, its aspect is not kept (`NanoDet`, `PicoDet`, DETR, SSD).
+    Stretch,
 }
 
 /// The letterbox of one picture: how its pixels map into the tensor and back.
@@ -152,14 +154,19 @@ pub struct Letterbox {
     pub left: u32,
     /// Top padding, pixels.
     pub top: u32,
-    /// Tensor pixels per frame pixel (one factor for both axes, as the reference implementation maps boxes back).
-    pub scale: f32,
+    /// Tensor pixels per frame pixel, across and down: one factor for both unless the picture is stretched, as the
+    /// reference implementation maps boxes back.
+    pub scale: [f32; 2],
 }
 
 impl Letterbox {
-    /// Fits `frame` into `tensor`, keeping its aspect, as Ultralytics' `LetterBox` rounds it.
+    /// Fits `frame` into `tensor`: keeping its aspect, as Ultralytics' `LetterBox` rounds it, unless it is stretched.
     #[must_use]
     pub fn fit(frame: Size, tensor: Size, placement: Placement) -> Self {
+        if placement == Placement::Stretch {
+            let scale = [px(tensor.width) / px(frame.width), px(tensor.height) / px(frame.height)];
+            return Self { frame, tensor, content: tensor, left: 0, top: 0, scale };
+        }
         let scale =
             (f64::from(tensor.width) / f64::from(frame.width)).min(f64::from(tensor.height) / f64::from(frame.height));
         let content = Size {
@@ -167,13 +174,13 @@ impl Letterbox {
             height: scaled(frame.height, scale).min(tensor.height),
         };
         let (left, top) = match placement {
-            Placement::Corner => (0, 0),
+            Placement::Corner | Placement::Stretch => (0, 0),
             Placement::Centre => {
                 (half_rounded_down(tensor.width - content.width), half_rounded_down(tensor.height - content.height))
             }
         };
         #[expect(clippy::cast_possible_truncation, reason = "a scale needs no more than f32 precision")]
-        Self { frame, tensor, content, left, top, scale: scale as f32 }
+        Self { frame, tensor, content, left, top, scale: [scale as f32; 2] }
     }
 
     /// The tensor size for `frame` when the model's shape is dynamic: the longer side scaled to fit inside `imgsz`, both
@@ -192,25 +199,17 @@ impl Letterbox {
     #[must_use]
     pub fn frame_from_model(&self, b: &ModelBox) -> FrameBox {
         let (left, top) = (px(self.left), px(self.top));
-        FrameBox::new(
-            (b.x1 - left) / self.scale,
-            (b.y1 - top) / self.scale,
-            (b.x2 - left) / self.scale,
-            (b.y2 - top) / self.scale,
-        )
-        .clipped(px(self.frame.width), px(self.frame.height))
+        let [across, down] = self.scale;
+        FrameBox::new((b.x1 - left) / across, (b.y1 - top) / down, (b.x2 - left) / across, (b.y2 - top) / down)
+            .clipped(px(self.frame.width), px(self.frame.height))
     }
 
     /// A source-space box in model pixels (not clipped).
     #[must_use]
     pub fn model_from_frame(&self, b: &FrameBox) -> ModelBox {
         let (left, top) = (px(self.left), px(self.top));
-        ModelBox::new(
-            b.x1 * self.scale + left,
-            b.y1 * self.scale + top,
-            b.x2 * self.scale + left,
-            b.y2 * self.scale + top,
-        )
+        let [across, down] = self.scale;
+        ModelBox::new(b.x1 * across + left, b.y1 * down + top, b.x2 * across + left, b.y2 * down + top)
     }
 }
 
@@ -270,16 +269,28 @@ mod tests {
         #[test]
         fn letterbox_round_trips(
             w in 1u32..4000, h in 1u32..4000, tw in 1u32..60, th in 1u32..60,
-            corner in any::<bool>(), fx in 0.0f32..1.0, fy in 0.0f32..1.0, fw in 0.0f32..1.0, fh in 0.0f32..1.0,
+            placement in 0usize..3, fx in 0.0f32..1.0, fy in 0.0f32..1.0, fw in 0.0f32..1.0, fh in 0.0f32..1.0,
         ) {
-            let placement = if corner { Placement::Corner } else { Placement::Centre };
+            let placement = [Placement::Centre, Placement::Corner, Placement::Stretch][placement];
             let frame = Size { width: w, height: h };
             let letterbox = Letterbox::fit(frame, Size { width: tw * 32, height: th * 32 }, placement);
             let (x1, y1) = (fx * px(w), fy * px(h));
             let b = FrameBox::new(x1, y1, x1 + fw * (px(w) - x1), y1 + fh * (px(h) - y1));
             let back = letterbox.frame_from_model(&letterbox.model_from_frame(&b));
-            let tolerance = 1e-3 * px(w.max(h)) + 0.01 / letterbox.scale;
-            prop_assert!((back.x1 - b.x1).abs() <= tolerance && (back.y2 - b.y2).abs() <= tolerance);
+            let tolerance = letterbox.scale.map(|scale| 1e-3 * px(w.max(h)) + 0.01 / scale);
+            prop_assert!((back.x1 - b.x1).abs() <= tolerance[0] && (back.y2 - b.y2).abs() <= tolerance[1]);
+        }
+
+        #[test]
+        fn a_stretched_picture_fills_its_tensor(w in 1u32..4000, h in 1u32..4000, tw in 1u32..2000, th in 1u32..2000) {
+            let (frame, tensor) = (Size { width: w, height: h }, Size { width: tw, height: th });
+            let stretched = Letterbox::fit(frame, tensor, Placement::Stretch);
+            prop_assert_eq!((stretched.content, stretched.left, stretched.top), (tensor, 0, 0));
+            let whole = stretched.model_from_frame(&FrameBox::new(0.0, 0.0, px(w), px(h)));
+            prop_assert!((whole.x2 - px(tw)).abs() <= 1e-3 * px(tw) && (whole.y2 - px(th)).abs() <= 1e-3 * px(th));
+            // What covers the tensor covers the picture, whatever its aspect.
+            let back = stretched.frame_from_model(&ModelBox::new(0.0, 0.0, px(tw), px(th)));
+            prop_assert!((back.x2 - px(w)).abs() <= 1e-3 * px(w) && (back.y2 - px(h)).abs() <= 1e-3 * px(h));
         }
 
         #[test]

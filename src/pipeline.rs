@@ -204,14 +204,16 @@ impl RunError {
         Self::Write { path: path.display().to_string(), problem: problem.to_string() }
     }
 
-    /// Whether the input or the settings were unusable, rather than the run having failed.
+    /// Whether the input or the settings were unusable, rather than the run having failed. A model that cannot be run, or
+    /// whose outputs are not what they should be, is so from its first frame on.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
             Self::Source(SourceError::Unusable { .. })
                 | Self::Sink(SinkError::Exists(_) | SinkError::Unwritable { .. })
-                | Self::Inference(InferenceError::Provider { .. })
+                | Self::Inference(InferenceError::Provider { .. } | InferenceError::Run(_))
+                | Self::Postprocess(_)
         )
     }
 }

@@ -84,7 +84,7 @@ impl Preprocessor {
         Self { spec, backend: Backend::detect(), plans: Vec::with_capacity(PLANS), scratch: Default::default() }
     }
 
-    /// Letterboxes `picture` into `tensor`, and says how it was fitted.
+    /// Letterboxes (or stretches) `picture` into `tensor`, and says how it was fitted.
     ///
     /// `tensor` is one frame, f32 `[3, H, W]` for `size` = W×H, channels and values as the [`InputSpec`] says; every
     /// element is written, the padding too.

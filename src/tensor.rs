@@ -13,7 +13,7 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// How a picture becomes the input tensor, `f32 [B,3,H,W]`: `(rgb * scale - mean) / std`, per channel.
+/// How a picture becomes the input tensor, f32 `[B,3,H,W]`: `(rgb * scale - mean) / std`, per channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InputSpec {
     /// Channel order of the tensor.
@@ -56,6 +56,34 @@ impl InputSpec {
     pub fn normalises(&self) -> bool {
         self.mean.iter().any(|m| *m != 0.0) || self.std.iter().any(|s| (s - 1.0).abs() > f32::EPSILON)
     }
+}
+
+/// Element type that a graph takes pictures in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum InputElement {
+    /// 32-bit float.
+    #[default]
+    F32,
+    /// 16-bit float (IEEE).
+    F16,
+    /// Unsigned byte: values are rounded, and held to 0..=255.
+    U8,
+}
+
+/// The inputs of a graph: what a run feeds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct InputPort {
+    /// Name of the input that takes the pictures.
+    pub name: String,
+    /// Its element type.
+    pub element: InputElement,
+    /// Whether it is `[B,H,W,3]` (`TensorFlow`) rather than `[B,3,H,W]`.
+    pub channels_last: bool,
+    /// Symbolic names of batch, height and width in the graph; `None`: a number.
+    pub symbols: [Option<String>; 3],
+    /// Name of a second input, i64 `[B,2]`, that takes the width and height boxes are to be scaled to (the DETR family's
+    /// `orig_target_sizes`). The tensor's own are given, so boxes come in model space.
+    pub target_sizes: Option<String>,
 }
 
 /// Shape of one run's input tensor, `[batch, 3, height, width]`.

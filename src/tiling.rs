@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::geometry::{Letterbox, Size};
+use crate::geometry::Size;
 
 /// Overlap of neighbouring tiles when nothing else is said, as a share of their side.
 const OVERLAP: f64 = 0.2;
@@ -223,16 +223,6 @@ pub fn coarser(grid: Grid, frame: Size) -> Vec<Option<Grid>> {
         levels.push(Some(grid));
     }
     levels
-}
-
-/// The tensor size into which a whole picture and the tiles of `grids` all fit, for a model that leaves it open.
-#[must_use]
-pub fn dynamic_tensor(frame: Size, grids: &[Option<Grid>], imgsz: Size, stride: u32) -> Size {
-    let whole = Letterbox::dynamic_tensor(frame, imgsz, stride);
-    grids.iter().flatten().fold(whole, |size, grid| {
-        let tile = Letterbox::dynamic_tensor(grid.tile(frame), imgsz, stride);
-        Size { width: size.width.max(tile.width), height: size.height.max(tile.height) }
-    })
 }
 
 #[cfg(test)]

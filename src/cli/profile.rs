@@ -10,7 +10,7 @@ use clap::Args;
 use super::options::{Invocation, ModelOptions};
 use super::{Unusable, jobs, signals::Signals};
 use crate::clock::{Clock, RealClock};
-use crate::geometry::{Letterbox, Size};
+use crate::geometry::Size;
 use crate::model::Model;
 use crate::pipeline::{Job, first_frames};
 use crate::preprocess::Preprocessor;
@@ -185,5 +185,5 @@ fn noise(model: &Model, imgsz: Option<Size>, batch: usize) -> Input {
 
 fn tensor_size(model: &Model, picture: Size, imgsz: Option<Size>) -> Size {
     let imgsz = imgsz.unwrap_or(model.default_size);
-    model.static_size.unwrap_or_else(|| Letterbox::dynamic_tensor(picture, imgsz, model.stride))
+    model.tensor_size(picture, imgsz)
 }

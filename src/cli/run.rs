@@ -86,7 +86,7 @@ impl RunOptions {
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
         let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
         let screen = Arc::new(screen.lines_every(self.measure.frame_lines()));
-        for notice in notices {
+        for notice in notices.into_iter().chain(model.notices.iter().cloned()) {
             pipeline::Observer::notice(screen.as_ref(), &notice);
         }
         let mut encoder = self.encoding.encoder();

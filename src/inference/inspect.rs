@@ -4,7 +4,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{TensorElementType, ValueType};
 
-use super::{InferenceError, Runtime};
+use super::{InferenceError, Runtime, said};
 use crate::model::ModelFile;
 use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 
@@ -13,7 +13,7 @@ use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 /// # Errors
 /// [`InferenceError::NotOnnx`] when the runtime cannot read it.
 pub fn inspect(runtime: &Runtime, file: &ModelFile) -> Result<OnnxFacts, InferenceError> {
-    let not_onnx = |e: &dyn std::fmt::Display| InferenceError::NotOnnx { model: file.label(), problem: e.to_string() };
+    let not_onnx = |e: &dyn std::fmt::Display| InferenceError::NotOnnx { model: file.label(), problem: said(e) };
     let mut builder = Session::builder(&runtime.environment)
         .map_err(|e| not_onnx(&e))?
         .with_optimization_level(GraphOptimizationLevel::Disable)
@@ -55,6 +55,7 @@ fn tensor_facts(name: &str, kind: &ValueType) -> TensorFacts {
                 TensorElementType::Float32 => Element::F32,
                 TensorElementType::Float16 => Element::F16,
                 TensorElementType::Uint8 => Element::U8,
+                TensorElementType::Int32 => Element::I32,
                 TensorElementType::Int64 => Element::I64,
                 other => Element::Other(format!("{other:?}")),
             };

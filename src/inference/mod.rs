@@ -1,5 +1,6 @@
 //! ONNX Runtime: found, loaded, given an execution provider, and run on batches by one thread.
 
+mod convert;
 mod inspect;
 mod provider;
 mod runtime;
@@ -50,6 +51,20 @@ pub enum InferenceError {
         problem: String,
     },
     /// A run failed.
-    #[error("inference failed: {0}")]
+    #[error("inference failed: {0}\n  another --imgsz or --provider may work; else export the model again")]
     Run(String),
+}
+
+/// What the runtime says, fit to be shown: on one line, without the middle of its C++ signatures, and without control
+/// characters, as a model's own strings are in it.
+fn said(error: &dyn std::fmt::Display) -> String {
+    const ENDS: (usize, usize) = (150, 250);
+    let text = error.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line: Vec<char> = words.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let part = |chars: &[char]| chars.iter().collect::<String>();
+    match line.len() {
+        n if n <= ENDS.0 + ENDS.1 => part(&line),
+        n => format!("{} … {}", part(&line[..ENDS.0]), part(&line[n - ENDS.1..])),
+    }
 }

@@ -1,16 +1,18 @@
-//! Sessions, one a tensor shape where that pays, and running a batch without copying it.
+//! Sessions, one a tensor shape where that pays, and running a batch without copying it (f32, channels first; whatever
+//! else a model takes or gives is converted).
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
+use super::convert::{Given, Readout};
 use super::provider::{candidates, dispatch};
-use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime};
+use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::model::ModelFile;
-use crate::tensor::{InputShape, OutputView};
+use crate::tensor::{InputPort, InputShape, OutputView};
 
 /// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session.
 const FIXED_SESSIONS: usize = 4;
@@ -19,26 +21,25 @@ const FIXED_SESSIONS: usize = 4;
 pub struct Engine {
     runtime: Runtime,
     file: ModelFile,
-    input_name: String,
-    dynamic_names: [Option<String>; 3],
+    port: InputPort,
     options: ProviderOptions,
     report: ProviderReport,
     any_shape: Option<Session>,
     fixed: HashMap<InputShape, Session>,
     input: Vec<f32>,
+    given: Given,
+    readout: Readout,
 }
 
 impl Engine {
-    /// Chooses the provider and makes the session for `shape`. `dynamic_names` are the symbolic names of batch, height and
-    /// width in the graph.
+    /// Chooses the provider and makes the session for `shape`. `port` says what the graph takes.
     ///
     /// # Errors
     /// When no provider (or not the one asked for) takes the model.
     pub fn new(
         runtime: &Runtime,
         file: &ModelFile,
-        input_name: &str,
-        dynamic_names: &[Option<String>; 3],
+        port: &InputPort,
         options: &ProviderOptions,
         shape: InputShape,
     ) -> Result<Self, InferenceError> {
@@ -54,13 +55,14 @@ impl Engine {
             let mut engine = Self {
                 runtime: runtime.clone(),
                 file: file.clone(),
-                input_name: input_name.to_owned(),
-                dynamic_names: dynamic_names.clone(),
+                port: port.clone(),
                 options: options.clone(),
                 report,
                 any_shape: None,
                 fixed: HashMap::new(),
                 input: Vec::new(),
+                given: Given::default(),
+                readout: Readout::default(),
             };
             match engine.prepare(shape, true) {
                 Ok(()) => {
@@ -112,8 +114,7 @@ impl Engine {
         let provider = self.report.actual;
         let (dispatch, detail) = dispatch(provider, &self.runtime, &self.options)?;
         self.report.detail = detail;
-        let fail =
-            |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: e.to_string() };
+        let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
@@ -132,7 +133,7 @@ impl Engine {
         builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
         if let Some(shape) = shape {
             let [batch, _, height, width] = shape.dims();
-            for (name, size) in self.dynamic_names.iter().zip([batch, height, width]) {
+            for (name, size) in self.port.symbols.iter().zip([batch, height, width]) {
                 if let Some(name) = name.as_deref().filter(|n| !n.is_empty()) {
                     let size = i64::try_from(size).unwrap_or(i64::MAX);
                     builder = builder.with_dimension_override(name, size).map_err(|e| fail(&e))?;
@@ -171,32 +172,32 @@ impl Engine {
         &mut self.input[..len]
     }
 
-    /// Runs the batch in the input buffer and shows the outputs to `read`. Neither side is copied.
+    /// Runs the batch in the input buffer and shows the outputs to `read`. Where the model takes f32 `[B,3,H,W]` and gives
+    /// f32, neither side is copied.
     ///
     /// # Errors
-    /// When the run fails or an output is not f32.
+    /// When the run fails, or an output holds no numbers.
     pub fn run<R>(
         &mut self,
         shape: InputShape,
         read: impl FnOnce(&[OutputView<'_>]) -> R,
     ) -> Result<R, InferenceError> {
-        let fail = |e: &dyn std::fmt::Display| InferenceError::Run(e.to_string());
+        let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
         let session = match self.fixed.get_mut(&shape) {
             Some(session) => session,
             None => self.any_shape.as_mut().ok_or_else(|| InferenceError::Run("no session was prepared".into()))?,
         };
         let len = shape.batch * shape.frame_len();
-        let tensor = TensorRef::from_array_view((shape.dims(), &self.input[..len])).map_err(|e| fail(&e))?;
-        let outputs = session.run(ort::inputs![self.input_name.as_str() => tensor]).map_err(|e| fail(&e))?;
-        let mut shapes: Vec<(String, Vec<usize>, &[f32])> = Vec::with_capacity(outputs.len());
-        let values: Vec<_> = outputs.iter().collect();
-        for (name, value) in &values {
-            let (shape, data) = value.try_extract_tensor::<f32>().map_err(|e| fail(&e))?;
-            let dims = shape.iter().map(|n| usize::try_from(*n).unwrap_or(0)).collect();
-            shapes.push(((*name).to_owned(), dims, data));
+        let pictures = self.given.pictures(&self.port, shape, &self.input[..len]).map_err(|e| fail(&e))?;
+        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![(self.port.name.as_str(), pictures)];
+        // Two numbers a frame: the only input but the pictures that is known.
+        let sizes: Vec<i64> =
+            [shape.size.width, shape.size.height].map(i64::from).into_iter().cycle().take(2 * shape.batch).collect();
+        if let Some(name) = &self.port.target_sizes {
+            let sizes = TensorRef::from_array_view(([shape.batch, 2], sizes.as_slice())).map_err(|e| fail(&e))?;
+            inputs.push((name.as_str(), sizes.into()));
         }
-        let views: Vec<OutputView<'_>> =
-            shapes.iter().map(|(name, shape, data)| OutputView { name, shape, data }).collect();
-        Ok(read(&views))
+        let outputs = session.run(inputs).map_err(|e| fail(&e))?;
+        self.readout.read(&outputs, read).map_err(|e| fail(&e))
     }
 }

@@ -1,11 +1,17 @@
 //! Model cards: TOML files that say what a model is. Unknown keys are refused.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::ModelError;
-use super::recognise::Layout;
+use super::coco;
+use super::layout::Layout;
+use super::names;
 use crate::geometry::Placement;
 use crate::tensor::ChannelOrder;
+
+/// Longest card that is read; names of ten thousand classes fit.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// A model card as written. Its name is that of its file, without `.toml`.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -41,9 +47,10 @@ pub struct Card {
     pub mean: Option<[f32; 3]>,
     /// Divided by, per channel.
     pub std: Option<[f32; 3]>,
-    /// Letterbox placement.
+    /// Where the picture sits: `centre`, `corner` or `stretch`.
     pub placement: Option<Placement>,
-    /// Class names in order of their ids.
+    /// Class names in order of their ids; `"coco"` stands for COCO's 80.
+    #[serde(default, deserialize_with = "classes")]
     pub classes: Option<Vec<String>>,
     /// Default confidence threshold.
     pub conf: Option<f32>,
@@ -55,8 +62,15 @@ pub struct Card {
 
 impl Card {
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() })?;
+        let unreadable =
+            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if text.len() as u64 > MAX_BYTES {
+            let problem = format!("it is larger than {MAX_BYTES} bytes: no model card");
+            return Err(ModelError::Card { path: path.display().to_string(), problem });
+        }
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -86,14 +100,49 @@ impl Card {
         if let Some(url) = card.url.as_ref().filter(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err(problem(format!("url = {:?} must start with https://", crate::report::redact(url))));
         }
-        if card.stride == Some(0) || card.imgsz == Some(0) || card.size_bytes == Some(0) {
-            return Err(problem("stride, imgsz and size_bytes must be above 0".into()));
-        }
-        if card.std.is_some_and(|s| s.iter().any(|v| *v == 0.0 || !v.is_finite())) {
-            return Err(problem("std must not hold 0".into()));
-        }
+        card.check().map_err(problem)?;
         Ok(card)
     }
+
+    /// Whether every number is one that can be worked with.
+    fn check(&self) -> Result<(), String> {
+        let numbers = |values: [f32; 3], ok: fn(f32) -> bool| values.into_iter().all(|v| v.is_finite() && ok(v));
+        let fraction = |value: Option<f32>| value.is_none_or(|v| (0.0..=1.0).contains(&v));
+        let rules = [
+            (self.stride.is_none_or(|n| (1..=256).contains(&n)), "stride must be from 1 to 256"),
+            (self.imgsz.is_none_or(|n| (32..=8192).contains(&n)), "imgsz must be from 32 to 8192"),
+            (self.size_bytes != Some(0), "size_bytes must be above 0"),
+            (self.value_max.is_none_or(|v| v.is_finite() && v != 0.0), "value_max must be a number other than 0"),
+            (self.mean.is_none_or(|m| numbers(m, |_| true)), "mean must hold numbers"),
+            (self.std.is_none_or(|s| numbers(s, |v| v != 0.0)), "std must hold numbers other than 0"),
+            (fraction(self.conf) && fraction(self.iou), "conf and iou must be from 0 to 1"),
+        ];
+        if let Some((_, said)) = rules.iter().find(|(holds, _)| !holds) {
+            return Err((*said).to_owned());
+        }
+        self.classes.as_ref().map_or(Ok(()), |classes| names::check(classes).map_err(|e| format!("classes: {e}")))
+    }
+}
+
+/// A list of names, or the name of a list.
+fn classes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(untagged, expecting = "expected a list of class names, or \"coco\"")]
+    enum Classes {
+        Named(Vec<String>),
+        Known(Known),
+    }
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Known {
+        Coco,
+    }
+    serde::Deserialize::deserialize(from).map(|classes| {
+        Some(match classes {
+            Classes::Named(names) => names,
+            Classes::Known(Known::Coco) => coco::names(),
+        })
+    })
 }
 
 /// Whether `text` is a SHA-256 in hex.
@@ -122,6 +171,7 @@ mod tests {
             ("terms = \"a\\u001bb\"", "control character"),
             ("size_bytes = 0", "above 0"),
             ("layout = \"?\"", "fill in"),
+            ("classes = \"cocoa\"", "a list of class names, or \"coco\""),
         ] {
             let error = Card::parse(&format!("file = \"a.onnx\"\n{line}\n"), "a.toml").expect_err(line).to_string();
             assert!(error.contains(said) && error.starts_with("a.toml: "), "{error}");

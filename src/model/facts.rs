@@ -31,6 +31,8 @@ pub enum Element {
     F16,
     /// Unsigned byte.
     U8,
+    /// 32-bit integer.
+    I32,
     /// 64-bit integer.
     I64,
     /// Anything else, as the runtime calls it.

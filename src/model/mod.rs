@@ -1,8 +1,12 @@
 //! Models: what a file is, what its card says, how it is recognised.
 
 mod card;
+mod coco;
 pub mod facts;
 pub mod fetch;
+#[cfg(test)]
+mod fuzz;
+pub(crate) mod layout;
 pub mod licence;
 mod names;
 mod recognise;
@@ -15,13 +19,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::geometry::Size;
-use crate::tensor::InputSpec;
+use crate::geometry::{Letterbox, Placement, Size};
+use crate::tensor::{InputPort, InputSpec};
 use facts::OnnxFacts;
 use store::{Known, Place};
 
 pub use card::{Card, is_sha256};
-pub use recognise::Layout;
+pub use layout::Layout;
 
 const DEFAULT_NAME: &str = "visdrone-nano";
 static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
@@ -219,14 +223,12 @@ pub struct Model {
     pub sha256: String,
     /// How pictures become its input.
     pub input: InputSpec,
-    /// Name of the input in the graph.
-    pub input_name: String,
+    /// The graph's inputs.
+    pub port: InputPort,
     /// Frames a run takes; `None`: any.
     pub batch: Option<usize>,
     /// Input size when it is static.
     pub static_size: Option<Size>,
-    /// Symbolic names of batch, height and width.
-    pub dynamic_names: [Option<String>; 3],
     /// Input size to use when it is dynamic and the user says nothing.
     pub default_size: Size,
     /// Sides of a dynamic input are multiples of this, pixels.
@@ -235,6 +237,8 @@ pub struct Model {
     pub layout: Layout,
     /// Why that layout.
     pub layout_reason: String,
+    /// What a user should know of how it is used: outputs that are ignored, names that are assumed.
+    pub notices: Vec<String>,
     /// Class names by id.
     pub classes: Arc<[String]>,
     /// Default confidence threshold.
@@ -251,9 +255,20 @@ impl Model {
     pub fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Self, ModelError> {
         recognise::build(reference, facts)
     }
+
+    /// Size of the tensor for pictures of size `picture`, with `imgsz` where the model leaves it open: padded up to the
+    /// stride only, or `imgsz` itself where pictures are stretched.
+    #[must_use]
+    pub fn tensor_size(&self, picture: Size, imgsz: Size) -> Size {
+        match (self.static_size, self.input.placement) {
+            (Some(size), _) => size,
+            (None, Placement::Stretch) => imgsz,
+            (None, _) => Letterbox::dynamic_tensor(picture, imgsz, self.stride),
+        }
+    }
 }
 
-/// A layout, a channel order or a placement, as cards write it.
+/// A channel order or a placement, as cards write it.
 #[must_use]
 pub fn card_word(value: impl serde::Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()

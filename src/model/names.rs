@@ -1,40 +1,66 @@
 //! Class names as metadata carries them: a Python dict or list (`{0: 'person', 1: "bird's nest"}`) or JSON.
 
 /// More classes than any detector has; hostile metadata ends here.
-const MAX_CLASSES: usize = 10_000;
+pub(super) const MAX_CLASSES: usize = 10_000;
 
-/// Parses class names; `None` when the text is not one of the known forms. Control characters become `?`.
-pub(super) fn parse(text: &str) -> Option<Vec<String>> {
+/// Longest name, characters: it is drawn beside every box.
+const MAX_LENGTH: usize = 200;
+
+/// Parses class names. The error says what is wrong with them.
+pub(super) fn parse(text: &str) -> Result<Vec<String>, String> {
+    let names = read(text)?;
+    check(&names)?;
+    Ok(names)
+}
+
+/// Whether names from outside can be shown and counted. The error says which cannot.
+pub(super) fn check(names: &[String]) -> Result<(), String> {
+    if names.is_empty() || names.len() > MAX_CLASSES {
+        return Err(format!("{} classes are named, 1 to {MAX_CLASSES} are taken", names.len()));
+    }
+    for (id, name) in names.iter().enumerate() {
+        if let Some(c) = name.chars().find(|c| c.is_control()) {
+            return Err(format!("the name of class {id} holds the control character {c:?}"));
+        }
+        if name.chars().nth(MAX_LENGTH).is_some() {
+            return Err(format!("the name of class {id} is longer than {MAX_LENGTH} characters"));
+        }
+    }
+    Ok(())
+}
+
+fn read(text: &str) -> Result<Vec<String>, String> {
+    let form = || "they are no list or dict in Python's or JSON's form".to_owned();
     let mut rest = text.trim();
-    let (close, keyed) = match rest.chars().next()? {
-        '{' => ('}', true),
-        '[' => (']', false),
-        _ => return None,
+    let (close, keyed) = match rest.chars().next() {
+        Some('{') => ('}', true),
+        Some('[') => (']', false),
+        _ => return Err(form()),
     };
     rest = rest[1..].trim_start();
     let mut names: Vec<String> = Vec::new();
     while !rest.starts_with(close) {
         if names.len() == MAX_CLASSES {
-            return None;
+            return Err(format!("they are more than {MAX_CLASSES}"));
         }
         if keyed {
-            let colon = rest.find(':')?;
-            let key: usize = rest[..colon].trim().trim_matches(['"', '\'']).parse().ok()?;
+            let (key, after) = rest.split_once(':').ok_or_else(form)?;
+            let key: usize = key.trim().trim_matches(['"', '\'']).parse().map_err(|_| form())?;
             if key != names.len() {
-                return None;
+                return Err(format!("class {} is followed by number {key}", names.len().wrapping_sub(1).cast_signed()));
             }
-            rest = rest[colon + 1..].trim_start();
+            rest = after.trim_start();
         }
-        let (name, after) = quoted(rest)?;
+        let (name, after) = quoted(rest).ok_or_else(form)?;
         names.push(name);
         rest = after.trim_start();
         match rest.strip_prefix(',') {
             Some(after) => rest = after.trim_start(),
             None if rest.starts_with(close) => {}
-            None => return None,
+            None => return Err(form()),
         }
     }
-    (rest[1..].trim().is_empty() && !names.is_empty()).then_some(names)
+    if rest[1..].trim().is_empty() { Ok(names) } else { Err(form()) }
 }
 
 fn quoted(text: &str) -> Option<(String, &str)> {
@@ -50,7 +76,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
         } else if c == quote {
             return Some((name, &text[at + c.len_utf8()..]));
         } else {
-            name.push(if c.is_control() { '?' } else { c });
+            name.push(c);
         }
     }
     None
@@ -58,22 +84,42 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::*;
     use proptest::prelude::*;
 
     #[test]
     fn python_and_json_forms() {
-        assert_eq!(parse("{0: 'person', 1: \"bird's nest\"}"), Some(vec!["person".into(), "bird's nest".into()]));
-        assert_eq!(parse("['a', 'b',]"), Some(vec!["a".into(), "b".into()]));
-        assert_eq!(parse("{\"0\": \"a\"}"), Some(vec!["a".into()]));
-        assert_eq!(parse("{1: 'a'}"), None);
-        assert_eq!(parse("{0: 'a'"), None);
+        let names = |text| parse(text).ok();
+        assert_eq!(names("{0: 'person', 1: \"bird's nest\"}"), Some(vec!["person".into(), "bird's nest".into()]));
+        assert_eq!(names("['a', 'b',]"), Some(vec!["a".into(), "b".into()]));
+        assert_eq!(names("{\"0\": \"a\"}"), Some(vec!["a".into()]));
+        assert_eq!(names("{0: 'a'"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_shown_or_counted_is_said() {
+        let many = format!("[{}]", "'a',".repeat(MAX_CLASSES + 1));
+        let long = format!("['{}']", "a".repeat(MAX_LENGTH + 1));
+        for (text, said) in [
+            ("{1: 'a'}", "number 1"),
+            ("{0: 'a', 1000000000: 'b'}", "class 0 is followed by number 1000000000"),
+            ("['a', 'b\u{1b}[2J']", "class 1 holds the control character '\\u{1b}'"),
+            (many.as_str(), "more than 10000"),
+            (long.as_str(), "longer than 200"),
+            ("[]", "0 classes"),
+            ("person", "no list or dict"),
+        ] {
+            let problem = parse(text).expect_err("refused");
+            assert!(problem.contains(said), "{problem}");
+        }
     }
 
     proptest! {
         #[test]
-        fn never_panics(text in "\\PC{0,60}") { let _ = parse(&text); }
-        #[test]
-        fn never_panics_on_near_misses(text in "[{}\\[\\]0-9:,'\"\\\\ aé\n]{0,40}") { let _ = parse(&text); }
+        fn names_come_back_as_written(names in proptest::collection::vec("[^\\p{C}\\\\']{1,20}", 1..20)) {
+            let dict: Vec<String> = names.iter().enumerate().map(|(id, name)| format!("{id}: '{name}'")).collect();
+            prop_assert_eq!(parse(&format!("{{{}}}", dict.join(", "))), Ok(names.clone()));
+            prop_assert_eq!(parse(&serde_json::to_string(&names).expect("JSON")), Ok(names));
+        }
     }
 }

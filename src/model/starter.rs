@@ -46,7 +46,7 @@ pub fn card(
                 "# CHECK: the layout of its outputs; `streamdet model inspect` prints their shapes.\n\
                  layout = \"?\"\n\n\
                  # CHECK: the input as the model was trained: order \"rgb\" or \"bgr\", values up to 1.0 or 255.0,\n\
-                 # placement \"centre\" or \"corner\".\n\
+                 # placement \"centre\", \"corner\" or \"stretch\".\n\
                  # order = \"rgb\"\n# value_max = 1.0\n# mean = [0.0, 0.0, 0.0]\n# std = [1.0, 1.0, 1.0]\n\
                  # placement = \"centre\"\n# imgsz = 640\n\n\
                  # CHECK: class names in order of their ids.\n# classes = []\n",
@@ -60,13 +60,13 @@ fn recognised(text: &mut String, model: &Model) {
     let InputSpec { order, mean, std, placement, .. } = model.input;
     let (order, placement) = (super::card_word(order), super::card_word(placement));
     let value_max = model.input.value_max();
-    let layout = super::card_word(model.layout);
+    let layout = model.layout.name();
     let _ = write!(
         text,
         "# Recognised: {}\nlayout = {}\n\n\
          # CHECK: the input as the model was trained.\norder = \"{order}\"\nvalue_max = {value_max:?}\n",
         printable(&model.layout_reason),
-        quoted(&layout)
+        quoted(layout)
     );
     if model.input.normalises() {
         let _ = writeln!(text, "mean = {mean:?}\nstd = {std:?}");

@@ -12,10 +12,19 @@ macro_rules! card {
 }
 
 /// Every card of `models/`.
-const BUILT_IN: [(&str, &str); 10] = [
+const BUILT_IN: [(&str, &str); 19] = [
+    card!("dfine-n"),
+    card!("dfine-s"),
+    card!("fastestdet"),
+    card!("nanodet-plus-m"),
+    card!("picodet-s"),
+    card!("rtdetr-l"),
+    card!("rtdetrv2-s"),
     card!("visdrone-nano"),
     card!("yolo11n"),
     card!("yolo11s"),
+    card!("yolo26n"),
+    card!("yolo26s"),
     card!("yolov8n"),
     card!("yolov8n-visdrone"),
     card!("yolov8s"),

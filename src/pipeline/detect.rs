@@ -16,6 +16,7 @@ use crate::inference::{Engine, Runtime};
 use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
 use crate::report::Dropped;
+use crate::report::terminal::counted;
 use crate::source::{SourceEvent, SourceFrame};
 use crate::tensor::InputShape;
 use crate::tiling::Region;
@@ -146,8 +147,14 @@ pub(super) fn work(
         shared.tally().streams[stream.0 as usize].tiling = Some(tiling);
     }
     if worker.postprocessor.dropped_non_finite() > 0 {
-        let n = worker.postprocessor.dropped_non_finite();
-        shared.observer.notice(&format!("{n} boxes were not numbers and were dropped; the model's output is suspect"));
+        let boxes = counted(worker.postprocessor.dropped_non_finite(), "box");
+        shared.observer.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
+    }
+    if worker.postprocessor.dropped_unknown() > 0 {
+        let (boxes, known) = (counted(worker.postprocessor.dropped_unknown(), "box"), shared.model.classes.len());
+        shared.observer.notice(&format!(
+            "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
+        ));
     }
     Ok(())
 }
@@ -215,7 +222,7 @@ impl Worker<'_> {
         if self.found.len() < views.len() {
             self.found.resize(views.len(), Vec::new());
         }
-        let most = if self.shared.model.batch == Some(1) { 1 } else { MOST_VIEWS };
+        let most = self.shared.model.batch.unwrap_or(MOST_VIEWS);
         let mut times = [Duration::ZERO; 3];
         let mut ran_from = None;
         for (run, number) in views.chunks(most).zip(0..) {
@@ -251,7 +258,8 @@ impl Worker<'_> {
         number: usize,
         size: Size,
     ) -> Result<(HostTime, [Duration; 3]), RunError> {
-        let shape = InputShape { batch: views.len(), size };
+        // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
+        let shape = InputShape { batch: self.shared.model.batch.unwrap_or(views.len()), size };
         let first = &batch[views[0].0];
         let (stream, frame) = (first.stream, first.picture.info().size);
         self.prepare(stream, frame, shape)?;
@@ -293,11 +301,10 @@ impl Worker<'_> {
             return Ok(engine.prepare(shape, video)?);
         }
         let model = &self.shared.model;
-        let engine =
-            Engine::new(self.runtime, &model.file, &model.input_name, &model.dynamic_names, &settings.provider, shape)?;
+        let engine = Engine::new(self.runtime, &model.file, &model.port, &settings.provider, shape)?;
         *self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.report().clone());
         let engine = self.engine.insert(engine);
-        if settings.target_latency.is_some() && model.batch != Some(1) {
+        if settings.target_latency.is_some() && model.batch.is_none() {
             for views in self.tiler.counts(stream, frame) {
                 engine.prepare(InputShape { batch: views, ..shape }, video)?;
             }

@@ -16,13 +16,13 @@ const NEWEST: f64 = 0.2;
 const ROOM: f64 = 0.9;
 
 /// Chooses the views of every frame.
-#[derive(Debug)]
 pub(super) struct Tiler {
     tiling: Option<Tiling>,
     target: Option<Duration>,
-    imgsz: Size,
-    static_size: Option<Size>,
-    stride: u32,
+    /// Into which views are fitted.
+    input: Size,
+    /// The tensor's size for a view's.
+    tensor_size: Box<dyn Fn(Size) -> Size>,
     plans: HashMap<StreamId, Plan>,
     used: HashMap<StreamId, Used>,
     /// Seconds a view costs, a running mean.
@@ -57,9 +57,9 @@ struct Used {
 
 impl Tiler {
     pub(super) fn new(tiling: Option<Tiling>, target: Option<Duration>, imgsz: Size, model: &Model) -> Self {
-        let (static_size, stride) = (model.static_size, model.stride);
-        let (plans, used) = (HashMap::new(), HashMap::new());
-        Self { tiling, target, imgsz, static_size, stride, plans, used, cost_s: None }
+        let (input, model) = (model.static_size.unwrap_or(imgsz), model.clone());
+        let tensor_size = Box::new(move |view| model.tensor_size(view, imgsz));
+        Self { tiling, target, input, tensor_size, plans: HashMap::new(), used: HashMap::new(), cost_s: None }
     }
 
     /// The tensor size of a stream's views, for frames of `frame`.
@@ -109,15 +109,18 @@ impl Tiler {
     }
 
     fn plan(&mut self, stream: StreamId, frame: Size) -> &mut Plan {
-        let (tiling, imgsz, stride) = (self.tiling, self.imgsz, self.stride);
-        let (static_size, adapts) = (self.static_size, self.target.is_some());
+        let (tiling, adapts, input, tensor_size) = (self.tiling, self.target.is_some(), self.input, &self.tensor_size);
         let make = || {
-            let grid = tiling.map(|tiling| tiling.grid(frame, static_size.unwrap_or(imgsz)));
+            let grid = tiling.map(|tiling| tiling.grid(frame, input));
             let grids = match grid.filter(|grid| grid.count() > 1) {
                 Some(grid) if adapts => tiling::coarser(grid, frame),
                 grid => vec![grid],
             };
-            let tensor = static_size.unwrap_or_else(|| tiling::dynamic_tensor(frame, &grids, imgsz, stride));
+            // All views of a stream go into tensors of one size.
+            let tensor = grids.iter().flatten().fold(tensor_size(frame), |size, grid| {
+                let tile = tensor_size(grid.tile(frame));
+                Size { width: size.width.max(tile.width), height: size.height.max(tile.height) }
+            });
             let level = |grid: Option<Grid>| Level {
                 grid,
                 views: std::iter::once(Region::whole(frame)).chain(grid.iter().flat_map(|g| g.tiles(frame))).collect(),
@@ -170,17 +173,18 @@ impl Used {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Letterbox;
 
     const STREAM: StreamId = StreamId(0);
     const HD: Size = Size { width: 1920, height: 1080 };
+    const INPUT: Size = Size { width: 640, height: 640 };
 
     fn tiler(tiling: &str, target_ms: Option<u64>) -> Tiler {
         Tiler {
             tiling: Some(tiling.parse().expect("a tiling")),
             target: target_ms.map(Duration::from_millis),
-            imgsz: Size { width: 640, height: 640 },
-            static_size: None,
-            stride: 32,
+            input: INPUT,
+            tensor_size: Box::new(|view| Letterbox::dynamic_tensor(view, INPUT, 32)),
             plans: HashMap::new(),
             used: HashMap::new(),
             cost_s: None,

@@ -1,23 +1,39 @@
 //! From the model's output to boxes in the picture: one file a layout, then NMS and the way back to frame space.
 
+mod detr;
+mod distances;
+mod efficient_nms;
+mod end2end;
+mod fastestdet;
 pub mod merge;
+mod nanodet;
 mod nms;
+mod picodet;
+#[cfg(test)]
+mod properties;
+mod reading;
+mod ssd;
+mod yolov5;
 mod yolov8;
 mod yolox;
 
-use crate::geometry::{Detection, Letterbox, ModelBox, Size};
+use crate::geometry::{Detection, Letterbox, Size};
 use crate::model::Layout;
 use crate::tensor::OutputView;
+use reading::{Candidate, Found, Reading};
+use yolov8::Angle;
 
 /// Candidates that NMS looks at, at most (the most confident ones), as in the reference implementation.
 const MAX_CANDIDATES: usize = 30_000;
 
-/// An output that does not have the layout's shape.
+/// Outputs that do not have the layout's shapes.
 #[derive(Debug, thiserror::Error)]
-#[error("the model's output has shape {found:?}, expected {expected}")]
+#[error(
+    "the model's outputs have shapes {found:?}, expected {expected}\n  export it again, or name its layout in a card: MODEL.toml beside it"
+)]
 pub struct PostprocessError {
     /// Dimensions that came.
-    pub found: Vec<usize>,
+    pub found: Vec<Vec<usize>>,
     /// What the layout takes.
     pub expected: String,
 }
@@ -37,23 +53,14 @@ pub struct Thresholds {
     pub classes: Option<Vec<bool>>,
 }
 
-/// A box before NMS.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Candidate {
-    class_id: u16,
-    confidence: f32,
-    bbox: ModelBox,
-}
-
 /// Reads a layout's output; its buffers are reused from frame to frame.
 #[derive(Debug)]
 pub struct Postprocessor {
     layout: Layout,
     classes: usize,
     thresholds: Thresholds,
-    candidates: Vec<Candidate>,
+    found: Found,
     kept: Vec<Candidate>,
-    best: yolov8::Best,
     non_finite: u64,
 }
 
@@ -61,21 +68,13 @@ impl Postprocessor {
     /// For `classes` classes in `layout`.
     #[must_use]
     pub fn new(layout: Layout, classes: usize, thresholds: Thresholds) -> Self {
-        Self {
-            layout,
-            classes,
-            thresholds,
-            candidates: Vec::new(),
-            kept: Vec::new(),
-            best: yolov8::Best::default(),
-            non_finite: 0,
-        }
+        Self { layout, classes, thresholds, found: Found::default(), kept: Vec::new(), non_finite: 0 }
     }
 
     /// Appends what frame `item` of the batch shows to `out`, by falling confidence; boxes in source pixels, clipped.
     ///
     /// # Errors
-    /// When the output does not have the layout's shape.
+    /// When the outputs do not have the layout's shapes.
     pub fn run(
         &mut self,
         outputs: &[OutputView<'_>],
@@ -84,44 +83,56 @@ impl Postprocessor {
         letterbox: &Letterbox,
         out: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
-        self.candidates.clear();
-        let output =
-            outputs.first().ok_or_else(|| PostprocessError { found: Vec::new(), expected: "one output".into() })?;
+        let found = &mut self.found;
+        found.candidates.clear();
+        let reading = Reading { outputs, item, classes: self.classes, tensor, conf: self.thresholds.conf };
         match self.layout {
-            Layout::Yolov8 => {
-                let scale = [1.0, 1.0];
-                yolov8::decode(
-                    output,
-                    item,
-                    self.classes,
-                    scale,
-                    self.thresholds.conf,
-                    &mut self.best,
-                    &mut self.candidates,
-                )?;
-            }
-            Layout::Yolox => {
-                yolox::decode(output, item, self.classes, tensor, self.thresholds.conf, &mut self.candidates)?;
-            }
-        }
+            Layout::Yolov5 => yolov5::decode(&reading, found),
+            Layout::Yolov8 => yolov8::decode(&reading, Angle::None, found),
+            Layout::Yolov8Obb => yolov8::decode(&reading, Angle::Last, found),
+            Layout::Yolox => yolox::decode(&reading, found),
+            Layout::End2end => end2end::decode(&reading, Angle::None, found),
+            Layout::End2endObb => end2end::decode(&reading, Angle::Last, found),
+            Layout::Nanodet => nanodet::decode(&reading, found),
+            Layout::NanodetPlus => nanodet::decode_plus(&reading, found),
+            Layout::Picodet => picodet::decode(&reading, found),
+            Layout::Fastestdet => fastestdet::decode(&reading, found),
+            Layout::Detr => detr::decode(&reading, found),
+            Layout::Ssd => ssd::decode(&reading, found),
+            Layout::EfficientNms => efficient_nms::decode(&reading, found),
+        }?;
+        let candidates = &mut found.candidates;
         if let Some(keep) = &self.thresholds.classes {
-            self.candidates.retain(|c| keep.get(usize::from(c.class_id)).copied().unwrap_or(false));
+            candidates.retain(|c| keep.get(usize::from(c.class_id)).copied().unwrap_or(false));
         }
-        let before = self.candidates.len();
-        self.candidates.retain(|c| c.bbox.is_finite() && c.confidence.is_finite());
-        self.non_finite += (before - self.candidates.len()) as u64;
-        nms::suppress(&mut self.candidates, &self.thresholds, &mut self.kept);
+        let before = candidates.len();
+        candidates.retain(|c| c.bbox.is_finite() && c.confidence.is_finite());
+        self.non_finite += (before - candidates.len()) as u64;
+        // A box without an inside shows nothing, and shall not take the place of one that does.
+        candidates.retain(|c| c.bbox.area() > 0.0);
+        if self.layout.needs_nms() {
+            nms::suppress(candidates, &self.thresholds, &mut self.kept);
+        } else {
+            nms::choose(candidates, &self.thresholds, &mut self.kept);
+        }
         out.extend(self.kept.iter().filter_map(|c| {
             let bbox = letterbox.frame_from_model(&c.bbox);
-            (bbox.area() > 0.0).then_some(Detection { class_id: c.class_id, confidence: c.confidence, bbox })
+            let confidence = c.confidence.min(1.0);
+            (bbox.area() > 0.0).then_some(Detection { class_id: c.class_id, confidence, bbox })
         }));
         Ok(())
     }
 
-    /// Boxes dropped so far because they were not numbers.
+    /// Boxes dropped so far because they or their confidence were not numbers.
     #[must_use]
     pub fn dropped_non_finite(&self) -> u64 {
         self.non_finite
+    }
+
+    /// Boxes dropped so far because the model is not known to have their class.
+    #[must_use]
+    pub fn dropped_unknown(&self) -> u64 {
+        self.found.unknown
     }
 }
 
@@ -141,15 +152,16 @@ mod tests {
             return;
         };
         let data: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        // Its boxes are normalised.
+        let data: Vec<f32> = data.iter().enumerate().map(|(at, v)| if at % 84 < 4 { v * 320.0 } else { *v }).collect();
         let output = OutputView { name: "output", shape: &[1, 2100, 84], data: &data };
         let size = Size { width: 320, height: 320 };
-        let mut candidates = Vec::new();
-        yolov8::decode(&output, 0, 80, [320.0, 320.0], 0.25, &mut yolov8::Best::default(), &mut candidates)
-            .expect("the layout fits");
         let thresholds = Thresholds { conf: 0.25, iou: 0.45, max_det: 300, agnostic: false, classes: None };
-        let mut kept = Vec::new();
-        nms::suppress(&mut candidates, &thresholds, &mut kept);
         let letterbox = Letterbox::fit(size, size, Placement::Centre);
+        let mut kept = Vec::new();
+        Postprocessor::new(Layout::Yolov8, 80, thresholds)
+            .run(&[output], 0, size, &letterbox, &mut kept)
+            .expect("the layout fits");
         let expected = [
             (16, 0.9365, [126.1, 34.3, 312.1, 301.0]),
             (16, 0.7081, [5.2, 12.9, 96.9, 273.4]),
@@ -157,7 +169,7 @@ mod tests {
         ];
         assert_eq!(kept.len(), expected.len(), "{kept:?}");
         for (found, (class_id, confidence, corners)) in kept.iter().zip(expected) {
-            let b = letterbox.frame_from_model(&found.bbox);
+            let b = found.bbox;
             assert_eq!(found.class_id, class_id);
             assert!((found.confidence - confidence).abs() < 1e-4, "{found:?}");
             for (a, e) in [b.x1, b.y1, b.x2, b.y2].iter().zip(corners) {

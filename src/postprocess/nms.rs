@@ -2,6 +2,13 @@
 
 use super::{Candidate, MAX_CANDIDATES, Thresholds};
 
+/// Sorts `candidates` by falling confidence (ties keep their order) and puts the best into `kept`: they are one an object.
+pub(super) fn choose(candidates: &mut [Candidate], thresholds: &Thresholds, kept: &mut Vec<Candidate>) {
+    kept.clear();
+    candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    kept.extend(candidates.iter().take(thresholds.max_det));
+}
+
 /// Sorts `candidates` by falling confidence (ties keep their order) and puts the survivors into `kept`.
 pub(super) fn suppress(candidates: &mut Vec<Candidate>, thresholds: &Thresholds, kept: &mut Vec<Candidate>) {
     kept.clear();

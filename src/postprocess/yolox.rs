@@ -1,61 +1,55 @@
-//! YOLOX as published: `[B,N,5+C]`, offsets in grid cells and log sizes over strides 8, 16, 32, objectness × class.
+//! YOLOX: `[B,N,5+C]` over the cells of strides 8, 16, 32; confidence is objectness × class score.
+//!
+//! As published boxes are raw: offsets in grid cells and log sizes. An export with `decode_in_inference` has centres and
+//! sizes in input pixels. The shape is the same; the values tell, as a box is near the cell it belongs to.
 
-use super::{Candidate, PostprocessError};
-use crate::geometry::{ModelBox, Size, px};
-use crate::tensor::OutputView;
+use super::PostprocessError;
+use super::reading::{Found, Reading, Table, cell_count, cells};
+use crate::geometry::{ModelBox, px};
 
 const STRIDES: [u32; 3] = [8, 16, 32];
 
-/// Appends every cell whose best class scores above `conf`.
-pub(super) fn decode(
-    output: &OutputView<'_>,
-    item: usize,
-    classes: usize,
-    tensor: Size,
-    conf: f32,
-    out: &mut Vec<Candidate>,
-) -> Result<(), PostprocessError> {
-    let width = classes + 5;
-    let cells: usize = STRIDES.iter().map(|s| ((tensor.width / s) * (tensor.height / s)) as usize).sum();
-    let wrong =
-        || PostprocessError { found: output.shape.to_vec(), expected: format!("[B,{cells},{width}] with B > {item}") };
-    let len = cells * width;
-    let data = output
-        .data
-        .get(item * len..(item + 1) * len)
-        .filter(|_| matches!(output.shape, [b, n, w] if *b > item && *n == cells && *w == width))
-        .ok_or_else(wrong)?;
-    let mut rows = data.chunks_exact(width);
-    for stride in STRIDES {
-        for y in 0..tensor.height / stride {
-            for x in 0..tensor.width / stride {
-                let Some(row) = rows.next() else { return Err(wrong()) };
-                let (mut best, mut winner) = (conf, None);
-                for (class_id, score) in (0u16..).zip(&row[5..]) {
-                    let score = score * row[4];
-                    if score > best {
-                        (best, winner) = (score, Some(class_id));
-                    }
-                }
-                if let Some(class_id) = winner {
-                    let s = px(stride);
-                    let bbox = ModelBox::from_centre(
-                        (row[0] + px(x)) * s,
-                        (row[1] + px(y)) * s,
-                        row[2].exp() * s,
-                        row[3].exp() * s,
-                    );
-                    out.push(Candidate { class_id, confidence: best, bbox });
-                }
-            }
+/// Appends every cell whose best class, times its objectness, is above the threshold.
+pub(super) fn decode(reading: &Reading<'_>, found: &mut Found) -> Result<(), PostprocessError> {
+    let width = reading.classes + 5;
+    let count = cell_count(reading.tensor, &STRIDES);
+    let table = reading.table().filter(|t| t.rows == count && t.columns == width);
+    let table = table.ok_or_else(|| reading.wrong(format!("[B,{count},{width}]")))?;
+    let decoded = is_decoded(reading, &table);
+    for ((stride, x, y), row) in cells(reading.tensor, &STRIDES).zip(table.data.chunks_exact(width)) {
+        if let Some((class_id, confidence)) = reading.best(&row[5..], row[4]) {
+            let s = px(stride);
+            let bbox = if decoded {
+                ModelBox::from_centre(row[0], row[1], row[2], row[3])
+            } else {
+                let (cx, cy) = ((row[0] + px(x)) * s, (row[1] + px(y)) * s);
+                ModelBox::from_centre(cx, cy, row[2].exp() * s, row[3].exp() * s)
+            };
+            found.push(class_id, confidence, bbox);
         }
     }
     Ok(())
 }
 
+/// Which reading of the centres leaves the boxes nearer to their cells, over the whole picture.
+fn is_decoded(reading: &Reading<'_>, table: &Table<'_>) -> bool {
+    let (mut as_offset, mut as_pixels) = (0.0, 0.0);
+    for ((stride, x, _), row) in cells(reading.tensor, &STRIDES).zip(table.data.chunks_exact(table.columns)) {
+        let centre = (px(x) + 0.5) * px(stride);
+        if row[0].is_finite() {
+            as_offset += f64::from((row[0] * px(stride)).abs());
+            as_pixels += f64::from((row[0] - centre).abs());
+        }
+    }
+    as_pixels < as_offset
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::Size;
+    use crate::postprocess::reading::Candidate;
+    use crate::tensor::OutputView;
 
     const TENSOR: Size = Size { width: 32, height: 32 };
     /// 4 × 4, 2 × 2 and 1 × 1 cells at strides 8, 16 and 32.
@@ -73,10 +67,10 @@ mod tests {
     }
 
     fn run(data: &[f32], shape: &[usize], item: usize) -> Result<Vec<Candidate>, PostprocessError> {
-        let mut found = Vec::new();
-        let output = OutputView { name: "output", shape, data };
-        decode(&output, item, 2, TENSOR, 0.25, &mut found)?;
-        Ok(found)
+        let mut found = Found::default();
+        let outputs = [OutputView { name: "output", shape, data }];
+        decode(&Reading { outputs: &outputs, item, classes: 2, tensor: TENSOR, conf: 0.25 }, &mut found)?;
+        Ok(found.candidates)
     }
 
     #[test]
@@ -121,9 +115,26 @@ mod tests {
             (vec![CELLS, WIDTH], 0),
         ] {
             let error = run(&data, &shape, item).expect_err("not the layout's shape");
-            assert_eq!(error.found, shape);
+            assert_eq!(error.found, [shape]);
             assert!(error.expected.starts_with("[B,21,7]"), "{error}");
         }
         run(&data[..data.len() - 1], &[2, CELLS, WIDTH], 1).expect_err("one value is missing");
+    }
+
+    #[test]
+    fn decoded_boxes_are_told_from_raw_ones() {
+        // Every cell's centre and a size of 10 × 20: what an export with its decode inside gives.
+        let mut data = Vec::new();
+        for (stride, x, y) in cells(TENSOR, &STRIDES) {
+            let [cx, cy] = [x, y].map(|n| (px(n) + 0.6) * px(stride));
+            data.extend([cx, cy, 10.0, 20.0, 0.5, 0.0, 0.25]);
+        }
+        data[3 * WIDTH + 6] = 1.0;
+        let found = run(&data, &[1, CELLS, WIDTH], 0).expect("the layout fits");
+        assert_eq!(found.len(), 1);
+        let b = found[0].bbox;
+        for (is, should) in [b.x1, b.y1, b.x2, b.y2].iter().zip([23.8, -5.2, 33.8, 14.8]) {
+            assert!((is - should).abs() < 1e-4, "{b:?}");
+        }
     }
 }

@@ -342,11 +342,11 @@ proptest! {
     #[test]
     fn any_size_matches_the_reference(
         width in 1u32..200, height in 1u32..100, across in 1u32..80, down in 1u32..80,
-        format in 0usize..4, site in 0usize..2, corner in any::<bool>(), padding in 0usize..40,
+        format in 0usize..4, site in 0usize..2, placement in 0usize..3, padding in 0usize..40,
     ) {
         let colour = Colour { matrix: Matrix::Bt601, range: Range::Full, site: SITES[site] };
         let picture = Picture::new(PictureInfo { colour, ..info(FORMATS[format], width, height) }, padding, 0xEE, texture);
-        let placement = if corner { Placement::Corner } else { Placement::Centre };
+        let placement = [Placement::Centre, Placement::Corner, Placement::Stretch][placement];
         check(&picture, InputSpec { placement, ..InputSpec::default() }, Size { width: across, height: down });
     }
 }

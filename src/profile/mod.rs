@@ -220,7 +220,7 @@ pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool
 
 fn open(request: &Request, options: &ProviderOptions) -> Result<Engine, InferenceError> {
     let model = request.model;
-    Engine::new(request.runtime, &model.file, &model.input_name, &model.dynamic_names, options, request.shape)
+    Engine::new(request.runtime, &model.file, &model.port, options, request.shape)
 }
 
 fn run(

@@ -144,6 +144,7 @@ fn dtype(element: &Element) -> String {
         Element::F32 => "f32".into(),
         Element::F16 => "f16".into(),
         Element::U8 => "u8".into(),
+        Element::I32 => "i32".into(),
         Element::I64 => "i64".into(),
         Element::Other(name) => printable(name).to_lowercase(),
     }
@@ -228,7 +229,7 @@ fn text(seen: &Seen) -> String {
             paragraph(
                 &mut text,
                 "layout",
-                &format!("{}: {}", card_word(model.layout), printable(&model.layout_reason)),
+                &format!("{}: {}", model.layout.name(), printable(&model.layout_reason)),
                 width,
             );
             paragraph(&mut text, "takes", &input_in_words(model), width);
@@ -238,6 +239,9 @@ fn text(seen: &Seen) -> String {
                 let _ = write!(listed, ", and {} more", names.len() - 100);
             }
             paragraph(&mut text, "classes", &format!("{}: {listed}", names.len()), width);
+            for notice in &model.notices {
+                paragraph(&mut text, "notice", notice, width);
+            }
             paragraph(&mut text, "thresholds", &format!("conf {}, IoU {}", model.conf, model.iou), width);
         }
         Err(_) => paragraph(&mut text, "layout", "not recognised", width),
@@ -277,9 +281,9 @@ fn json(seen: &Seen) -> Value {
     match &seen.model {
         Ok(model) => {
             let size = model.default_size;
-            value["layout"] = json!({ "name": card_word(model.layout), "reason": model.layout_reason });
+            value["layout"] = json!({ "name": model.layout.name(), "reason": model.layout_reason });
             value["input"] = json!({
-                "name": model.input_name,
+                "name": model.port.name,
                 "order": model.input.order,
                 "value_max": model.input.value_max(),
                 "mean": model.input.mean,

@@ -7,7 +7,7 @@ use indicatif::DecimalBytes;
 use serde_json::json;
 
 use super::{print, short, user_folder};
-use crate::model::card_word;
+use crate::model::Layout;
 use crate::model::store::{self, Known, Place};
 use crate::report::redact;
 use crate::report::terminal::printable;
@@ -70,7 +70,7 @@ fn row(known: &Known) -> serde_json::Value {
         "path": path(known),
         "size_bytes": size_here(known).or_else(|| card.and_then(|c| c.size_bytes)),
         "card": known.card_path,
-        "layout": card.and_then(|c| c.layout),
+        "layout": card.and_then(|c| c.layout).map(Layout::name),
         "imgsz": card.and_then(|c| c.imgsz),
         "classes": card.and_then(|c| c.classes.as_ref()).map(Vec::len),
         "licence": text(|c| c.licence.as_ref()),
@@ -88,7 +88,7 @@ const COLUMNS: [(&str, bool); 7] = [
     ("name", false),
     ("layout", false),
     ("input", true),
-    ("classes", true),
+    ("names", true),
     ("licence", false),
     ("size", true),
     ("where", false),
@@ -123,7 +123,7 @@ fn cells(known: &Known) -> [String; 7] {
     };
     [
         printable(&known.name),
-        or_dash(card.and_then(|c| c.layout).map(card_word)),
+        or_dash(card.and_then(|c| c.layout).map(Layout::name).map(str::to_owned)),
         or_dash(card.and_then(|c| c.imgsz).map(|n| n.to_string())),
         or_dash(card.and_then(|c| c.classes.as_ref()).map(|classes| classes.len().to_string())),
         or_dash(card.and_then(|c| c.licence.clone())),
