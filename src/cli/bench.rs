@@ -100,7 +100,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
         let delay = options.measure.delay;
         options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
         // What a comparison's runs save is thrown away.
-        save = save.map(|_| into.with_extension("saved/").display().to_string());
+        save = save.map(|_| format!("{}/", into.with_extension("saved").display()));
     } else if let Some(path) = &args.baseline {
         baseline = Some(Baseline::read(path)?);
     }

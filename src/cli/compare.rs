@@ -257,6 +257,6 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between() {
         let runs: Vec<Value> = [3.0, 1.0, 2.0, 10.0].iter().map(|fps| json!({ "fps": { "mean": fps } })).collect();
-        assert_eq!(spread(&runs, &fps), [1.0, 2.5, 10.0]);
+        assert_eq!(spread(&runs, &fps).map(|fps| format!("{fps:.1}")), ["1.0", "2.5", "10.0"]);
     }
 }

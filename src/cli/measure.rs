@@ -33,7 +33,7 @@ pub struct MeasureOptions {
     /// One page to look at: latencies and frame rate over time, distributions, resources
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Trace of the stages by thread, for Perfetto or chrome://tracing
+    /// Trace of the stages by thread, for Perfetto or Chrome
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Figures while it runs, a line every so often: 1s, 500ms

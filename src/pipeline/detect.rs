@@ -161,6 +161,7 @@ pub(super) fn work(
 
 impl Worker<'_> {
     /// From a paced source, gives up the oldest frames beyond a batch; a file that is not paced never has more.
+    #[expect(clippy::vec_box, reason = "frames travel in boxes")]
     fn evict(&self, batch: &mut Vec<Box<SourceFrame>>, to_sinks: &ToSinks) {
         let surplus = batch.len().saturating_sub(self.shared.settings.batch);
         for frame in batch.drain(..surplus) {
@@ -199,7 +200,9 @@ impl Worker<'_> {
             }
         }
         if let Some(began) = self.began {
-            batch.iter_mut().for_each(|frame| frame.stamps.not_before(began));
+            for frame in batch.iter_mut() {
+                frame.stamps.not_before(began);
+            }
         }
         // Had no frame been inferred, sources would still wait.
         self.ready = None;

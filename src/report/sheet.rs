@@ -22,9 +22,9 @@ pub fn begin(out: &mut String, title: &str, style: &str) {
 
 /// Ends a page with how it came about.
 pub fn end(out: &mut String, command: &str) {
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<footer>streamdet {} · <code>{}</code></footer></main></body></html>\n",
+        "<footer>streamdet {} · <code>{}</code></footer></main></body></html>",
         env!("CARGO_PKG_VERSION"),
         escaped(command)
     );

@@ -1,5 +1,7 @@
 //! Whether the program keeps up with its streams.
 
+use std::fmt::Write;
+
 /// Share of the frames that a live run may lose and still keep up.
 const LOSS: f64 = 0.01;
 /// Frame times that a live run may be behind at p99, and the least that is allowed, ms.
@@ -64,10 +66,10 @@ impl Load {
             None => (self.fps >= rate, format!("{:.1} frames/s against the stream's {rate:.2}", self.fps)),
         };
         if !keeps_up && self.model_ms > budget_ms {
-            reason += &format!("; the model alone takes {:.1} ms a frame", self.model_ms);
+            let _ = write!(reason, "; the model alone takes {:.1} ms a frame", self.model_ms);
         }
         if !self.bound_by.is_empty() {
-            reason += &format!("; {}", self.bound_by);
+            let _ = write!(reason, "; {}", self.bound_by);
         }
         Verdict { verdict: if keeps_up { "yes" } else { "no" }, budget_ms, reason }
     }

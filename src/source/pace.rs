@@ -84,7 +84,7 @@ mod tests {
         let pacer = Pacer::new(outlet);
         let ms = gst::ClockTime::from_mseconds;
         assert_eq!(pacer.due(ms(500)), None);
-        let mut went = |pts| {
+        let went = |pts| {
             pacer.hold(ms(pts));
             clock.now().since_start().as_millis()
         };

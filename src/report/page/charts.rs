@@ -128,7 +128,9 @@ fn grouped(timeline: &Timeline, least_s: f64) -> (Vec<Bin>, f64) {
     }
     let sum = |group: &[Bin]| {
         let mut sum = Bin::default();
-        group.iter().for_each(|bin| sum.merge(bin));
+        for bin in group {
+            sum.merge(bin);
+        }
         sum
     };
     (bins.chunks(size).map(sum).collect(), real(size) * timeline.width_s())

@@ -101,10 +101,10 @@ fn stage_table(out: &mut String, report: &RunReport, book: &LatencyBook) {
         0 => String::new(),
         n => format!(" The first {} are left out here; the charts over time have them.", counted(n, "frame")),
     };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "</table></div><p class=\"note\">Elapsed times of single frames. From queue wait to hand over they sum to end to end; \
-         decode and encode lie outside. Histograms share one logarithmic axis.{warm_up}</p>\n"
+         decode and encode lie outside. Histograms share one logarithmic axis.{warm_up}</p>"
     );
 }
 
