@@ -18,7 +18,7 @@ use streamdet::model::{Model, ModelRef};
 use streamdet::monitoring::{self, Metrics};
 
 /// How long anything may take to come about.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// Status and body of an answer.
 fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
@@ -186,8 +186,9 @@ fn counters_agree_with_the_run_report() {
     assert!(processed > 0 && corrupt > 0, "{processed} frames, {corrupt} of them damaged");
     let first = [("stream", "0")];
     let same = |name, labels: &[(&str, &str)], expected: u64| {
-        let expected = u32::try_from(expected).expect("few frames");
-        assert_eq!(value(&series, name, labels), f64::from(expected), "{name}");
+        let expected = f64::from(u32::try_from(expected).expect("few frames"));
+        let found = value(&series, name, labels);
+        assert!((found - expected).abs() < 0.5, "{name}: {found} against {expected}");
     };
     same("streamdet_frames_received_total", &first, received);
     same("streamdet_frames_processed_total", &first, processed);
