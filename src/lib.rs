@@ -30,3 +30,7 @@ pub mod validate;
 
 pub mod latency;
 pub mod report;
+
+pub mod monitoring;
+
+pub mod profile;

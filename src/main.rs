@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::config::{self, ConfigError};
-use streamdet::cli::{Cli, Command, bench, detect, model, val};
+use streamdet::cli::{Cli, Command, bench, detect, model, profile, val};
 use streamdet::report::redact;
 
 fn main() -> ExitCode {
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     match parsed.cli.command {
         Command::Detect(args) => ExitCode::from(detect::run(&args)),
         Command::Bench(args) => ExitCode::from(bench::run(&args)),
+        Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Completions { shell } => {

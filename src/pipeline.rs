@@ -6,6 +6,7 @@
 mod delays;
 mod deliver;
 mod detect;
+mod first;
 mod tiles;
 
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, Sourc
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
+pub use first::first_frames;
 
 /// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
@@ -119,6 +121,10 @@ pub trait Observer: Send + Sync {
     fn record(&self, _record: &FrameRecord) {}
     /// Frames of a stream were lost.
     fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
+    /// A stream was re-established.
+    fn reconnected(&self, _stream: StreamId) {}
+    /// Nothing more comes from a stream that was open, and its output is finished.
+    fn ended(&self, _stream: StreamId) {}
     /// So many decoded frames wait for the worker, of so many that may.
     fn queue(&self, _waiting: usize, _capacity: usize) {}
     /// Something the user should know.
@@ -143,6 +149,14 @@ impl Observer for Observers {
 
     fn dropped(&self, stream: StreamId, dropped: Dropped, at: HostTime) {
         self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
+    }
+
+    fn reconnected(&self, stream: StreamId) {
+        self.0.iter().for_each(|one| one.reconnected(stream));
+    }
+
+    fn ended(&self, stream: StreamId) {
+        self.0.iter().for_each(|one| one.ended(stream));
     }
 
     fn queue(&self, waiting: usize, capacity: usize) {

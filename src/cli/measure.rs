@@ -13,7 +13,7 @@ use crate::clock::HostTime;
 use crate::frame::StreamId;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
-use crate::pipeline::{Delays, Observer, Observers};
+use crate::pipeline::{Delays, Observer};
 use crate::report::csv::CsvFile;
 use crate::report::trace::TraceFile;
 use crate::report::{Dropped, RunReport, page};
@@ -177,12 +177,12 @@ pub(super) fn watchers(
     options: &MeasureOptions,
     screen: &Arc<Screen>,
     instruments: &Arc<Instruments>,
-) -> (Arc<Observers>, Option<Stats>) {
+) -> (Vec<Arc<dyn Observer>>, Option<Stats>) {
     let mut all: Vec<Arc<dyn Observer>> = vec![screen.clone(), instruments.clone()];
     let every = options.stats.filter(|_| options.frame_lines().is_none());
     let stats = every.map(|every| Stats::start(every, options.stats_format, screen));
     all.extend(stats.as_ref().map(Stats::observer));
-    (Arc::new(Observers(all)), stats)
+    (all, stats)
 }
 
 #[cfg(test)]

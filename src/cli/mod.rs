@@ -10,6 +10,7 @@ mod jobs;
 pub mod measure;
 pub mod model;
 pub mod options;
+pub mod profile;
 pub mod run;
 mod show;
 mod signals;
@@ -37,6 +38,8 @@ pub enum Command {
     Detect(Box<detect::DetectArgs>),
     /// Measure how fast, how late and at what cost the whole pipeline runs, and whether it keeps up
     Bench(Box<bench::BenchArgs>),
+    /// Show where a model's time goes, operator by operator
+    Profile(Box<profile::ProfileArgs>),
     /// Measure accuracy on labelled pictures
     Val(Box<val::ValArgs>),
     /// Show, inspect and download models

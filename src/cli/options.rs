@@ -1,14 +1,19 @@
 //! Options that several commands share.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::Unusable;
+use crate::clock::Clock;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
+use crate::monitoring::{self, Metrics, Server};
 use crate::overlay::Style;
+use crate::pipeline::Job;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::tiling::Tiling;
@@ -67,6 +72,7 @@ impl ModelOptions {
             device_id: self.device,
             threads: self.threads,
             cache_dir: cache.map(|folder| folder.join("streamdet")),
+            ..ProviderOptions::default()
         }
     }
 }
@@ -179,6 +185,31 @@ impl EncodingOptions {
             preset: self.preset.clone(),
             delay: std::time::Duration::ZERO,
         }
+    }
+}
+
+/// Who else may watch.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Monitoring")]
+pub struct MonitoringOptions {
+    /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (this machine only) or `HOST:PORT`
+    #[arg(long, value_name = "ADDR", value_parser = monitoring::address)]
+    pub metrics: Option<SocketAddr>,
+}
+
+impl MonitoringOptions {
+    /// Starts answering, if that was asked for: the observer that counts, and the server that lives as long as it is held.
+    pub(super) fn serve(
+        &self,
+        jobs: &[Job],
+        model: &Model,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<(Arc<Metrics>, Server)>, Unusable> {
+        let Some(address) = self.metrics else { return Ok(None) };
+        let sources: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
+        let metrics = Arc::new(Metrics::new(&sources, model, clock.clone()));
+        let server = monitoring::serve(address, &metrics).map_err(|e| e.to_string())?;
+        Ok(Some((metrics, server)))
     }
 }
 

@@ -10,12 +10,13 @@ use clap::Args;
 
 use super::measure::{Instruments, MeasureOptions, watchers};
 use super::options::{
-    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, SourceOptions, TilingOptions,
+    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
+    TilingOptions,
 };
 use super::{Unusable, closing, show::Screen};
 use crate::clock::Clock;
 use crate::model::Model;
-use crate::pipeline::{self, Job, Settings};
+use crate::pipeline::{self, Job, Observers, Settings};
 use crate::report::RunReport;
 
 /// Options of every such command.
@@ -42,6 +43,9 @@ pub struct RunOptions {
     /// What is measured.
     #[command(flatten)]
     pub measure: MeasureOptions,
+    /// Who else may watch.
+    #[command(flatten)]
+    pub monitoring: MonitoringOptions,
 }
 
 /// What a command adds to the options.
@@ -77,6 +81,7 @@ impl RunOptions {
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
         let Task { jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
+        let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let instruments = Arc::new(Instruments::open(&self.measure)?);
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
         let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
@@ -107,7 +112,12 @@ impl RunOptions {
             crops,
         };
         let said = resolved(&settings, &model);
-        let (observers, stats) = watchers(&self.measure, &screen, &instruments);
+        let (mut observers, stats) = watchers(&self.measure, &screen, &instruments);
+        if let Some((metrics, server)) = &monitoring {
+            screen.line(&format!("  metrics at http://{}/metrics", server.address()));
+            observers.push(metrics.clone());
+        }
+        let observers = Arc::new(Observers(observers));
         let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, json, stop.clone());
         stats.into_iter().for_each(super::stats::Stats::stop);
         screen.finish();

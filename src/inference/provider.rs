@@ -77,6 +77,12 @@ pub struct ProviderOptions {
     pub threads: Option<usize>,
     /// Where compiled models are kept.
     pub cache_dir: Option<PathBuf>,
+    /// Let the runtime's profiler write a trace to a file whose path begins so; [`Engine::end_profiling`] finishes it.
+    ///
+    /// [`Engine::end_profiling`]: super::Engine::end_profiling
+    pub trace: Option<PathBuf>,
+    /// Run the graph node by node as it is written, without the runtime's optimisations.
+    pub as_written: bool,
 }
 
 /// Which provider runs, and why the others do not.

@@ -318,6 +318,9 @@ impl Delivery<'_> {
         while let Some(record) = self.encoding.pop_front() {
             self.complete(&record);
         }
+        if self.announced {
+            self.shared.observer.ended(self.stream);
+        }
     }
 
     fn finish_file(&mut self, sink: FileSink) {

@@ -11,6 +11,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// The parts of the program that keep processors busy, in the order of the frames' way.
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
+/// Threads that only show what the others do.
+const WATCHERS: [&str; 2] = ["metrics", "tui"];
+
 /// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
@@ -45,6 +48,10 @@ impl ThreadTimes {
             let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             let after = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
             let (Some(id), Some((name, fields))) = (id, after) else { continue };
+            // Whoever watches works for none of them.
+            if WATCHERS.contains(&name) {
+                continue;
+            }
             let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
             let now = field(11) + field(12);
             let before = if begins { now } else { 0 };

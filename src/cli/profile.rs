@@ -1,0 +1,189 @@
+//! `streamdet profile`: where a model's time goes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+
+use super::options::{Invocation, ModelOptions};
+use super::{Unusable, jobs, signals::Signals};
+use crate::clock::{Clock, RealClock};
+use crate::geometry::Size;
+use crate::model::Model;
+use crate::pipeline::{Job, first_frames};
+use crate::preprocess::Preprocessor;
+use crate::profile::{self, Profile, ProfileError, Request};
+use crate::report::{redact, write_json};
+use crate::tensor::InputShape;
+
+const EXAMPLES: &str = "Examples:
+  streamdet profile                                    the built-in model on noise
+  streamdet profile clip.mp4 --provider cpu            operator by operator, on the clip's first frames
+  streamdet profile -m yolov8n.onnx --imgsz 384x640 --provider cpu --trace trace.json
+  streamdet profile -m yolov8n.onnx --report - | jq .types
+
+A trace opens in https://ui.perfetto.dev or chrome://tracing.
+
+Exit codes: 0 done; 1 the model failed; 2 unusable input or options; 130, 143 interrupted.";
+
+/// Tensors that runs take in turns.
+const TENSORS: usize = 8;
+
+/// Options of `profile`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ProfileArgs {
+    /// File or folder whose first frames are the input [default: noise of --imgsz]
+    #[arg(value_name = "SOURCE")]
+    source: Option<String>,
+    #[command(flatten)]
+    model: ModelOptions,
+    /// Runs that count
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Profile")]
+    runs: u16,
+    /// Rows a table, at most
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Profile")]
+    top: u16,
+    /// Keep ONNX Runtime's trace (Chrome's format)
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    trace: Option<PathBuf>,
+    /// The profile as JSON, with every node; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    report: Option<PathBuf>,
+    #[command(flatten)]
+    invocation: Invocation,
+}
+
+/// Runs the command; returns the exit code.
+#[must_use]
+pub fn run(args: &ProfileArgs) -> u8 {
+    let signals = Signals::watch();
+    let failed = |message: String, code| {
+        eprintln!("error: {}", redact(&message));
+        code
+    };
+    match prepare_and_run(args, &signals.stop) {
+        Ok(Ok(profile)) => match close(args, &profile) {
+            Ok(()) => signals.exit_code(0),
+            Err(message) => failed(message, 1),
+        },
+        Ok(Err(ProfileError::Interrupted)) => signals.exit_code(0),
+        Ok(Err(error)) => failed(error.to_string(), 1),
+        Err(message) => failed(message, 2),
+    }
+}
+
+fn prepare_and_run(args: &ProfileArgs, stop: &AtomicBool) -> Result<Result<Profile, ProfileError>, Unusable> {
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
+    let job = match &args.source {
+        Some(source) => {
+            gstreamer::init().map_err(|e| e.to_string())?;
+            jobs::plan(std::slice::from_ref(source), Some("none"), false, &mut Vec::new())?.into_iter().next()
+        }
+        None => None,
+    };
+    let (runtime, model) = args.model.load()?;
+    let batch = model.batch.unwrap_or(usize::from(args.model.batch));
+    let input = match &job {
+        Some(job) => frames(job, &model, args.model.imgsz, batch, &clock)?,
+        None => noise(&model, args.model.imgsz, batch),
+    };
+    // Beside the file that is to be kept, so that it only has to be renamed.
+    let beside = args.trace.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    let beside = beside.map(Path::to_owned).or_else(|| args.trace.as_ref().map(|_| PathBuf::from(".")));
+    let beside = beside.unwrap_or_else(std::env::temp_dir);
+    let scratch = tempfile::Builder::new().prefix(".streamdet-profile-").tempdir_in(&beside);
+    let scratch = scratch.map_err(|e| format!("{}: {e}\n  choose a folder that can be written", beside.display()))?;
+    let request = Request {
+        runtime: &runtime,
+        model: &model,
+        provider: args.model.provider_options(),
+        shape: input.shape,
+        tensors: &input.tensors,
+        input: input.name,
+        runs: usize::from(args.runs),
+        scratch: scratch.path().to_owned(),
+    };
+    let profile = profile::profile(&request, clock.as_ref(), &|| stop.load(Ordering::SeqCst));
+    if let (Ok(profile), Some(kept)) = (&profile, &args.trace) {
+        std::fs::rename(&profile.trace, kept).map_err(|e| format!("--trace {}: {e}", kept.display()))?;
+    }
+    Ok(profile)
+}
+
+/// Says what was found.
+fn close(args: &ProfileArgs, profile: &Profile) -> Result<(), String> {
+    let to_stdout = args.report.as_ref().is_some_and(|path| path.as_os_str() == "-");
+    if !args.invocation.quiet && !to_stdout {
+        let text = profile::text(profile, usize::from(args.top));
+        // A reader that left has seen enough.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+    if let Some(path) = &args.report {
+        write_json(profile, path).map_err(|e| format!("--report {}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What the model is fed.
+struct Input {
+    shape: InputShape,
+    tensors: Vec<Vec<f32>>,
+    name: String,
+}
+
+/// The first frames of a source, letterboxed.
+fn frames(
+    job: &Job,
+    model: &Model,
+    imgsz: Option<Size>,
+    batch: usize,
+    clock: &Arc<dyn Clock>,
+) -> Result<Input, Unusable> {
+    let mut preprocessor = Preprocessor::new(model.input);
+    let mut shape: Option<InputShape> = None;
+    let mut packed: Vec<Vec<f32>> = Vec::new();
+    let count = TENSORS.max(batch);
+    first_frames(&job.source, count as u64, clock, &mut |frame| {
+        let picture = frame.picture.info().size;
+        // All tensors are of one shape: that of the first frame.
+        let shape = shape.get_or_insert_with(|| InputShape { batch, size: tensor_size(model, picture, imgsz) });
+        let mut tensor = vec![0.0; shape.frame_len()];
+        preprocessor.run(&frame.picture.view(), shape.size, &mut tensor);
+        packed.push(tensor);
+    })
+    .map_err(|e| e.to_string())?;
+    let Some(shape) = shape else {
+        return Err(format!("{}: no picture came out of it\n  give another source, or none", job.name));
+    };
+    let frames = packed.len();
+    let whole = (frames / batch).max(1);
+    let tensors =
+        (0..whole).map(|t| (0..batch).flat_map(|i| packed[(t * batch + i) % frames].iter().copied()).collect());
+    let name =
+        format!("{} of {}", crate::report::terminal::counted(frames.min(whole * batch) as u64, "frame"), job.name);
+    Ok(Input { shape, tensors: tensors.collect(), name })
+}
+
+/// One tensor of noise, in the model's range of values.
+fn noise(model: &Model, imgsz: Option<Size>, batch: usize) -> Input {
+    let size = tensor_size(model, imgsz.unwrap_or(model.default_size), imgsz);
+    let shape = InputShape { batch, size };
+    let mut state = 1u32;
+    let spec = &model.input;
+    let tensor = (0..batch * shape.frame_len()).map(|at| {
+        // Numerical Recipes' linear congruential generator; its upper bits are the random ones.
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let channel = at % shape.frame_len() / (shape.frame_len() / 3);
+        let byte = f32::from(state.to_be_bytes()[0]);
+        (byte * spec.scale - spec.mean[channel]) / spec.std[channel]
+    });
+    Input { shape, tensors: vec![tensor.collect()], name: "noise".into() }
+}
+
+fn tensor_size(model: &Model, picture: Size, imgsz: Option<Size>) -> Size {
+    let imgsz = imgsz.unwrap_or(model.default_size);
+    model.tensor_size(picture, imgsz)
+}

@@ -1,0 +1,325 @@
+//! A small HTTP server on one thread, whose work is bounded whoever asks: few connections at once, each with a deadline;
+//! small requests; so many a second and no more. The oldest connection makes room for a new one.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::MonitoringError;
+
+/// Connections at once.
+const CONNECTIONS: usize = 32;
+/// Longest request with its headers, bytes.
+const REQUEST: usize = 8 << 10;
+/// Headers a request.
+const HEADERS: usize = 64;
+/// How long a connection may last, from being accepted to its end.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Connections accepted in a [`WINDOW`]: further ones wait in the system's queue. Two hundred a second.
+const ACCEPTED: usize = 20;
+/// Time for so many.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Bytes read or thrown away at a time.
+const CHUNK: usize = 2 << 10;
+
+/// What is answered.
+pub(super) struct Answer {
+    pub status: (u16, &'static str),
+    pub kind: &'static str,
+    pub body: String,
+}
+
+/// Answers until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    /// Its end wakes the thread.
+    alive: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Listens at `address`; `answer` fills in what a path is answered with.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or there is no thread.
+    pub(super) fn start(
+        address: SocketAddr,
+        answer: impl Fn(&str, &mut Answer) + Send + 'static,
+    ) -> Result<Self, MonitoringError> {
+        let refused = |problem| MonitoringError::Address { address, problem };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let (alive, end) = UnixStream::pair().map_err(MonitoringError::Thread)?;
+        let mut desk = Desk { listener, end, answer, connections: Vec::new(), window: Instant::now(), accepted: 0 };
+        let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || desk.work());
+        let thread = thread.map_err(MonitoringError::Thread)?;
+        Ok(Self { address, alive: Some(alive), thread: Some(thread) })
+    }
+
+    /// Where it listens, with the port that was free.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's own.
+struct Desk<A> {
+    listener: TcpListener,
+    end: UnixStream,
+    answer: A,
+    /// The oldest first.
+    connections: Vec<Connection>,
+    window: Instant,
+    accepted: usize,
+}
+
+struct Connection {
+    stream: TcpStream,
+    since: Instant,
+    state: State,
+}
+
+enum State {
+    /// So much of the request.
+    Reading(Vec<u8>),
+    /// The answer, and how much of it is sent.
+    Writing(Vec<u8>, usize),
+    /// All is sent. What the client still sends is thrown away: closed at once, the answer might not reach it.
+    Ending,
+}
+
+impl<A: Fn(&str, &mut Answer)> Desk<A> {
+    fn work(&mut self) {
+        loop {
+            let now = Instant::now();
+            self.connections.retain(|connection| now.duration_since(connection.since) < DEADLINE);
+            if now.duration_since(self.window) >= WINDOW {
+                (self.window, self.accepted) = (now, 0);
+            }
+            let takes = self.accepted < ACCEPTED;
+            let wait = match self.connections.first() {
+                _ if !takes => Some(WINDOW),
+                Some(oldest) => Some(DEADLINE.saturating_sub(now.duration_since(oldest.since))),
+                None => None,
+            };
+            let Some((ended, comes, ready)) = self.poll(takes, wait) else { return };
+            if ended {
+                return;
+            }
+            let mut ready = ready.into_iter();
+            let answer = &self.answer;
+            self.connections.retain_mut(|connection| !ready.next().unwrap_or(false) || connection.advance(answer));
+            if comes {
+                self.accept();
+            }
+        }
+    }
+
+    /// Waits for something to do: whether this is the end, whether somebody comes, which connections can go on.
+    fn poll(&self, takes: bool, wait: Option<Duration>) -> Option<(bool, bool, Vec<bool>)> {
+        let mut all = vec![PollFd::new(&self.end, PollFlags::IN)];
+        all.push(PollFd::new(&self.listener, if takes { PollFlags::IN } else { PollFlags::empty() }));
+        all.extend(self.connections.iter().map(|connection| {
+            let wanted = if matches!(connection.state, State::Writing(..)) { PollFlags::OUT } else { PollFlags::IN };
+            PollFd::new(&connection.stream, wanted)
+        }));
+        let wait = wait.map(|wait| Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        });
+        match poll(&mut all, wait.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+        let mut something = all.iter().map(|one| !one.revents().is_empty());
+        Some((something.next()?, something.next()?, something.collect()))
+    }
+
+    fn accept(&mut self) {
+        let Ok((stream, _)) = self.listener.accept() else {
+            // Out of file descriptors or memory: not to be asked again at once.
+            self.accepted = ACCEPTED;
+            return;
+        };
+        self.accepted += 1;
+        if stream.set_nonblocking(true).is_ok() {
+            if self.connections.len() == CONNECTIONS {
+                self.connections.remove(0);
+            }
+            self.connections.push(Connection { stream, since: Instant::now(), state: State::Reading(Vec::new()) });
+        }
+    }
+}
+
+impl Connection {
+    /// Does a little; whether there is more to do.
+    fn advance(&mut self, answer: &impl Fn(&str, &mut Answer)) -> bool {
+        let mut chunk = [0; CHUNK];
+        match &mut self.state {
+            State::Reading(request) => match self.stream.read(&mut chunk) {
+                Ok(0) => return false,
+                Ok(n) => {
+                    request.extend_from_slice(&chunk[..n]);
+                    let Some(reply) = reply(request, answer) else { return true };
+                    self.state = State::Writing(reply, 0);
+                    // Most answers go at once.
+                    return self.advance(answer);
+                }
+                Err(e) => return goes_on(&e),
+            },
+            State::Writing(reply, sent) => match self.stream.write(&reply[*sent..]) {
+                Ok(n) => *sent += n,
+                Err(e) => return goes_on(&e),
+            },
+            State::Ending => {
+                return match self.stream.read(&mut chunk) {
+                    Ok(n) => n > 0,
+                    Err(e) => goes_on(&e),
+                };
+            }
+        }
+        if matches!(&self.state, State::Writing(reply, sent) if *sent == reply.len()) {
+            self.state = State::Ending;
+            return self.stream.shutdown(Shutdown::Write).is_ok();
+        }
+        true
+    }
+}
+
+fn goes_on(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// The answer to a request, once it is whole.
+fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer)) -> Option<Vec<u8>> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    let mut reply = Answer { status: (200, "OK"), kind: "text/plain; charset=utf-8", body: String::new() };
+    let mut refuse = |status: (u16, &'static str)| {
+        reply.status = status;
+        reply.body = format!("{} {}\n", status.0, status.1);
+    };
+    let mut head_only = false;
+    match parsed.parse(request) {
+        Ok(httparse::Status::Partial) if request.len() < REQUEST => return None,
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            refuse((431, "Request Header Fields Too Large"));
+        }
+        Err(_) => refuse((400, "Bad Request")),
+        Ok(httparse::Status::Complete(_)) => match (parsed.method, parsed.path) {
+            (Some(method @ ("GET" | "HEAD")), Some(target)) => {
+                head_only = method == "HEAD";
+                answer(target.split('?').next().unwrap_or(target), &mut reply);
+            }
+            _ => refuse((405, "Method Not Allowed")),
+        },
+    }
+    let Answer { status: (code, reason), kind, body } = reply;
+    let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+    let length = body.len();
+    let mut text = format!(
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n"
+    );
+    if !head_only {
+        text.push_str(&body);
+    }
+    Some(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn server() -> Server {
+        let answer = |path: &str, answer: &mut Answer| answer.body = format!("{path}\n");
+        Server::start(([127, 0, 0, 1], 0).into(), answer).expect("a server")
+    }
+
+    fn ask(server: &Server, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(server.address()).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
+        let _ = stream.write_all(request);
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer that ends");
+        text
+    }
+
+    fn status(answer: &str) -> &str {
+        answer.split(' ').nth(1).unwrap_or_default()
+    }
+
+    #[test]
+    fn requests_are_answered_or_refused() {
+        let server = server();
+        let answer = ask(&server, b"GET /x?y=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\n/x\n"), "{answer}");
+        assert!(answer.contains("Content-Length: 3\r\n"), "{answer}");
+        let head = ask(&server, b"HEAD /x HTTP/1.0\r\n\r\n");
+        assert!(head.contains("Content-Length: 3\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        for (request, expected) in [
+            ("POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\nab".to_owned(), "405"),
+            ("hello\r\n\r\n".into(), "400"),
+            ("\u{16}\u{3}\u{1}tls".into(), "400"),
+            (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(REQUEST)), "431"),
+            (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS + 1)), "431"),
+        ] {
+            assert_eq!(status(&ask(&server, request.as_bytes())), expected, "{request:.40}");
+        }
+    }
+
+    #[test]
+    fn those_who_say_nothing_keep_nobody_from_being_answered() {
+        let server = server();
+        let idle: Vec<TcpStream> =
+            (0..3 * CONNECTIONS).map(|_| TcpStream::connect(server.address()).expect("a connection")).collect();
+        for stream in &idle {
+            let mut stream = stream;
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\nX: ");
+        }
+        assert_eq!(status(&ask(&server, b"GET / HTTP/1.1\r\n\r\n")), "200");
+        // The oldest made room: they are closed, the youngest are not yet.
+        let mut first = &idle[0];
+        first.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
+        let read = first.read(&mut [0; 16]);
+        assert!(matches!(&read, Ok(0)) || read.as_ref().is_err_and(|e| !goes_on(e)), "{read:?}");
+    }
+
+    #[test]
+    fn one_who_does_not_read_is_given_up_and_the_server_ends_all_the_same() {
+        let long = |_: &str, answer: &mut Answer| answer.body = "x".repeat(64 << 20);
+        let server = Server::start(([127, 0, 0, 1], 0).into(), long).expect("a server");
+        let mut deaf = TcpStream::connect(server.address()).expect("a connection");
+        deaf.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("a request");
+        let mut first = [0; 12];
+        deaf.read_exact(&mut first).expect("the answer's beginning");
+        assert_eq!(&first, b"HTTP/1.1 200");
+        let address = server.address();
+        drop(server);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
+
+    proptest! {
+        #[test]
+        fn any_request_is_answered_waited_for_or_refused(request in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(reply) = reply(&request, &|_, _| {}) {
+                prop_assert!(reply.starts_with(b"HTTP/1.1 "));
+            }
+        }
+    }
+}

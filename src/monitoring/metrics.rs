@@ -1,0 +1,359 @@
+//! What is counted while a run goes on. Threads of the pipeline add to atomics; a reader sums up what is there.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::exposition::Exposition;
+use crate::clock::{Clock, HostTime};
+use crate::frame::StreamId;
+use crate::geometry::Size;
+use crate::inference::ProviderReport;
+use crate::latency::{FrameRecord, STAGES};
+use crate::model::Model;
+use crate::pipeline::Observer;
+use crate::report::{Dropped, Resources, redact};
+use crate::source::{SourceFrame, StreamInfo};
+
+/// Upper bounds of the histograms' buckets, s: from a box being drawn to a stream that hangs, finer where frames of 25 to 60
+/// a second have their budgets.
+const BOUNDS_S: [f64; 16] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.016, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
+/// Streams with figures of their own; those after them share one label.
+const STREAMS: usize = 64;
+/// Classes with figures of their own; those after them share one label.
+const CLASSES: usize = 100;
+/// Label of what has none of its own.
+const OTHER: &str = "other";
+/// Why frames are lost.
+const REASONS: [&str; 3] = ["stale", "queue_full", "corrupt"];
+
+/// Everything that is counted.
+pub struct Metrics {
+    clock: Arc<dyn Clock>,
+    model: [String; 2],
+    /// Which label a class has, by its id.
+    label_of: Vec<usize>,
+    labels: Vec<String>,
+    streams: Vec<Stream>,
+    provider: Mutex<Option<ProviderReport>>,
+    queue: [AtomicU64; 2],
+    ready: AtomicBool,
+}
+
+/// One stream, or all those without a label of their own.
+struct Stream {
+    uri: String,
+    about: Mutex<About>,
+    processed: AtomicU64,
+    inferred: AtomicU64,
+    dropped: [AtomicU64; REASONS.len()],
+    reconnects: AtomicU64,
+    detections: Vec<AtomicU64>,
+    stages: Vec<Histogram>,
+}
+
+/// What is known of a stream, and how fast it is.
+#[derive(Default)]
+struct About {
+    info: Option<StreamInfo>,
+    open: u64,
+    pace: Pace,
+}
+
+/// Frames of the second that goes on and of the one before it.
+#[derive(Debug, Default)]
+struct Pace {
+    second: u64,
+    frames: u64,
+    before: u64,
+}
+
+impl Pace {
+    fn turn(&mut self, now: HostTime) {
+        let second = now.since_start().as_secs();
+        if second != self.second {
+            self.before = if second == self.second + 1 { self.frames } else { 0 };
+            (self.second, self.frames) = (second, 0);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Histogram {
+    counts: [AtomicU64; BOUNDS_S.len() + 1],
+    sum_ns: AtomicU64,
+}
+
+impl Metrics {
+    /// For a run of `model` over sources of these names.
+    #[must_use]
+    pub fn new(sources: &[String], model: &Model, clock: Arc<dyn Clock>) -> Self {
+        let (label_of, labels) = class_labels(&model.classes);
+        let own = sources.iter().take(STREAMS).map(|name| redact(name));
+        let shared = (sources.len() > STREAMS).then(|| OTHER.to_owned());
+        Self {
+            clock,
+            model: [model.name.clone(), model.sha256.clone()],
+            streams: own.chain(shared).map(|uri| Stream::new(uri, labels.len())).collect(),
+            label_of,
+            labels,
+            provider: Mutex::default(),
+            queue: Default::default(),
+            ready: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a frame has come through.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+
+    fn stream(&self, id: StreamId) -> &Stream {
+        &self.streams[(id.0 as usize).min(self.streams.len() - 1)]
+    }
+
+    /// Appends everything in Prometheus' text format.
+    pub(super) fn write(&self, text: &mut String) {
+        let mut out = Exposition::new(text);
+        let names: Vec<String> =
+            (0..self.streams.len()).map(|at| if at < STREAMS { at.to_string() } else { OTHER.into() }).collect();
+        let streams: Vec<(&str, &Stream)> = names.iter().map(String::as_str).zip(&self.streams).collect();
+        self.about_the_program(&mut out);
+        self.about_streams(&mut out, &streams);
+        self.counters(&mut out, &streams);
+        out.family("streamdet_stage_duration_seconds", "histogram", "Elapsed time of frames by stage.");
+        for (name, stream) in &streams {
+            for (stage, histogram) in STAGES.iter().zip(&stream.stages) {
+                let counts = histogram.counts.each_ref().map(get);
+                if counts.iter().any(|n| *n > 0) {
+                    let sum_s = seconds(get(&histogram.sum_ns));
+                    out.histogram(&[("stream", name), ("stage", stage.key())], &BOUNDS_S, &counts, sum_s);
+                }
+            }
+        }
+    }
+
+    fn about_the_program(&self, out: &mut Exposition) {
+        let [model, sha256] = &self.model;
+        out.family("streamdet_build_info", "gauge", "The program's version.");
+        out.sample(&[("version", env!("CARGO_PKG_VERSION")), ("arch", std::env::consts::ARCH)], 1);
+        if let Some(provider) = &*lock(&self.provider) {
+            out.family("streamdet_model_info", "gauge", "The model and where it runs.");
+            let runs = [("provider", provider.actual.name()), ("precision", provider.detail.as_str())];
+            out.sample(&[("model", model.as_str()), ("sha256", sha256), runs[0], runs[1]], 1);
+        }
+        let resources = Resources::read();
+        out.family("process_cpu_seconds_total", "counter", "CPU time spent, all threads.");
+        out.sample(&[], resources.cpu_user_s + resources.cpu_system_s);
+        out.family("streamdet_peak_resident_memory_bytes", "gauge", "Most memory held so far.");
+        out.sample(&[], resources.max_rss_bytes);
+        let [waiting, capacity] = self.queue.each_ref().map(get);
+        out.family("streamdet_queue_frames", "gauge", "Decoded frames that wait for the model.");
+        out.sample(&[], waiting);
+        out.family("streamdet_queue_capacity_frames", "gauge", "Decoded frames that may wait for the model.");
+        out.sample(&[], capacity);
+    }
+
+    fn about_streams(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
+        out.family("streamdet_stream_info", "gauge", "What a stream is, once its first picture is there.");
+        for (name, stream) in streams {
+            if let Some(info) = &lock(&stream.about).info {
+                let [width, height] = [info.size.width, info.size.height].map(|side| side.to_string());
+                let size = [("width", width.as_str()), ("height", height.as_str())];
+                out.sample(&[("stream", name), ("uri", &stream.uri), ("codec", &info.codec), size[0], size[1]], 1);
+            }
+        }
+        out.family("streamdet_stream_up", "gauge", "Whether pictures are coming: streams that are open.");
+        for (name, stream) in streams {
+            out.sample(&[("stream", name)], lock(&stream.about).open);
+        }
+        let now = self.clock.now();
+        out.family("streamdet_fps", "gauge", "Frames processed in the last full second.");
+        for (name, stream) in streams {
+            let mut about = lock(&stream.about);
+            about.pace.turn(now);
+            out.sample(&[("stream", name)], about.pace.before);
+        }
+    }
+
+    fn counters(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
+        // Read once: that received = processed + dropped holds in every answer.
+        let counts: Vec<_> = streams
+            .iter()
+            .map(|(name, stream)| (*name, get(&stream.processed), stream.dropped.each_ref().map(get), *stream))
+            .collect();
+        out.family("streamdet_frames_received_total", "counter", "Frames that left the decoder, or should have.");
+        for (name, processed, dropped, _) in &counts {
+            out.sample(&[("stream", name)], processed + dropped.iter().sum::<u64>());
+        }
+        out.family("streamdet_frames_processed_total", "counter", "Frames drawn and handed to their sink.");
+        for (name, processed, ..) in &counts {
+            out.sample(&[("stream", name)], processed);
+        }
+        out.family("streamdet_frames_inferred_total", "counter", "Frames run through the model.");
+        for (name, _, _, stream) in &counts {
+            out.sample(&[("stream", name)], get(&stream.inferred));
+        }
+        out.family("streamdet_frames_dropped_total", "counter", "Frames lost, by reason.");
+        for (name, _, dropped, _) in &counts {
+            for (reason, count) in REASONS.iter().zip(dropped) {
+                out.sample(&[("stream", name), ("reason", reason)], count);
+            }
+        }
+        out.family("streamdet_reconnects_total", "counter", "Times a stream was re-established.");
+        for (name, _, _, stream) in &counts {
+            out.sample(&[("stream", name)], get(&stream.reconnects));
+        }
+        out.family(
+            "streamdet_detections_total",
+            "counter",
+            "Objects found, by class; a class appears when it is found.",
+        );
+        for (name, _, _, stream) in &counts {
+            for (class, count) in self.labels.iter().zip(&stream.detections).map(|(class, n)| (class, get(n))) {
+                if count > 0 {
+                    out.sample(&[("stream", name), ("class", class)], count);
+                }
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn new(uri: String, classes: usize) -> Self {
+        Self {
+            uri,
+            about: Mutex::default(),
+            processed: AtomicU64::default(),
+            inferred: AtomicU64::default(),
+            dropped: Default::default(),
+            reconnects: AtomicU64::default(),
+            detections: (0..classes).map(|_| AtomicU64::default()).collect(),
+            stages: STAGES.iter().map(|_| Histogram::default()).collect(),
+        }
+    }
+}
+
+impl Observer for Metrics {
+    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+        if let Some(provider) = provider {
+            lock(&self.provider).get_or_insert_with(|| provider.clone());
+        }
+        let mut about = lock(&self.stream(stream).about);
+        about.open += 1;
+        if (stream.0 as usize) < STREAMS {
+            about.info = Some(info.clone());
+        }
+    }
+
+    fn frame(&self, frame: &SourceFrame, _size: Size) {
+        let stream = self.stream(frame.stream);
+        add(&stream.processed, 1);
+        add(&stream.inferred, u64::from(frame.letterbox.is_some()));
+        for found in &frame.detections {
+            if let Some(label) = self.label_of.get(usize::from(found.class_id)) {
+                add(&stream.detections[*label], 1);
+            }
+        }
+        let mut about = lock(&stream.about);
+        about.pace.turn(frame.stamps.handed_over);
+        about.pace.frames += 1;
+        drop(about);
+        self.ready.store(true, Ordering::Relaxed);
+    }
+
+    fn record(&self, record: &FrameRecord) {
+        let times = record.times();
+        for (stage, histogram) in STAGES.iter().zip(&self.stream(record.stream).stages) {
+            let Some(elapsed) = times.get(*stage) else { continue };
+            let elapsed_s = elapsed.as_secs_f64();
+            let bucket = BOUNDS_S.iter().position(|bound| elapsed_s <= *bound).unwrap_or(BOUNDS_S.len());
+            add(&histogram.counts[bucket], 1);
+            add(&histogram.sum_ns, u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn dropped(&self, stream: StreamId, Dropped { stale, queue_full, corrupt }: Dropped, _at: HostTime) {
+        for (counter, n) in self.stream(stream).dropped.iter().zip([stale, queue_full, corrupt]) {
+            add(counter, n);
+        }
+    }
+
+    fn reconnected(&self, stream: StreamId) {
+        add(&self.stream(stream).reconnects, 1);
+    }
+
+    fn ended(&self, stream: StreamId) {
+        let mut about = lock(&self.stream(stream).about);
+        about.open = about.open.saturating_sub(1);
+    }
+
+    fn queue(&self, waiting: usize, capacity: usize) {
+        for (gauge, value) in self.queue.iter().zip([waiting, capacity]) {
+            gauge.store(value as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A label for every class: its name, once; those after [`CLASSES`] share one.
+fn class_labels(classes: &[String]) -> (Vec<usize>, Vec<String>) {
+    let mut at: HashMap<&str, usize> = HashMap::new();
+    let mut labels: Vec<String> = Vec::new();
+    let mut label_of = Vec::with_capacity(classes.len());
+    for class in classes {
+        let label = if at.contains_key(class.as_str()) || labels.len() < CLASSES { class.as_str() } else { OTHER };
+        label_of.push(*at.entry(label).or_insert_with(|| {
+            labels.push(label.to_owned());
+            labels.len() - 1
+        }));
+    }
+    (label_of, labels)
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a sum for people")]
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn classes_are_few_and_their_labels_differ() {
+        let classes: Vec<String> = (0..1000).map(|n| format!("class {}", n % 300)).collect();
+        let (label_of, labels) = class_labels(&classes);
+        assert_eq!((label_of.len(), labels.len()), (1000, CLASSES + 1));
+        assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
+        assert_eq!(labels[label_of[305]], "class 5");
+        assert_eq!(labels[label_of[CLASSES]], OTHER);
+    }
+
+    #[test]
+    fn the_pace_is_that_of_the_last_full_second() {
+        let mut pace = Pace::default();
+        let mut at = |ms| {
+            pace.turn(HostTime::from_start(Duration::from_millis(ms)));
+            pace.frames += 1;
+            pace.before
+        };
+        let before: Vec<u64> = [0, 400, 999, 1000, 1999, 2000, 5000].map(&mut at).to_vec();
+        assert_eq!(before, [0, 0, 0, 3, 3, 2, 0]);
+    }
+}

@@ -1,0 +1,266 @@
+//! What a machine that watches sees: the real program scraped over HTTP while it runs, its text read by a strict parser, its
+//! counters held against the run report.
+
+mod program;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use program::{detect, frames, json, json_lines, made_clip, said, streamdet, text};
+use streamdet::clock::RealClock;
+use streamdet::inference::{self, ProviderChoice, Runtime};
+use streamdet::model::{Model, ModelRef};
+use streamdet::monitoring::{self, Metrics};
+
+/// How long anything may take to come about.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Status and body of an answer.
+fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+/// A series: name and labels in order of their names.
+type Series = (String, BTreeMap<String, String>);
+
+/// Reads Prometheus' text format 0.0.4 as strictly as `promtool check metrics`: every family has its help, its type and its
+/// samples together, names and labels are well formed, no series comes twice, counters end in `_total`, histograms are
+/// cumulative and complete.
+#[track_caller]
+fn parse(text: &str) -> BTreeMap<Series, f64> {
+    assert!(text.ends_with('\n'), "the last line ends");
+    let mut series = BTreeMap::new();
+    let mut families = HashSet::new();
+    let (mut helped, mut family, mut kind) = ("", "", "");
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').expect("a help text");
+            assert!(!help.is_empty() && families.insert(name), "{name} has one help text");
+            helped = name;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            (family, kind) = rest.split_once(' ').expect("a type");
+            assert_eq!(family, helped, "the help comes first");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", family.ends_with("_total"), "{family}");
+            assert!(is_name(family), "{family}");
+        } else {
+            let (name, labels, value) = sample(line);
+            let stem = match kind {
+                "histogram" => ["_bucket", "_sum", "_count"].iter().find_map(|s| name.strip_suffix(s)),
+                _ => Some(name.as_str()),
+            };
+            assert_eq!(stem, Some(family), "{line}");
+            assert!(kind != "counter" || (value >= 0.0 && value.is_finite()), "{line}");
+            assert!(series.insert((name, labels), value).is_none(), "twice: {line}");
+        }
+    }
+    histograms(&series);
+    series
+}
+
+fn is_name(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
+}
+
+#[track_caller]
+fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
+    let mut labels = BTreeMap::new();
+    let (name, rest) = match line.split_once('{') {
+        None => line.split_once(' ').expect("a value"),
+        Some((name, mut rest)) => loop {
+            let (label, after) = rest.split_once("=\"").expect("a label");
+            assert!(is_name(label), "{line}");
+            let (mut value, mut chars) = (String::new(), after.char_indices());
+            let end = loop {
+                match chars.next().expect("the value's end") {
+                    (at, '"') => break at,
+                    (_, '\\') => match chars.next().expect("an escape").1 {
+                        'n' => value.push('\n'),
+                        c @ ('\\' | '"') => value.push(c),
+                        c => panic!("\\{c} is no escape: {line}"),
+                    },
+                    (_, c) => value.push(c),
+                }
+            };
+            assert!(labels.insert(label.to_owned(), value).is_none(), "a label twice: {line}");
+            match &after[end + 1..] {
+                more if more.starts_with(',') => rest = &more[1..],
+                last => break (name, last.strip_prefix("} ").expect("a value")),
+            }
+        },
+    };
+    assert!(is_name(name), "{line}");
+    let value = if rest == "+Inf" { f64::INFINITY } else { rest.parse().expect("a number") };
+    (name.to_owned(), labels, value)
+}
+
+#[track_caller]
+fn histograms(series: &BTreeMap<Series, f64>) {
+    let mut buckets: BTreeMap<Series, Vec<(f64, f64)>> = BTreeMap::new();
+    for ((name, labels), value) in series {
+        if let Some(stem) = name.strip_suffix("_bucket") {
+            let mut labels = labels.clone();
+            let bound = labels.remove("le").expect("a bound");
+            let bound = if bound == "+Inf" { f64::INFINITY } else { bound.parse().expect("a bound") };
+            buckets.entry((stem.to_owned(), labels)).or_default().push((bound, *value));
+        }
+    }
+    for ((stem, labels), mut buckets) in buckets {
+        buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+        assert!(buckets.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{stem} {labels:?}: {buckets:?}");
+        let (bound, all) = *buckets.last().expect("a bucket");
+        assert!(bound.is_infinite(), "{stem} {labels:?} has no +Inf");
+        assert_eq!(series.get(&(format!("{stem}_count"), labels.clone())), Some(&all));
+        assert!(series.contains_key(&(format!("{stem}_sum"), labels)));
+    }
+}
+
+#[track_caller]
+fn value(series: &BTreeMap<Series, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    *series.get(&(name.to_owned(), labels)).unwrap_or_else(|| panic!("{name} is missing: {series:#?}"))
+}
+
+/// Starts a run that serves metrics at a free port, and says where.
+fn watched(folder: &Path, args: &[&str]) -> (Child, String) {
+    let mut child = detect(folder, args).args(["--metrics", ":0"]).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut log = BufReader::new(child.stderr.take().expect("its log")).lines().map(|line| line.expect("text"));
+    let address =
+        log.find_map(|line| Some(line.trim().strip_prefix("metrics at http://")?.strip_suffix("/metrics")?.to_owned()));
+    // Nobody reads on: the rest goes into the void, so that the program is not held up by its log.
+    std::thread::Builder::new().name("log".into()).spawn(move || log.for_each(drop)).expect("a thread");
+    (child, address.expect("it says where"))
+}
+
+#[test]
+fn counters_agree_with_the_run_report() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let odd = "an \"odd\"\\name.ts";
+    let clip = made_clip(folder.path(), "made.ts", "320x240", "3", &["-g", "30", "-bf", "0", "-f", "mpegts"]);
+    let mut bytes = std::fs::read(&clip).expect("the clip");
+    let middle = bytes.len() / 2;
+    for at in (middle..middle + bytes.len() / 10).filter(|at| at % 188 >= 12 && at % 5 == 0) {
+        bytes[at] ^= 0x5a;
+    }
+    std::fs::write(folder.path().join(odd), bytes).expect("a file");
+    made_clip(folder.path(), "long.mp4", "320x240", "120", &["-preset", "ultrafast"]);
+    // Of so low a confidence that there is something to count.
+    let args =
+        [odd, "long.mp4", "-o", "out/", "--conf", "0.02", "--stride", "2", "--json", "d.jsonl", "--report", "r.json"];
+    let (mut child, address) = watched(folder.path(), &args);
+    let start = Instant::now();
+    let series = loop {
+        let (status, text) = get(&address, "/metrics").expect("an answer");
+        assert_eq!(status, "200");
+        let series = parse(&text);
+        let processed = value(&series, "streamdet_frames_processed_total", &[("stream", "0")]);
+        if processed > 0.0 && value(&series, "streamdet_stream_up", &[("stream", "0")]) < 0.5 {
+            promtool(&text);
+            break series;
+        }
+        assert!(start.elapsed() < DEADLINE, "the first stream never ended");
+    };
+    assert_eq!(get(&address, "/healthz").expect("an answer").0, "200");
+    assert_eq!(get(&address, "/readyz").expect("an answer").0, "200");
+    assert_eq!(get(&address, "/").expect("an answer").0, "404");
+    assert!(value(&series, "streamdet_stream_up", &[("stream", "1")]) > 0.5, "the second stream goes on");
+    let ended = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill");
+    assert!(ended.success());
+    assert_eq!(child.wait().expect("its end").code(), Some(130));
+    assert!(get(&address, "/metrics").is_err(), "nobody answers any more");
+
+    let report = json(&folder.path().join("r.json"));
+    let (received, processed, corrupt) = frames(&report);
+    assert!(processed > 0 && corrupt > 0, "{processed} frames, {corrupt} of them damaged");
+    let first = [("stream", "0")];
+    let same = |name, labels: &[(&str, &str)], expected: u64| {
+        let expected = f64::from(u32::try_from(expected).expect("few frames"));
+        let found = value(&series, name, labels);
+        assert!((found - expected).abs() < 0.5, "{name}: {found} against {expected}");
+    };
+    same("streamdet_frames_received_total", &first, received);
+    same("streamdet_frames_processed_total", &first, processed);
+    let inferred = report["streams"][0]["frames"]["inferred"].as_u64().expect("a number");
+    assert!(inferred < processed, "every second frame");
+    same("streamdet_frames_inferred_total", &first, inferred);
+    for (reason, lost) in [("corrupt", corrupt), ("stale", 0), ("queue_full", 0)] {
+        same("streamdet_frames_dropped_total", &[first[0], ("reason", reason)], lost);
+    }
+    for (stage, count) in [("end_to_end", processed), ("queue_wait", processed), ("inference", inferred)] {
+        same("streamdet_stage_duration_seconds_count", &[first[0], ("stage", stage)], count);
+    }
+    same("streamdet_reconnects_total", &first, 0);
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for line in json_lines(&folder.path().join("d.jsonl")).iter().filter(|line| line["stream"] == 0) {
+        for detection in line["detections"].as_array().expect("a list") {
+            *found.entry(detection["class"].as_str().expect("a class").to_owned()).or_default() += 1;
+        }
+    }
+    assert!(!found.is_empty(), "there is something to count");
+    for (class, count) in found {
+        same("streamdet_detections_total", &[first[0], ("class", &class)], count);
+    }
+    let info = series.keys().find(|(name, labels)| name == "streamdet_stream_info" && labels["stream"] == "0");
+    assert_eq!(info.expect("what the stream is").1["uri"], odd);
+    let version = [("arch", std::env::consts::ARCH), ("version", env!("CARGO_PKG_VERSION"))];
+    same("streamdet_build_info", &version, 1);
+}
+
+/// Prometheus' own checker, where it is installed.
+#[track_caller]
+fn promtool(text: &str) {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        return eprintln!("promtool is not installed: the parser alone decides");
+    };
+    child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("its end");
+    assert!(output.status.success(), "{}{}", said(&output), String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn nobody_is_ready_before_the_first_frame() {
+    let runtime = Runtime::load(None, ProviderChoice::Cpu).expect("ONNX Runtime is installed");
+    let reference = ModelRef::resolve(None).expect("the built-in model");
+    let facts = inference::inspect(&runtime, reference.file()).expect("it can be read");
+    let model = Model::build(reference, &facts).expect("its layout is known");
+    let sources: Vec<String> = (0..100).map(|n| format!("rtsp://user:secret{n}@host/{n}")).collect();
+    let metrics = Arc::new(Metrics::new(&sources, &model, Arc::new(RealClock::new())));
+    let server = monitoring::serve(([127, 0, 0, 1], 0).into(), &metrics).expect("a server");
+    let address = server.address().to_string();
+    assert_eq!(get(&address, "/readyz").expect("an answer").0, "503");
+    assert_eq!(get(&address, "/healthz").expect("an answer").0, "200");
+    let (_, text) = get(&address, "/metrics").expect("an answer");
+    promtool(&text);
+    let series = parse(&text);
+    let streams = series.keys().filter(|(name, _)| name == "streamdet_frames_processed_total").count();
+    assert_eq!(streams, 65, "64 streams have figures of their own, the others share theirs");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_said_before_any_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("a port").to_string();
+    for (address, words) in [(address.as_str(), address.as_str()), ("nowhere", "HOST:PORT")] {
+        let output = streamdet(folder.path(), &["made.mp4", "-o", "o.mp4", "--metrics", address]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(words), "{}", said(&output));
+        assert!(!folder.path().join("o.mp4").exists(), "{}", text(folder.path()));
+    }
+}
