@@ -75,6 +75,9 @@ impl AudioTrack {
         // By hand: asked to, the parser would also expose the pads that decodebin links later.
         let out =
             bin.by_name("out").and_then(|queue| queue.static_pad("src")).ok_or_else(|| missing("audio branch"))?;
+        if matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse")) {
+            drop_untimed(&out);
+        }
         let from = gst::GhostPad::with_target(&out)?;
         bin.add_pad(&from)?;
         pipeline.add(&bin)?;
@@ -150,6 +153,14 @@ impl AudioTrack {
             self.ended = true;
         }
     }
+}
+
+/// Drops what a parser made of a damaged packet: it has no time, and a muxer fails over it.
+fn drop_untimed(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
+        Some(packet) if packet.pts().is_none() => gst::PadProbeReturn::Drop,
+        _ => gst::PadProbeReturn::Ok,
+    });
 }
 
 fn parser_for(caps: &gst::Caps) -> Option<&'static str> {
