@@ -135,6 +135,29 @@ fn sound_whose_headers_are_damaged_is_left_out() {
 }
 
 #[test]
+fn sound_that_begins_without_times_is_left_out_until_it_has_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.ts", "320x240", "4", &["-c:a", "libmp3lame"]);
+    let mut bytes = std::fs::read(&clip).expect("the clip");
+    let end = bytes.len() / 3;
+    let mut damaged = 0;
+    // In the first third, no header of a packet of MPEG audio (00 00 01 C0, size, flags) says that a time follows.
+    for at in (0..end).filter(|at| at % 188 >= 4) {
+        if bytes[at..].starts_with(&[0, 0, 1, 0xc0]) {
+            bytes[at + 7] = 0;
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 1, "{damaged} headers");
+    std::fs::write(folder.path().join("bad.ts"), bytes).expect("a file");
+    succeeds(&streamdet(folder.path(), &["bad.ts", "-o", "o.mp4"]));
+    let out = folder.path().join("o.mp4");
+    assert_eq!(times(&out).len(), times(&clip).len());
+    let (kept, whole) = (track_times(&out, "a:0").len(), track_times(&clip, "a:0").len());
+    assert!(kept > whole / 2 && kept < whole - 10, "{kept} of {whole} packets of sound");
+}
+
+#[test]
 fn an_index_that_outgrows_its_room_is_said_and_what_was_written_plays() {
     let folder = tempfile::tempdir().expect("a folder");
     // Far longer than it states, and with 400 packets of sound a second.

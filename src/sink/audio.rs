@@ -155,7 +155,8 @@ impl AudioTrack {
     }
 }
 
-/// Drops what a parser made of a damaged packet: it has no time, and a muxer fails over it.
+/// Drops what has no time, over which an MP4 muxer fails: packets before the first one that has, as where the first headers
+/// of a broadcast are damaged. (Later ones are timed by those before them.)
 fn drop_untimed(pad: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
         Some(packet) if packet.pts().is_none() => gst::PadProbeReturn::Drop,
