@@ -129,8 +129,11 @@ impl Observer for Watch {
 }
 
 impl Inner {
-    /// The figures since the last call.
+    /// The figures since the last call; nothing before a stream is open.
     fn line(&mut self, format: StatsFormat) -> String {
+        if self.streams.is_empty() {
+            return String::new();
+        }
         let now = Instant::now();
         let (since_s, all_s) =
             ((now - self.last).as_secs_f64().max(1e-9), (now - self.started).as_secs_f64().max(1e-9));
