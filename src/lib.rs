@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod frame;
 pub mod geometry;
+pub mod nearest;
 pub mod tensor;
 pub mod tiling;
 

@@ -206,6 +206,8 @@ fn unusable_input_says_what_and_leaves_nothing() {
         (vec!["made.mp4", "-m", "not.onnx", "-o", "x.mp4"], "not.onnx is not a model"),
         (vec!["made.mp4", "-m", "nosuch", "-o", "x.mp4"], "`streamdet model list` shows all"),
         (vec!["made.mp4", "--classes", "caar", "-o", "x.mp4"], "\"car\""),
+        (vec!["made.mp4", "--json", "d.jsonl", "--report", "nowhere/r.json"], "no such folder"),
+        (vec!["made.mp4", "--json", "d.jsonl", "--metrics", "192.0.2.1:1"], "192.0.2.1:1"),
         (vec!["made.mp4", "--onnxruntime", "nowhere", "-o", "x.mp4"], "make setup"),
         (vec!["made.mp4", "--onnxruntime", "not.onnx", "-o", "x.mp4"], "make setup"),
     ] {

@@ -11,7 +11,9 @@ use clap::CommandFactory;
 use serde_json::{Value, json};
 
 use super::{Cli, Unusable};
+use crate::nearest::nearest;
 use crate::report::redact;
+use crate::sink::write_whole;
 
 /// How often a run is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);
@@ -61,8 +63,7 @@ pub(super) fn axis(text: &str) -> Result<Axis, String> {
     }
     let known = comparable();
     if !known.iter().any(|k| k == key) {
-        let near = |k: &String| strsim::jaro_winkler(k, key);
-        let nearest = known.iter().max_by(|a, b| near(a).total_cmp(&near(b))).map_or("", String::as_str);
+        let nearest = nearest(key, &known).map_or("", String::as_str);
         return Err(format!("{key} cannot be compared; the nearest that can is {nearest}"));
     }
     Ok(Axis { key: key.to_owned(), values })
@@ -110,9 +111,7 @@ pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, stop: &Atom
     if let Some(path) = report {
         let all: Vec<Value> = rows.iter().zip(&runs).map(|(row, runs)| summary(row, runs)).collect();
         let text = format!("{:#}\n", json!({ "rounds": rounds, "rows": all }));
-        let written = crate::sink::PartFile::create(path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()).and_then(|()| file.finish()));
-        if let Err(e) = written {
+        if let Err(e) = write_whole(path, text.as_bytes()) {
             eprintln!("error: --report {}: {e}", path.display());
             return Ok(1);
         }

@@ -1,17 +1,15 @@
 //! `streamdet detect`: from arguments to a run, and what is said at its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
 use super::options::Invocation;
-use super::run::{Done, RunOptions, Task};
+use super::run::{RunOptions, Task};
 use super::{Unusable, jobs, signals::Signals};
 use crate::clock::{Clock, RealClock};
-use crate::report::redact;
-use crate::sink::part_path;
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -60,13 +58,7 @@ pub struct DetectArgs {
 pub fn run(args: &DetectArgs) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let signals = Signals::watch();
-    match prepare_and_run(args, &clock, &signals.stop) {
-        Ok(code) => signals.exit_code(code),
-        Err(message) => {
-            eprintln!("error: {}", redact(&message));
-            2
-        }
-    }
+    signals.conclude(prepare_and_run(args, &clock, &signals.stop))
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
@@ -78,34 +70,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
             std::fs::create_dir_all(folder)
                 .map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
         }
-        let json = args.json.as_ref().map(|path| open_json(path)).transpose()?;
-        let (save_txt, crops) = (args.save_txt.clone(), args.crops.clone());
+        let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
         Ok(Task { jobs, notices, json, save_txt, crops, ..Task::default() })
     };
-    let Done { report, code, .. } = args.run.run(&args.invocation, task, clock, stop)?;
-    if let Some(path) = &args.json
-        && let Err(e) = close_json(path, report.processed())
-    {
-        eprintln!("error: --json {}: {e}", path.display());
-        return Ok(1);
-    }
-    Ok(code)
-}
-
-/// Where detections go: standard output, or a file that takes its name when it is whole.
-fn open_json(path: &Path) -> Result<Box<dyn std::io::Write + Send>, Unusable> {
-    if path.as_os_str() == "-" {
-        return Ok(Box::new(std::io::BufWriter::new(std::io::stdout())));
-    }
-    let file = std::fs::File::create(part_path(path)).map_err(|e| format!("--json {}: {e}", path.display()))?;
-    Ok(Box::new(std::io::BufWriter::new(file)))
-}
-
-/// Gives the file of detections its name; one without a single frame goes, and what was there before stays.
-fn close_json(path: &Path, frames: u64) -> std::io::Result<()> {
-    if path.as_os_str() == "-" {
-        return Ok(());
-    }
-    let part = part_path(path);
-    if frames == 0 { std::fs::remove_file(part) } else { std::fs::rename(part, path) }
+    args.run.run(&args.invocation, task, clock, stop).map(|done| done.code)
 }

@@ -1,7 +1,8 @@
 //! What every command that runs the whole pipeline does: from options to a run, and what is said at its end.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::model::Model;
 use crate::pipeline::{self, Job, Observers, Settings};
 use crate::report::RunReport;
+use crate::sink::PartFile;
 
 /// Options of every such command.
 #[derive(Debug, Clone, Args)]
@@ -54,7 +56,8 @@ pub(super) struct Task {
     pub jobs: Vec<Job>,
     /// Notices that came up so far.
     pub notices: Vec<String>,
-    pub json: Option<Box<dyn std::io::Write + Send>>,
+    /// Where detections go.
+    pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
     pub real_time: bool,
@@ -70,7 +73,8 @@ pub(super) struct Done {
 }
 
 impl RunOptions {
-    /// Runs the pipeline to its end and says what came of it. `check` looks at the model before anything is written.
+    /// Runs the pipeline to its end and says what came of it. `task` is asked when the model can be used, before anything is
+    /// written.
     pub(super) fn run(
         &self,
         invocation: &Invocation,
@@ -83,6 +87,9 @@ impl RunOptions {
         let Task { jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let instruments = Arc::new(Instruments::open(&self.measure)?);
+        // Last: what is refused leaves no empty file of detections.
+        let json = json.map(|path| open_json(&path)).transpose()?;
+        let (json, detections) = json.unzip();
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
         let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
         let screen = Arc::new(screen.lines_every(self.measure.frame_lines()));
@@ -118,7 +125,8 @@ impl RunOptions {
             observers.push(metrics.clone());
         }
         let observers = Arc::new(Observers(observers));
-        let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, json, stop.clone());
+        let outcome =
+            pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, detections, stop.clone());
         stats.into_iter().for_each(super::stats::Stats::stop);
         screen.finish();
         let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
@@ -126,9 +134,33 @@ impl RunOptions {
         closing::show(&model, &outcome, &report, &screen, thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
         let code = instruments.close(&report, &outcome.book, 0);
-        let code = closing::failures(&outcome, report.processed(), code);
+        let mut code = closing::failures(&outcome, report.processed(), code);
+        if let Some(json) = json
+            && let Err(e) = close_json(json, report.processed())
+        {
+            eprintln!("error: --json: {e}");
+            code = 1;
+        }
         Ok(Done { report, screen, code })
     }
+}
+
+/// The file of detections, and what writes into it.
+fn open_json(path: &Path) -> Result<(PartFile, Box<dyn Write + Send>), Unusable> {
+    let refused =
+        |e: std::io::Error| format!("--json {}: {e}\n  name a file in a folder that can be written", path.display());
+    let file = PartFile::create(path).map_err(refused)?;
+    let writer = file.writer().map_err(refused)?;
+    Ok((file, Box::new(BufWriter::new(writer))))
+}
+
+/// Gives the file of detections its name; one without a single frame goes, and what was there before stays.
+fn close_json(file: PartFile, frames: u64) -> std::io::Result<()> {
+    if frames > 0 {
+        return file.finish();
+    }
+    file.discard();
+    Ok(())
 }
 
 /// The settings that decide how fast it is, as text.

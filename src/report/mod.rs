@@ -262,10 +262,5 @@ impl RunReport {
 pub fn write_json(report: &impl serde::Serialize, path: &Path) -> std::io::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
-    if path.as_os_str() == "-" {
-        return std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-    }
-    let part = crate::sink::part_path(path);
-    std::fs::write(&part, text)?;
-    std::fs::rename(part, path)
+    crate::sink::write_whole(path, text.as_bytes())
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use encoder::EncoderOptions;
 pub use file::{Encoded, FileSink};
-pub use part::PartFile;
+pub use part::{PartFile, write_whole};
 pub use picture::PictureWriter;
 pub use thumbnail::thumbnail;
 

@@ -33,6 +33,14 @@ impl PartFile {
         Ok(Self { file, path: path.to_owned(), named })
     }
 
+    /// Another handle on it, for whoever writes while this one stays to finish or discard it.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn writer(&self) -> std::io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// The name it was asked for under.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -76,5 +84,32 @@ impl Write for PartFile {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.file.flush()
+    }
+}
+
+/// Writes a file that appears whole or not at all; `-` is standard output.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = PartFile::create(path)?;
+    file.write_all(bytes)?;
+    file.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_stays_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let device = folder.path().join("null");
+        std::os::unix::fs::symlink("/dev/null", &device).expect("a link");
+        write_whole(&device, b"gone").expect("it takes all");
+        assert!(device.is_symlink() && !part_path(&device).exists());
+        let file = folder.path().join("file");
+        write_whole(&file, b"kept").expect("a file");
+        assert_eq!(std::fs::read(&file).expect("the file"), b"kept");
     }
 }

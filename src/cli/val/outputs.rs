@@ -8,7 +8,7 @@ use super::{ModelRun, ValArgs};
 use crate::geometry::Size;
 use crate::report::plot::{Scene, standalone, to_png};
 use crate::report::{RunReport, redact, terminal, write_json};
-use crate::sink::{part_path, thumbnail};
+use crate::sink::{PartFile, thumbnail, write_whole};
 use crate::validate::charts::{confusion_matrix, over_confidence, precision_recall};
 use crate::validate::dataset::{Dataset, Finding, Picture, Summary};
 use crate::validate::page::{About, page};
@@ -164,18 +164,8 @@ fn on_page(picture: &Picture) -> Option<Vec<u8>> {
 }
 
 fn write_predictions(path: &Path, dataset: &Dataset, found: &Found) -> std::io::Result<()> {
-    if path.as_os_str() == "-" {
-        return predictions::write(&mut std::io::stdout().lock(), dataset, found);
-    }
-    let part = part_path(path);
-    let mut out = std::io::BufWriter::new(std::fs::File::create(&part)?);
+    let file = PartFile::create(path)?;
+    let mut out = std::io::BufWriter::new(file.writer()?);
     predictions::write(&mut out, dataset, found).and_then(|()| out.flush())?;
-    std::fs::rename(part, path)
-}
-
-/// A file appears whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let part = part_path(path);
-    std::fs::write(&part, bytes)?;
-    std::fs::rename(part, path)
+    file.finish()
 }
