@@ -1,25 +1,16 @@
 //! Settings as a user gives them: flags, environment, config file, defaults.
 
+mod program;
+
 use std::path::Path;
 use std::process::Output;
 
-use assert_cmd::Command;
+use program::bare;
 use tempfile::TempDir;
 
 /// `streamdet detect` in `folder`, with no settings but those given here.
 fn detect(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STREAMDET_")) {
-        command.env_remove(name);
-    }
-    command
-        .current_dir(folder)
-        .env("XDG_CONFIG_HOME", folder.join("xdg"))
-        .envs(environment.iter().copied())
-        .arg("detect")
-        .args(args)
-        .output()
-        .expect("it starts")
+    bare(folder, "detect").envs(environment.iter().copied()).args(args).output().expect("it starts")
 }
 
 fn folder_with(config: &str) -> TempDir {

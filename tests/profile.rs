@@ -2,15 +2,13 @@
 
 mod program;
 
-use std::process::{Command, Output};
+use std::process::Output;
 
-use program::{json, made_clip, said, shared, succeeds, text};
+use program::{json, made_clip, said, shared, streamdet_command, succeeds, text};
 use serde_json::Value;
 
 fn profile(folder: &std::path::Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
-    command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("no-config")).arg("profile").args(args);
-    command.output().expect("it starts")
+    streamdet_command(folder, "profile").args(args).output().expect("it starts")
 }
 
 fn sum(rows: &Value, column: &str) -> f64 {

@@ -3,25 +3,15 @@
 mod program;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use program::{json, said, shared, succeeds, text, witness};
+use program::{bare, json, said, shared, succeeds, text, witness};
 use serde_json::{Value, json as value};
 use tempfile::TempDir;
 
 /// `streamdet val` in `folder`, whatever the developer's own configuration says.
 fn val(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STREAMDET_")) {
-        command.env_remove(name);
-    }
-    command
-        .current_dir(folder)
-        .env("XDG_CONFIG_HOME", folder.join("xdg"))
-        .arg("val")
-        .args(args)
-        .output()
-        .expect("it starts")
+    bare(folder, "val").args(args).output().expect("it starts")
 }
 
 /// Runs it to its end and gives its report.

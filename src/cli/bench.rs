@@ -13,7 +13,6 @@ use super::options::Invocation;
 use super::run::{Done, RunOptions, Task};
 use super::{Unusable, jobs, signals::Signals};
 use crate::clock::{Clock, RealClock};
-use crate::report::redact;
 
 const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4                            decode, detect; nothing is written
@@ -83,13 +82,7 @@ pub fn run(args: &BenchArgs) -> u8 {
         }
         _ => one_run(args, &clock, &signals.stop),
     };
-    match result {
-        Ok(code) => signals.exit_code(code),
-        Err(message) => {
-            eprintln!("error: {}", redact(&message));
-            2
-        }
-    }
+    signals.conclude(result)
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {

@@ -19,6 +19,7 @@ use toml::{Spanned, Value};
 
 use super::Cli;
 use crate::model::ModelRef;
+use crate::nearest::nearest;
 use crate::report::{redact, terminal::printable};
 
 /// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
@@ -207,9 +208,8 @@ fn instead_of(of: &clap::Command, name: &str, value: &Value) -> String {
     if NOT_SETTINGS.contains(&name) {
         return format!("--{name} belongs on the command line only");
     }
-    let near = |other: &str| strsim::jaro_winkler(other, name);
-    let nearest = settings(of).map(key).max_by(|a, b| near(a).total_cmp(&near(b)));
-    format!("the nearest is `{}`; --show-config lists every key", nearest.unwrap_or_default())
+    let nearest = nearest(name, settings(of).map(key)).unwrap_or_default();
+    format!("the nearest is `{nearest}`; --show-config lists every key")
 }
 
 /// A value of the config file as one would write it on the command line, or what was expected.

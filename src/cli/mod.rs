@@ -19,8 +19,18 @@ pub mod val;
 
 use clap::{Parser, Subcommand};
 
+use crate::report::redact;
+
 /// Something unusable before the run: exit code 2.
 type Unusable = String;
+
+/// The exit code of a command that has ended; says why, where there was nothing to run.
+fn or_unusable(result: Result<u8, Unusable>) -> u8 {
+    result.unwrap_or_else(|message| {
+        eprintln!("error: {}", redact(&message));
+        2
+    })
+}
 
 /// Watch video, draw what is found, and say how long every frame took.
 #[derive(Debug, Parser)]

@@ -12,6 +12,7 @@ use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
 use crate::monitoring::{self, Metrics, Server};
+use crate::nearest::nearest;
 use crate::overlay::Style;
 use crate::pipeline::Job;
 use crate::postprocess::Thresholds;
@@ -258,11 +259,7 @@ fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>,
         if let Some(slot) = id.and_then(|id| keep.get_mut(id)) {
             *slot = true;
         } else {
-            let nearest = model
-                .classes
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(a, class).total_cmp(&strsim::jaro_winkler(b, class)))
-                .map_or("", String::as_str);
+            let nearest = nearest(class, model.classes.iter()).map_or("", String::as_str);
             return Err(format!(
                 "--classes {class}: {} has no such class; the nearest is {nearest:?}, ids are 0 to {}",
                 model.name,

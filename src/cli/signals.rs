@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::{Unusable, or_unusable};
+
 /// What has come so far.
 pub(super) struct Signals {
     interrupt: Arc<AtomicBool>,
@@ -25,6 +27,11 @@ impl Signals {
             let _ = flag::register(signal, signals.stop.clone());
         }
         signals
+    }
+
+    /// The exit code of a command that has ended or was interrupted; says why, where there was nothing to run.
+    pub(super) fn conclude(&self, result: Result<u8, Unusable>) -> u8 {
+        self.exit_code(or_unusable(result))
     }
 
     /// The exit code of a command that would else have ended with `code`.

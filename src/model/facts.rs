@@ -20,6 +20,16 @@ impl Dim {
             Self::Dynamic(_) => None,
         }
     }
+
+    /// For people: the number, the name, or `?`. A name is as the file has it, control characters and all.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Fixed(n) => n.to_string(),
+            Self::Dynamic(name) if name.is_empty() => "?".into(),
+            Self::Dynamic(name) => name.clone(),
+        }
+    }
 }
 
 /// Element types a detector's tensors come in; others are kept by name.

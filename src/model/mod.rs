@@ -278,22 +278,14 @@ pub fn card_word(value: impl serde::Serialize) -> String {
 #[must_use]
 pub fn nearest(name: &str) -> String {
     let names = store::list().0.into_iter().map(|known| known.name);
-    names
-        .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)))
-        .unwrap_or_else(|| DEFAULT_NAME.to_owned())
+    crate::nearest::nearest(name, names).unwrap_or_else(|| DEFAULT_NAME.to_owned())
 }
 
 /// Checksum of everything that can be read from `file`, lower-case hex.
 fn sha256_of(mut file: impl Read) -> std::io::Result<String> {
     let mut hash = Sha256::new();
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        let n = file.read(&mut chunk)?;
-        if n == 0 {
-            return Ok(hex(&hash.finalize()));
-        }
-        hash.update(&chunk[..n]);
-    }
+    std::io::copy(&mut file, &mut hash)?;
+    Ok(hex(&hash.finalize()))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -29,6 +29,16 @@ pub fn streamdet_command(folder: &Path, name: &str) -> Command {
     command
 }
 
+/// The command `name` in `folder`, with no settings but those given by the test.
+pub fn bare(folder: &Path, name: &str) -> Command {
+    let mut command = streamdet_command(folder, name);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("STREAMDET_")) {
+        command.env_remove(name);
+    }
+    command.env("XDG_CONFIG_HOME", folder.join("xdg"));
+    command
+}
+
 /// `streamdet detect`.
 pub fn detect(folder: &Path, args: &[&str]) -> Command {
     let mut command = streamdet_command(folder, "detect");

@@ -151,15 +151,7 @@ fn dtype(element: &Element) -> String {
 }
 
 fn shape(tensor: &TensorFacts) -> String {
-    let dims: Vec<String> = tensor
-        .dims
-        .iter()
-        .map(|dim| match dim {
-            Dim::Fixed(n) => n.to_string(),
-            Dim::Dynamic(name) if name.is_empty() => "?".into(),
-            Dim::Dynamic(name) => printable(name),
-        })
-        .collect();
+    let dims: Vec<String> = tensor.dims.iter().map(|dim| printable(&dim.label())).collect();
     format!("[{}]", dims.join(", "))
 }
 

@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::Unusable;
+use super::{Unusable, or_unusable};
 use crate::model::store;
-use crate::report::redact;
 
 /// Options of `model`.
 #[derive(Debug, Args)]
@@ -39,10 +38,7 @@ pub fn run(args: &ModelArgs) -> u8 {
         ModelCommand::Inspect(args) => inspect::run(args),
         ModelCommand::Fetch(args) => fetch::run(args),
     };
-    done.unwrap_or_else(|message| {
-        eprintln!("error: {}", redact(&message));
-        2
-    })
+    or_unusable(done)
 }
 
 /// Data for whoever asked for it, on standard output.

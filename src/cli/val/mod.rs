@@ -12,8 +12,8 @@ use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::{Unusable, signals::Signals};
 use crate::model::Model;
 use crate::pipeline::Outcome;
+use crate::report::RunReport;
 use crate::report::terminal::{counted, printable, speed_line, tiles};
-use crate::report::{RunReport, redact};
 use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
 use crate::validate::predictions::{self, Found};
 use crate::validate::scores::Scores;
@@ -108,13 +108,7 @@ struct ModelRun {
 #[must_use]
 pub fn run(args: &ValArgs) -> u8 {
     let signals = Signals::watch();
-    match validate(args, &signals) {
-        Ok(code) => signals.exit_code(code),
-        Err(message) => {
-            eprintln!("error: {}", redact(&message));
-            2
-        }
-    }
+    signals.conclude(validate(args, &signals))
 }
 
 fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::geometry::Size;
 use crate::model::facts::{Dim, Element, TensorFacts};
 use crate::model::layout::Role;
+use crate::report::terminal::printable;
 
 /// Strides of the grids that detectors put out together.
 const PYRAMIDS: [&[u32]; 5] = [&[8, 16, 32], &[8, 16, 32, 64], &[4, 8, 16, 32], &[16, 32], &[16]];
@@ -122,15 +123,7 @@ fn cells(size: Size, strides: &[u32]) -> usize {
 
 /// For messages: name, element type, dimensions.
 pub(super) fn describe(tensor: &TensorFacts) -> String {
-    let dims: Vec<String> = tensor
-        .dims
-        .iter()
-        .map(|d| match d {
-            Dim::Fixed(n) => n.to_string(),
-            Dim::Dynamic(name) if name.is_empty() => "?".into(),
-            Dim::Dynamic(name) => short(name),
-        })
-        .collect();
+    let dims: Vec<String> = tensor.dims.iter().map(|dim| short(&dim.label())).collect();
     let element = match &tensor.element {
         Element::Other(name) => short(name),
         known => format!("{known:?}"),
@@ -152,5 +145,5 @@ pub(super) fn describe_all(tensors: &[TensorFacts]) -> String {
 
 /// A name from outside, safe to print and not too long.
 fn short(name: &str) -> String {
-    name.chars().take(60).map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(name).chars().take(60).collect()
 }

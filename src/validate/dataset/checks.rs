@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -96,11 +95,7 @@ fn same_content(dataset: &Dataset, mut same: impl FnMut(&Path, &Path)) {
 
 fn hash(path: &Path) -> std::io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
-    let (mut hash, mut chunk) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut chunk)? {
-            0 => return Ok(hash.finalize().into()),
-            n => hash.update(&chunk[..n]),
-        }
-    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash)?;
+    Ok(hash.finalize().into())
 }
