@@ -201,7 +201,7 @@ impl Server {
                     let _source = server.attach(Some(&context)).expect("the port is free");
                     tell.send(u16::try_from(server.bound_port()).expect("a port")).expect("somebody waits");
                     runs.run();
-                        // Nobody is served any more.
+                    // Nobody is served any more.
                     server.client_filter(Some(&mut |_, _| rtsp_server::RTSPFilterResult::Remove));
                 })
                 .expect("its own context");
@@ -242,20 +242,14 @@ fn server_for(told: &Told) -> rtsp_server::RTSPServer {
             let certificate = gio::TlsCertificate::from_file(certificate).expect("a certificate and its key");
             auth.set_tls_certificate(Some(&certificate));
         }
+        let mut token = rtsp_server::RTSPToken::builder().field("media.factory.role", USER).build();
         match told.auth {
-            Some(Auth::Basic) => {
-                let mut token = rtsp_server::RTSPToken::builder().field("media.factory.role", USER).build();
-                auth.add_basic(&rtsp_server::RTSPAuth::make_basic(USER, PASSWORD), &mut token);
-            }
+            Some(Auth::Basic) => auth.add_basic(&rtsp_server::RTSPAuth::make_basic(USER, PASSWORD), &token),
             Some(Auth::Digest) => {
-                let mut token = rtsp_server::RTSPToken::builder().field("media.factory.role", USER).build();
                 auth.set_supported_methods(RTSPAuthMethod::Digest);
-                auth.add_digest(USER, PASSWORD, &mut token);
+                auth.add_digest(USER, PASSWORD, &token);
             }
-            None => {
-                let mut token = rtsp_server::RTSPToken::builder().field("media.factory.role", USER).build();
-                auth.set_default_token(Some(&mut token));
-            }
+            None => auth.set_default_token(Some(&mut token)),
         }
         server.set_auth(Some(&auth));
     }
