@@ -4,10 +4,12 @@
 
 pub mod cli;
 
+pub mod channel;
 pub mod clock;
 pub mod frame;
 pub mod geometry;
 pub mod nearest;
+pub mod secrets;
 pub mod tensor;
 pub mod tiling;
 

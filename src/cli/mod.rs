@@ -7,6 +7,7 @@ mod compare;
 pub mod config;
 pub mod detect;
 mod jobs;
+pub mod live;
 pub mod measure;
 pub mod model;
 pub mod options;

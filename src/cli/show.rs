@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Invocation;
+use crate::clock::StreamTime;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::pipeline::{Job, Observer, SourceSpec};
 use crate::report::terminal::{counted, objects, printable};
-use crate::source::{SourceFrame, StreamInfo};
+use crate::source::{Gap, SourceFrame, StreamInfo};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -42,7 +43,7 @@ impl Screen {
         let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
         let pictures = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
-            SourceSpec::Video(_) => None,
+            SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
         let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
@@ -64,7 +65,7 @@ impl Screen {
             quiet,
             verbosity,
             streams,
-            known: Mutex::new(vec![Default::default(); streams]),
+            known: Mutex::new(jobs.iter().map(|job| (printable(&job.name), 0)).collect()),
             fixed_total,
             model: described(model, imgsz),
             classes: model.classes.clone(),
@@ -89,6 +90,13 @@ impl Screen {
             *last = Some(Instant::now());
         }
         due || self.verbosity > 0
+    }
+
+    fn name(&self, stream: StreamId) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(stream.0 as usize).map(|(name, _)| name).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| {
+            format!("stream {}", stream.0 + 1)
+        })
     }
 
     /// One line on standard error, above the bar.
@@ -162,7 +170,9 @@ impl Observer for Screen {
                     printable(file)
                 ),
                 None => {
-                    format!("video {number}/{} (frame {}/{total}) {name}", self.streams, frame.index + 1)
+                    // Nobody knows how many frames a live stream will have.
+                    let of = if *total > 0 { format!("/{total}") } else { String::new() };
+                    format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
                 }
             };
             self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
@@ -177,6 +187,16 @@ impl Observer for Screen {
                 eprintln!("  {}{of} frames · {fps:.1} fps", plain.1);
             }
         }
+    }
+
+    fn away(&self, stream: StreamId, reason: &str) {
+        self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
+    }
+
+    fn gap(&self, stream: StreamId, gap: &Gap) {
+        let s = |time: StreamTime| Duration::from_nanos(time.ns).as_secs_f64();
+        let back = if gap.resumed { "back after" } else { "still away after" };
+        self.line(&format!("  {}: {back} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
     }
 
     fn notice(&self, text: &str) {
