@@ -115,12 +115,13 @@ impl<T> Lane<T> {
         let mut state = self.inner.lock();
         while !state.closed {
             let lane = &mut state.lanes[self.number];
-            if lane.items >= capacity && lane.when_full == WhenFull::OldestGoes {
-                if let Some(oldest) = lane.waiting.iter().position(|(is_item, _)| *is_item) {
-                    lane.waiting.remove(oldest);
-                    lane.items -= 1;
-                    lane.evicted += 1;
-                }
+            if lane.items >= capacity
+                && lane.when_full == WhenFull::OldestGoes
+                && let Some(oldest) = lane.waiting.iter().position(|(is_item, _)| *is_item)
+            {
+                lane.waiting.remove(oldest);
+                lane.items -= 1;
+                lane.evicted += 1;
             }
             if lane.items < capacity {
                 lane.waiting.push_back((true, item));
@@ -297,7 +298,7 @@ mod tests {
         let (senders, lanes) = lanes("test", 1, 1);
         let lane = senders[0].clone();
         std::thread::scope(|scope| {
-            let sender = scope.spawn(move || (0..100).map(|n| lane.send(n)).filter(Result::is_ok).count());
+            let sender = scope.spawn(move || (0..100).take_while(|n| lane.send(*n).is_ok()).count());
             for n in 0..50 {
                 assert_eq!(lanes.take(None).expect("it comes").item, n);
             }

@@ -14,9 +14,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::{Lane, WhenFull, lanes};
 use crate::clock::{Clock, HostTime};
@@ -31,8 +32,8 @@ use crate::report::threads::ThreadTimes;
 use crate::report::{Dropped, FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{
-    Address, FileSource, Gap, LiveOptions, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo, Wanted, Watcher,
-    watch,
+    Address, FileSource, Gap, LiveOptions, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo, Wanted,
+    Watcher, watch,
 };
 use crate::tiling::Tiling;
 
@@ -412,49 +413,22 @@ pub fn run(
         provider: Mutex::new(None),
     });
 
-    let jobs = shared.settings.jobs.len();
-    let live = |index: usize| shared.settings.jobs[index].source.is_live();
-    let capacity = if shared.settings.real_time || (0..jobs).any(live) { DECODED_LIVE } else { DECODED };
-    let (events_tx, events_rx) = lanes::<SourceEvent>("decoded", jobs, capacity);
-    let mut to_sinks = Vec::new();
-    let (ready_tx, ready_rx) = bounded::<()>(0);
-    let (queue_tx, queue_rx) = bounded(jobs.max(1));
-    let mut threads = Vec::new();
-    let mut start = |name: String, body: Box<dyn FnOnce() + Send>| {
-        match std::thread::Builder::new().name(name).spawn(body) {
-            Ok(thread) => threads.push(thread),
-            Err(e) => shared.fail(RunError::Thread(e.to_string())),
-        }
+    let capacity = if shared.settings.real_time || shared.settings.jobs.iter().any(|job| job.source.is_live()) {
+        DECODED_LIVE
+    } else {
+        DECODED
     };
-    for (index, events) in events_tx.into_iter().enumerate() {
-        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
-        to_sinks.push(Some(tx));
-        if live(index) {
-            // Nobody waits for a live source to end.
-            let (own, ready) = (shared.clone(), ready_rx.clone());
-            start(format!("source-{index}"), Box::new(move || run_job(&own, index, rx, (&events, &ready))));
-        } else {
-            let _ = queue_tx.send((index, rx, events));
-        }
-    }
-    drop(queue_tx);
-    for number in 0..SOURCES_AT_ONCE.min((0..jobs).filter(|index| !live(*index)).count()) {
-        let (own, queue, ready) = (shared.clone(), queue_rx.clone(), ready_rx.clone());
-        let body = move || {
-            while let Ok((index, rx, events)) = queue.recv() {
-                run_job(&own, index, rx, (&events, &ready));
-            }
-        };
-        start(format!("source-{number}"), Box::new(body));
-    }
-    drop((queue_rx, ready_rx));
+    let (lanes, decoded) = lanes::<SourceEvent>("decoded", shared.settings.jobs.len(), capacity);
+    let (ready_tx, ready_rx) = bounded::<()>(0);
+    let (mut to_sinks, threads) = start_sources(&shared, lanes, &ready_rx);
+    drop(ready_rx);
 
     let mut input = [0; 4];
-    if let Err(error) = detect::work(&shared, runtime, (&events_rx, ready_tx), &mut to_sinks, &mut input) {
+    if let Err(error) = detect::work(&shared, runtime, (&decoded, ready_tx), &mut to_sinks, &mut input) {
         shared.failed.store(true, Ordering::SeqCst);
         shared.fail(error);
     }
-    drop((events_rx, to_sinks));
+    drop((decoded, to_sinks));
     for thread in threads {
         if thread.join().is_err() {
             shared.fail(RunError::Thread("a source thread panicked".into()));
@@ -486,6 +460,47 @@ pub fn run(
         first_frame: tally.first_frame,
         last_frame: tally.last_frame,
     }
+}
+
+/// A way to every stream's sink, by stream.
+type ToSinks = Vec<Option<Sender<SinkEvent>>>;
+
+/// Starts a thread for every live source, and a few for all recordings, which come one after the other.
+fn start_sources(
+    shared: &Arc<Shared>,
+    lanes: Vec<Lane<SourceEvent>>,
+    ready: &Receiver<()>,
+) -> (ToSinks, Vec<JoinHandle<()>>) {
+    let jobs = &shared.settings.jobs;
+    let (mut to_sinks, mut threads) = (Vec::new(), Vec::new());
+    let (queue_tx, queue_rx) = bounded(jobs.len().max(1));
+    let mut start =
+        |name: String, body: Box<dyn FnOnce() + Send>| match std::thread::Builder::new().name(name).spawn(body) {
+            Ok(thread) => threads.push(thread),
+            Err(e) => shared.fail(RunError::Thread(e.to_string())),
+        };
+    for (index, events) in lanes.into_iter().enumerate() {
+        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
+        to_sinks.push(Some(tx));
+        if jobs[index].source.is_live() {
+            // It waits for no other to end.
+            let (own, ready) = (shared.clone(), ready.clone());
+            start(format!("source-{index}"), Box::new(move || run_job(&own, index, rx, (&events, &ready))));
+        } else {
+            let _ = queue_tx.send((index, rx, events));
+        }
+    }
+    drop(queue_tx);
+    for number in 0..SOURCES_AT_ONCE.min(queue_rx.len()) {
+        let (own, queue, ready) = (shared.clone(), queue_rx.clone(), ready.clone());
+        let body = move || {
+            while let Ok((index, rx, events)) = queue.recv() {
+                run_job(&own, index, rx, (&events, &ready));
+            }
+        };
+        start(format!("source-{number}"), Box::new(body));
+    }
+    (to_sinks, threads)
 }
 
 /// One source from open to the end of its output, on the calling thread.

@@ -106,7 +106,7 @@ fn redact_word(word: &str) -> String {
         match piece.split_once('=') {
             Some((key, value)) if is_secret_key(key) => {
                 let end = value.strip_suffix(['/', '?', '&', ';', '#']).map_or("", |bare| &value[bare.len()..]);
-                shown.push_str(&format!("{key}=***{end}"));
+                shown.extend([key, "=***", end]);
             }
             _ => shown.push_str(piece),
         }

@@ -87,10 +87,20 @@ impl LiveArgs {
     }
 }
 
-/// Decoders in hardware, preferred where they are; GStreamer ranks some of them below its software.
+/// Decoders in hardware, preferred where they are; `GStreamer` ranks some of them below its software.
 const HARDWARE: [&str; 12] = [
-    "nvh264dec", "nvh265dec", "nvav1dec", "nvvp9dec", "vah264dec", "vah265dec", "vaav1dec", "vavp9dec", "v4l2h264dec",
-    "v4l2h265dec", "v4l2slh264dec", "v4l2slh265dec",
+    "nvh264dec",
+    "nvh265dec",
+    "nvav1dec",
+    "nvvp9dec",
+    "vah264dec",
+    "vah265dec",
+    "vaav1dec",
+    "vavp9dec",
+    "v4l2h264dec",
+    "v4l2h265dec",
+    "v4l2slh264dec",
+    "v4l2slh265dec",
 ];
 
 fn prefer_decoder(asked: Option<&str>) -> Result<(), Unusable> {
@@ -101,14 +111,12 @@ fn prefer_decoder(asked: Option<&str>) -> Result<(), Unusable> {
     }
     let Some(name) = asked else { return Ok(()) };
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    match gst::ElementFactory::find(name).filter(|factory| factory.has_type(kind)) {
-        Some(factory) => factory.set_rank(gst::Rank::PRIMARY + 1024),
-        None => {
-            let all = gst::ElementFactory::factories_with_type(kind, gst::Rank::NONE);
-            let names: Vec<String> = all.iter().map(|factory| factory.name().to_string()).collect();
-            let nearest = nearest(name, names.iter()).map_or("", String::as_str);
-            return Err(format!("--decoder {name}: there is no such video decoder here\n  the nearest is {nearest}"));
-        }
+    if let Some(factory) = gst::ElementFactory::find(name).filter(|factory| factory.has_type(kind)) {
+        factory.set_rank(gst::Rank::PRIMARY + 1024);
+        return Ok(());
     }
-    Ok(())
+    let all = gst::ElementFactory::factories_with_type(kind, gst::Rank::NONE);
+    let names: Vec<String> = all.iter().map(|factory| factory.name().to_string()).collect();
+    let nearest = nearest(name, names.iter()).map_or("", String::as_str);
+    Err(format!("--decoder {name}: there is no such video decoder here\n  the nearest is {nearest}"))
 }

@@ -94,9 +94,12 @@ impl Screen {
 
     fn name(&self, stream: StreamId) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(stream.0 as usize).map(|(name, _)| name).filter(|name| !name.is_empty()).cloned().unwrap_or_else(|| {
-            format!("stream {}", stream.0 + 1)
-        })
+        known
+            .get(stream.0 as usize)
+            .map(|(name, _)| name)
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .unwrap_or_else(|| format!("stream {}", stream.0 + 1))
     }
 
     /// One line on standard error, above the bar.
@@ -162,18 +165,13 @@ impl Observer for Screen {
             let what = objects(&frame.detections, &self.classes);
             let ms = s.inference.as_secs_f64() * 1000.0 / f64::from(s.batch_size.max(1));
             let number = frame.stream.0 + 1;
-            let place = match &frame.file {
-                Some(file) => format!(
-                    "image {}/{} {}",
-                    frame.index + 1,
-                    self.bar.length().unwrap_or(0).max(frame.index + 1),
-                    printable(file)
-                ),
-                None => {
-                    // Nobody knows how many frames a live stream will have.
-                    let of = if *total > 0 { format!("/{total}") } else { String::new() };
-                    format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
-                }
+            let place = if let Some(file) = &frame.file {
+                let of = self.bar.length().unwrap_or(0).max(frame.index + 1);
+                format!("image {}/{of} {}", frame.index + 1, printable(file))
+            } else {
+                // Nobody knows how many frames a live stream will have.
+                let of = if *total > 0 { format!("/{total}") } else { String::new() };
+                format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
             };
             self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
         } else if self.bar.is_hidden() && !self.quiet {

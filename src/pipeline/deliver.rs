@@ -17,8 +17,8 @@ use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
-use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
 use crate::report::Outage;
+use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
 use crate::source::{Gap, Opening, SideTrack, SourceFrame, StreamInfo};
 
 /// How often a sink without pictures looks after its audio.
@@ -120,7 +120,8 @@ impl Delivery<'_> {
             (before.size, &before.codec, &before.audio_codecs) == (info.size, &info.codec, &info.audio_codecs)
         });
         self.cut |= !same || !sides.is_empty();
-        if !sides.is_empty() && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_)) {
+        if !sides.is_empty() && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_))
+        {
             self.sides = sides;
         }
         self.info = Some(info);
@@ -222,7 +223,7 @@ impl Delivery<'_> {
             (OutputSpec::File(path), None) => {
                 let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
                 let size = frame.picture.info().size;
-                if live && std::mem::replace(&mut self.size, Some(size)).is_some_and(|before| before != size) {
+                if live && self.size.replace(size).is_some_and(|before| before != size) {
                     self.cut = true;
                 }
                 if std::mem::take(&mut self.cut)

@@ -9,9 +9,7 @@ use super::{RunError, SourceSpec};
 use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::frame::StreamId;
-use crate::source::{
-    FileSource, LiveOptions, Outlet, SourceError, SourceEvent, SourceFrame, Wanted, Watcher, watch,
-};
+use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, SourceFrame, Wanted, Watcher, watch};
 
 /// Frames on their way.
 const DECODED: usize = 4;

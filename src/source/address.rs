@@ -134,15 +134,18 @@ impl Address {
         };
         let (user, rest) = split_user_info(rest);
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (host, own_port) = host_and_port(&rest[..end])
-            .ok_or_else(|| format!("{shown}: its port is none\n  give {scheme}://HOST:PORT, the port from 1 to 65535"))?;
+        let (host, own_port) = host_and_port(&rest[..end]).ok_or_else(|| {
+            format!("{shown}: its port is none\n  give {scheme}://HOST:PORT, the port from 1 to 65535")
+        })?;
         let port = own_port.or(port);
         let listens = matches!(kind, Kind::Udp | Kind::Srt);
         if host.is_empty() && !listens {
             return Err(format!("{shown}: there is no host in it\n  give {scheme}://HOST/PATH"));
         }
         if port.is_none() {
-            return Err(format!("{shown}: there is no port in it\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen"));
+            return Err(format!(
+                "{shown}: there is no port in it\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen"
+            ));
         }
         let page = kind == Kind::Http
             && PAGES.iter().any(|page| host == *page || host.strip_suffix(page).is_some_and(|sub| sub.ends_with('.')));
@@ -254,7 +257,7 @@ fn without_passphrase(rest: &str) -> (String, Option<Secret>) {
     (if others.is_empty() { before.to_owned() } else { format!("{before}?{}", others.join("&")) }, secret)
 }
 
-/// GStreamer's test patterns by name.
+/// `GStreamer`'s test patterns by name.
 fn check_pattern(pattern: &str) -> Result<(), String> {
     let element = gst::ElementFactory::make("videotestsrc")
         .build()
@@ -266,7 +269,10 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     }
     let names: Vec<&str> = class.values().iter().map(gst::glib::EnumValue::nick).collect();
     let nearest = nearest(pattern, names.iter().copied()).unwrap_or_default();
-    Err(format!("test:{pattern}: there is no such pattern\n  the nearest is test:{nearest}; there are {}", names.join(", ")))
+    Err(format!(
+        "test:{pattern}: there is no such pattern\n  the nearest is test:{nearest}; there are {}",
+        names.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -329,9 +335,12 @@ mod tests {
 
     #[test]
     fn names_for_files() {
-        for (text, stem) in
-            [("rtsp://u:p@h/live/cam.1", "cam"), ("udp://:5000", "-5000"), ("rtsp://h", "h"), ("test:ball", "test-ball")]
-        {
+        for (text, stem) in [
+            ("rtsp://u:p@h/live/cam.1", "cam"),
+            ("udp://:5000", "-5000"),
+            ("rtsp://h", "h"),
+            ("test:ball", "test-ball"),
+        ] {
             gst::init().expect("GStreamer");
             assert_eq!(parsed(text).stem(), stem);
         }

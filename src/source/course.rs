@@ -35,7 +35,9 @@ impl Course {
 
     /// The present in the stream.
     pub fn now(&self) -> StreamTime {
-        self.zero.get().map_or_else(StreamTime::default, |zero| stream_time(self.clock.now(), *zero).unwrap_or_default())
+        self.zero
+            .get()
+            .map_or_else(StreamTime::default, |zero| stream_time(self.clock.now(), *zero).unwrap_or_default())
     }
 
     /// When the newest frame was.

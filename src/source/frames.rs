@@ -63,12 +63,11 @@ impl Delivery {
         }
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let (pts, due) = match shared.session() {
-            Some(session) => self.live(session, sink, &sample),
-            None => {
-                let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
-                (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)))
-            }
+        let (pts, due) = if let Some(session) = shared.session() {
+            self.live(session, sink, &sample)
+        } else {
+            let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
+            (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)))
         };
         // Times increase: an encoder that is handed an earlier one loses track.
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
@@ -119,7 +118,7 @@ impl Delivery {
     ) -> (gst::ClockTime, Option<HostTime>) {
         let shared = &*self.shared;
         let now = || sink.current_running_time();
-        let raw = sample.buffer().and_then(|buffer| buffer.pts());
+        let raw = sample.buffer().and_then(gst::BufferRef::pts);
         let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
         let running = segment.zip(raw).and_then(|(segment, pts)| segment.to_running_time(pts));
         let running = running.or_else(now).unwrap_or_default();

@@ -205,7 +205,7 @@ mod tests {
         let pipeline = gst::parse::launch("filesrc name=file ! decodebin ! appsink name=end sync=false");
         let pipeline = pipeline.expect("elements").downcast::<gst::Pipeline>().expect("several elements");
         pipeline.by_name("file").expect("a source").set_property("location", &path);
-        choose_decoders(&pipeline, &path);
+        choose_decoders(&pipeline, Some(&path));
         first(pipeline.upcast_ref())
     }
 

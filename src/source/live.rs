@@ -161,12 +161,10 @@ impl Connection {
     pub fn open(plan: &Plan, stopping: &dyn Fn() -> bool) -> Result<Self, Failure> {
         let refused = |problem: String, remedy: &str| Failure::Refused(Refusal::new(problem, remedy));
         let section = plan.address.section();
-        let head = plan
-            .options
-            .heads
-            .get(section)
-            .map_err(|e| refused(e, "describe it in a file given with --pipeline"))?;
-        let unbuilt = |e: String| refused(format!("[{section}] cannot be set up: {e}"), "correct it, or run `make setup`");
+        let head =
+            plan.options.heads.get(section).map_err(|e| refused(e, "describe it in a file given with --pipeline"))?;
+        let unbuilt =
+            |e: String| refused(format!("[{section}] cannot be set up: {e}"), "correct it, or run `make setup`");
         let (bin, out) = with_values(plan, |values| head.build(values)).map_err(unbuilt)?;
         let seen = Arc::new(Seen::default());
         prepare(&bin, plan, &seen).map_err(|e| refused(e, "give a file of certificates in PEM with --tls-ca"))?;
@@ -298,7 +296,9 @@ impl Connection {
             return Some(Refusal::new("it has audio but no video", "give a source with a video track"));
         }
         let late = plays.elapsed() > PICTURE_DEADLINE.max(self.stall_timeout);
-        late.then(|| Refusal::new("packets come, but no picture can be decoded from them", "check its codec and GOP length"))
+        late.then(|| {
+            Refusal::new("packets come, but no picture can be decoded from them", "check its codec and GOP length")
+        })
     }
 
     /// Keeps what the bus says by the way.
@@ -354,9 +354,12 @@ impl Connection {
 
     /// The transport that works.
     pub fn transport(&self) -> Transport {
-        let by_udp = self.pipeline.iterate_recurse().into_iter().flatten().any(|element| {
-            element.factory().is_some_and(|factory| factory.name() == "udpsrc")
-        });
+        let by_udp = self
+            .pipeline
+            .iterate_recurse()
+            .into_iter()
+            .flatten()
+            .any(|element| element.factory().is_some_and(|factory| factory.name() == "udpsrc"));
         if by_udp { Transport::Udp } else { Transport::Tcp }
     }
 

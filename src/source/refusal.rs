@@ -36,13 +36,19 @@ pub(super) fn name(address: &Address, error: &gst::glib::Error, debug: &str, cer
         );
     }
     let message = error.message();
+    if message.contains("No supported stream") {
+        return untransported("the server does not send by this transport");
+    }
     if let Some(status) = status(debug).or_else(|| status(message)) {
         return by_status(address, status, debug);
     }
     if error.matches(gst::ResourceError::NotAuthorized) {
         return by_status(address, 401, debug);
     }
-    if error.matches(gst::ResourceError::NotFound) && matches!(address.kind, Kind::Rtsp | Kind::Http) && has_answered(address) {
+    if error.matches(gst::ResourceError::NotFound)
+        && matches!(address.kind, Kind::Rtsp | Kind::Http)
+        && has_answered(address)
+    {
         return by_status(address, 404, debug);
     }
     match address.kind {
@@ -54,7 +60,10 @@ pub(super) fn name(address: &Address, error: &gst::glib::Error, debug: &str, cer
             }
             let what = if address.kind == Kind::Rtsp { "an RTSP server" } else { "a web server" };
             let said = redact(message.trim_end_matches('.'));
-            Refusal::new(format!("what answers there is not {what}, or closed the connection ({said})"), "check the port")
+            Refusal::new(
+                format!("what answers there is not {what}, or closed the connection ({said})"),
+                "check the port",
+            )
         }),
         Kind::Udp => {
             let remedy = "another program may listen there; choose another port, or give an address of this machine";
@@ -82,10 +91,11 @@ fn srt_says(message: &str, debug: &str) -> String {
     if detail.is_empty() || detail == said { said } else { format!("{said}: {detail}") }
 }
 
-/// A status that a server answered with, as GStreamer words it: `404 (Not Found)`, `Not Found (404)`.
+/// A status that a server answered with, as `GStreamer` words it: `404 (Not Found)`, `Not Found (404)`.
 fn status(text: &str) -> Option<u16> {
-    let number = |at: usize| text.get(at..at + 3).and_then(|n| n.parse::<u16>().ok()).filter(|n| (400..600).contains(n));
-    let is_word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric());
+    let number =
+        |at: usize| text.get(at..at + 3).and_then(|n| n.parse::<u16>().ok()).filter(|n| (400..600).contains(n));
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     text.char_indices().find_map(|(at, _)| {
         let status = number(at)?;
         let (before, after) = (text[..at].chars().next_back(), text[at + 3..].chars().next());
@@ -111,16 +121,17 @@ fn by_status(address: &Address, status: u16, debug: &str) -> Refusal {
         403 => Refusal::new("the server does not allow it (403)", "check what this user may see there"),
         404 => Refusal::new("there is nothing by this name (404)", "check the path after the host"),
         454 => Refusal::new("the server has lost the session (454)", "try again"),
-        461 => Refusal {
-            by_transport: true,
-            ..Refusal::new("the server does not offer this transport (461)", "choose another with --rtsp-transport")
-        },
+        461 => untransported("the server does not send by this transport (461)"),
         500.. => Refusal::new(format!("the server fails ({status})"), "its own log says why; try again later"),
         _ => Refusal {
             by_transport: debug.contains("transport"),
             ..Refusal::new(format!("the server refuses ({status})"), "check the address")
         },
     }
+}
+
+fn untransported(problem: &str) -> Refusal {
+    Refusal { by_transport: true, ..Refusal::new(problem, "choose another with --rtsp-transport") }
 }
 
 fn has_answered(address: &Address) -> bool {
@@ -133,7 +144,10 @@ fn by_connection(address: &Address) -> Option<Refusal> {
     let mut found = match (host, port).to_socket_addrs() {
         Ok(found) => found.peekable(),
         Err(e) => {
-            let problem = format!("there is no host {host} ({})", e.to_string().replace("failed to lookup address information: ", ""));
+            let problem = format!(
+                "there is no host {host} ({})",
+                e.to_string().replace("failed to lookup address information: ", "")
+            );
             return Some(Refusal::new(problem, "check its name, and that this machine has a network"));
         }
     };

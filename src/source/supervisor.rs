@@ -36,7 +36,8 @@ pub fn watch(
     watcher: &dyn Watcher,
 ) -> Result<u64, SourceError> {
     let course = Arc::new(Course::new(outlet.clock.clone()));
-    let result = Supervisor { address, options, wanted, outlet, watcher, course: &course, found: None, away: None }.run();
+    let result =
+        Supervisor { address, options, wanted, outlet, watcher, course: &course, found: None, away: None }.run();
     course.close_sounds();
     // Whatever is sent from here on has its place.
     outlet.events.set_when_full(WhenFull::Wait);
@@ -103,7 +104,9 @@ impl Supervisor<'_> {
                     refusal
                 }
             };
-            if self.options.reconnect.is_some_and(|most| failed >= most) && (worked || self.options.reconnect == Some(0)) {
+            if self.options.reconnect.is_some_and(|most| failed >= most)
+                && (worked || self.options.reconnect == Some(0))
+            {
                 self.stay_away();
                 return Err(self.broken(frames, refusal.problem));
             }

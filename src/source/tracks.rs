@@ -185,7 +185,8 @@ impl Tracks {
                     let (pts, dts) =
                         (shared.stream_time(&sample, buffer.pts()), shared.stream_time(&sample, buffer.dts()));
                     let early = pts.is_none() && buffer.pts().is_some();
-                    let same = to_sink.format.get().zip(sample.caps()).is_none_or(|(first, caps)| caps.is_subset(first));
+                    let same =
+                        to_sink.format.get().zip(sample.caps()).is_none_or(|(first, caps)| caps.is_subset(first));
                     if early || !same {
                         // Before the stream's own beginning, as in a recording cut out of a broadcast; or in a format
                         // that the container was not told of, as where the file is damaged.
