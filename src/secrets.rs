@@ -16,6 +16,10 @@ const SECRET_KEYS: [&str; 12] = [
     "streamkey",
 ];
 
+/// What stands between the parts of an address, and what may follow one in a sentence.
+const BETWEEN: [char; 5] = ['/', '?', '&', ';', '#'];
+const AFTER: [char; 10] = ['/', '?', '&', ';', '#', ':', ',', ')', '"', '.'];
+
 /// Text that is not shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -102,10 +106,10 @@ fn redact_word(word: &str) -> String {
     let host = user_info_end(rest).0.map_or_else(|| rest.to_owned(), |at| format!("***@{}", &rest[at + 1..]));
     let mut shown = format!("{scheme}://");
     // Some cameras take a password in the path: /user=admin&password=…&channel=1.
-    for piece in host.split_inclusive(['/', '?', '&', ';', '#']) {
+    for piece in host.split_inclusive(BETWEEN) {
         match piece.split_once('=') {
             Some((key, value)) if is_secret_key(key) => {
-                let end = value.strip_suffix(['/', '?', '&', ';', '#']).map_or("", |bare| &value[bare.len()..]);
+                let end = &value[value.trim_end_matches(AFTER).len()..];
                 shown.extend([key, "=***", end]);
             }
             _ => shown.push_str(piece),
@@ -124,7 +128,7 @@ mod tests {
             ("rtsp://user:p@ss@host/x?token=abc&x=1", "rtsp://***@host/x?token=***&x=1"),
             ("rtsp://u:a/b@host:554/x", "rtsp://***@host:554/x"),
             ("clip@home.mp4", "clip@home.mp4"),
-            ("srt://h:1?passphrase=s3cret", "srt://h:1?passphrase=***"),
+            ("srt://h:1?passphrase=s3cret: not there", "srt://h:1?passphrase=***: not there"),
             ("rtsp://u:12/b@host/x", "rtsp://***@host/x"),
             ("rtsp://h/user=admin&password=x&channel=1", "rtsp://h/user=admin&password=***&channel=1"),
             ("detect --password hunter2 x", "detect --password *** x"),

@@ -102,7 +102,8 @@ fn status(text: &str) -> Option<u16> {
         if is_word(before) || is_word(after) {
             return None;
         }
-        let named = text[at + 3..].starts_with(" (") || (before == Some('(') && after == Some(')'));
+        let in_brackets = text[..at].ends_with(" (") && after == Some(')');
+        let named = text[at + 3..].starts_with(" (") || in_brackets;
         named.then_some(status)
     })
 }
