@@ -1,6 +1,7 @@
 CARGO ?= cargo
 
 clip := target/demo/vtest.avi
+live555 := target/live555/live555-server
 annotated := target/demo/vtest-annotated.mp4
 
 .DEFAULT_GOAL := help
@@ -22,7 +23,7 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 	target/release/streamdet detect $(clip) -o $(annotated) --overwrite
 	@echo 'The annotated video: $(annotated)'
 
-test: setup ## Run every test
+test: setup $(live555) ## Run every test
 	$(CARGO) test --release --locked
 
 fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
@@ -46,3 +47,7 @@ clean: ## Delete target/, the demo's clip included
 # After setup, as an order only: the clip is fetched once, whatever setup did.
 $(clip): | setup
 	@scripts/demo-clip.sh $@
+
+# The tests' second RTSP server. Without it, those that want it say that they are skipped.
+$(live555): tests/live555/build.sh tests/live555/server.cpp | setup
+	-@tests/live555/build.sh $@
