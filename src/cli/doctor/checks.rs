@@ -135,7 +135,8 @@ fn inference(onnxruntime: Option<&Path>) -> Vec<Check> {
         Ok(runtime) => runtime,
         Err(e) => {
             let text = e.to_string();
-            let (problem, remedy) = text.split_once('\n').unwrap_or((&text, "run `make setup`"));
+            let (problem, remedy) = text.rsplit_once('\n').unwrap_or((&text, "run `make setup`"));
+            let problem = problem.split_whitespace().collect::<Vec<_>>().join(" ");
             return vec![Check::missing(GROUP, "ONNX Runtime", problem, remedy.trim()).essential()];
         }
     };
