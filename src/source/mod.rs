@@ -2,6 +2,7 @@
 
 mod address;
 mod backoff;
+pub mod cameras;
 mod course;
 mod decoding;
 mod file;
@@ -18,6 +19,7 @@ mod probe;
 mod refusal;
 mod rgb;
 mod supervisor;
+pub mod survey;
 mod tracks;
 
 use std::sync::Arc;

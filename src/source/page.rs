@@ -2,10 +2,8 @@
 
 use std::process::Command;
 
-use gstreamer as gst;
-use gstreamer::prelude::*;
-
 use super::address::{Address, Kind};
+use super::cameras::cameras;
 use super::refusal::Refusal;
 
 /// The address that is read: the same, unless it must be looked up first.
@@ -41,27 +39,19 @@ fn video_of(address: &Address) -> Result<Address, Refusal> {
 }
 
 fn camera(address: &Address) -> Result<Address, Refusal> {
-    let monitor = gst::DeviceMonitor::new();
-    monitor.add_filter(Some("Video/Source"), None);
-    let started = monitor.start();
-    let cameras: Vec<gst::Device> = monitor.devices().into_iter().collect();
-    if started.is_ok() {
-        monitor.stop();
-    }
+    let cameras = cameras();
     let number: usize = address.location().parse().unwrap_or(usize::MAX);
     let Some(camera) = cameras.get(number) else {
         let seen = match cameras.len() {
             0 => "no camera is seen here".to_owned(),
             n => format!("cameras are numbered 0 to {}", n - 1),
         };
-        return Err(Refusal::new(seen, "connect it, and see that you may read it (group video)"));
+        let remedy = "connect it, and see that you may read it (group video); `streamdet doctor --cameras` lists them";
+        return Err(Refusal::new(seen, remedy));
     };
-    let path = camera.properties().and_then(|properties| {
-        ["device.path", "api.v4l2.path"].iter().find_map(|key| properties.get::<String>(*key).ok())
-    });
-    let path = path.ok_or_else(|| {
-        let problem = format!("{} has no /dev/videoN", camera.display_name());
+    let node = camera.node.as_deref().ok_or_else(|| {
+        let problem = format!("{} has no /dev/videoN", camera.name);
         Refusal::new(problem, "describe how it is read in a file given with --pipeline, and give pipeline:NAME")
     })?;
-    Ok(address.found_at(Kind::Device, &path))
+    Ok(address.found_at(Kind::Device, node))
 }
