@@ -19,6 +19,8 @@ pub struct Controls {
     /// Whether somebody may have wishes at all: then the newest picture is kept for a snapshot.
     attended: bool,
     paused: AtomicBool,
+    /// Pauses that have begun so far.
+    pauses: AtomicU32,
     /// Held with `resumed`, so that nobody misses the end of a pause.
     waiting: Mutex<()>,
     resumed: Condvar,
@@ -36,6 +38,7 @@ impl Controls {
         Self {
             attended: false,
             paused: AtomicBool::new(false),
+            pauses: AtomicU32::new(0),
             waiting: Mutex::default(),
             resumed: Condvar::new(),
             hud: AtomicBool::new(hud),
@@ -66,9 +69,16 @@ impl Controls {
     /// Has recorded files stand still, or go on.
     pub fn pause(&self, paused: bool) {
         let held = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        self.paused.store(paused, Ordering::Relaxed);
+        if !self.paused.swap(paused, Ordering::Relaxed) && paused {
+            self.pauses.fetch_add(1, Ordering::Relaxed);
+        }
         drop(held);
         self.resumed.notify_all();
+    }
+
+    /// Pauses that have begun so far.
+    pub(crate) fn pauses(&self) -> u32 {
+        self.pauses.load(Ordering::Relaxed)
     }
 
     /// Returns when the pause, if there is one, is over or `stopped`; whether there was one.
@@ -162,6 +172,8 @@ mod tests {
         let controls = Arc::new(Controls::attended(0.25, false, 1));
         assert!(!controls.hold(&|| false));
         controls.pause(true);
+        controls.pause(true);
+        assert_eq!(controls.pauses(), 1);
         assert!(controls.hold(&|| true), "a run that ends holds nobody");
         let held = {
             let controls = controls.clone();

@@ -38,8 +38,9 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
-    /// In order; of frames whose time in the encoder is not known yet.
-    encoding: VecDeque<FrameRecord>,
+    /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
+    /// then.
+    encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<Encoded>,
     /// The newest frame, while somebody watches who may want a picture of it.
     newest: Option<Box<SourceFrame>>,
@@ -269,11 +270,12 @@ impl Delivery<'_> {
         };
         let Some(sink) = &self.sink else { return self.complete(&record) };
         if self.encoding.len() == ENCODING
-            && let Some(oldest) = self.encoding.pop_front()
+            && let Some((oldest, _)) = self.encoding.pop_front()
         {
             self.complete(&oldest);
         }
-        self.encoding.push_back(record);
+        let controls = &self.shared.settings.controls;
+        self.encoding.push_back((record, (!controls.is_paused()).then(|| controls.pauses())));
         sink.take_encoded(&mut self.encoded);
         self.attach();
     }
@@ -282,11 +284,15 @@ impl Delivery<'_> {
     fn attach(&mut self) {
         for n in 0..self.encoded.len() {
             let Encoded { pts, entered, left } = self.encoded[n];
-            let Some(at) = self.encoding.iter().position(|record| record.pts == pts) else { continue };
-            self.encoding[at].encode = Some((entered, left));
+            let Some(at) = self.encoding.iter().position(|(record, _)| record.pts == pts) else { continue };
+            let (record, pauses) = &mut self.encoding[at];
+            // What stood still in the encoder meanwhile was not late.
+            if *pauses == Some(self.shared.settings.controls.pauses()) {
+                record.encode = Some((entered, left));
+            }
             // Pictures leave in order: those before it never will.
             for _ in 0..=at {
-                if let Some(record) = self.encoding.pop_front() {
+                if let Some((record, _)) = self.encoding.pop_front() {
                     self.complete(&record);
                 }
             }
@@ -358,7 +364,7 @@ impl Delivery<'_> {
         if let Some(sink) = self.sink.take() {
             self.finish_file(sink);
         }
-        while let Some(record) = self.encoding.pop_front() {
+        while let Some((record, _)) = self.encoding.pop_front() {
             self.complete(&record);
         }
         // Asked for since the last frame came.

@@ -234,4 +234,47 @@ mod tests {
         assert_eq!((lines[0].as_str(), lines[1].as_str(), lines[4].as_str()), ("one", "two", "last"));
         assert_eq!(lines.len(), 5, "a long line comes in pieces");
     }
+
+    /// A dashboard whose program panics; run by the test after this one, in a terminal.
+    #[test]
+    #[ignore = "takes the terminal; a_panic_leaves_the_terminal_as_it_was runs it in one of its own"]
+    fn panics_on_a_dashboard() {
+        let (held, mut screen) = take(&Arc::default()).expect("a terminal");
+        draw(&mut screen, |frame| frame.render_widget("DASHBOARD", frame.area())).expect("it draws");
+        let thread = std::thread::Builder::new().name("worker".into()).spawn(|| panic!("the worker's last words"));
+        assert!(thread.expect("a thread").join().is_err());
+        assert!(!draw(&mut screen, |frame| frame.render_widget("TOO LATE", frame.area())).expect("nothing happens"));
+        held.leave();
+    }
+
+    #[test]
+    fn a_panic_leaves_the_terminal_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = std::env::current_exe().expect("this program");
+        let child = "cli::tui::terminal::tests::panics_on_a_dashboard";
+        let seen = folder.path().join("stty");
+        let script = format!(
+            "echo BEFORE; '{}' --ignored --exact {child} --nocapture; stty -a > '{}'; tmux wait-for -S done; cat",
+            program.display(),
+            seen.display()
+        );
+        let socket = folder.path().join("tmux");
+        let tmux = |args: &[&str]| {
+            let output =
+                std::process::Command::new("tmux").args(["-f", "/dev/null", "-S"]).arg(&socket).args(args).output();
+            String::from_utf8_lossy(&output.expect("tmux is installed").stdout).into_owned()
+        };
+        tmux(&["new-session", "-d", "-x", "80", "-y", "40", &script]);
+        tmux(&["wait-for", "done"]);
+        let (screen, flags) =
+            (tmux(&["capture-pane", "-p"]), tmux(&["display", "-p", "#{alternate_on} #{cursor_flag}"]));
+        tmux(&["kill-server"]);
+        assert_eq!(flags.trim(), "0 1", "the main screen, with its cursor:\n{screen}");
+        assert!(screen.contains("BEFORE") && screen.contains("the worker's last words"), "{screen}");
+        assert!(!screen.contains("DASHBOARD") && !screen.contains("TOO LATE"), "{screen}");
+        let stty = std::fs::read_to_string(seen).expect("what the terminal is like");
+        for on in ["icanon", "echo", "isig", "opost"] {
+            assert!(stty.split_whitespace().any(|word| word == on), "{on} in {stty}");
+        }
+    }
 }
