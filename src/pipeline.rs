@@ -123,8 +123,8 @@ pub trait Observer: Send + Sync {
     fn record(&self, _record: &FrameRecord) {}
     /// Frames of a stream were lost.
     fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
-    /// A stream's source is gone, and is being looked for.
-    fn interrupted(&self, _stream: StreamId) {}
+    /// A stream is away, for this reason, and is tried again.
+    fn away(&self, _stream: StreamId, _reason: &str) {}
     /// A stream was re-established.
     fn reconnected(&self, _stream: StreamId) {}
     /// Nothing more comes from a stream that was open, and its output is finished.
@@ -157,8 +157,8 @@ impl Observer for Observers {
         self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
     }
 
-    fn interrupted(&self, stream: StreamId) {
-        self.0.iter().for_each(|one| one.interrupted(stream));
+    fn away(&self, stream: StreamId, reason: &str) {
+        self.0.iter().for_each(|one| one.away(stream, reason));
     }
 
     fn reconnected(&self, stream: StreamId) {

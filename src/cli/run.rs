@@ -93,13 +93,19 @@ impl RunOptions {
         let thresholds = self.detections.thresholds(&model)?;
         let Task { command, jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
-        let instruments = Arc::new(Instruments::open(&self.measure)?);
         let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let no_dashboard = if self.tui { tui::unsuitable(to_stdout) } else { None };
         let log = (self.tui && no_dashboard.is_none()).then(Arc::<tui::Log>::default);
-        // Last: what is refused leaves no empty file of detections.
-        let json = json.map(|path| open_json(&path)).transpose()?;
-        let (json, detections) = json.unzip();
+        let instruments = Instruments::open(&self.measure)?;
+        // Last: what is refused leaves no empty file.
+        let (json, detections) = match json.map(|path| open_json(&path)).transpose() {
+            Ok(json) => json.unzip(),
+            Err(refusal) => {
+                instruments.discard();
+                return Err(refusal);
+            }
+        };
+        let instruments = Arc::new(instruments);
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
         let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
         let screen = Arc::new(screen.lines_every(self.measure.frame_lines()).logged(log.clone()));

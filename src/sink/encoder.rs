@@ -20,7 +20,7 @@ pub struct EncoderOptions {
 }
 
 /// Encoders for H.264, best first.
-const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
+pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
 impl EncoderOptions {
     /// The launch description of the encoder and its parser for `codec` (`h264` or `vp9`), with a key frame at least every

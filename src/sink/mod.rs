@@ -12,7 +12,7 @@ mod thumbnail;
 
 use std::path::{Path, PathBuf};
 
-pub use encoder::EncoderOptions;
+pub use encoder::{EncoderOptions, H264};
 pub use file::{Encoded, FileSink};
 pub use part::{PartFile, write_whole};
 pub use picture::PictureWriter;

@@ -1,5 +1,6 @@
 //! Sources: whatever is watched, turned into decoded frames in a bounded channel.
 
+pub mod cameras;
 mod file;
 mod frames;
 mod jpeg;
@@ -9,6 +10,7 @@ mod pace;
 mod picture;
 mod probe;
 mod rgb;
+pub mod survey;
 mod tracks;
 
 use std::sync::Arc;

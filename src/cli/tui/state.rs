@@ -133,14 +133,12 @@ impl State {
 
 impl Stream {
     fn new(job: &Job, limit: Option<u64>, as_live: bool, classes: usize) -> Self {
-        let pictures = match &job.source {
-            SourceSpec::Pictures(paths) => Some(paths.len() as u64),
-            SourceSpec::Video(_) => None,
-        };
+        let pictures = if let SourceSpec::Pictures(paths) = &job.source { Some(paths.len() as u64) } else { None };
+        let recorded = pictures.is_some() || (matches!(job.source, SourceSpec::Video(_)) && !as_live);
         Self {
             name: short_name(&job.name),
             phase: Phase::Opening,
-            recorded: pictures.is_some() || !as_live,
+            recorded,
             size: None,
             rate: None,
             codec: String::new(),
@@ -300,7 +298,7 @@ impl Observer for State {
         self.with(stream, |stream| stream.dropped.add(dropped));
     }
 
-    fn interrupted(&self, stream: StreamId) {
+    fn away(&self, stream: StreamId, _reason: &str) {
         self.with(stream, |stream| stream.phase = Phase::Reconnecting);
     }
 
@@ -373,7 +371,7 @@ pub(super) mod tests {
         let view = state.view(Instant::now(), 0);
         assert_eq!((view.streams[0].name.as_str(), view.streams[0].total), ("clip.mp4", Some(599)));
         assert!(!view.streams[1].name.contains("secret"), "{}", view.streams[1].name);
-        state.interrupted(StreamId(0));
+        state.away(StreamId(0), "no answer");
         assert_eq!(phase(0), Phase::Reconnecting);
         state.reconnected(StreamId(0));
         assert_eq!(phase(0), Phase::Running);
