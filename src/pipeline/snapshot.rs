@@ -75,6 +75,7 @@ fn stem(name: &str) -> String {
     let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let stem: String = stem.chars().map(plain).take(LONGEST_STEM).collect();
+    let stem = stem.trim_matches('_').to_owned();
     if stem.chars().any(char::is_alphanumeric) { stem } else { "snapshot".into() }
 }
 

@@ -12,7 +12,7 @@ use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding, Paragraph};
 use super::keys::HELP;
 use super::log::Log;
 use super::state::{Phase, Stream, View};
-use super::theme::{CHOSEN, STRONG, Theme};
+use super::theme::{CHOSEN, PLAIN, QUIET, STRONG, Theme};
 use super::{panels, small};
 use crate::controls::Controls;
 
@@ -117,11 +117,11 @@ impl Picture<'_> {
     pub fn phase(&self, stream: &Stream) -> (char, &'static str, ratatui::style::Style) {
         let theme = self.theme;
         match stream.phase {
-            Phase::Opening => ('◌', "opening", theme.quiet()),
+            Phase::Opening => ('◌', "opening", QUIET),
             Phase::Running if self.controls.is_paused() && stream.recorded => ('‖', "paused", theme.warning()),
             Phase::Running => ('●', "running", theme.good()),
             Phase::Reconnecting => ('↻', "reconnecting", theme.warning()),
-            Phase::Ended => ('■', "ended", theme.quiet()),
+            Phase::Ended => ('■', "ended", QUIET),
             Phase::Failed => ('✗', "failed", theme.bad()),
         }
     }
@@ -129,12 +129,11 @@ impl Picture<'_> {
 
 /// Program, model, streams, and how far the one that is shown has come.
 fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
-    let theme = picture.theme;
     let name = vec![Span::styled(" streamdet ", CHOSEN), Span::styled(format!(" {}", picture.facts.command), STRONG)];
     let right = format!("{} · {} ", picture.switches(), clock(picture.elapsed));
     let mut lines = vec![both_sides(name, vec![Span::raw(right)], width)];
     let provider = picture.view.provider.as_deref().unwrap_or("opening the model");
-    lines.push(Line::styled(format!(" {} · {provider}", picture.facts.model), theme.quiet()));
+    lines.push(Line::styled(format!(" {} · {provider}", picture.facts.model), QUIET));
     if picture.view.streams.len() > 1 {
         lines.push(tabs(picture, width));
     }
@@ -172,7 +171,7 @@ fn progress(picture: &Picture, stream: &Stream, width: usize) -> Line<'static> {
     }
     let bar = width.saturating_sub(Span::raw(text.as_str()).width() + 2);
     let mut spans = vec![Span::raw(" ")];
-    spans.extend(super::bars::progress(share, bar, (theme.accent(), theme.quiet())));
+    spans.extend(super::bars::progress(share, bar, (theme.accent(), QUIET)));
     spans.push(Span::raw(text));
     Line::from(spans)
 }
@@ -290,7 +289,8 @@ impl Panel {
     /// A panel with its title, and what stands at the right of it; its inside.
     pub fn open(self, frame: &mut Frame, area: Rect, title: Vec<Span<'static>>, right: &str) -> Rect {
         let borders = if self.framed { Borders::ALL } else { Borders::TOP };
-        let mut block = Block::new().borders(borders).border_type(BorderType::Rounded).border_style(self.theme.quiet());
+        let mut block =
+            Block::new().borders(borders).border_type(BorderType::Rounded).border_style(QUIET).title_style(PLAIN);
         let inset = if self.framed { "" } else { "─" };
         let title: Vec<Span> = std::iter::once(Span::raw(inset)).chain(title).collect();
         let title_width: usize = title.iter().map(Span::width).sum();
@@ -298,7 +298,7 @@ impl Panel {
         let room = usize::from(area.width).saturating_sub(title_width + 3);
         if !right.is_empty() && Span::raw(right).width() <= room {
             let right = if self.framed { format!("{right} ") } else { right.to_owned() };
-            block = block.title_top(Line::styled(right, self.theme.quiet()).right_aligned());
+            block = block.title_top(Line::styled(right, QUIET).right_aligned());
         }
         if self.framed {
             block = block.padding(Padding::horizontal(1));

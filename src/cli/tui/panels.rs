@@ -9,7 +9,7 @@ use super::bars::{bar, bar_to_mark, chart};
 use super::draw::{Panel, Picture};
 use super::log::Log;
 use super::state::{Bin, Stream};
-use super::theme::STRONG;
+use super::theme::{QUIET, STRONG};
 use crate::latency::{STAGES, Stage};
 use crate::report::terminal::{grouped, printable};
 
@@ -95,15 +95,12 @@ pub(super) fn stage_bars(frame: &mut Frame, area: Rect, panel: Panel, mut rows: 
         let weight = if sum { STRONG } else { ratatui::style::Style::new() };
         let name = row.stage.key().replace('_', " ");
         let mut spans = vec![Span::styled(format!("{name:<STAGE_NAME$}"), weight)];
-        spans.extend(bar_to_mark(row.p50 / scale, row.p99 / scale, width, (style, theme.quiet())));
+        spans.extend(bar_to_mark(row.p50 / scale, row.p99 / scale, width, (style, QUIET)));
         spans.push(Span::styled(format!("{:>9.1}{:>9.1}", row.p50, row.p99), weight));
         Line::from(spans)
     };
-    let text = if rows.is_empty() {
-        vec![Line::styled("no frame yet", theme.quiet())]
-    } else {
-        rows.iter().map(line).collect()
-    };
+    let text =
+        if rows.is_empty() { vec![Line::styled("no frame yet", QUIET)] } else { rows.iter().map(line).collect() };
     frame.render_widget(Paragraph::new(text), inside);
 }
 
@@ -133,22 +130,22 @@ pub(super) fn found(frame: &mut Frame, area: Rect, panel: Panel, picture: &Pictu
         .iter()
         .map(|(class, newest, all)| {
             let name = clipped(&printable(class), name_width);
-            let weight = if *newest > 0 { STRONG } else { theme.quiet() };
+            let weight = if *newest > 0 { STRONG } else { QUIET };
             let all = grouped(*all);
             Line::from(vec![
                 Span::styled(name, weight),
                 Span::styled(format!("{newest:>5}  "), weight),
                 Span::styled(bar(f64::from(*newest) / f64::from(stream.most.max(1)), bar_width), theme.good()),
-                Span::styled(format!("{all:>11}"), theme.quiet()),
+                Span::styled(format!("{all:>11}"), QUIET),
             ])
         })
         .collect();
     if hidden > 0 && room > 0 {
         let left = stream.found.iter().filter(|(_, all)| *all > 0).count() - lines.len();
-        lines.push(Line::styled(format!("and {left} classes more"), theme.quiet()));
+        lines.push(Line::styled(format!("and {left} classes more"), QUIET));
     }
     if lines.is_empty() && room > 0 {
-        lines.push(Line::styled("nothing yet", theme.quiet()));
+        lines.push(Line::styled("nothing yet", QUIET));
     }
     lines.resize(room, Line::default());
     lines.extend(below);
@@ -163,12 +160,12 @@ fn queue(picture: &Picture) -> Line<'static> {
     let style = if full { theme.warning() } else { theme.accent() };
     let mut spans = vec![Span::raw("queue  ")];
     spans.push(Span::styled("█".repeat(waiting.min(capacity)), style));
-    spans.push(Span::styled("░".repeat(capacity.saturating_sub(waiting)), theme.quiet()));
+    spans.push(Span::styled("░".repeat(capacity.saturating_sub(waiting)), QUIET));
     spans.push(Span::raw(format!("  {waiting}/{capacity} frames wait{}", if full { ": full" } else { "" })));
     Line::from(spans)
 }
 
-/// `drops  12: 10 for newer ones · 2 corrupt`, and reconnections.
+/// `drops  10 for newer ones · 2 corrupt`, and reconnections.
 pub(super) fn losses(picture: &Picture, stream: &Stream) -> Line<'static> {
     let theme = picture.theme;
     let dropped = stream.dropped;
@@ -179,7 +176,7 @@ pub(super) fn losses(picture: &Picture, stream: &Stream) -> Line<'static> {
     if reasons.is_empty() {
         spans.push(Span::raw("0"));
     } else {
-        spans.push(Span::styled(format!("{}: {}", grouped(dropped.total()), reasons.join(" · ")), theme.warning()));
+        spans.push(Span::styled(reasons.join(" · "), theme.warning()));
     }
     if stream.reconnects > 0 {
         spans.push(Span::styled(format!("  reconnects {}", stream.reconnects), theme.warning()));

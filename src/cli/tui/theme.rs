@@ -8,6 +8,11 @@ pub(super) const STRONG: Style = Style::new().add_modifier(Modifier::BOLD);
 /// What is chosen, and keys.
 pub(super) const CHOSEN: Style = Style::new().add_modifier(Modifier::REVERSED);
 
+/// What holds the rest together. Dim, not grey: there are themes whose grey is their background.
+pub(super) const QUIET: Style = Style::new().add_modifier(Modifier::DIM);
+/// What stands in it all the same.
+pub(super) const PLAIN: Style = Style::new().remove_modifier(Modifier::DIM);
+
 /// Which styles there are.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Theme {
@@ -52,10 +57,5 @@ impl Theme {
     /// Something failed.
     pub fn bad(self) -> Style {
         self.coloured(Color::Red)
-    }
-
-    /// What holds the rest together.
-    pub fn quiet(self) -> Style {
-        if self.colours { Style::new().fg(Color::DarkGray) } else { Style::new().add_modifier(Modifier::DIM) }
     }
 }
