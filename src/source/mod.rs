@@ -19,6 +19,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
 
@@ -115,6 +116,8 @@ pub struct Outlet {
     pub ready: Receiver<()>,
     /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
     pub head: u64,
+    /// Whether a recorded source shall stand still.
+    pub controls: Arc<Controls>,
 }
 
 impl Outlet {
