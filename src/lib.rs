@@ -6,6 +6,7 @@ pub mod cli;
 
 pub mod channel;
 pub mod clock;
+pub mod controls;
 pub mod frame;
 pub mod geometry;
 pub mod nearest;

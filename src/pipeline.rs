@@ -8,6 +8,7 @@ mod delays;
 mod deliver;
 mod detect;
 mod first;
+mod snapshot;
 mod tiles;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::channel::{Lane, WhenFull, lanes};
 use crate::clock::{Clock, HostTime};
+use crate::controls::Controls;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
@@ -128,8 +130,8 @@ pub struct Settings {
     pub provider: ProviderOptions,
     /// How boxes look.
     pub style: crate::overlay::Style,
-    /// FPS and latency in the picture.
-    pub hud: bool,
+    /// What may change meanwhile: the confidence (that of `thresholds` to begin with), figures in the picture, pauses.
+    pub controls: Arc<Controls>,
     /// Encoder settings.
     pub encoder: EncoderOptions,
     /// Folder for YOLO text labels.
@@ -160,6 +162,8 @@ pub trait Observer: Send + Sync {
     fn queue(&self, _waiting: usize, _capacity: usize) {}
     /// Something the user should know.
     fn notice(&self, _text: &str) {}
+    /// Something failed; it is said at the end of the run as well.
+    fn failed(&self, _stream: Option<StreamId>, _error: &RunError) {}
 }
 
 /// Several observers, told one after the other.
@@ -204,6 +208,10 @@ impl Observer for Observers {
 
     fn notice(&self, text: &str) {
         self.0.iter().for_each(|one| one.notice(text));
+    }
+
+    fn failed(&self, stream: Option<StreamId>, error: &RunError) {
+        self.0.iter().for_each(|one| one.failed(stream, error));
     }
 }
 
@@ -336,12 +344,18 @@ impl Shared {
     }
 
     fn fail(&self, error: RunError) {
+        self.fail_of(None, error);
+    }
+
+    /// Something failed that only `stream` needs, where one is named.
+    fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
+        self.observer.failed(stream, &error);
         self.tally().errors.push(error);
     }
 
     fn fail_stream(&self, stream: StreamId, error: RunError) {
         self.stream_failed[stream.0 as usize].store(true, Ordering::SeqCst);
-        self.fail(error);
+        self.fail_of(Some(stream), error);
     }
 
     fn has_failed(&self, stream: StreamId) -> bool {
@@ -528,7 +542,14 @@ fn run_job(
 fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let head = settings.batch as u64;
-    let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone(), ready: ready.clone(), head };
+    let outlet = Outlet {
+        stream,
+        events: events.clone(),
+        clock: shared.clock.clone(),
+        ready: ready.clone(),
+        head,
+        controls: settings.controls.clone(),
+    };
     let wanted = Wanted {
         track: settings.track,
         limit: settings.frames,
@@ -537,7 +558,7 @@ fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &R
         delay: settings.delays.decode,
     };
     let failed = |error: SourceError| {
-        shared.fail(error.into());
+        shared.fail_of(Some(stream), error.into());
         0
     };
     match &settings.jobs[stream.0 as usize].source {
@@ -595,7 +616,7 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
     match last {
         // One picture, or a folder without a single good one.
         Some(error) if !opened => {
-            shared.fail(error.into());
+            shared.fail_of(Some(outlet.stream), error.into());
             0
         }
         _ => lost,

@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::snapshot::{Snapshots, free_name};
 use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::clock::StreamTime;
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
@@ -46,9 +47,13 @@ struct Delivery<'a> {
     segments: u32,
     cut: bool,
     size: Option<Size>,
-    /// In order; of frames whose time in the encoder is not known yet.
-    encoding: VecDeque<FrameRecord>,
+    /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
+    /// then.
+    encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<Encoded>,
+    /// The newest frame, while somebody watches who may want a picture of it.
+    newest: Option<Box<SourceFrame>>,
+    snapshots: Snapshots,
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
@@ -75,6 +80,8 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         size: None,
         encoding: VecDeque::with_capacity(ENCODING),
         encoded: Vec::with_capacity(ENCODING),
+        newest: None,
+        snapshots: Snapshots::default(),
     };
     loop {
         match frames.recv_timeout(IDLE) {
@@ -92,12 +99,16 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
                     shared.fail_stream(stream, error);
                     // Its audio goes with it: nobody else would take it from the demuxer.
                     (delivery.sink, delivery.sides) = (None, Vec::new());
+                } else if shared.settings.controls.is_attended() {
+                    delivery.newest = Some(frame);
+                    delivery.take_snapshot();
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
                 if let Some(sink) = &mut delivery.sink {
                     sink.idle();
                 }
+                delivery.take_snapshot();
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -205,6 +216,39 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// Writes the newest picture as it is drawn, where that is asked for: a file that stands still has one, too.
+    fn take_snapshot(&mut self) {
+        if let Some(written) = self.snapshots.written() {
+            self.say_snapshot(written);
+        }
+        let shared = self.shared;
+        if self.newest.is_none() || !shared.settings.controls.take_snapshot(self.stream) {
+            return;
+        }
+        let Some(frame) = self.newest.take() else { return };
+        let path = free_name(&shared.settings.jobs[self.stream.0 as usize], frame.file.as_deref(), frame.index);
+        match self.draw(&frame) {
+            Ok(picture) => {
+                let before = self.snapshots.write(path, picture, frame.picture.video_info().clone());
+                if let Some(before) = before {
+                    self.say_snapshot(before);
+                }
+            }
+            Err(error) => self.say_snapshot(Err(error.to_string())),
+        }
+        self.newest = Some(frame);
+    }
+
+    fn say_snapshot(&self, written: Result<PathBuf, String>) {
+        match written {
+            Ok(path) => {
+                self.shared.observer.notice(&format!("snapshot: {}", path.display()));
+                self.shared.tally().outputs.push((path, 0));
+            }
+            Err(problem) => self.shared.observer.notice(&format!("no snapshot: {problem}")),
+        }
+    }
+
     /// Hands the annotated picture to the output.
     fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
@@ -287,11 +331,12 @@ impl Delivery<'_> {
         };
         let Some(sink) = &self.sink else { return self.complete(&record) };
         if self.encoding.len() == ENCODING
-            && let Some(oldest) = self.encoding.pop_front()
+            && let Some((oldest, _)) = self.encoding.pop_front()
         {
             self.complete(&oldest);
         }
-        self.encoding.push_back(record);
+        let controls = &self.shared.settings.controls;
+        self.encoding.push_back((record, (!controls.is_paused()).then(|| controls.pauses())));
         sink.take_encoded(&mut self.encoded);
         self.attach();
     }
@@ -300,11 +345,15 @@ impl Delivery<'_> {
     fn attach(&mut self) {
         for n in 0..self.encoded.len() {
             let Encoded { pts, entered, left } = self.encoded[n];
-            let Some(at) = self.encoding.iter().position(|record| record.pts == pts) else { continue };
-            self.encoding[at].encode = Some((entered, left));
+            let Some(at) = self.encoding.iter().position(|(record, _)| record.pts == pts) else { continue };
+            let (record, pauses) = &mut self.encoding[at];
+            // What stood still in the encoder meanwhile was not late.
+            if *pauses == Some(self.shared.settings.controls.pauses()) {
+                record.encode = Some((entered, left));
+            }
             // Pictures leave in order: those before it never will.
             for _ in 0..=at {
-                if let Some(record) = self.encoding.pop_front() {
+                if let Some((record, _)) = self.encoding.pop_front() {
                     self.complete(&record);
                 }
             }
@@ -320,7 +369,7 @@ impl Delivery<'_> {
     /// The picture to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
     /// (decoders keep their buffers as references for later frames).
     fn draw(&mut self, frame: &SourceFrame) -> Result<gst::Buffer, RunError> {
-        let hud = self.shared.settings.hud.then(|| {
+        let hud = self.shared.settings.controls.hud().then(|| {
             let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
                 + frame.stamps.preprocess
                 + frame.stamps.inference;
@@ -376,8 +425,13 @@ impl Delivery<'_> {
         if let Some(sink) = self.sink.take() {
             self.finish_file(sink);
         }
-        while let Some(record) = self.encoding.pop_front() {
+        while let Some((record, _)) = self.encoding.pop_front() {
             self.complete(&record);
+        }
+        // Asked for since the last frame came.
+        self.take_snapshot();
+        if let Some(written) = self.snapshots.finish() {
+            self.say_snapshot(written);
         }
         if self.announced {
             self.shared.observer.ended(self.stream);

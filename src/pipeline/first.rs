@@ -8,6 +8,7 @@ use crossbeam_channel::bounded;
 use super::{RunError, SourceSpec};
 use crate::channel::lanes;
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::frame::StreamId;
 use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, SourceFrame, Wanted, Watcher, watch};
 
@@ -39,9 +40,17 @@ pub fn first_frames(
     let (events, frames) = lanes("decoded", 1, DECODED);
     // There is no session to wait for: a closed channel says that it is there.
     let (_, ready) = bounded(0);
+    let controls = Arc::new(Controls::fixed(0.0, false));
     let outlets: Vec<_> = events
         .into_iter()
-        .map(|events| Outlet { stream: StreamId(0), events, clock: clock.clone(), ready: ready.clone(), head: 0 })
+        .map(|events| Outlet {
+            stream: StreamId(0),
+            events,
+            clock: clock.clone(),
+            ready: ready.clone(),
+            head: 0,
+            controls: controls.clone(),
+        })
         .collect();
     let several = Wanted { limit: Some(count), ..Wanted::default() };
     let feed = move |outlet: &Outlet| -> Result<(), SourceError> {

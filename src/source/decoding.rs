@@ -101,6 +101,11 @@ impl Decoding {
         self.waits.load(Ordering::SeqCst)
     }
 
+    /// Whether it may stand still: not while it comes in its own time, as a live source does.
+    pub fn can_pause(&self) -> bool {
+        !self.wanted.real_time && self.waits()
+    }
+
     /// Nothing more is wanted, and nothing is held back.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);

@@ -188,7 +188,8 @@ impl FileSource {
             }
             let progress = self.shared.frames.load(Ordering::SeqCst) + self.shared.packets.load(Ordering::SeqCst);
             let outlet = &self.shared.outlet;
-            let held = outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
+            let paused = self.shared.can_pause() && outlet.controls.is_paused();
+            let held = paused || outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
             if progress != seen || held {
                 (seen, since) = (progress, Instant::now());
             } else if since.elapsed() > STALL {

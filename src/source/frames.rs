@@ -25,7 +25,8 @@ const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
     let last = shared.session().and_then(|session| session.course.last());
     let last = last.map(|last| gst::ClockTime::from_nseconds(last.ns));
-    let mut delivery = Delivery { shared: shared.clone(), last, next: gst::ClockTime::ZERO };
+    let resumed = HostTime::default();
+    let mut delivery = Delivery { shared: shared.clone(), last, next: gst::ClockTime::ZERO, resumed };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
 }
 
@@ -34,6 +35,8 @@ struct Delivery {
     last: Option<gst::ClockTime>,
     /// Where a picture without a time goes.
     next: gst::ClockTime,
+    /// When the last pause ended.
+    resumed: HostTime,
 }
 
 impl Delivery {
@@ -80,6 +83,12 @@ impl Delivery {
         if so_far >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
+        if shared.can_pause() && outlet.controls.hold(&|| shared.is_stopped()) {
+            self.resumed = outlet.clock.now();
+        }
+        let mut stamps = Stamps { decode_in, decoded, due, ..Stamps::default() };
+        // What stood still meanwhile, here or in the decoder, was not late.
+        stamps.not_before(self.resumed);
         let (file, index) = match &shared.wanted.picture {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
@@ -97,7 +106,7 @@ impl Delivery {
                 duration,
                 picture,
                 file,
-                stamps: Stamps { decode_in, decoded, due, ..Stamps::default() },
+                stamps,
                 detections: Vec::new(),
                 letterbox: None,
             }))

@@ -29,6 +29,7 @@ use crossbeam_channel::Receiver;
 
 use crate::channel::Lane;
 use crate::clock::{Clock, StreamTime};
+use crate::controls::Controls;
 use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
 
@@ -149,6 +150,8 @@ pub struct Outlet {
     pub ready: Receiver<()>,
     /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
     pub head: u64,
+    /// Whether a recorded source shall stand still.
+    pub controls: Arc<Controls>,
 }
 
 impl Outlet {
