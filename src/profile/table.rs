@@ -30,12 +30,12 @@ pub fn text(profile: &Profile, top: usize) -> String {
         100.0 - share
     );
     let calls: f64 = profile.nodes.iter().map(|node| node.calls).sum();
+    let each = profile.profiler_ms * 1000.0 / calls.max(1.0);
+    let each = if profile.fused { String::new() } else { format!(", {each:.1} µs a call") };
     let _ = writeln!(
         text,
-        "  the profiler adds {:.1} ms to a run of {:.1} ms, {:.1} µs a call; the two took turns",
-        profile.profiler_ms,
-        profile.run_ms.p50,
-        profile.profiler_ms * 1000.0 / calls.max(1.0)
+        "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns",
+        profile.profiler_ms, profile.run_ms.p50,
     );
     if profile.gflop.is_some() {
         let _ = writeln!(text, "  GFLOP counts a multiply-add as two, in {}", profile.gflop_counts);
