@@ -34,7 +34,7 @@ Exit codes: 0 done, whatever the verdict; 1 failed midway, or slower than --base
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// Files, folders of pictures or video, globs
+    /// Files, folders of pictures or video, globs, live sources
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Draw, encode and save as well: a file, folder (`out/`) or pattern (`out/{stem}.mp4`) [default: `STEM-annotated.EXT`]
@@ -107,7 +107,9 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
         Some("") => None,
         Some(output) => Some(output),
     };
-    let jobs = jobs::plan(&args.sources, output, args.overwrite || args.into.is_some(), &mut notices)?;
+    let credentials = args.run.live.credentials();
+    let overwrite = args.overwrite || args.into.is_some();
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), output, overwrite, &mut notices)?;
     if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         notices.push("pictures have no time of their own: they come as fast as they can".into());
     }

@@ -18,6 +18,8 @@ const EXAMPLES: &str = "Examples:
   streamdet detect pictures/ -o out/ --save-txt labels/
   streamdet detect clip.mp4 -m yolov8n.onnx --classes person,car --json found.jsonl
   streamdet detect clip.mp4 -o none --json - | jq .  detections only
+  streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
+  streamdet detect test:ball --frames 300            GStreamer's test picture
 
 Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
@@ -29,10 +31,11 @@ Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DetectArgs {
-    /// Files, folders of pictures or video, globs
+    /// Files, folders of pictures or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
+    /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
-    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none`
+    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none` [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Option<String>,
     /// Replace outputs that exist
@@ -64,7 +67,8 @@ pub fn run(args: &DetectArgs) -> u8 {
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut notices = Vec::new();
-    let jobs = jobs::plan(&args.sources, args.output.as_deref(), args.overwrite, &mut notices)?;
+    let credentials = args.run.live.credentials();
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), args.output.as_deref(), args.overwrite, &mut notices)?;
     let task = || {
         for folder in args.save_txt.iter().chain(&args.crops) {
             std::fs::create_dir_all(folder)

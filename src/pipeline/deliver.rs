@@ -13,14 +13,19 @@ use gstreamer_video::prelude::*;
 
 use super::snapshot::{Snapshots, free_name};
 use super::{OutputSpec, RunError, Shared, SinkEvent};
+use crate::clock::StreamTime;
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
+use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
+use crate::report::Outage;
 use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
-use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
+use crate::source::{Gap, Opening, SideTrack, SourceFrame, StreamInfo};
 
 /// How often a sink without pictures looks after its audio.
 const IDLE: Duration = Duration::from_millis(100);
+/// Outages that are listed in the report; all are counted.
+const OUTAGES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
@@ -38,6 +43,10 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
+    /// Files begun so far, and whether the next picture begins another one.
+    segments: u32,
+    cut: bool,
+    size: Option<Size>,
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
@@ -66,6 +75,9 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         interval_s: None,
         last: None,
         audio_kept: 0,
+        segments: 0,
+        cut: false,
+        size: None,
         encoding: VecDeque::with_capacity(ENCODING),
         encoded: Vec::with_capacity(ENCODING),
         newest: None,
@@ -74,11 +86,11 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
     loop {
         match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
-            Ok(SinkEvent::Lost(lost)) => {
-                let frames = &mut shared.tally().streams[stream.0 as usize].frames;
-                frames.received += lost.total();
-                frames.dropped.add(lost);
-                shared.observer.dropped(stream, lost, shared.clock.now());
+            Ok(SinkEvent::Reopen(opening)) => delivery.reopen(*opening),
+            Ok(SinkEvent::Gap(gap)) => {
+                if let Err(error) = delivery.gap(&gap) {
+                    shared.fail_stream(stream, error);
+                }
             }
             // What is still on its way after a failure was never handed over: it does not count.
             Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
@@ -111,6 +123,44 @@ impl Delivery<'_> {
         if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_)) {
             self.sides = sides;
         }
+    }
+
+    /// The stream came back. Another picture size or codec, or other sound, begins another file.
+    fn reopen(&mut self, (info, sides): Opening) {
+        let same = self.info.as_ref().is_some_and(|before| {
+            (before.size, &before.codec, &before.audio_codecs) == (info.size, &info.codec, &info.audio_codecs)
+        });
+        self.cut |= !same || !sides.is_empty();
+        if !sides.is_empty() && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_))
+        {
+            self.sides = sides;
+        }
+        self.info = Some(info);
+        let mut tally = self.shared.tally();
+        tally.streams[self.stream.0 as usize].reconnects += 1;
+        drop(tally);
+        self.shared.observer.reconnected(self.stream);
+    }
+
+    /// The stream was away: it goes on record, and into the detections.
+    fn gap(&mut self, gap: &Gap) -> Result<(), RunError> {
+        let shared = self.shared;
+        let s = |time: StreamTime| std::time::Duration::from_nanos(time.ns).as_secs_f64();
+        let outage = Outage { from_s: s(gap.from), to_s: s(gap.to), reason: gap.reason.clone() };
+        let mut tally = shared.tally();
+        let report = &mut tally.streams[self.stream.0 as usize];
+        report.outages_s += outage.to_s - outage.from_s;
+        if report.outages.len() < OUTAGES {
+            report.outages.push(outage);
+        }
+        drop(tally);
+        shared.observer.gap(self.stream, gap);
+        if let Some(json) = &shared.json {
+            let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
+            json::write_gap(&mut **out, self.stream, gap)
+                .map_err(|e| RunError::Write { path: "--json".into(), problem: e.to_string() })?;
+        }
+        Ok(())
     }
 
     /// Tells the user of the stream, once its first frame and with it the provider is there.
@@ -215,11 +265,24 @@ impl Delivery<'_> {
                 shared.tally().outputs.push((path.clone(), 0));
             }
             (OutputSpec::File(path), None) => {
+                let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+                let size = frame.picture.info().size;
+                if live && self.size.replace(size).is_some_and(|before| before != size) {
+                    self.cut = true;
+                }
+                if std::mem::take(&mut self.cut)
+                    && let Some(sink) = self.sink.take()
+                {
+                    self.finish_file(sink);
+                }
                 if self.sink.is_none()
                     && let Some(info) = &self.info
                 {
-                    let sides = std::mem::take(&mut self.sides);
-                    let mut sink = FileSink::open(path, video, info, sides, &shared.settings.encoder, &shared.clock)?;
+                    // A live stream may begin another file, with the same sound.
+                    let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
+                    self.segments += 1;
+                    let path = numbered(path, self.segments);
+                    let mut sink = FileSink::open(&path, video, info, sides, &shared.settings.encoder, &shared.clock)?;
                     for notice in sink.take_notices() {
                         shared.observer.notice(&notice);
                     }
@@ -380,7 +443,8 @@ impl Delivery<'_> {
     fn finish_file(&mut self, sink: FileSink) {
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
-        let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
+        let live = self.shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let cut = live || self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
         match sink.finish(cut) {
             Ok((path, encoded)) => {
                 self.encoded = encoded;
@@ -390,6 +454,15 @@ impl Delivery<'_> {
             Err(error) => self.shared.fail_stream(self.stream, error.into()),
         }
     }
+}
+
+/// The name of a stream's file number `number`, from 1: `out.mp4`, `out-2.mp4`, …
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number < 2 {
+        return path.to_owned();
+    }
+    let ending = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+    path.with_file_name(format!("{}-{number}{ending}", stem(path)))
 }
 
 fn stem(path: &Path) -> String {
