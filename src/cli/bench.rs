@@ -11,7 +11,7 @@ use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
 use super::run::{Done, RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 
 const EXAMPLES: &str = "Examples:
@@ -89,6 +89,7 @@ pub fn run(args: &BenchArgs) -> u8 {
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);

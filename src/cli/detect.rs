@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::options::Invocation;
 use super::run::{RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 
 const EXAMPLES: &str = "Examples:
@@ -65,6 +65,7 @@ pub fn run(args: &DetectArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut notices = Vec::new();
     let credentials = args.run.live.credentials();

@@ -17,6 +17,7 @@ pub mod run;
 mod show;
 mod signals;
 mod stats;
+mod title;
 pub mod tui;
 pub mod val;
 
