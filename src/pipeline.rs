@@ -26,7 +26,7 @@ use crate::postprocess::Thresholds;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
 use crate::report::{Dropped, FrameCounts, StreamReport};
-use crate::sink::{EncoderOptions, SinkError};
+use crate::sink::{EncoderOptions, LiveFigures, SinkError, Target};
 use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
 use crate::tiling::Tiling;
 
@@ -54,10 +54,12 @@ pub enum SourceSpec {
 pub enum OutputSpec {
     /// Nowhere.
     None,
-    /// One file.
-    File(PathBuf),
+    /// One picture's file.
+    Picture(PathBuf),
     /// A folder, for pictures under their own names.
     Folder(PathBuf),
+    /// Wherever video goes; it is encoded once for all of them.
+    Stream(Vec<Target>),
 }
 
 /// One source with its output.
@@ -69,6 +71,8 @@ pub struct Job {
     pub source: SourceSpec,
     /// Where the result goes.
     pub output: OutputSpec,
+    /// A recording comes in its own time, since someone watches; no frame of it is dropped for that.
+    pub paced: bool,
 }
 
 /// Everything a run needs, validated.
@@ -127,6 +131,8 @@ pub trait Observer: Send + Sync {
     fn ended(&self, _stream: StreamId) {}
     /// So many decoded frames wait for the worker, of so many that may.
     fn queue(&self, _waiting: usize, _capacity: usize) {}
+    /// The annotated stream can be watched at this address from now on.
+    fn serving(&self, _stream: StreamId, _address: &str) {}
     /// Something the user should know.
     fn notice(&self, _text: &str) {}
 }
@@ -161,6 +167,10 @@ impl Observer for Observers {
 
     fn queue(&self, waiting: usize, capacity: usize) {
         self.0.iter().for_each(|one| one.queue(waiting, capacity));
+    }
+
+    fn serving(&self, stream: StreamId, address: &str) {
+        self.0.iter().for_each(|one| one.serving(stream, address));
     }
 
     fn notice(&self, text: &str) {
@@ -211,7 +221,14 @@ impl RunError {
         matches!(
             self,
             Self::Source(SourceError::Unusable { .. })
-                | Self::Sink(SinkError::Exists(_) | SinkError::Unwritable { .. })
+                | Self::Sink(
+                    SinkError::Exists(_)
+                        | SinkError::Unwritable { .. }
+                        | SinkError::Address { .. }
+                        | SinkError::Unreachable { .. }
+                        | SinkError::NoDisplay { .. }
+                        | SinkError::TwoCodecs { .. }
+                )
                 | Self::Inference(InferenceError::Provider { .. } | InferenceError::Run(_))
                 | Self::Postprocess(_)
         )
@@ -232,6 +249,8 @@ pub struct Outcome {
     pub input: [usize; 4],
     /// Files written, with whether audio was kept.
     pub outputs: Vec<(PathBuf, usize)>,
+    /// What was sent to whoever watched.
+    pub live_outputs: Vec<LiveFigures>,
     /// Objects seen, by class id.
     pub objects: Vec<u64>,
     /// Whom the processors worked for.
@@ -252,6 +271,7 @@ struct Tally {
     book: LatencyBook,
     seconds: SecondCounts,
     outputs: Vec<(PathBuf, usize)>,
+    live_outputs: Vec<LiveFigures>,
     objects: Vec<u64>,
     threads: ThreadTimes,
     gpu: Option<GpuMeter>,
@@ -334,21 +354,21 @@ pub fn run(
             tiling: None,
         })
         .collect();
-    let objects = vec![0; model.classes.len()];
-    let stream_failed = settings.jobs.iter().map(|_| AtomicBool::new(false)).collect();
     let shared = Arc::new(Shared {
         tally: Mutex::new(Tally {
             streams,
             book: LatencyBook::new(),
             seconds: SecondCounts::default(),
             outputs: Vec::new(),
-            objects,
+            live_outputs: Vec::new(),
+            objects: vec![0; model.classes.len()],
             threads: ThreadTimes::default(),
             gpu: GpuMeter::start(settings.provider.device_id),
             errors: Vec::new(),
             first_frame: None,
             last_frame: None,
         }),
+        stream_failed: settings.jobs.iter().map(|_| AtomicBool::new(false)).collect(),
         settings,
         model,
         clock,
@@ -356,7 +376,6 @@ pub fn run(
         json: json.map(Mutex::new),
         interrupted,
         failed: AtomicBool::new(false),
-        stream_failed,
         provider: Mutex::new(None),
     });
 
@@ -415,6 +434,7 @@ pub fn run(
         provider: shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         input,
         outputs: std::mem::take(&mut tally.outputs),
+        live_outputs: std::mem::take(&mut tally.live_outputs),
         objects: std::mem::take(&mut tally.objects),
         threads: std::mem::take(&mut tally.threads),
         gpu: tally.gpu.take().map(GpuMeter::finish),
@@ -456,7 +476,7 @@ fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: 
                 track: settings.track,
                 limit: settings.frames,
                 picture: None,
-                real_time: settings.real_time,
+                real_time: settings.real_time || settings.jobs[stream.0 as usize].paced,
                 delay: settings.delays.decode,
             };
             feed_file(shared, path, options, &outlet, true).unwrap_or_else(|error| {

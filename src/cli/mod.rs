@@ -10,6 +10,7 @@ mod jobs;
 pub mod measure;
 pub mod model;
 pub mod options;
+mod outputs;
 pub mod profile;
 pub mod run;
 mod show;

@@ -179,6 +179,10 @@ impl Observer for Screen {
         }
     }
 
+    fn serving(&self, _: StreamId, address: &str) {
+        self.line(&format!("  serving {address}"));
+    }
+
     fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));

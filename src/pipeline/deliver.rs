@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
@@ -15,11 +15,9 @@ use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
-use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
+use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell, crops, json, labels};
 use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
 
-/// How often a sink without pictures looks after its audio.
-const IDLE: Duration = Duration::from_millis(100);
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
@@ -30,7 +28,8 @@ struct Delivery<'a> {
     info: Option<StreamInfo>,
     sides: Vec<SideTrack>,
     announced: bool,
-    sink: Option<FileSink>,
+    sink: Option<StreamSink>,
+    tell: Tell,
     stills: PictureWriter,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
     /// Mean time between frames, s.
@@ -43,7 +42,7 @@ struct Delivery<'a> {
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
-pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent>) {
+pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<SinkEvent>) {
     let overlay = match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
         Ok(overlay) => overlay,
         Err(error) => return shared.fail_stream(stream, error.into()),
@@ -56,6 +55,7 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         sides: Vec::new(),
         announced: false,
         sink: None,
+        tell: teller(shared, stream),
         stills: PictureWriter::default(),
         pool: None,
         interval_s: None,
@@ -65,7 +65,7 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         encoded: Vec::with_capacity(ENCODING),
     };
     loop {
-        match frames.recv_timeout(IDLE) {
+        match frames.recv() {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
             Ok(SinkEvent::Lost(lost)) => {
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
@@ -79,15 +79,11 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
                 if let Err(error) = delivery.frame(&mut frame) {
                     shared.fail_stream(stream, error);
                     // Its audio goes with it: nobody else would take it from the demuxer.
-                    (delivery.sink, delivery.sides) = (None, Vec::new());
+                    delivery.sides = Vec::new();
+                    delivery.finish_sink();
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(sink) = &mut delivery.sink {
-                    sink.idle();
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => break,
+            Err(_) => break,
         }
     }
     delivery.finish();
@@ -96,8 +92,8 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
 impl Delivery<'_> {
     fn open(&mut self, (info, sides): Opening) {
         self.info = Some(info);
-        // Without a file to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
-        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_)) {
+        // With nothing to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
+        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_)) {
             self.sides = sides;
         }
     }
@@ -166,19 +162,17 @@ impl Delivery<'_> {
                 let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
                 self.stills.write(&picture_name(&folder.join(name)), buffer, video)?;
             }
-            (OutputSpec::File(path), Some(_)) => {
+            (OutputSpec::Picture(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
                 shared.tally().outputs.push((path.clone(), 0));
             }
-            (OutputSpec::File(path), None) => {
+            (OutputSpec::Stream(targets), None) => {
                 if self.sink.is_none()
                     && let Some(info) = &self.info
                 {
                     let sides = std::mem::take(&mut self.sides);
-                    let mut sink = FileSink::open(path, video, info, sides, &shared.settings.encoder, &shared.clock)?;
-                    for notice in sink.take_notices() {
-                        shared.observer.notice(&notice);
-                    }
+                    let encoding = (&shared.settings.encoder, &shared.clock);
+                    let sink = StreamSink::open(targets, video, info, sides, encoding, &self.tell)?;
                     self.audio_kept = sink.audio_kept();
                     self.sink = Some(sink);
                 }
@@ -312,9 +306,7 @@ impl Delivery<'_> {
     fn finish(mut self) {
         // Now, while the threads are still there.
         self.shared.tally().threads.sample(true);
-        if let Some(sink) = self.sink.take() {
-            self.finish_file(sink);
-        }
+        self.finish_sink();
         while let Some(record) = self.encoding.pop_front() {
             self.complete(&record);
         }
@@ -323,19 +315,35 @@ impl Delivery<'_> {
         }
     }
 
-    fn finish_file(&mut self, sink: FileSink) {
+    /// Ends the stream's outputs, and says what came of them.
+    fn finish_sink(&mut self) {
+        let Some(sink) = self.sink.take() else { return };
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
-        let cut = self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
-        match sink.finish(cut) {
-            Ok((path, encoded)) => {
-                self.encoded = encoded;
-                self.attach();
-                self.shared.tally().outputs.push((path, self.audio_kept));
-            }
-            Err(error) => self.shared.fail_stream(self.stream, error.into()),
+        let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
+        let cut = limit || self.shared.stopping() || self.shared.has_failed(self.stream);
+        let (ended, encoded) = sink.finish(cut);
+        self.encoded = encoded;
+        self.attach();
+        let mut tally = self.shared.tally();
+        tally.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
+        tally.live_outputs.extend(ended.live);
+        drop(tally);
+        if let Some(error) = ended.failure {
+            self.shared.fail_stream(self.stream, error.into());
         }
     }
+}
+
+/// Passes on what outputs have to say.
+fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
+    let shared = shared.clone();
+    Arc::new(move |news| match news {
+        News::Notice(text) => shared.observer.notice(&text),
+        News::Serving(address) => shared.observer.serving(stream, &address),
+        // Whoever closes the window has seen enough.
+        News::WindowClosed => shared.interrupted.store(true, Ordering::SeqCst),
+    })
 }
 
 fn stem(path: &Path) -> String {
