@@ -47,7 +47,8 @@ pub(super) struct Encoding {
 pub(super) struct KeyFrames(gst::glib::WeakRef<gst::Element>);
 
 impl KeyFrames {
-    /// The first picture shown at `at` or later, or the very next one, becomes a key frame.
+    /// The first picture shown at `at` or later, or the very next one, becomes a key frame. Not to be asked before the first
+    /// one came out.
     pub fn ask(&self, at: Option<gst::ClockTime>) {
         let event = gst_video::UpstreamForceKeyUnitEvent::builder().running_time(at).all_headers(true).build();
         if let Some(pad) = self.0.upgrade().and_then(|encoder| encoder.static_pad("src")) {

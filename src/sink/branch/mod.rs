@@ -48,7 +48,6 @@ pub(super) struct Beginning<'a> {
     pub info: &'a StreamInfo,
     /// Formats of the audio tracks.
     pub audio: &'a [gst::Caps],
-    pub keys: &'a KeyFrames,
     pub tell: &'a Tell,
     /// Audio tracks that are passed on untouched.
     pub audio_kept: usize,
@@ -56,8 +55,8 @@ pub(super) struct Beginning<'a> {
 
 /// Where access units go. Audio packets come in time order with the pictures: before a picture, what begins before it.
 pub(super) trait Branch: Send {
-    /// The pictures that follow are in this format; they begin with a key frame. Said before the first one, and when another
-    /// encoder took over.
+    /// The pictures that follow are in this format; they begin with a key frame, and further ones can be asked for. Said before
+    /// the first one, and when another encoder took over.
     fn format(&mut self, caps: &gst::Caps, keys: &KeyFrames) -> Result<(), SinkError>;
 
     /// The next picture.

@@ -29,6 +29,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(5);
 /// `GstSRTConnectionMode` of one who calls.
 const CALLER: i32 = 1;
+/// Twice the latency that SRT negotiates by default: what is lost on the way is sent again within it.
+const LINGER: Duration = Duration::from_millis(250);
 /// How often a connection is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -37,7 +39,7 @@ pub(super) struct Push {
     url: PushUrl,
     link: Arc<Mutex<Link>>,
     caps: Option<gst::Caps>,
-    keys: KeyFrames,
+    keys: Option<KeyFrames>,
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
@@ -82,22 +84,25 @@ impl Push {
             .name("push".into())
             .spawn(move || pusher.run(connection))
             .map_err(|e| unreachable(e.to_string()))?;
-        Ok(Self { url: url.clone(), link, caps: None, keys: beginning.keys.clone(), stop, thread: Some(thread) })
+        Ok(Self { url: url.clone(), link, caps: None, keys: None, stop, thread: Some(thread) })
     }
 }
 
 impl Branch for Push {
     fn format(&mut self, caps: &gst::Caps, keys: &KeyFrames) -> Result<(), SinkError> {
         self.caps = Some(caps.clone());
-        self.keys = keys.clone();
+        self.keys = Some(keys.clone());
         Ok(())
     }
 
     fn unit(&mut self, unit: &Unit) -> Result<(), SinkError> {
         let Some(caps) = &self.caps else { return Ok(()) };
         let mut link = lock(&self.link);
-        if std::mem::take(&mut link.fresh) && !unit.key {
-            self.keys.ask(None);
+        if std::mem::take(&mut link.fresh)
+            && !unit.key
+            && let Some(keys) = &self.keys
+        {
+            keys.ask(None);
         }
         let sent = link.input.as_mut().and_then(|input| input.unit(unit, caps)).unwrap_or(false);
         link.sent += u64::from(sent);
@@ -312,6 +317,10 @@ impl Connection {
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let wait = gst::ClockTime::try_from(FAREWELL).unwrap_or(gst::ClockTime::SECOND);
         let _ = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &kinds));
+        if self.sink.has_property("latency") {
+            // What is on its way is lost with the connection, and it may take so long.
+            std::thread::sleep(LINGER);
+        }
     }
 }
 

@@ -98,7 +98,9 @@ impl Drop for RtspServer {
         let _ = self.server.client_filter(Some(&mut |_, _| rtsp_server::RTSPFilterResult::Remove));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            self.main_loop.quit();
+            // On its own thread: asked to before it turns, it would turn for ever.
+            let turning = self.main_loop.clone();
+            self.main_loop.context().invoke(move || turning.quit());
             let _ = thread.join();
         }
     }
@@ -119,7 +121,7 @@ pub(super) struct Mount {
 /// Who watches.
 struct Clients {
     list: Mutex<Vec<Client>>,
-    keys: Mutex<(KeyFrames, Option<Instant>)>,
+    keys: Mutex<(Option<KeyFrames>, Option<Instant>)>,
     ever: AtomicU64,
     sent: AtomicU64,
     lost: AtomicU64,
@@ -155,8 +157,10 @@ impl Clients {
         self.list().push(Client { media: media.downgrade(), input });
         self.ever.fetch_add(1, Ordering::Relaxed);
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if keys.1.is_none_or(|last| last.elapsed() >= KEY_FRAME_EVERY) {
-            keys.0.ask(None);
+        if keys.1.is_none_or(|last| last.elapsed() >= KEY_FRAME_EVERY)
+            && let Some(encoder) = &keys.0
+        {
+            encoder.ask(None);
             keys.1 = Some(Instant::now());
         }
     }
@@ -170,7 +174,7 @@ impl Mount {
             (beginning.tell)(News::Notice(format!("{} carries the first audio track only", server.url(name))));
         }
         let (gone_tx, gone) = bounded(FAREWELLS);
-        let keys = Mutex::new((beginning.keys.clone(), None));
+        let keys = Mutex::default();
         let (list, ever, sent, lost) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let clients = Arc::new(Clients { list, keys, ever, sent, lost });
         let factory = rtsp_server::RTSPMediaFactory::new();
@@ -212,7 +216,7 @@ fn describe(audio: Option<&gst::Caps>) -> String {
 impl Branch for Mount {
     fn format(&mut self, caps: &gst::Caps, keys: &KeyFrames) -> Result<(), SinkError> {
         self.caps = Some(caps.clone());
-        self.clients.keys.lock().unwrap_or_else(PoisonError::into_inner).0 = keys.clone();
+        self.clients.keys.lock().unwrap_or_else(PoisonError::into_inner).0 = Some(keys.clone());
         Ok(())
     }
 
