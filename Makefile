@@ -1,16 +1,20 @@
 CARGO ?= cargo
 
 clip := target/demo/vtest.avi
+live555 := target/live555/live555-server
 annotated := target/demo/vtest-annotated.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-cuda build demo test fuzz lint bench compare clean
+.PHONY: help setup setup-test setup-cuda build demo test fuzz lint bench compare clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install the Debian packages and ONNX Runtime; does nothing where both are there
 	@scripts/setup.sh
+
+setup-test: ## Install what the tests need as well
+	@scripts/setup.sh test
 
 setup-cuda: ## Install ONNX Runtime for NVIDIA cards as well (CUDA 12 and cuDNN 9 are yours to install)
 	@scripts/setup.sh cuda
@@ -22,7 +26,7 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 	target/release/streamdet detect $(clip) -o $(annotated) --overwrite
 	@echo 'The annotated video: $(annotated)'
 
-test: setup ## Run every test
+test: setup-test $(live555) ## Run every test
 	$(CARGO) test --release --locked
 
 fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
@@ -46,3 +50,7 @@ clean: ## Delete target/, the demo's clip included
 # After setup, as an order only: the clip is fetched once, whatever setup did.
 $(clip): | setup
 	@scripts/demo-clip.sh $@
+
+# The tests' second RTSP server. Without it, those that want it say that they are skipped.
+$(live555): tests/live555/build.sh tests/live555/server.cpp | setup-test
+	-@tests/live555/build.sh $@

@@ -2,7 +2,9 @@
 # Installs what streamdet needs to build and run: Debian packages and ONNX Runtime.
 # Does nothing where nothing is missing, so it may run before every build.
 #
-#   scripts/setup.sh [cpu|cuda]
+#   scripts/setup.sh [cpu|cuda|test]
+#
+# `test` adds what only the tests need.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -31,13 +33,14 @@ is_installed() {
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
+# Installs what the lists name.
 install_packages() {
     local name missing=()
     while read -r name _; do
         if [[ -n $name && $name != '#'* ]] && ! is_installed "$name"; then
             missing+=("$name")
         fi
-    done <"$here/packages.txt"
+    done < <(cat -- "$@")
     if ((${#missing[@]} == 0)); then
         return
     fi
@@ -126,14 +129,18 @@ main() {
     local data=${XDG_DATA_HOME:-$HOME/.local/share}/streamdet
     local runtime
 
+    local lists=("$here/packages.txt")
+    if [[ $variant == test ]]; then
+        lists+=("$here/packages-test.txt")
+    fi
     if command -v dpkg-query >/dev/null; then
-        install_packages
+        install_packages "${lists[@]}"
     else
-        say "not a Debian: see that your system has what $here/packages.txt lists"
+        say "not a Debian: see that your system has what ${lists[*]} lists"
     fi
 
     case $variant in
-        cpu)
+        cpu | test)
             runtime=$(choose_runtime cpu)
             install_runtime "$runtime" "$data/onnxruntime"
             ;;
@@ -143,7 +150,7 @@ main() {
             say "for NVIDIA cards: needs their driver, CUDA 12 and cuDNN 9 (TensorRT 10 for --provider tensorrt), which this does not install"
             say "use it with STREAMDET_ONNXRUNTIME=$data/onnxruntime-cuda/libonnxruntime.so"
             ;;
-        *) die "'$variant' is neither cpu nor cuda" "Usage: scripts/setup.sh [cpu|cuda]" ;;
+        *) die "'$variant' is none of cpu, cuda, test" "Usage: scripts/setup.sh [cpu|cuda|test]" ;;
     esac
 }
 

@@ -5,6 +5,7 @@
 pub mod cli;
 
 pub mod clock;
+pub mod controls;
 pub mod frame;
 pub mod geometry;
 pub mod nearest;

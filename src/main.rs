@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::config::{self, ConfigError};
-use streamdet::cli::{Cli, Command, bench, detect, model, profile, val};
+use streamdet::cli::{Cli, Command, bench, detect, doctor, model, profile, val};
 use streamdet::report::redact;
 
 fn main() -> ExitCode {
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
+        Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "streamdet", &mut std::io::stdout());
             ExitCode::SUCCESS

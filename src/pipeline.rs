@@ -7,6 +7,7 @@ mod delays;
 mod deliver;
 mod detect;
 mod first;
+mod snapshot;
 mod tiles;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::clock::{Clock, HostTime};
+use crate::controls::Controls;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
@@ -105,8 +107,8 @@ pub struct Settings {
     pub provider: ProviderOptions,
     /// How boxes look.
     pub style: crate::overlay::Style,
-    /// FPS and latency in the picture.
-    pub hud: bool,
+    /// What may change meanwhile: the confidence (that of `thresholds` to begin with), figures in the picture, pauses.
+    pub controls: Arc<Controls>,
     /// Encoder settings.
     pub encoder: EncoderOptions,
     /// Folder for YOLO text labels.
@@ -125,6 +127,8 @@ pub trait Observer: Send + Sync {
     fn record(&self, _record: &FrameRecord) {}
     /// Frames of a stream were lost.
     fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
+    /// A stream is away, for this reason, and is tried again.
+    fn away(&self, _stream: StreamId, _reason: &str) {}
     /// A stream was re-established.
     fn reconnected(&self, _stream: StreamId) {}
     /// Nothing more comes from a stream that was open, and its output is finished.
@@ -132,9 +136,13 @@ pub trait Observer: Send + Sync {
     /// So many decoded frames wait for the worker, of so many that may.
     fn queue(&self, _waiting: usize, _capacity: usize) {}
     /// The annotated stream can be watched at this address from now on.
-    fn serving(&self, _stream: StreamId, _address: &str) {}
+    fn serving(&self, _stream: StreamId, address: &str) {
+        self.notice(&format!("serving {address}"));
+    }
     /// Something the user should know.
     fn notice(&self, _text: &str) {}
+    /// Something failed; it is said at the end of the run as well.
+    fn failed(&self, _stream: Option<StreamId>, _error: &RunError) {}
 }
 
 /// Several observers, told one after the other.
@@ -157,6 +165,10 @@ impl Observer for Observers {
         self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
     }
 
+    fn away(&self, stream: StreamId, reason: &str) {
+        self.0.iter().for_each(|one| one.away(stream, reason));
+    }
+
     fn reconnected(&self, stream: StreamId) {
         self.0.iter().for_each(|one| one.reconnected(stream));
     }
@@ -175,6 +187,10 @@ impl Observer for Observers {
 
     fn notice(&self, text: &str) {
         self.0.iter().for_each(|one| one.notice(text));
+    }
+
+    fn failed(&self, stream: Option<StreamId>, error: &RunError) {
+        self.0.iter().for_each(|one| one.failed(stream, error));
     }
 }
 
@@ -306,12 +322,18 @@ impl Shared {
     }
 
     fn fail(&self, error: RunError) {
+        self.fail_of(None, error);
+    }
+
+    /// Something failed that only `stream` needs, where one is named.
+    fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
+        self.observer.failed(stream, &error);
         self.tally().errors.push(error);
     }
 
     fn fail_stream(&self, stream: StreamId, error: RunError) {
         self.stream_failed[stream.0 as usize].store(true, Ordering::SeqCst);
-        self.fail(error);
+        self.fail_of(Some(stream), error);
     }
 
     fn has_failed(&self, stream: StreamId) -> bool {
@@ -469,7 +491,14 @@ fn run_job(
 fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let head = settings.batch as u64;
-    let outlet = Outlet { stream, events: events.clone(), clock: shared.clock.clone(), ready: ready.clone(), head };
+    let outlet = Outlet {
+        stream,
+        events: events.clone(),
+        clock: shared.clock.clone(),
+        ready: ready.clone(),
+        head,
+        controls: settings.controls.clone(),
+    };
     match &settings.jobs[stream.0 as usize].source {
         SourceSpec::Video(path) => {
             let options = FileOptions {
@@ -480,7 +509,7 @@ fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: 
                 delay: settings.delays.decode,
             };
             feed_file(shared, path, options, &outlet, true).unwrap_or_else(|error| {
-                shared.fail(error.into());
+                shared.fail_of(Some(stream), error.into());
                 0
             })
         }
@@ -513,7 +542,7 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
     match last {
         // One picture, or a folder without a single good one.
         Some(error) if !opened => {
-            shared.fail(error.into());
+            shared.fail_of(Some(outlet.stream), error.into());
             0
         }
         _ => lost,

@@ -208,6 +208,8 @@ fn unusable_input_says_what_and_leaves_nothing() {
         (vec!["made.mp4", "--classes", "caar", "-o", "x.mp4"], "\"car\""),
         (vec!["made.mp4", "--json", "d.jsonl", "--report", "nowhere/r.json"], "no such folder"),
         (vec!["made.mp4", "--json", "d.jsonl", "--metrics", "192.0.2.1:1"], "192.0.2.1:1"),
+        (vec!["made.mp4", "--csv", "r.csv", "--trace", "nowhere/t.json"], "--trace nowhere/t.json"),
+        (vec!["made.mp4", "--csv", "r.csv", "--html", "r.html", "--json", "nowhere/d.jsonl"], "--json nowhere/d.jsonl"),
         (vec!["made.mp4", "--onnxruntime", "nowhere", "-o", "x.mp4"], "make setup"),
         (vec!["made.mp4", "--onnxruntime", "not.onnx", "-o", "x.mp4"], "make setup"),
     ] {

@@ -5,7 +5,7 @@ mod rtsp;
 
 use std::process::Command;
 
-use rtsp::{Auth, Certificates, Codec, Feed, PASSWORD, Server, ServerProcess, Told, USER};
+use rtsp::{Auth, Certificates, Codec, Feed, Live555, PASSWORD, Server, ServerProcess, Told, USER};
 
 /// Pictures that `ffmpeg` decodes from `url`, of 15 that it asks for, or what it says.
 fn decoded(url: &str, options: &[&str]) -> Result<u64, String> {
@@ -69,4 +69,24 @@ fn a_killed_server_comes_back_at_its_port() {
     assert!(decoded(&server.url("/a"), &tcp).is_err());
     server.restart(None);
     assert!(decoded(&server.url("/a"), &tcp).is_ok());
+}
+
+#[test]
+fn the_second_server_shows_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = program::made_clip(folder.path(), "clip.mkv", "320x240", "2", &["-bf", "0", "-g", "15"]);
+    for (name, options) in [("clip.ts", &["-c", "copy"][..]), ("clip.264", &["-c", "copy", "-an"])] {
+        let file = folder.path().join(name);
+        let mut args = vec!["-i", program::text(&clip)];
+        args.extend(options);
+        args.extend(["-y", program::text(&file)]);
+        program::witness("ffmpeg", &args);
+    }
+    let Some(server) = Live555::start(folder.path()) else { return };
+    for name in ["clip.mkv", "clip.ts", "clip.264"] {
+        for transport in ["tcp", "udp"] {
+            let frames = decoded(&server.url(name), &["-rtsp_transport", transport]);
+            assert!(frames.as_ref().is_ok_and(|n| *n >= 10), "{name} over {transport}: {frames:?}");
+        }
+    }
 }

@@ -79,6 +79,9 @@ pub fn run(args: &BenchArgs) -> u8 {
     let signals = Signals::watch();
     let result = match &args.into {
         None if !args.compare.is_empty() => {
+            if args.run.tui {
+                eprintln!("  notice: --tui shows one run, --compare makes many: there are lines instead");
+            }
             compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.stop)
         }
         _ => one_run(args, &clock, &signals.stop),
@@ -92,6 +95,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
     let (mut save, mut baseline) = (args.save.clone(), None);
     if let Some(into) = &args.into {
         let delay = options.measure.delay;
+        options.tui = false;
         options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
         // What a comparison's runs save is thrown away.
         save = save.map(|_| format!("{}/", into.with_extension("saved").display()));
@@ -109,7 +113,8 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
     if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         notices.push("pictures have no time of their own: they come as fast as they can".into());
     }
-    let task = || Ok(Task { jobs, notices, real_time: args.real_time, thorough: true, ..Task::default() });
+    let task =
+        || Ok(Task { command: "bench", jobs, notices, real_time: args.real_time, thorough: true, ..Task::default() });
     let Done { report, screen, code } = options.run(&args.invocation, task, clock, stop)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));

@@ -100,7 +100,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
                 .map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
         }
         let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-        Ok(Task { jobs, notices, json, save_txt, crops, ..Task::default() })
+        Ok(Task { command: "detect", jobs, notices, json, save_txt, crops, ..Task::default() })
     };
     args.run.run(&args.invocation, task, clock, stop).map(|done| done.code)
 }

@@ -98,18 +98,43 @@ impl Instruments {
                 return Err(refused("report", path, &"no such folder"));
             }
         }
-        let csv = options.csv.as_ref().map(|path| CsvFile::create(path).map_err(|e| refused("csv", path, &e)));
-        let csv = csv.transpose()?;
-        let trace = options.trace.as_ref().map(|path| TraceFile::create(path).map_err(|e| refused("trace", path, &e)));
-        let trace = trace.transpose()?;
-        let page = options.html.as_ref().map(|path| PartFile::create(path).map_err(|e| refused("html", path, &e)));
-        let page = page.transpose()?;
-        Ok(Self {
-            csv: csv.map(Mutex::new),
-            trace: trace.map(Mutex::new),
-            page: page.map(|file| (file, Mutex::default())),
-            report: options.report.clone(),
-        })
+        let mut open = Self { csv: None, trace: None, page: None, report: options.report.clone() };
+        let opened = open.open_files(options, &refused);
+        if let Err(refusal) = opened {
+            open.discard();
+            return Err(refusal);
+        }
+        Ok(open)
+    }
+
+    fn open_files(
+        &mut self,
+        options: &MeasureOptions,
+        refused: &dyn Fn(&str, &Path, &dyn std::fmt::Display) -> Unusable,
+    ) -> Result<(), Unusable> {
+        if let Some(path) = &options.csv {
+            self.csv = Some(Mutex::new(CsvFile::create(path).map_err(|e| refused("csv", path, &e))?));
+        }
+        if let Some(path) = &options.trace {
+            self.trace = Some(Mutex::new(TraceFile::create(path).map_err(|e| refused("trace", path, &e))?));
+        }
+        if let Some(path) = &options.html {
+            self.page = Some((PartFile::create(path).map_err(|e| refused("html", path, &e))?, Mutex::default()));
+        }
+        Ok(())
+    }
+
+    /// Leaves no file of those that are open.
+    pub(super) fn discard(self) {
+        if let Some(csv) = self.csv {
+            csv.into_inner().unwrap_or_else(PoisonError::into_inner).discard();
+        }
+        if let Some(trace) = self.trace {
+            trace.into_inner().unwrap_or_else(PoisonError::into_inner).discard();
+        }
+        if let Some((page, _)) = self.page {
+            page.discard();
+        }
     }
 
     /// Writes and closes everything; says what could not be written. The exit code of a run that would else have ended with
@@ -121,26 +146,23 @@ impl Instruments {
                 code = 1;
             }
         };
-        let whole = report.processed() > 0;
+        if let Some(path) = &self.report {
+            say("report", report.write(path));
+        }
+        if report.processed() == 0 {
+            self.discard();
+            return code;
+        }
         if let Some(csv) = self.csv {
-            let csv = csv.into_inner().unwrap_or_else(PoisonError::into_inner);
-            if whole { say("csv", csv.finish()) } else { csv.discard() }
+            say("csv", csv.into_inner().unwrap_or_else(PoisonError::into_inner).finish());
         }
         if let Some(trace) = self.trace {
-            let trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
-            if whole { say("trace", trace.finish()) } else { trace.discard() }
+            say("trace", trace.into_inner().unwrap_or_else(PoisonError::into_inner).finish());
         }
         if let Some((mut file, timeline)) = self.page {
             let timeline = timeline.into_inner().unwrap_or_else(PoisonError::into_inner);
-            if whole {
-                let page = page::page(report, book, &timeline);
-                say("html", std::io::Write::write_all(&mut file, page.as_bytes()).and_then(|()| file.finish()));
-            } else {
-                file.discard();
-            }
-        }
-        if let Some(path) = &self.report {
-            say("report", report.write(path));
+            let page = page::page(report, book, &timeline);
+            say("html", std::io::Write::write_all(&mut file, page.as_bytes()).and_then(|()| file.finish()));
         }
         code
     }

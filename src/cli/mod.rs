@@ -6,6 +6,7 @@ mod closing;
 mod compare;
 pub mod config;
 pub mod detect;
+pub mod doctor;
 mod jobs;
 pub mod measure;
 pub mod model;
@@ -16,6 +17,7 @@ pub mod run;
 mod show;
 mod signals;
 mod stats;
+pub mod tui;
 pub mod val;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +33,15 @@ fn or_unusable(result: Result<u8, Unusable>) -> u8 {
         eprintln!("error: {}", redact(&message));
         2
     })
+}
+
+/// A path as a person writes it: `~` for the home folder.
+fn short(path: &std::path::Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(std::path::PathBuf::from);
+    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
 }
 
 /// Watch video, draw what is found, and say how long every frame took.
@@ -55,6 +66,8 @@ pub enum Command {
     Val(Box<val::ValArgs>),
     /// Show, inspect and download models
     Model(model::ModelArgs),
+    /// Show what works on this machine, and what to do about the rest
+    Doctor(doctor::DoctorArgs),
     /// Print shell completions
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -14,8 +14,10 @@ use super::options::{
     DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
     TilingOptions,
 };
+use super::tui::{self, Dashboard};
 use super::{Unusable, closing, show::Screen};
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::model::Model;
 use crate::pipeline::{self, Job, Observers, Settings};
 use crate::report::RunReport;
@@ -48,11 +50,16 @@ pub struct RunOptions {
     /// Who else may watch.
     #[command(flatten)]
     pub monitoring: MonitoringOptions,
+    /// Dashboard in the terminal, with keys: q quits (exit code 0, files are finished), ? lists the others
+    #[arg(long, help_heading = "Measuring")]
+    pub tui: bool,
 }
 
 /// What a command adds to the options.
 #[derive(Default)]
 pub(super) struct Task {
+    /// The command's name.
+    pub command: &'static str,
     pub jobs: Vec<Job>,
     /// Notices that came up so far.
     pub notices: Vec<String>,
@@ -84,20 +91,34 @@ impl RunOptions {
     ) -> Result<Done, Unusable> {
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
-        let Task { jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
+        let Task { command, jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
-        let instruments = Arc::new(Instruments::open(&self.measure)?);
-        // Last: what is refused leaves no empty file of detections.
-        let json = json.map(|path| open_json(&path)).transpose()?;
-        let (json, detections) = json.unzip();
+        let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let no_dashboard = if self.tui { tui::unsuitable(to_stdout) } else { None };
+        let log = (self.tui && no_dashboard.is_none()).then(Arc::<tui::Log>::default);
+        let instruments = Instruments::open(&self.measure)?;
+        // Last: what is refused leaves no empty file.
+        let (json, detections) = match json.map(|path| open_json(&path)).transpose() {
+            Ok(json) => json.unzip(),
+            Err(refusal) => {
+                instruments.discard();
+                return Err(refusal);
+            }
+        };
+        let instruments = Arc::new(instruments);
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
         let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
-        let screen = Arc::new(screen.lines_every(self.measure.frame_lines()));
-        for notice in notices.into_iter().chain(model.notices.iter().cloned()) {
+        let screen = Arc::new(screen.lines_every(self.measure.frame_lines()).logged(log.clone()));
+        let no_dashboard = no_dashboard.map(|why| format!("{why}; there are lines instead"));
+        for notice in no_dashboard.into_iter().chain(notices).chain(model.notices.iter().cloned()) {
             pipeline::Observer::notice(screen.as_ref(), &notice);
         }
         let mut encoder = self.encoding.encoder();
         encoder.delay = self.measure.delay.encode;
+        let controls = Arc::new(match log {
+            Some(_) => Controls::attended(thresholds.conf, self.drawing.hud, jobs.len()),
+            None => Controls::fixed(thresholds.conf, self.drawing.hud),
+        });
         let settings = Settings {
             jobs,
             track: self.source.track,
@@ -113,7 +134,7 @@ impl RunOptions {
             delays: self.measure.delay,
             provider: self.model.provider_options(),
             style: self.drawing.style(),
-            hud: self.drawing.hud,
+            controls,
             encoder,
             save_txt,
             crops,
@@ -124,10 +145,13 @@ impl RunOptions {
             screen.line(&format!("  metrics at http://{}/metrics", server.address()));
             observers.push(metrics.clone());
         }
+        let dashboard = log.and_then(|log| dashboard(command, &settings, &model, &screen, &log, stop));
+        observers.extend(dashboard.as_ref().map(Dashboard::observer));
         let observers = Arc::new(Observers(observers));
         let outcome =
             pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, detections, stop.clone());
         stats.into_iter().for_each(super::stats::Stats::stop);
+        dashboard.into_iter().for_each(Dashboard::finish);
         screen.finish();
         let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
         report.settings = said;
@@ -143,6 +167,22 @@ impl RunOptions {
         }
         Ok(Done { report, screen, code })
     }
+}
+
+/// The dashboard, if the terminal can be had; else says why not.
+fn dashboard(
+    command: &'static str,
+    settings: &Settings,
+    model: &Model,
+    screen: &Screen,
+    log: &Arc<tui::Log>,
+    stop: &Arc<AtomicBool>,
+) -> Option<Dashboard> {
+    let facts = tui::Facts { command, model: screen.model().to_owned(), classes: model.classes.clone() };
+    let classes = model.classes.len();
+    let state = tui::State::new(&settings.jobs, settings.frames, settings.real_time, classes, log.clone());
+    let started = Dashboard::start(facts, state, &settings.controls, log, stop);
+    started.map_err(|e| screen.line(&format!("  notice: --tui: {e}; there are lines instead"))).ok()
 }
 
 /// The file of detections, and what writes into it.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Invocation;
+use super::tui::Log;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -35,6 +36,8 @@ pub(super) struct Screen {
     started: Instant,
     /// How often a frame gets its line, and when the last one did; without it by `verbosity` alone.
     line_every: Option<(Duration, Mutex<Option<Instant>>)>,
+    /// Where lines go as well, and wait while the dashboard is up.
+    log: Option<Arc<Log>>,
 }
 
 impl Screen {
@@ -72,12 +75,22 @@ impl Screen {
             plain: Mutex::new((Instant::now(), 0)),
             started: Instant::now(),
             line_every: None,
+            log: None,
         }
     }
 
     /// Gives frames their lines this often.
     pub(super) fn lines_every(self, every: Option<Duration>) -> Self {
         Self { line_every: every.map(|every| (every, Mutex::default())), ..self }
+    }
+
+    /// Has the dashboard show the lines; it shows progress, too.
+    pub(super) fn logged(mut self, log: Option<Arc<Log>>) -> Self {
+        if log.is_some() {
+            self.bar.set_draw_target(ProgressDrawTarget::hidden());
+        }
+        self.log = log;
+        self
     }
 
     /// Whether this frame gets a line.
@@ -93,9 +106,21 @@ impl Screen {
 
     /// One line on standard error, above the bar.
     pub(super) fn line(&self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && self.log.as_ref().is_none_or(|log| log.line(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
         }
+    }
+
+    /// A line of the moment, which the dashboard shows and forgets.
+    pub(super) fn passing(&self, text: &str) {
+        if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    /// The model: its name, how many classes it has, and its input's size.
+    pub(super) fn model(&self) -> &str {
+        &self.model
     }
 
     /// Characters a line, of the terminal or of whoever reads it later.
@@ -165,8 +190,8 @@ impl Observer for Screen {
                     format!("video {number}/{} (frame {}/{total}) {name}", self.streams, frame.index + 1)
                 }
             };
-            self.line(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
-        } else if self.bar.is_hidden() && !self.quiet {
+            self.passing(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
+        } else if self.bar.is_hidden() && !self.quiet && self.log.is_none() {
             let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
             plain.1 += 1;
             if plain.0.elapsed() >= PLAIN_EVERY {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::tui::terminal::give_back;
 use super::{Unusable, or_unusable};
 
 /// What has come so far.
@@ -21,6 +22,14 @@ impl Signals {
     pub(super) fn watch() -> Self {
         let signals = Self { interrupt: Arc::default(), terminate: Arc::default(), stop: Arc::default() };
         for (signal, came, code) in [(SIGINT, &signals.interrupt, 130), (SIGTERM, &signals.terminate, 143)] {
+            let stop = signals.stop.clone();
+            let leaving = move || {
+                if stop.load(Ordering::SeqCst) {
+                    give_back();
+                }
+            };
+            // SAFETY: reading an atomic and giving the terminal back are allowed in a signal handler.
+            let _ = unsafe { signal_hook::low_level::register(signal, leaving) };
             // In this order the second signal leaves at once.
             let _ = flag::register_conditional_shutdown(signal, code, signals.stop.clone());
             let _ = flag::register(signal, came.clone());

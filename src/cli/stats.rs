@@ -67,7 +67,7 @@ impl Stats {
         let body = move || {
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 for line in own.lock().line(own.format).lines() {
-                    screen.line(line);
+                    screen.passing(line);
                 }
             }
         };

@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::snapshot::{Snapshots, free_name};
 use super::{OutputSpec, RunError, Shared, SinkEvent};
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::latency::FrameRecord;
@@ -18,6 +20,8 @@ use crate::overlay::Overlay;
 use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell, crops, json, labels};
 use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
 
+/// How often a stream without pictures is asked for a snapshot.
+const IDLE: Duration = Duration::from_millis(100);
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
@@ -36,9 +40,13 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
-    /// In order; of frames whose time in the encoder is not known yet.
-    encoding: VecDeque<FrameRecord>,
+    /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
+    /// then.
+    encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<Encoded>,
+    /// The newest frame, while somebody watches who may want a picture of it.
+    newest: Option<Box<SourceFrame>>,
+    snapshots: Snapshots,
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
@@ -63,9 +71,11 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
         audio_kept: 0,
         encoding: VecDeque::with_capacity(ENCODING),
         encoded: Vec::with_capacity(ENCODING),
+        newest: None,
+        snapshots: Snapshots::default(),
     };
     loop {
-        match frames.recv() {
+        match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
             Ok(SinkEvent::Lost(lost)) => {
                 let frames = &mut shared.tally().streams[stream.0 as usize].frames;
@@ -81,9 +91,13 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
                     // Its audio goes with it: nobody else would take it from the demuxer.
                     delivery.sides = Vec::new();
                     delivery.finish_sink();
+                } else if shared.settings.controls.is_attended() {
+                    delivery.newest = Some(frame);
+                    delivery.take_snapshot();
                 }
             }
-            Err(_) => break,
+            Err(RecvTimeoutError::Timeout) => delivery.take_snapshot(),
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     delivery.finish();
@@ -153,6 +167,39 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    /// Writes the newest picture as it is drawn, where that is asked for: a file that stands still has one, too.
+    fn take_snapshot(&mut self) {
+        if let Some(written) = self.snapshots.written() {
+            self.say_snapshot(written);
+        }
+        let shared = self.shared;
+        if self.newest.is_none() || !shared.settings.controls.take_snapshot(self.stream) {
+            return;
+        }
+        let Some(frame) = self.newest.take() else { return };
+        let path = free_name(&shared.settings.jobs[self.stream.0 as usize], frame.file.as_deref(), frame.index);
+        match self.draw(&frame) {
+            Ok(picture) => {
+                let before = self.snapshots.write(path, picture, frame.picture.video_info().clone());
+                if let Some(before) = before {
+                    self.say_snapshot(before);
+                }
+            }
+            Err(error) => self.say_snapshot(Err(error.to_string())),
+        }
+        self.newest = Some(frame);
+    }
+
+    fn say_snapshot(&self, written: Result<PathBuf, String>) {
+        match written {
+            Ok(path) => {
+                self.shared.observer.notice(&format!("snapshot: {}", path.display()));
+                self.shared.tally().outputs.push((path, 0));
+            }
+            Err(problem) => self.shared.observer.notice(&format!("no snapshot: {problem}")),
+        }
+    }
+
     /// Hands the annotated picture to the output.
     fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
@@ -220,11 +267,12 @@ impl Delivery<'_> {
         };
         let Some(sink) = &self.sink else { return self.complete(&record) };
         if self.encoding.len() == ENCODING
-            && let Some(oldest) = self.encoding.pop_front()
+            && let Some((oldest, _)) = self.encoding.pop_front()
         {
             self.complete(&oldest);
         }
-        self.encoding.push_back(record);
+        let controls = &self.shared.settings.controls;
+        self.encoding.push_back((record, (!controls.is_paused()).then(|| controls.pauses())));
         sink.take_encoded(&mut self.encoded);
         self.attach();
     }
@@ -233,11 +281,15 @@ impl Delivery<'_> {
     fn attach(&mut self) {
         for n in 0..self.encoded.len() {
             let Encoded { pts, entered, left } = self.encoded[n];
-            let Some(at) = self.encoding.iter().position(|record| record.pts == pts) else { continue };
-            self.encoding[at].encode = Some((entered, left));
+            let Some(at) = self.encoding.iter().position(|(record, _)| record.pts == pts) else { continue };
+            let (record, pauses) = &mut self.encoding[at];
+            // What stood still in the encoder meanwhile was not late.
+            if *pauses == Some(self.shared.settings.controls.pauses()) {
+                record.encode = Some((entered, left));
+            }
             // Pictures leave in order: those before it never will.
             for _ in 0..=at {
-                if let Some(record) = self.encoding.pop_front() {
+                if let Some((record, _)) = self.encoding.pop_front() {
                     self.complete(&record);
                 }
             }
@@ -253,7 +305,7 @@ impl Delivery<'_> {
     /// The picture to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
     /// (decoders keep their buffers as references for later frames).
     fn draw(&mut self, frame: &SourceFrame) -> Result<gst::Buffer, RunError> {
-        let hud = self.shared.settings.hud.then(|| {
+        let hud = self.shared.settings.controls.hud().then(|| {
             let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
                 + frame.stamps.preprocess
                 + frame.stamps.inference;
@@ -307,8 +359,13 @@ impl Delivery<'_> {
         // Now, while the threads are still there.
         self.shared.tally().threads.sample(true);
         self.finish_sink();
-        while let Some(record) = self.encoding.pop_front() {
+        while let Some((record, _)) = self.encoding.pop_front() {
             self.complete(&record);
+        }
+        // Asked for since the last frame came.
+        self.take_snapshot();
+        if let Some(written) = self.snapshots.finish() {
+            self.say_snapshot(written);
         }
         if self.announced {
             self.shared.observer.ended(self.stream);

@@ -167,6 +167,7 @@ impl Worker<'_> {
         if batch.is_empty() {
             return Ok(());
         }
+        self.postprocessor.set_confidence(self.shared.settings.controls.confidence());
         let closed = self.shared.clock.now();
         let stride = self.shared.settings.stride;
         for frame in batch.iter_mut() {

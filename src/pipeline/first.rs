@@ -6,6 +6,7 @@ use crossbeam_channel::bounded;
 
 use super::{RunError, SourceSpec};
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::frame::StreamId;
 use crate::source::{FileOptions, FileSource, Outlet, SourceError, SourceEvent, SourceFrame};
 
@@ -25,7 +26,8 @@ pub fn first_frames(
     let (events, frames) = bounded(DECODED);
     // There is no session to wait for: a closed channel says that it is there.
     let (_, ready) = bounded(0);
-    let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 0 };
+    let controls = Arc::new(Controls::fixed(0.0, false));
+    let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 0, controls };
     let files: Vec<_> = match source {
         SourceSpec::Video(path) => vec![(path.clone(), FileOptions { limit: Some(count), ..FileOptions::default() })],
         SourceSpec::Pictures(paths) => {

@@ -71,6 +71,11 @@ impl Postprocessor {
         Self { layout, classes, thresholds, found: Found::default(), kept: Vec::new(), non_finite: 0 }
     }
 
+    /// From now on, boxes count above this confidence, 0 to 1.
+    pub fn set_confidence(&mut self, confidence: f32) {
+        self.thresholds.conf = confidence;
+    }
+
     /// Appends what frame `item` of the batch shows to `out`, by falling confidence; boxes in source pixels, clipped.
     ///
     /// # Errors

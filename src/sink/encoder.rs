@@ -35,7 +35,7 @@ pub(super) struct Purpose {
 }
 
 /// Encoders for H.264, best first.
-const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
+pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
 /// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them, and whoever begins to watch
 /// waits for the next at most.

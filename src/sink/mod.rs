@@ -25,7 +25,7 @@ use gstreamer::prelude::*;
 pub use branch::{Ended, LiveFigures, News, RtspServer, Tell};
 pub use display::check_display;
 pub use encode::Encoded;
-pub use encoder::EncoderOptions;
+pub use encoder::{EncoderOptions, H264};
 pub use part::{PartFile, write_whole};
 pub use picture::PictureWriter;
 pub use stream::{StreamSink, codec_for};

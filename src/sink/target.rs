@@ -1,6 +1,6 @@
 //! Where an annotated stream may go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +54,16 @@ impl Target {
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Serve { .. } | Self::Push(_) | Self::Display)
+    }
+
+    /// The folder that it is written to, where it is.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, .. } => path.parent().map(Path::to_owned),
+            Self::Hls { folder, .. } => Some(folder.clone()),
+            _ => None,
+        }
     }
 
     /// Its name for people, without secrets.

@@ -93,6 +93,11 @@ impl Shared {
         self.stopped.load(Ordering::SeqCst)
     }
 
+    /// Whether it may stand still: not while it comes in its own time, as from a live source.
+    pub fn can_pause(&self) -> bool {
+        !self.options.real_time
+    }
+
     /// Says so to [`FileSource::wait`]: all that was asked for is delivered.
     pub fn delivered(&self, element: &gst::Element) {
         self.stopped.store(true, Ordering::SeqCst);
@@ -317,7 +322,8 @@ impl FileSource {
             }
             let progress = self.shared.frames.load(Ordering::SeqCst) + self.shared.packets.load(Ordering::SeqCst);
             let outlet = &self.shared.outlet;
-            let held = outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
+            let paused = self.shared.can_pause() && outlet.controls.is_paused();
+            let held = paused || outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
             if progress != seen || held {
                 (seen, since) = (progress, Instant::now());
             } else if since.elapsed() > STALL {

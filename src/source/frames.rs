@@ -11,7 +11,7 @@ use gstreamer_video as gst_video;
 
 use super::file::Shared;
 use super::{Picture, SourceEvent};
-use crate::clock::StreamTime;
+use crate::clock::{HostTime, StreamTime};
 use crate::frame::{Frame, Stamps};
 
 /// How far a picture without any time is put after the one before it.
@@ -22,7 +22,8 @@ const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
 /// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
 pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
-    let mut delivery = Delivery { shared: shared.clone(), last: None, next: gst::ClockTime::ZERO };
+    let mut delivery =
+        Delivery { shared: shared.clone(), last: None, next: gst::ClockTime::ZERO, resumed: HostTime::default() };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
 }
 
@@ -31,6 +32,8 @@ struct Delivery {
     last: Option<gst::ClockTime>,
     /// Where a picture without a time goes.
     next: gst::ClockTime,
+    /// When the last pause ended.
+    resumed: HostTime,
 }
 
 impl Delivery {
@@ -62,6 +65,12 @@ impl Delivery {
         if so_far >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
+        if shared.can_pause() && outlet.controls.hold(&|| shared.is_stopped()) {
+            self.resumed = outlet.clock.now();
+        }
+        let mut stamps = Stamps { decode_in, decoded, due, ..Stamps::default() };
+        // What stood still meanwhile, here or in the decoder, was not late.
+        stamps.not_before(self.resumed);
         let (file, index) = match &shared.options.picture {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
@@ -79,7 +88,7 @@ impl Delivery {
                 duration,
                 picture,
                 file,
-                stamps: Stamps { decode_in, decoded, due, ..Stamps::default() },
+                stamps,
                 detections: Vec::new(),
                 letterbox: None,
             }))

@@ -1,5 +1,6 @@
 //! Sources: whatever is watched, turned into decoded frames in a bounded channel.
 
+pub mod cameras;
 mod file;
 mod frames;
 mod jpeg;
@@ -9,6 +10,7 @@ mod pace;
 mod picture;
 mod probe;
 mod rgb;
+pub mod survey;
 mod tracks;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::clock::Clock;
+use crate::controls::Controls;
 use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
 
@@ -113,6 +116,8 @@ pub struct Outlet {
     pub ready: Receiver<()>,
     /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
     pub head: u64,
+    /// Whether a recorded source shall stand still.
+    pub controls: Arc<Controls>,
 }
 
 impl Outlet {

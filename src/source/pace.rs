@@ -71,6 +71,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, SimulatedClock};
+    use crate::controls::Controls;
     use crate::frame::StreamId;
 
     #[test]
@@ -80,7 +81,8 @@ mod tests {
         let (events, _rx) = bounded(1);
         let (open, ready) = bounded(0);
         drop(open);
-        let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 1 };
+        let controls = Arc::new(Controls::fixed(0.25, false));
+        let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 1, controls };
         let pacer = Pacer::new(outlet);
         let ms = gst::ClockTime::from_mseconds;
         assert_eq!(pacer.due(ms(500)), None);

@@ -313,13 +313,15 @@ impl Drop for ServerProcess {
 }
 
 fn spawn(test_binary: &Path, told: &Told) -> (Child, u16) {
-    let mut child = Command::new(test_binary)
-        .args(["rtsp_server_process", "--exact", "--ignored", "--nocapture"])
-        .env(TOLD, serde_json::to_string(told).expect("JSON"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("this test starts again");
+    let mut command = Command::new(test_binary);
+    command.args(["rtsp_server_process", "--exact", "--ignored", "--nocapture"]);
+    command.env(TOLD, serde_json::to_string(told).expect("JSON"));
+    served(command)
+}
+
+/// Starts a server and waits for the port that it says. It ends with its standard input.
+fn served(mut command: Command) -> (Child, u16) {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a server");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let port = loop {
         let line = lines.next().expect("it says its port").expect("text");
@@ -393,5 +395,38 @@ impl Certificates {
         both.extend(std::fs::read(at("server.key")).expect("a key"));
         std::fs::write(at("server.pem"), both).expect("a file");
         Self { authority: at("ca.pem"), server: at("server.pem") }
+    }
+}
+
+/// The server of `tests/live555/`, which owes nothing to `GStreamer`: the files of a folder (`.mkv`, `.ts`, `.264`) at their
+/// names, until it is dropped.
+pub struct Live555 {
+    child: Child,
+    port: u16,
+}
+
+impl Live555 {
+    /// Starts it; `None`, with a word of it, where it was not built.
+    pub fn start(folder: &Path) -> Option<Self> {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/live555/live555-server");
+        if !program.exists() {
+            eprintln!("skipped: no {} (make test builds it)", program.display());
+            return None;
+        }
+        let mut command = Command::new(program);
+        command.arg(folder);
+        let (child, port) = served(command);
+        Some(Self { child, port })
+    }
+
+    pub fn url(&self, name: &str) -> String {
+        format!("rtsp://127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Drop for Live555 {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

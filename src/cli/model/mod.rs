@@ -5,11 +5,10 @@ mod inspect;
 mod list;
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{Unusable, or_unusable};
+use super::{Unusable, or_unusable, short};
 use crate::model::store;
 
 /// Options of `model`.
@@ -45,15 +44,6 @@ pub fn run(args: &ModelArgs) -> u8 {
 fn print(text: &str) {
     // A reader that left has seen enough.
     let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// A path as a person writes it: `~` for the home folder.
-fn short(path: &Path) -> String {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
-        Some(rest) => format!("~/{}", rest.display()),
-        None => path.display().to_string(),
-    }
 }
 
 /// Where fetched models go, for messages.

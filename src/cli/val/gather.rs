@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{ModelRun, Scoring, ValArgs};
 use crate::cli::{Unusable, closing, show::Screen, signals::Signals};
 use crate::clock::{Clock, RealClock};
+use crate::controls::Controls;
 use crate::frame::{PictureView, PixelFormat, Plane, StreamId};
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -74,7 +75,7 @@ pub(super) fn run_model(
         delays: pipeline::Delays::default(),
         provider: args.model.provider_options(),
         style: Style::default(),
-        hud: false,
+        controls: Arc::new(Controls::fixed(args.conf, false)),
         encoder: EncoderOptions::default(),
         save_txt: None,
         crops: None,

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""A stream that ends every moment, opened again and again: what is left of memory, files and threads after a thousand times.
+
+live555's server sends a clip of a few frames by RTSP and says goodbye; streamdet comes back after its first pause, half a
+second with jitter. Memory, open files and threads are read from /proc every second. What counts is the growth from the
+hundredth reconnect on: before that, buffers and caches fill.
+
+    benches/reconnects.py                   # a thousand, about a quarter of an hour
+    benches/reconnects.py --reconnects 200
+
+Needs target/live555/live555-server, which `make setup-test target/live555/live555-server` builds.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "target" / "bench" / "reconnects"
+PROGRAM = ROOT / "target" / "release" / "streamdet"
+SERVER = ROOT / "target" / "live555" / "live555-server"
+WARM_UP = 100
+# Growth of memory that is put down to chance.
+MOST_GROWTH = 0.02
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reconnects", type=int, default=1000)
+    options = parser.parse_args()
+    if options.reconnects < 2 * WARM_UP:
+        sys.exit(f"--reconnects {options.reconnects}: give {2 * WARM_UP} or more, the first {WARM_UP} do not count")
+    for needed in (PROGRAM, SERVER):
+        if not needed.exists():
+            sys.exit(f"{needed} is not there: make build setup-test {SERVER.relative_to(ROOT)}")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    clip, report = FOLDER / "short.mkv", FOLDER / "report.json"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=30:duration=0.3"]
+        + ["-c:v", "libx264", "-bf", "0", "-g", "3", "-pix_fmt", "yuv420p", clip],
+        check=True,
+    )
+    server = subprocess.Popen([SERVER, FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    url = f"rtsp://127.0.0.1:{server.stdout.readline().split()[-1]}/{clip.name}"
+    command = [PROGRAM, "detect", url, "-o", "none", "--imgsz", "96", "--rtsp-transport", "tcp", "--metrics", ":0"]
+    with open(FOLDER / "said", "w+") as said:
+        run = subprocess.Popen([*command, "--report", report], stderr=said, stdout=subprocess.DEVNULL)
+        try:
+            samples = watch(run, said, options.reconnects)
+            run.send_signal(signal.SIGINT)
+            run.wait(60)
+        finally:
+            run.kill()
+            server.stdin.close()
+            server.wait()
+    stream = json.loads(report.read_text())["streams"][0]
+    judge(samples, stream)
+
+
+def watch(run, said, wanted):
+    """Reconnects so far with memory in KiB, open files and threads, a sample a second."""
+    address = None
+    samples, shown = [], 0
+    while True:
+        if run.poll() is not None:
+            sys.exit(f"it ended: {(FOLDER / 'said').read_text()[-2000:]}")
+        time.sleep(1)
+        if address is None:
+            found = re.search(r"http://\S+/metrics", (FOLDER / "said").read_text())
+            address = found and found[0]
+            continue
+        with urllib.request.urlopen(address) as answer:
+            counted = re.search(r"^streamdet_reconnects_total\{.*\} (\d+)", answer.read().decode(), re.MULTILINE)
+        count = int(counted[1]) if counted else 0
+        status = pathlib.Path(f"/proc/{run.pid}/status").read_text()
+        rss, threads = (int(re.search(rf"^{key}:\s+(\d+)", status, re.MULTILINE)[1]) for key in ("VmRSS", "Threads"))
+        files = len(os.listdir(f"/proc/{run.pid}/fd"))
+        samples.append((count, rss, files, threads))
+        if count >= shown:
+            print(f"  {count:5} reconnects: {rss / 1024:6.1f} MB, {files} files, {threads} threads", flush=True)
+            shown += 100
+        if count >= wanted:
+            return samples
+
+
+def judge(samples, stream):
+    settled = [sample for sample in samples if sample[0] >= WARM_UP]
+    tenth = max(len(settled) // 10, 1)
+    first, last = settled[:tenth], settled[-tenth:]
+    medians = [[statistics.median(sample[i] for sample in part) for i in (1, 2, 3)] for part in (first, last)]
+    growth = medians[1][0] / medians[0][0] - 1
+    frames = stream["frames"]
+    accounted = frames["received"] == frames["processed"] + sum(frames["dropped"].values())
+    good = growth <= MOST_GROWTH and medians[1][1] <= medians[0][1] + 2 and medians[1][2] <= medians[0][2] + 2 and accounted
+    print(
+        f"\n  {stream['reconnects']} reconnects, {frames['received']} frames, all accounted for: {accounted}\n"
+        f"  memory {medians[0][0] / 1024:.1f} -> {medians[1][0] / 1024:.1f} MB ({growth:+.1%}, at most {MOST_GROWTH:.0%}), "
+        f"files {medians[0][1]:.0f} -> {medians[1][1]:.0f}, threads {medians[0][2]:.0f} -> {medians[1][2]:.0f}: "
+        f"{'good' if good else 'NOT good'}"
+    )
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
