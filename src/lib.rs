@@ -4,11 +4,13 @@
 
 pub mod cli;
 
+pub mod channel;
 pub mod clock;
 pub mod controls;
 pub mod frame;
 pub mod geometry;
 pub mod nearest;
+pub mod secrets;
 pub mod tensor;
 pub mod tiling;
 

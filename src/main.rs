@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let parsed = match config::parse(&args, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
-        Err(ConfigError::Usage(e)) => e.exit(),
+        Err(ConfigError::Usage(e)) => return refuse(&e),
         Err(e) => {
             eprintln!("error: {}", redact(&e.to_string()));
             return ExitCode::from(2);
@@ -36,4 +36,15 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Says what is wrong with the command line, or what was asked for. A source that stands in the wrong place may hold a password.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let said = error.to_string();
+    let shown = redact(&said);
+    if shown == said {
+        error.exit();
+    }
+    eprint!("{shown}");
+    ExitCode::from(2)
 }

@@ -1,7 +1,8 @@
 //! The only place that knows all the stages: threads, channels, and how a run begins and ends.
 //!
-//! Sources feed one bounded channel; the worker (the calling thread) batches, infers and hands on to one bounded channel
-//! a stream; each stream's sink thread draws, writes and counts. Nothing flows back but a full channel's wait.
+//! Sources feed one bounded lane each; the worker (the calling thread) takes from them in turn, batches, infers and hands on to
+//! one bounded channel a stream; each stream's sink thread draws, writes and counts. Nothing flows back but a full channel's
+//! wait, and of a live source not even that: the newest frame wins.
 
 mod delays;
 mod deliver;
@@ -10,13 +11,16 @@ mod first;
 mod snapshot;
 mod tiles;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::channel::{Lane, WhenFull, lanes};
 use crate::clock::{Clock, HostTime};
 use crate::controls::Controls;
 use crate::frame::StreamId;
@@ -29,14 +33,20 @@ use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
 use crate::report::{Dropped, FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, LiveFigures, SinkError, Target};
-use crate::source::{FileOptions, FileSource, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo};
+use crate::source::{
+    Address, FileSource, Gap, LiveOptions, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo, Wanted,
+    Watcher, watch,
+};
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
 pub use first::first_frames;
 
-/// Decoded pictures between source and worker, over all streams: enough that decoding never waits for one slow run.
+/// Decoded pictures between a recording and the worker: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
+/// The same for a source that does not wait: those that an encoder sends at once, since it stores them before one that is
+/// shown earlier.
+const DECODED_LIVE: usize = 4;
 /// Pictures between worker and sink, a stream.
 const INFERRED: usize = 4;
 /// Files decoded at once; further ones wait their turn.
@@ -49,6 +59,21 @@ pub enum SourceSpec {
     Video(PathBuf),
     /// Pictures, one stream in this order.
     Pictures(Vec<PathBuf>),
+    /// What is there only while it lasts.
+    Live(Address),
+}
+
+impl SourceSpec {
+    /// Whether its frames are all of one size, or change it hardly ever.
+    fn is_video(&self) -> bool {
+        !matches!(self, Self::Pictures(_))
+    }
+
+    /// Whether it does not wait for us.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Live(_))
+    }
 }
 
 /// Where the annotated result goes.
@@ -101,6 +126,8 @@ pub struct Settings {
     pub stride: u64,
     /// Files come as from a live source: in their own time, and the newest frame wins.
     pub real_time: bool,
+    /// How live sources are dealt with.
+    pub live: LiveOptions,
     /// Delays put into the stages.
     pub delays: Delays,
     /// Provider and precision.
@@ -131,6 +158,8 @@ pub trait Observer: Send + Sync {
     fn away(&self, _stream: StreamId, _reason: &str) {}
     /// A stream was re-established.
     fn reconnected(&self, _stream: StreamId) {}
+    /// How long a stream was away, once that is known.
+    fn gap(&self, _stream: StreamId, _gap: &Gap) {}
     /// Nothing more comes from a stream that was open, and its output is finished.
     fn ended(&self, _stream: StreamId) {}
     /// So many decoded frames wait for the worker, of so many that may.
@@ -167,6 +196,10 @@ impl Observer for Observers {
 
     fn away(&self, stream: StreamId, reason: &str) {
         self.0.iter().for_each(|one| one.away(stream, reason));
+    }
+
+    fn gap(&self, stream: StreamId, gap: &Gap) {
+        self.0.iter().for_each(|one| one.gap(stream, gap));
     }
 
     fn reconnected(&self, stream: StreamId) {
@@ -269,6 +302,8 @@ pub struct Outcome {
     pub live_outputs: Vec<LiveFigures>,
     /// Objects seen, by class id.
     pub objects: Vec<u64>,
+    /// Runs of the model by how many frames they took.
+    pub batches: BTreeMap<usize, u64>,
     /// Whom the processors worked for.
     pub threads: ThreadTimes,
     /// The GPU's part, where one is seen.
@@ -289,6 +324,7 @@ struct Tally {
     outputs: Vec<(PathBuf, usize)>,
     live_outputs: Vec<LiveFigures>,
     objects: Vec<u64>,
+    batches: BTreeMap<usize, u64>,
     threads: ThreadTimes,
     gpu: Option<GpuMeter>,
     errors: Vec<RunError>,
@@ -321,6 +357,14 @@ impl Shared {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts frames of a stream that are not handed on.
+    fn lose(&self, stream: usize, lost: Dropped) {
+        let frames = &mut self.tally().streams[stream].frames;
+        frames.received += lost.total();
+        frames.dropped.add(lost);
+        self.observer.dropped(StreamId(u32::try_from(stream).unwrap_or(u32::MAX)), lost, self.clock.now());
+    }
+
     fn fail(&self, error: RunError) {
         self.fail_of(None, error);
     }
@@ -344,8 +388,9 @@ impl Shared {
 /// What goes to a stream's sink thread.
 enum SinkEvent {
     Open(Box<Opening>),
+    Reopen(Box<Opening>),
+    Gap(Box<Gap>),
     Frame(Box<SourceFrame>),
-    Lost(Dropped),
 }
 
 /// Runs `settings` to the end, or until `interrupted`.
@@ -373,6 +418,7 @@ pub fn run(
             frames: FrameCounts::default(),
             reconnects: 0,
             outages_s: 0.0,
+            outages: Vec::new(),
             tiling: None,
         })
         .collect();
@@ -384,6 +430,7 @@ pub fn run(
             outputs: Vec::new(),
             live_outputs: Vec::new(),
             objects: vec![0; model.classes.len()],
+            batches: BTreeMap::new(),
             threads: ThreadTimes::default(),
             gpu: GpuMeter::start(settings.provider.device_id),
             errors: Vec::new(),
@@ -401,38 +448,22 @@ pub fn run(
         provider: Mutex::new(None),
     });
 
-    let (events_tx, events_rx) = bounded::<SourceEvent>(DECODED);
-    let mut to_sinks = Vec::new();
+    let capacity = if shared.settings.real_time || shared.settings.jobs.iter().any(|job| job.source.is_live()) {
+        DECODED_LIVE
+    } else {
+        DECODED
+    };
+    let (lanes, decoded) = lanes::<SourceEvent>("decoded", shared.settings.jobs.len(), capacity);
     let (ready_tx, ready_rx) = bounded::<()>(0);
-    let (queue_tx, queue_rx) = bounded(shared.settings.jobs.len().max(1));
-    for index in 0..shared.settings.jobs.len() {
-        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
-        to_sinks.push(Some(tx));
-        let _ = queue_tx.send((index, rx));
-    }
-    drop(queue_tx);
-    let mut threads = Vec::new();
-    for number in 0..SOURCES_AT_ONCE.min(shared.settings.jobs.len()) {
-        let (own, queue) = (shared.clone(), queue_rx.clone());
-        let (events, ready) = (events_tx.clone(), ready_rx.clone());
-        let body = move || {
-            while let Ok((index, rx)) = queue.recv() {
-                run_job(&own, index, rx, (&events, &ready));
-            }
-        };
-        match std::thread::Builder::new().name(format!("source-{number}")).spawn(body) {
-            Ok(thread) => threads.push(thread),
-            Err(e) => shared.fail(RunError::Thread(e.to_string())),
-        }
-    }
-    drop((events_tx, queue_rx, ready_rx));
+    let (mut to_sinks, threads) = start_sources(&shared, lanes, &ready_rx);
+    drop(ready_rx);
 
     let mut input = [0; 4];
-    if let Err(error) = detect::work(&shared, runtime, (&events_rx, ready_tx), &mut to_sinks, &mut input) {
+    if let Err(error) = detect::work(&shared, runtime, (&decoded, ready_tx), &mut to_sinks, &mut input) {
         shared.failed.store(true, Ordering::SeqCst);
         shared.fail(error);
     }
-    drop((events_rx, to_sinks));
+    drop((decoded, to_sinks));
     for thread in threads {
         if thread.join().is_err() {
             shared.fail(RunError::Thread("a source thread panicked".into()));
@@ -458,6 +489,7 @@ pub fn run(
         outputs: std::mem::take(&mut tally.outputs),
         live_outputs: std::mem::take(&mut tally.live_outputs),
         objects: std::mem::take(&mut tally.objects),
+        batches: std::mem::take(&mut tally.batches),
         threads: std::mem::take(&mut tally.threads),
         gpu: tally.gpu.take().map(GpuMeter::finish),
         errors: std::mem::take(&mut tally.errors),
@@ -466,12 +498,53 @@ pub fn run(
     }
 }
 
+/// A way to every stream's sink, by stream.
+type ToSinks = Vec<Option<Sender<SinkEvent>>>;
+
+/// Starts a thread for every live source, and a few for all recordings, which come one after the other.
+fn start_sources(
+    shared: &Arc<Shared>,
+    lanes: Vec<Lane<SourceEvent>>,
+    ready: &Receiver<()>,
+) -> (ToSinks, Vec<JoinHandle<()>>) {
+    let jobs = &shared.settings.jobs;
+    let (mut to_sinks, mut threads) = (Vec::new(), Vec::new());
+    let (queue_tx, queue_rx) = bounded(jobs.len().max(1));
+    let mut start =
+        |name: String, body: Box<dyn FnOnce() + Send>| match std::thread::Builder::new().name(name).spawn(body) {
+            Ok(thread) => threads.push(thread),
+            Err(e) => shared.fail(RunError::Thread(e.to_string())),
+        };
+    for (index, events) in lanes.into_iter().enumerate() {
+        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
+        to_sinks.push(Some(tx));
+        if jobs[index].source.is_live() {
+            // It waits for no other to end.
+            let (own, ready) = (shared.clone(), ready.clone());
+            start(format!("source-{index}"), Box::new(move || run_job(&own, index, rx, (&events, &ready))));
+        } else {
+            let _ = queue_tx.send((index, rx, events));
+        }
+    }
+    drop(queue_tx);
+    for number in 0..SOURCES_AT_ONCE.min(queue_rx.len()) {
+        let (own, queue, ready) = (shared.clone(), queue_rx.clone(), ready.clone());
+        let body = move || {
+            while let Ok((index, rx, events)) = queue.recv() {
+                run_job(&own, index, rx, (&events, &ready));
+            }
+        };
+        start(format!("source-{number}"), Box::new(body));
+    }
+    (to_sinks, threads)
+}
+
 /// One source from open to the end of its output, on the calling thread.
 fn run_job(
     shared: &Arc<Shared>,
     index: usize,
     frames: Receiver<SinkEvent>,
-    (events, ready): (&Sender<SourceEvent>, &Receiver<()>),
+    (events, ready): (&Lane<SourceEvent>, &Receiver<()>),
 ) {
     let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
     let sink = {
@@ -479,7 +552,7 @@ fn run_job(
         std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
     };
     let lost = if shared.stopping() { 0 } else { feed(shared, stream, events, ready) };
-    let _ = events.send(SourceEvent::End(stream, lost));
+    let _ = events.note(SourceEvent::End(stream, lost));
     match sink.map(std::thread::JoinHandle::join) {
         Ok(Ok(())) => {}
         Ok(Err(_)) => shared.fail(RunError::Thread("a sink thread panicked".into())),
@@ -488,7 +561,7 @@ fn run_job(
 }
 
 /// Decodes a job's source into the channel; returns the coded frames that were lost.
-fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: &Receiver<()>) -> u64 {
+fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let head = settings.batch as u64;
     let outlet = Outlet {
@@ -499,21 +572,46 @@ fn feed(shared: &Shared, stream: StreamId, events: &Sender<SourceEvent>, ready: 
         head,
         controls: settings.controls.clone(),
     };
+    let wanted = Wanted {
+        track: settings.track,
+        limit: settings.frames,
+        picture: None,
+        real_time: settings.real_time,
+        delay: settings.delays.decode,
+    };
+    let failed = |error: SourceError| {
+        shared.fail_of(Some(stream), error.into());
+        0
+    };
     match &settings.jobs[stream.0 as usize].source {
         SourceSpec::Video(path) => {
-            let options = FileOptions {
-                track: settings.track,
-                limit: settings.frames,
-                picture: None,
-                real_time: settings.real_time || settings.jobs[stream.0 as usize].paced,
-                delay: settings.delays.decode,
-            };
-            feed_file(shared, path, options, &outlet, true).unwrap_or_else(|error| {
-                shared.fail_of(Some(stream), error.into());
-                0
-            })
+            if settings.real_time {
+                events.set_when_full(WhenFull::OldestGoes);
+            }
+            let real_time = settings.real_time || settings.jobs[stream.0 as usize].paced;
+            feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
         }
         SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
+        SourceSpec::Live(address) => {
+            let wanted = Wanted { real_time: false, ..wanted };
+            watch(address, &settings.live, &wanted, &outlet, &Watching { shared, stream }).unwrap_or_else(failed)
+        }
+    }
+}
+
+/// Watches a live source on behalf of a run.
+struct Watching<'a> {
+    shared: &'a Shared,
+    stream: StreamId,
+}
+
+impl Watcher for Watching<'_> {
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping() || self.shared.has_failed(self.stream)
+    }
+
+    fn away(&self, reason: &str) {
+        self.shared.observer.away(self.stream, reason);
     }
 }
 
@@ -526,9 +624,8 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
             return lost;
         }
         let picture = Some((Arc::from(path.display().to_string()), number));
-        let options =
-            FileOptions { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Default::default() };
-        match feed_file(shared, path, options, outlet, !opened) {
+        let wanted = Wanted { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Wanted::default() };
+        match feed_file(shared, path, wanted, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {
                 lost += 1;
@@ -553,14 +650,14 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
 fn feed_file(
     shared: &Shared,
     path: &std::path::Path,
-    options: FileOptions,
+    wanted: Wanted,
     outlet: &Outlet,
     first: bool,
 ) -> Result<u64, SourceError> {
-    let mut source = FileSource::open(path, options, outlet)?;
+    let mut source = FileSource::open(path, wanted, outlet)?;
     if first {
         let opening = (source.info().clone(), source.take_sides());
-        let _ = outlet.events.send(SourceEvent::Open(outlet.stream, Box::new(opening)));
+        let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
     }
     source.release();
     source.wait(&|| shared.stopping() || shared.has_failed(outlet.stream))

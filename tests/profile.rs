@@ -35,6 +35,9 @@ fn operators_on_the_cpu_sum_to_the_run() {
         near(sum(&report[rows], "parameters"), report["parameters"].as_f64().expect("counted"), 0.001);
     }
     assert!(sum(&report["nodes"], "ms") <= run_ms, "no time is counted twice");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("between operators") && said.contains("rows sum to the run"), "{said}");
+    assert!(report["profiler_ms"].as_f64().expect("a time") >= 0.0);
     assert_eq!(report["fused"], false);
     assert_eq!((&report["runs"], &report["warm_up_runs_excluded"]), (&8.into(), &3.into()));
     // The trace that is kept is the one that was summed up.
@@ -46,11 +49,52 @@ fn operators_on_the_cpu_sum_to_the_run() {
         .filter(|event| event["name"] == "model_run")
         .map(|event| event["dur"].as_f64().expect("a time") / 1000.0)
         .collect();
-    assert_eq!(runs.len(), 11);
-    near(runs[3..].iter().sum::<f64>() / 8.0, run_ms, 1e-6);
+    // Two turns: three runs to warm up before the five and the three that count.
+    assert_eq!(runs.len(), 14);
+    let counted: Vec<f64> = runs[3..8].iter().chain(&runs[11..]).copied().collect();
+    near(counted.iter().sum::<f64>() / 8.0, run_ms, 1e-6);
     let left: Vec<_> =
         std::fs::read_dir(folder.path()).expect("a folder").map(|e| e.expect("an entry").file_name()).collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+/// What lies between operators is told apart: where there is little to compute, it and the profiler are much of a run.
+#[test]
+fn rows_sum_to_the_run_whatever_the_size() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for imgsz in ["640", "96"] {
+        let args = ["--provider", "cpu", "--imgsz", imgsz, "--runs", "5", "--report", "p.json", "--trace", "t.json"];
+        succeeds(&profile(folder.path(), &args));
+        let report = json(&folder.path().join("p.json"));
+        let trace = json(&folder.path().join("t.json"));
+        let (mut run_ms, mut between_ms) = (0.0, 0.0);
+        // A run's nodes stand before it, one after the other: the gaps between them, and at both ends, are no node's.
+        let mut nodes: Vec<(f64, f64)> = Vec::new();
+        let mut runs = 0;
+        for event in trace.as_array().expect("events") {
+            let number = |key: &str| event[key].as_f64().expect("microseconds");
+            let name = event["name"].as_str().expect("a name");
+            if event["cat"] == "Node" && name.ends_with("_kernel_time") {
+                nodes.push((number("ts"), number("ts") + number("dur")));
+            } else if name == "model_run" {
+                runs += 1;
+                if runs > 3 {
+                    let (start, end) = (number("ts"), number("ts") + number("dur"));
+                    let starts = nodes.iter().map(|node| node.0).chain([end]);
+                    let ends = [start].into_iter().chain(nodes.iter().map(|node| node.1));
+                    between_ms += starts.zip(ends).map(|(next, before)| next - before).sum::<f64>() / 1000.0;
+                    run_ms += number("dur") / 1000.0;
+                }
+                nodes.clear();
+            }
+        }
+        let (run_ms, between_ms) = (run_ms / 5.0, between_ms / 5.0);
+        let between = report["between_operators_ms"].as_f64().expect("a time");
+        near(between, between_ms, 0.05);
+        for rows in ["types", "nodes"] {
+            near(sum(&report[rows], "ms") + between, run_ms, 0.1);
+        }
+    }
 }
 
 /// Ultralytics publishes 3.2 M parameters and 8.7 GFLOP at 640x640 for `YOLOv8n`.

@@ -35,7 +35,7 @@ Exit codes: 0 done, whatever the verdict; 1 failed midway, or slower than --base
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// Files, folders of pictures or video, globs
+    /// Files, folders of pictures or video, globs, live sources
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Draw, encode and save as well: a file, folder (`out/`) or pattern (`out/{stem}.mp4`) [default: `STEM-annotated.EXT`]
@@ -108,8 +108,9 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
         Some(default) if default.is_empty() => Vec::new(),
         Some(output) => vec![output],
     };
+    let credentials = args.run.live.credentials();
     let given = Given { outputs, overwrite: args.overwrite || args.into.is_some(), ..Given::default() };
-    let jobs = jobs::plan(&args.sources, &given, &mut notices)?;
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
     if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         notices.push("pictures have no time of their own: they come as fast as they can".into());
     }

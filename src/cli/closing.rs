@@ -50,6 +50,7 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         streams: outcome.streams.clone(),
         fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean), std_dev_1s: outcome.seconds.deviation() },
         latency_ms: STAGES.iter().map(|s| (s.key(), outcome.book.summary(*s))).collect(),
+        batches: report::Batches::new(outcome.batches.clone()),
         real_time: verdict(outcome, mean),
         resources: Resources {
             cores_used: (resources.cpu_user_s + resources.cpu_system_s) / wall_s.max(1e-9),

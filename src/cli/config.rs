@@ -193,7 +193,9 @@ fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Res
         match texts(option, value) {
             Ok(values) => Ok(Some(Given { option, values, origin: place })),
             Err(expected) => {
-                Err(refused(&place, &format!("{name} = {value}: expected {expected}"), &described(of, name)))
+                let value = value.to_string();
+                let problem = format!("{name} = {}: expected {expected}", shown(name, &value));
+                Err(refused(&place, &problem, &described(of, name)))
             }
         }
     };
@@ -255,7 +257,8 @@ fn check(of: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
             flag.push(value);
             let alone = [OsStr::new("streamdet"), OsStr::new(of.get_name()), OsStr::new("--show-config"), &flag];
             if let Err(e) = command().try_get_matches_from(alone) {
-                let problem = format!("{name} = {}: {}", value.display(), reason(&e));
+                let value = value.to_string_lossy();
+                let problem = format!("{name} = {}: {}", shown(name, &value), reason(&e));
                 return Err(refused(origin, &problem, &described(of, name)));
             }
         }
@@ -265,6 +268,11 @@ fn check(of: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// A setting's value, unless it is a secret.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if name == "password" { "***" } else { value }
 }
 
 fn described(of: &clap::Command, name: &str) -> String {
@@ -302,7 +310,7 @@ fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&
         } else {
             (if value.is_empty() { told().unwrap_or(value) } else { value }, "default".into())
         };
-        let value = if value.is_empty() { "-".into() } else { value };
+        let value = if value.is_empty() { "-".into() } else { shown(key(option), &value).to_owned() };
         rows.push([key(option).to_owned(), printable(&redact(&value)), printable(&redact(&origin))]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

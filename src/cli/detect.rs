@@ -24,6 +24,8 @@ const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4 -o rtsp://:8554/clip     serves it: ffplay rtsp://127.0.0.1:8554/clip
   streamdet detect clip.mp4 -o day.mkv --segment 10m --keep 24h -o rtsp://:8554/clip
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
+  streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
+  streamdet detect test:ball --frames 300            GStreamer's test picture
 
 Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
@@ -38,11 +40,12 @@ Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DetectArgs {
-    /// Files, folders of pictures or video, globs
+    /// Files, folders of pictures or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
+    /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve it, rtmp://, udp:// or srt:// to send
-    /// it, hls:FOLDER/, or `none`; several go together
+    /// it, hls:FOLDER/, or `none`; several go together [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Vec<String>,
     /// Show it in a window as well
@@ -93,7 +96,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         segments: args.segment.map(|length| Segments { length, keep: args.keep }),
         full_speed: args.full_speed,
     };
-    let jobs = jobs::plan(&args.sources, &given, &mut notices)?;
+    let credentials = args.run.live.credentials();
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
     let task = || {
         for folder in args.save_txt.iter().chain(&args.crops) {
             std::fs::create_dir_all(folder)

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::outputs::{Given, Outputs};
 use crate::pipeline::{Job, OutputSpec, SourceSpec};
+use crate::secrets::Credentials;
 use crate::sink::{Target, check_output};
+use crate::source::Address;
 
 /// Endings of stills.
 const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
@@ -16,11 +18,16 @@ const VIDEOS: [&str; 23] = [
 ];
 
 /// Turns sources and `-o` into jobs; notices go to `notices`.
-pub(super) fn plan(sources: &[String], given: &Given, notices: &mut Vec<String>) -> Result<Vec<Job>, String> {
+pub(super) fn plan(
+    sources: &[String],
+    credentials: Option<&Credentials>,
+    given: &Given,
+    notices: &mut Vec<String>,
+) -> Result<Vec<Job>, String> {
     let overwrite = given.overwrite;
     let mut specs = Vec::new();
     for source in sources {
-        expand(source, &mut specs)?;
+        expand(source, credentials, &mut specs)?;
     }
     let several = specs.len() > 1;
     let mut taken = HashSet::new();
@@ -38,7 +45,7 @@ pub(super) fn plan(sources: &[String], given: &Given, notices: &mut Vec<String>)
         if let SourceSpec::Pictures(_) = source {
             outputs.refuse_pictures(&name)?;
         } else {
-            outputs.complete(&name, several, number, &mut targets)?;
+            outputs.complete(&source, several, number, &mut targets)?;
             if !targets.is_empty() {
                 output = OutputSpec::Stream(targets);
             }
@@ -62,14 +69,19 @@ pub(super) fn plan(sources: &[String], given: &Given, notices: &mut Vec<String>)
     Ok(jobs)
 }
 
-fn expand(source: &str, specs: &mut Vec<(String, SourceSpec)>) -> Result<(), String> {
-    if source.contains("://") || source == "-" || source.starts_with("camera:") || source.starts_with("test:") {
-        let source = crate::report::redact(source);
-        return Err(format!(
-            "{source}: live sources and standard input are not supported yet\n  give a file, a folder or a glob"
-        ));
-    }
+fn expand(
+    source: &str,
+    credentials: Option<&Credentials>,
+    specs: &mut Vec<(String, SourceSpec)>,
+) -> Result<(), String> {
     let path = Path::new(source);
+    // A file may be called test:1, too.
+    if (source == "-" || source.contains("://") || source.starts_with("/dev/") || !path.exists())
+        && let Some(address) = Address::parse(source, credentials)?
+    {
+        specs.push((address.to_string(), SourceSpec::Live(address)));
+        return Ok(());
+    }
     if path.is_dir() {
         let mut files: Vec<PathBuf> = std::fs::read_dir(path)
             .map_err(|e| format!("{source}: {e}\n  check its permissions"))?
@@ -138,10 +150,16 @@ fn name_output(
     notices: &mut Vec<String>,
 ) -> Result<OutputSpec, String> {
     let input = Path::new(name);
+    let live;
     let single = match source {
         SourceSpec::Pictures(paths) if paths.len() == 1 => Some(paths[0].as_path()),
         SourceSpec::Pictures(_) => None,
         SourceSpec::Video(path) => Some(path.as_path()),
+        SourceSpec::Live(_) if output.is_none() => return Ok(OutputSpec::None),
+        SourceSpec::Live(address) => {
+            live = PathBuf::from(format!("{}.mkv", address.stem()));
+            Some(live.as_path())
+        }
     };
     let folder_given = output.is_some_and(|o| o.ends_with('/') || Path::new(o).is_dir());
     let Some(file) = single else {

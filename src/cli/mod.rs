@@ -8,6 +8,7 @@ pub mod config;
 pub mod detect;
 pub mod doctor;
 mod jobs;
+pub mod live;
 pub mod measure;
 pub mod model;
 pub mod options;

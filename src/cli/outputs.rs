@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::jobs::stem;
+use crate::pipeline::SourceSpec;
 use crate::report::redact;
 use crate::sink::{PushUrl, RtspServer, Segments, Target, check_display, check_output, codec_for};
 
@@ -129,7 +130,7 @@ impl<'a> Outputs<'a> {
     /// Makes `targets`, the files of source `number`, complete, and checks that all of them can be used.
     pub fn complete(
         &mut self,
-        source: &str,
+        source: &SourceSpec,
         several: bool,
         number: usize,
         targets: &mut Vec<Target>,
@@ -140,9 +141,12 @@ impl<'a> Outputs<'a> {
                 check_file(path, *segments, *overwrite)?;
             }
         }
-        let fill = |pattern: &str| {
-            pattern.replace("{stem}", &stem(Path::new(source))).replace("{stream}", &number.to_string())
+        let name = match source {
+            SourceSpec::Live(address) => address.stem(),
+            SourceSpec::Video(path) => stem(path),
+            SourceSpec::Pictures(_) => String::new(),
         };
+        let fill = |pattern: &str| pattern.replace("{stem}", &name).replace("{stream}", &number.to_string());
         let one = |what: &str| {
             format!("-o {what} names one output for several sources\n  put {{stem}} or {{stream}} into its name")
         };
@@ -169,7 +173,7 @@ impl<'a> Outputs<'a> {
                         return Err(one(&format!("hls:{pattern}")));
                     }
                     check_output(&folder.join("index.m3u8"), self.given.overwrite).map_err(|e| e.to_string())?;
-                    Target::Hls { folder, segment: HLS_SEGMENT, live: !Path::new(source).exists() }
+                    Target::Hls { folder, segment: HLS_SEGMENT, live: source.is_live() }
                 }
             });
         }

@@ -17,6 +17,7 @@ use crate::pipeline::{Job, first_frames};
 use crate::preprocess::Preprocessor;
 use crate::profile::{self, Profile, ProfileError, Request};
 use crate::report::{redact, write_json};
+use crate::source::LiveOptions;
 use crate::tensor::InputShape;
 
 const EXAMPLES: &str = "Examples:
@@ -81,7 +82,7 @@ fn prepare_and_run(args: &ProfileArgs, stop: &AtomicBool) -> Result<Result<Profi
     let job = match &args.source {
         Some(source) => {
             gstreamer::init().map_err(|e| e.to_string())?;
-            jobs::plan(std::slice::from_ref(source), &Given::none(), &mut Vec::new())?.into_iter().next()
+            jobs::plan(std::slice::from_ref(source), None, &Given::none(), &mut Vec::new())?.into_iter().next()
         }
         None => None,
     };
@@ -147,7 +148,7 @@ fn frames(
     let mut shape: Option<InputShape> = None;
     let mut packed: Vec<Vec<f32>> = Vec::new();
     let count = TENSORS.max(batch);
-    first_frames(&job.source, count as u64, clock, &mut |frame| {
+    first_frames(&job.source, &LiveOptions::default(), count as u64, clock, &mut |frame| {
         let picture = frame.picture.info().size;
         // All tensors are of one shape: that of the first frame.
         let shape = shape.get_or_insert_with(|| InputShape { batch, size: tensor_size(model, picture, imgsz) });

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::live::LiveArgs;
 use super::measure::{Instruments, MeasureOptions, watchers};
 use super::options::{
     DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
@@ -38,6 +39,9 @@ pub struct RunOptions {
     /// Which frames.
     #[command(flatten)]
     pub source: SourceOptions,
+    /// How live sources are dealt with.
+    #[command(flatten)]
+    pub live: LiveArgs,
     /// How boxes look.
     #[command(flatten)]
     pub drawing: DrawingOptions,
@@ -89,6 +93,7 @@ impl RunOptions {
         clock: &Arc<dyn Clock>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Done, Unusable> {
+        let live = self.live.options()?;
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
         let Task { command, jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
@@ -131,6 +136,7 @@ impl RunOptions {
             frames: self.source.frames,
             stride: self.source.stride,
             real_time,
+            live,
             delays: self.measure.delay,
             provider: self.model.provider_options(),
             style: self.drawing.style(),
@@ -218,6 +224,15 @@ fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static str, String
         ("stride", settings.stride.to_string()),
         ("real-time", settings.real_time.to_string()),
     ]);
+    if settings.jobs.iter().any(|job| job.source.is_live()) {
+        let live = &settings.live;
+        said.extend([
+            ("max-lag", format!("{} ms", live.max_lag.as_millis())),
+            ("jitter", format!("{} ms", live.jitter.as_millis())),
+            ("stall-timeout", format!("{} s", live.stall_timeout.as_secs_f64())),
+            ("reconnect", live.reconnect.map_or_else(|| "forever".into(), |n| n.to_string())),
+        ]);
+    }
     let mut maybe = |key, value: Option<String>| said.extend(value.map(|value| (key, value)));
     maybe("frames", settings.frames.map(|n| n.to_string()));
     maybe("threads", provider.threads.map(|n| n.to_string()));

@@ -9,13 +9,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Invocation;
 use super::tui::Log;
+use crate::clock::StreamTime;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::pipeline::{Job, Observer, SourceSpec};
 use crate::report::terminal::{counted, objects, printable};
-use crate::source::{SourceFrame, StreamInfo};
+use crate::source::{Gap, SourceFrame, StreamInfo};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -45,7 +46,7 @@ impl Screen {
         let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
         let pictures = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
-            SourceSpec::Video(_) => None,
+            SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
         let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
@@ -67,7 +68,7 @@ impl Screen {
             quiet,
             verbosity,
             streams,
-            known: Mutex::new(vec![Default::default(); streams]),
+            known: Mutex::new(jobs.iter().map(|job| (printable(&job.name), 0)).collect()),
             fixed_total,
             model: described(model, imgsz),
             classes: model.classes.clone(),
@@ -102,6 +103,16 @@ impl Screen {
             *last = Some(Instant::now());
         }
         due || self.verbosity > 0
+    }
+
+    fn name(&self, stream: StreamId) -> String {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(stream.0 as usize)
+            .map(|(name, _)| name)
+            .filter(|name| !name.is_empty())
+            .cloned()
+            .unwrap_or_else(|| format!("stream {}", stream.0 + 1))
     }
 
     /// One line on standard error, above the bar.
@@ -179,16 +190,13 @@ impl Observer for Screen {
             let what = objects(&frame.detections, &self.classes);
             let ms = s.inference.as_secs_f64() * 1000.0 / f64::from(s.batch_size.max(1));
             let number = frame.stream.0 + 1;
-            let place = match &frame.file {
-                Some(file) => format!(
-                    "image {}/{} {}",
-                    frame.index + 1,
-                    self.bar.length().unwrap_or(0).max(frame.index + 1),
-                    printable(file)
-                ),
-                None => {
-                    format!("video {number}/{} (frame {}/{total}) {name}", self.streams, frame.index + 1)
-                }
+            let place = if let Some(file) = &frame.file {
+                let of = self.bar.length().unwrap_or(0).max(frame.index + 1);
+                format!("image {}/{of} {}", frame.index + 1, printable(file))
+            } else {
+                // Nobody knows how many frames a live stream will have.
+                let of = if *total > 0 { format!("/{total}") } else { String::new() };
+                format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
             };
             self.passing(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
         } else if self.bar.is_hidden() && !self.quiet && self.log.is_none() {
@@ -206,6 +214,16 @@ impl Observer for Screen {
 
     fn serving(&self, _: StreamId, address: &str) {
         self.line(&format!("  serving {address}"));
+    }
+
+    fn away(&self, stream: StreamId, reason: &str) {
+        self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
+    }
+
+    fn gap(&self, stream: StreamId, gap: &Gap) {
+        let s = |time: StreamTime| Duration::from_nanos(time.ns).as_secs_f64();
+        let back = if gap.resumed { "back after" } else { "still away after" };
+        self.line(&format!("  {}: {back} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
     }
 
     fn notice(&self, text: &str) {

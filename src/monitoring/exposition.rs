@@ -12,11 +12,13 @@ pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 pub(super) struct Exposition<'a> {
     text: &'a mut String,
     name: &'static str,
+    /// Labels of the lines of a histogram.
+    labels: String,
 }
 
 impl<'a> Exposition<'a> {
     pub fn new(text: &'a mut String) -> Self {
-        Self { text, name: "" }
+        Self { text, name: "", labels: String::new() }
     }
 
     /// Begins a family; `kind` is `counter`, `gauge` or `histogram`.
@@ -27,43 +29,52 @@ impl<'a> Exposition<'a> {
 
     /// One sample of the family.
     pub fn sample(&mut self, labels: Labels, value: impl Display) {
-        self.line("", labels, None, value);
-    }
-
-    /// One histogram of the family: how many fell into each bucket (the last one has no bound) and their sum.
-    pub fn histogram(&mut self, labels: Labels, bounds: &[f64], counts: &[u64], sum: f64) {
-        let mut below = 0;
-        for (index, count) in counts.iter().enumerate() {
-            below += count;
-            let bound = bounds.get(index).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-            self.line("_bucket", labels, Some(&bound), below);
-        }
-        self.line("_sum", labels, None, sum);
-        self.line("_count", labels, None, below);
-    }
-
-    fn line(&mut self, suffix: &str, labels: Labels, bound: Option<&str>, value: impl Display) {
         self.text.push_str(self.name);
-        self.text.push_str(suffix);
-        let labels = labels.iter().copied().chain(bound.map(|bound| ("le", bound)));
-        let mut before = '{';
-        for (name, value) in labels {
-            self.text.push(before);
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            escape(value, self.text);
-            self.text.push('"');
-            before = ',';
-        }
-        if before == ',' {
+        if !labels.is_empty() {
+            write_labels(labels, self.text);
             self.text.push('}');
         }
         let _ = writeln!(self.text, " {value}");
+    }
+
+    /// One histogram of the family, with one label at least: how many fell into each bucket, by the bucket's bound (the last one
+    /// has none), and their sum.
+    pub fn histogram(&mut self, labels: Labels, bounds: &[&str], counts: &[u64], sum: f64) {
+        let mut common = std::mem::take(&mut self.labels);
+        common.clear();
+        write_labels(labels, &mut common);
+        let mut below = 0;
+        for (index, count) in counts.iter().enumerate() {
+            below += count;
+            for part in [self.name, "_bucket", &common, ",le=\"", bounds.get(index).unwrap_or(&"+Inf"), "\"}"] {
+                self.text.push_str(part);
+            }
+            let _ = writeln!(self.text, " {below}");
+        }
+        let _ = writeln!(self.text, "{}_sum{common}}} {sum}\n{}_count{common}}} {below}", self.name, self.name);
+        self.labels = common;
+    }
+}
+
+/// Labels without the brace that closes them.
+fn write_labels(labels: Labels, text: &mut String) {
+    let mut before = '{';
+    for (name, value) in labels {
+        text.push(before);
+        text.push_str(name);
+        text.push_str("=\"");
+        escape(value, text);
+        text.push('"');
+        before = ',';
     }
 }
 
 /// Backslash, quote and line feed are escaped; other control characters have no business in a name.
 fn escape(value: &str, text: &mut String) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\' && byte != b'"';
+    if value.len() <= LONGEST_VALUE && value.bytes().all(plain) {
+        return text.push_str(value);
+    }
     for c in value.chars().take(LONGEST_VALUE) {
         match c {
             '\\' => text.push_str("\\\\"),
@@ -103,7 +114,7 @@ mod tests {
         let mut text = String::new();
         let mut out = Exposition::new(&mut text);
         out.family("t_seconds", "histogram", "Time.");
-        out.histogram(&[("s", "x")], &[0.1, 1.0], &[2, 0, 3], 4.25);
+        out.histogram(&[("s", "x")], &["0.1", "1"], &[2, 0, 3], 4.25);
         let samples: Vec<&str> = text.lines().skip(2).collect();
         assert_eq!(
             samples,

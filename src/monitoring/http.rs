@@ -1,6 +1,7 @@
 //! A small HTTP server on one thread, whose work is bounded whoever asks: few connections at once, each with a deadline;
 //! small requests; so many a second and no more. The oldest connection makes room for a new one.
 
+use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -23,6 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ACCEPTED: usize = 20;
 /// Time for so many.
 const WINDOW: Duration = Duration::from_millis(100);
+/// Room for an answer's headers, bytes.
+const HEAD: usize = 256;
 /// Bytes read or thrown away at a time.
 const CHUNK: usize = 2 << 10;
 
@@ -55,7 +58,15 @@ impl Server {
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let (alive, end) = UnixStream::pair().map_err(MonitoringError::Thread)?;
-        let mut desk = Desk { listener, end, answer, connections: Vec::new(), window: Instant::now(), accepted: 0 };
+        let mut desk = Desk {
+            listener,
+            end,
+            answer,
+            connections: Vec::new(),
+            window: Instant::now(),
+            accepted: 0,
+            body: String::new(),
+        };
         let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || desk.work());
         let thread = thread.map_err(MonitoringError::Thread)?;
         Ok(Self { address, alive: Some(alive), thread: Some(thread) })
@@ -86,6 +97,8 @@ struct Desk<A> {
     connections: Vec<Connection>,
     window: Instant,
     accepted: usize,
+    /// The body of the last answer, kept for the next one.
+    body: String,
 }
 
 struct Connection {
@@ -122,8 +135,9 @@ impl<A: Fn(&str, &mut Answer)> Desk<A> {
                 return;
             }
             let mut ready = ready.into_iter();
-            let answer = &self.answer;
-            self.connections.retain_mut(|connection| !ready.next().unwrap_or(false) || connection.advance(answer));
+            let (answer, body) = (&self.answer, &mut self.body);
+            self.connections
+                .retain_mut(|connection| !ready.next().unwrap_or(false) || connection.advance(answer, body));
             if comes {
                 self.accept();
             }
@@ -168,17 +182,17 @@ impl<A: Fn(&str, &mut Answer)> Desk<A> {
 
 impl Connection {
     /// Does a little; whether there is more to do.
-    fn advance(&mut self, answer: &impl Fn(&str, &mut Answer)) -> bool {
+    fn advance(&mut self, answer: &impl Fn(&str, &mut Answer), body: &mut String) -> bool {
         let mut chunk = [0; CHUNK];
         match &mut self.state {
             State::Reading(request) => match self.stream.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(n) => {
                     request.extend_from_slice(&chunk[..n]);
-                    let Some(reply) = reply(request, answer) else { return true };
+                    let Some(reply) = reply(request, answer, body) else { return true };
                     self.state = State::Writing(reply, 0);
                     // Most answers go at once.
-                    return self.advance(answer);
+                    return self.advance(answer, body);
                 }
                 Err(e) => return goes_on(&e),
             },
@@ -205,18 +219,24 @@ fn goes_on(error: &std::io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// The answer to a request, once it is whole.
-fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer)) -> Option<Vec<u8>> {
+/// The answer to a request, once it is whole; `kept` is room for its body.
+fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String) -> Option<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
-    let mut reply = Answer { status: (200, "OK"), kind: "text/plain; charset=utf-8", body: String::new() };
+    let mut body = std::mem::take(kept);
+    body.clear();
+    let mut reply = Answer { status: (200, "OK"), kind: "text/plain; charset=utf-8", body };
     let mut refuse = |status: (u16, &'static str)| {
         reply.status = status;
-        reply.body = format!("{} {}\n", status.0, status.1);
+        reply.body.clear();
+        let _ = writeln!(reply.body, "{} {}", status.0, status.1);
     };
     let mut head_only = false;
     match parsed.parse(request) {
-        Ok(httparse::Status::Partial) if request.len() < REQUEST => return None,
+        Ok(httparse::Status::Partial) if request.len() < REQUEST => {
+            *kept = reply.body;
+            return None;
+        }
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             refuse((431, "Request Header Fields Too Large"));
         }
@@ -232,12 +252,15 @@ fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer)) -> Option<Vec<u8>>
     let Answer { status: (code, reason), kind, body } = reply;
     let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
-    let mut text = format!(
+    let mut text = String::with_capacity(HEAD + length);
+    let _ = write!(
+        text,
         "HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n"
     );
     if !head_only {
         text.push_str(&body);
     }
+    *kept = body;
     Some(text.into_bytes())
 }
 
@@ -317,7 +340,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_is_answered_waited_for_or_refused(request in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(reply) = reply(&request, &|_, _| {}) {
+            if let Some(reply) = reply(&request, &|_, _| {}, &mut String::new()) {
                 prop_assert!(reply.starts_with(b"HTTP/1.1 "));
             }
         }

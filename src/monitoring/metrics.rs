@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::exposition::Exposition;
 use crate::clock::{Clock, HostTime};
@@ -19,6 +22,13 @@ use crate::source::{SourceFrame, StreamInfo};
 /// a second have their budgets.
 const BOUNDS_S: [f64; 16] =
     [0.0005, 0.001, 0.002, 0.005, 0.01, 0.016, 0.02, 0.03, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.0, 10.0];
+/// The same as text.
+const BOUNDS: [&str; BOUNDS_S.len()] = [
+    "0.0005", "0.001", "0.002", "0.005", "0.01", "0.016", "0.02", "0.03", "0.04", "0.06", "0.1", "0.2", "0.5", "1",
+    "2", "10",
+];
+/// How long the figure of the process's peak memory is good for: reading it takes longer than all the others.
+const PEAK_FOR: Duration = Duration::from_secs(1);
 /// Streams with figures of their own; those after them share one label.
 const STREAMS: usize = 64;
 /// Classes with figures of their own; those after them share one label.
@@ -39,26 +49,24 @@ pub struct Metrics {
     provider: Mutex<Option<ProviderReport>>,
     queue: [AtomicU64; 2],
     ready: AtomicBool,
+    /// Streams' labels: their numbers.
+    names: Vec<String>,
+    /// Most memory the process held, bytes, and when that was read.
+    peak: Mutex<Option<(HostTime, u64)>>,
 }
 
 /// One stream, or all those without a label of their own.
 struct Stream {
     uri: String,
-    about: Mutex<About>,
+    info: Mutex<Option<StreamInfo>>,
+    open: AtomicU64,
+    pace: Mutex<Pace>,
     processed: AtomicU64,
     inferred: AtomicU64,
     dropped: [AtomicU64; REASONS.len()],
     reconnects: AtomicU64,
     detections: Vec<AtomicU64>,
     stages: Vec<Histogram>,
-}
-
-/// What is known of a stream, and how fast it is.
-#[derive(Default)]
-struct About {
-    info: Option<StreamInfo>,
-    open: u64,
-    pace: Pace,
 }
 
 /// Frames of the second that goes on and of the one before it.
@@ -77,6 +85,18 @@ impl Pace {
             (self.second, self.frames) = (second, 0);
         }
     }
+
+    /// One more frame.
+    fn frame(&mut self, now: HostTime) {
+        self.turn(now);
+        self.frames += 1;
+    }
+
+    /// Frames of the last full second.
+    fn before(&mut self, now: HostTime) -> u64 {
+        self.turn(now);
+        self.before
+    }
 }
 
 #[derive(Default)]
@@ -92,15 +112,19 @@ impl Metrics {
         let (label_of, labels) = class_labels(&model.classes);
         let own = sources.iter().take(STREAMS).map(|name| redact(name));
         let shared = (sources.len() > STREAMS).then(|| OTHER.to_owned());
+        let streams: Vec<Stream> = own.chain(shared).map(|uri| Stream::new(uri, labels.len())).collect();
+        let name = |at: usize| if at < STREAMS { at.to_string() } else { OTHER.into() };
         Self {
             clock,
             model: [model.name.clone(), model.sha256.clone()],
-            streams: own.chain(shared).map(|uri| Stream::new(uri, labels.len())).collect(),
+            names: (0..streams.len()).map(name).collect(),
+            streams,
             label_of,
             labels,
             provider: Mutex::default(),
             queue: Default::default(),
             ready: AtomicBool::new(false),
+            peak: Mutex::default(),
         }
     }
 
@@ -113,12 +137,11 @@ impl Metrics {
         &self.streams[(id.0 as usize).min(self.streams.len() - 1)]
     }
 
-    /// Appends everything in Prometheus' text format.
-    pub(super) fn write(&self, text: &mut String) {
+    /// Appends everything in Prometheus' text format. No lock is held while text is written but one that nobody takes while
+    /// frames come.
+    pub fn write(&self, text: &mut String) {
         let mut out = Exposition::new(text);
-        let names: Vec<String> =
-            (0..self.streams.len()).map(|at| if at < STREAMS { at.to_string() } else { OTHER.into() }).collect();
-        let streams: Vec<(&str, &Stream)> = names.iter().map(String::as_str).zip(&self.streams).collect();
+        let streams: Vec<(&str, &Stream)> = self.names.iter().map(String::as_str).zip(&self.streams).collect();
         self.about_the_program(&mut out);
         self.about_streams(&mut out, &streams);
         self.counters(&mut out, &streams);
@@ -128,7 +151,7 @@ impl Metrics {
                 let counts = histogram.counts.each_ref().map(get);
                 if counts.iter().any(|n| *n > 0) {
                     let sum_s = seconds(get(&histogram.sum_ns));
-                    out.histogram(&[("stream", name), ("stage", stage.key())], &BOUNDS_S, &counts, sum_s);
+                    out.histogram(&[("stream", name), ("stage", stage.key())], &BOUNDS, &counts, sum_s);
                 }
             }
         }
@@ -143,11 +166,12 @@ impl Metrics {
             let runs = [("provider", provider.actual.name()), ("precision", provider.detail.as_str())];
             out.sample(&[("model", model.as_str()), ("sha256", sha256), runs[0], runs[1]], 1);
         }
-        let resources = Resources::read();
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let (s, ns) = (u64::try_from(cpu.tv_sec).unwrap_or(0), u64::try_from(cpu.tv_nsec).unwrap_or(0));
         out.family("process_cpu_seconds_total", "counter", "CPU time spent, all threads.");
-        out.sample(&[], resources.cpu_user_s + resources.cpu_system_s);
+        out.sample(&[], seconds(s * 1_000_000_000 + ns));
         out.family("streamdet_peak_resident_memory_bytes", "gauge", "Most memory held so far.");
-        out.sample(&[], resources.max_rss_bytes);
+        out.sample(&[], self.peak_bytes());
         let [waiting, capacity] = self.queue.each_ref().map(get);
         out.family("streamdet_queue_frames", "gauge", "Decoded frames that wait for the model.");
         out.sample(&[], waiting);
@@ -155,10 +179,19 @@ impl Metrics {
         out.sample(&[], capacity);
     }
 
+    fn peak_bytes(&self) -> u64 {
+        let now = self.clock.now();
+        let mut peak = lock(&self.peak);
+        match *peak {
+            Some((read, bytes)) if now.since(read) < PEAK_FOR => bytes,
+            _ => peak.insert((now, Resources::read().max_rss_bytes)).1,
+        }
+    }
+
     fn about_streams(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
         out.family("streamdet_stream_info", "gauge", "What a stream is, once its first picture is there.");
         for (name, stream) in streams {
-            if let Some(info) = &lock(&stream.about).info {
+            if let Some(info) = &*lock(&stream.info) {
                 let [width, height] = [info.size.width, info.size.height].map(|side| side.to_string());
                 let size = [("width", width.as_str()), ("height", height.as_str())];
                 out.sample(&[("stream", name), ("uri", &stream.uri), ("codec", &info.codec), size[0], size[1]], 1);
@@ -166,14 +199,13 @@ impl Metrics {
         }
         out.family("streamdet_stream_up", "gauge", "Whether pictures are coming: streams that are open.");
         for (name, stream) in streams {
-            out.sample(&[("stream", name)], lock(&stream.about).open);
+            out.sample(&[("stream", name)], get(&stream.open));
         }
         let now = self.clock.now();
         out.family("streamdet_fps", "gauge", "Frames processed in the last full second.");
         for (name, stream) in streams {
-            let mut about = lock(&stream.about);
-            about.pace.turn(now);
-            out.sample(&[("stream", name)], about.pace.before);
+            let before = lock(&stream.pace).before(now);
+            out.sample(&[("stream", name)], before);
         }
     }
 
@@ -224,7 +256,9 @@ impl Stream {
     fn new(uri: String, classes: usize) -> Self {
         Self {
             uri,
-            about: Mutex::default(),
+            info: Mutex::default(),
+            open: AtomicU64::default(),
+            pace: Mutex::default(),
             processed: AtomicU64::default(),
             inferred: AtomicU64::default(),
             dropped: Default::default(),
@@ -240,10 +274,10 @@ impl Observer for Metrics {
         if let Some(provider) = provider {
             lock(&self.provider).get_or_insert_with(|| provider.clone());
         }
-        let mut about = lock(&self.stream(stream).about);
-        about.open += 1;
+        let figures = self.stream(stream);
+        add(&figures.open, 1);
         if (stream.0 as usize) < STREAMS {
-            about.info = Some(info.clone());
+            *lock(&figures.info) = Some(info.clone());
         }
     }
 
@@ -256,10 +290,7 @@ impl Observer for Metrics {
                 add(&stream.detections[*label], 1);
             }
         }
-        let mut about = lock(&stream.about);
-        about.pace.turn(frame.stamps.handed_over);
-        about.pace.frames += 1;
-        drop(about);
+        lock(&stream.pace).frame(frame.stamps.handed_over);
         self.ready.store(true, Ordering::Relaxed);
     }
 
@@ -285,8 +316,8 @@ impl Observer for Metrics {
     }
 
     fn ended(&self, stream: StreamId) {
-        let mut about = lock(&self.stream(stream).about);
-        about.open = about.open.saturating_sub(1);
+        let open = &self.stream(stream).open;
+        let _ = open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
     }
 
     fn queue(&self, waiting: usize, capacity: usize) {
@@ -331,9 +362,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn bounds_are_written_as_they_are() {
+        assert_eq!(BOUNDS_S.map(|bound| bound.to_string()), BOUNDS);
+    }
 
     #[test]
     fn classes_are_few_and_their_labels_differ() {
@@ -349,9 +384,9 @@ mod tests {
     fn the_pace_is_that_of_the_last_full_second() {
         let mut pace = Pace::default();
         let mut at = |ms| {
-            pace.turn(HostTime::from_start(Duration::from_millis(ms)));
-            pace.frames += 1;
-            pace.before
+            let now = HostTime::from_start(Duration::from_millis(ms));
+            pace.frame(now);
+            pace.before(now)
         };
         let before: Vec<u64> = [0, 400, 999, 1000, 1999, 2000, 5000].map(&mut at).to_vec();
         assert_eq!(before, [0, 0, 0, 3, 3, 2, 0]);

@@ -14,14 +14,19 @@ use gstreamer_video::prelude::*;
 
 use super::snapshot::{Snapshots, free_name};
 use super::{OutputSpec, RunError, Shared, SinkEvent};
+use crate::clock::StreamTime;
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
+use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
+use crate::report::Outage;
 use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell, crops, json, labels};
-use crate::source::{Opening, SideTrack, SourceFrame, StreamInfo};
+use crate::source::{Gap, Opening, SideTrack, SourceFrame, StreamInfo};
 
 /// How often a stream without pictures is asked for a snapshot.
 const IDLE: Duration = Duration::from_millis(100);
+/// Outages that are listed in the report; all are counted.
+const OUTAGES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
@@ -40,6 +45,11 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
+    /// Files begun so far by outputs that ended, whether the next picture begins another one, and whether the sound is another.
+    files: u32,
+    cut: bool,
+    resound: bool,
+    size: Option<Size>,
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
@@ -69,6 +79,10 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
         interval_s: None,
         last: None,
         audio_kept: 0,
+        files: 0,
+        cut: false,
+        resound: false,
+        size: None,
         encoding: VecDeque::with_capacity(ENCODING),
         encoded: Vec::with_capacity(ENCODING),
         newest: None,
@@ -77,11 +91,11 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
     loop {
         match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
-            Ok(SinkEvent::Lost(lost)) => {
-                let frames = &mut shared.tally().streams[stream.0 as usize].frames;
-                frames.received += lost.total();
-                frames.dropped.add(lost);
-                shared.observer.dropped(stream, lost, shared.clock.now());
+            Ok(SinkEvent::Reopen(opening)) => delivery.reopen(*opening),
+            Ok(SinkEvent::Gap(gap)) => {
+                if let Err(error) = delivery.gap(&gap) {
+                    shared.fail_stream(stream, error);
+                }
             }
             // What is still on its way after a failure was never handed over: it does not count.
             Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
@@ -110,6 +124,44 @@ impl Delivery<'_> {
         if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_)) {
             self.sides = sides;
         }
+    }
+
+    /// The stream came back. Another picture size or codec, or other sound, begins another file.
+    fn reopen(&mut self, (info, sides): Opening) {
+        let same = self.info.as_ref().is_some_and(|before| (before.size, &before.codec) == (info.size, &info.codec));
+        self.cut |= !same || !sides.is_empty();
+        if !sides.is_empty()
+            && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_))
+        {
+            self.resound = true;
+            self.sides = sides;
+        }
+        self.info = Some(info);
+        let mut tally = self.shared.tally();
+        tally.streams[self.stream.0 as usize].reconnects += 1;
+        drop(tally);
+        self.shared.observer.reconnected(self.stream);
+    }
+
+    /// The stream was away: it goes on record, and into the detections.
+    fn gap(&mut self, gap: &Gap) -> Result<(), RunError> {
+        let shared = self.shared;
+        let s = |time: StreamTime| std::time::Duration::from_nanos(time.ns).as_secs_f64();
+        let outage = Outage { from_s: s(gap.from), to_s: s(gap.to), reason: gap.reason.clone() };
+        let mut tally = shared.tally();
+        let report = &mut tally.streams[self.stream.0 as usize];
+        report.outages_s += outage.to_s - outage.from_s;
+        if report.outages.len() < OUTAGES {
+            report.outages.push(outage);
+        }
+        drop(tally);
+        shared.observer.gap(self.stream, gap);
+        if let Some(json) = &shared.json {
+            let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
+            json::write_gap(&mut **out, self.stream, gap)
+                .map_err(|e| RunError::Write { path: "--json".into(), problem: e.to_string() })?;
+        }
+        Ok(())
     }
 
     /// Tells the user of the stream, once its first frame and with it the provider is there.
@@ -200,6 +252,25 @@ impl Delivery<'_> {
         }
     }
 
+    /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
+    fn begin_anew(&mut self, frame: &SourceFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
+        let shared = self.shared;
+        let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let size = frame.picture.info().size;
+        if live && self.size.replace(size).is_some_and(|before| before != size) {
+            self.cut = true;
+        }
+        if !std::mem::take(&mut self.cut) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.resound) {
+            self.finish_sink();
+        } else if let Some((sink, info)) = self.sink.as_mut().zip(self.info.as_ref()) {
+            sink.change(video, info.frame_rate, (&shared.settings.encoder, &shared.clock))?;
+        }
+        Ok(())
+    }
+
     /// Hands the annotated picture to the output.
     fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
@@ -214,12 +285,15 @@ impl Delivery<'_> {
                 shared.tally().outputs.push((path.clone(), 0));
             }
             (OutputSpec::Stream(targets), None) => {
+                self.begin_anew(frame, video)?;
                 if self.sink.is_none()
                     && let Some(info) = &self.info
                 {
-                    let sides = std::mem::take(&mut self.sides);
+                    let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+                    // A live stream may begin again, with the same sound.
+                    let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
                     let encoding = (&shared.settings.encoder, &shared.clock);
-                    let sink = StreamSink::open(targets, video, info, sides, encoding, &self.tell)?;
+                    let sink = StreamSink::open((targets, self.files), video, info, sides, encoding, &self.tell)?;
                     self.audio_kept = sink.audio_kept();
                     self.sink = Some(sink);
                 }
@@ -378,13 +452,15 @@ impl Delivery<'_> {
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
         let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
-        let cut = limit || self.shared.stopping() || self.shared.has_failed(self.stream);
+        let live = self.shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let cut = live || limit || self.shared.stopping() || self.shared.has_failed(self.stream);
         let (ended, encoded) = sink.finish(cut);
         self.encoded = encoded;
         self.attach();
         let mut tally = self.shared.tally();
         tally.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
         tally.live_outputs.extend(ended.live);
+        self.files += ended.begun;
         drop(tally);
         if let Some(error) = ended.failure {
             self.shared.fail_stream(self.stream, error.into());

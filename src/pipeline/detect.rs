@@ -5,10 +5,11 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Sender, TrySendError};
 
 use super::tiles::Tiler;
-use super::{RunError, Shared, SinkEvent, SourceSpec};
+use super::{RunError, Shared, SinkEvent};
+use crate::channel::Lanes;
 use crate::clock::HostTime;
 use crate::frame::StreamId;
 use crate::geometry::{Detection, Letterbox, Size};
@@ -16,16 +17,12 @@ use crate::inference::{Engine, Runtime};
 use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
 use crate::report::{Dropped, terminal::counted};
-use crate::source::{SourceEvent, SourceFrame};
+use crate::source::{SourceEvent, SourceFrame, StreamInfo};
 use crate::tensor::InputShape;
 use crate::tiling::Region;
 
 /// Views a run takes, at most: a batch of frames with many tiles goes in several.
 const MOST_VIEWS: usize = 64;
-
-/// Frames of a paced source that wait, at most: those that an encoder sends at once, since it stores them before one that is
-/// shown earlier.
-const WAITING_LIVE: usize = 4;
 
 type ToSinks = [Option<Sender<SinkEvent>>];
 
@@ -54,7 +51,7 @@ struct Worker<'a> {
 pub(super) fn work(
     shared: &Shared,
     runtime: &Runtime,
-    (events, ready): (&Receiver<SourceEvent>, Sender<()>),
+    (events, ready): (&Lanes<SourceEvent>, Sender<()>),
     to_sinks: &mut ToSinks,
     input: &mut [usize; 4],
 ) -> Result<(), RunError> {
@@ -81,69 +78,59 @@ pub(super) fn work(
     let mut open = to_sinks.len();
     let mut batch: Vec<Box<SourceFrame>> = Vec::with_capacity(shared.settings.batch);
     while open > 0 {
-        let Ok(mut event) = events.recv() else { break };
         let mut deadline = None;
-        let mut ended = None;
-        loop {
-            match event {
-                // From a paced source the newest frame wins: the oldest is given up.
-                SourceEvent::Frame(frame) if shared.settings.real_time && events.len() >= WAITING_LIVE => {
-                    if let Some(sink) = &to_sinks[frame.stream.0 as usize] {
-                        let _ = sink.send(SinkEvent::Lost(Dropped { queue_full: 1, ..Dropped::default() }));
-                    }
-                    match events.try_recv() {
-                        Ok(next) => event = next,
-                        Err(_) => break,
-                    }
-                    continue;
-                }
+        let mut other = None;
+        while batch.len() < shared.settings.batch {
+            let Ok(taken) = events.take(deadline) else { break };
+            if taken.evicted > 0 {
+                shared.lose(taken.lane, Dropped { queue_full: taken.evicted, ..Dropped::default() });
+            }
+            match taken.item {
                 SourceEvent::Frame(mut frame) => {
                     frame.stamps.taken = shared.clock.now();
+                    if worker.is_stale(&frame) {
+                        shared.lose(taken.lane, Dropped { stale: 1, ..Dropped::default() });
+                        continue;
+                    }
                     batch.push(frame);
                 }
-                other => {
-                    ended = Some(other);
+                event => {
+                    other = Some(event);
                     break;
                 }
             }
-            let limit = *deadline.get_or_insert_with(|| Instant::now() + shared.settings.batch_timeout);
-            if batch.len() >= shared.settings.batch {
-                break;
-            }
-            match events.recv_deadline(limit) {
-                Ok(next) => event = next,
-                Err(_) => break,
-            }
+            deadline.get_or_insert_with(|| Instant::now() + shared.settings.batch_timeout);
         }
-        shared.observer.queue(events.len(), events.capacity().unwrap_or(0));
+        if batch.is_empty() && other.is_none() {
+            // Every source has gone.
+            break;
+        }
+        shared.observer.queue(events.waiting(), events.capacity());
         worker.infer(&mut batch)?;
         *input = worker.last_shape.dims();
         for frame in batch.drain(..) {
-            if let Some(sink) = &to_sinks[frame.stream.0 as usize] {
-                // A sink that failed has gone; its frames go with it, and its error is on record.
-                let _ = sink.send(SinkEvent::Frame(frame));
-            }
+            hand_on(shared, to_sinks, frame);
         }
-        match ended {
+        match other {
             Some(SourceEvent::Open(stream, opening)) => {
-                if let Some(sink) = &to_sinks[stream.0 as usize] {
-                    let _ = sink.send(SinkEvent::Open(opening));
-                }
+                worker.expect(stream, &opening.0)?;
+                note(to_sinks, stream, SinkEvent::Open(opening));
             }
+            Some(SourceEvent::Reopen(stream, opening)) => {
+                worker.expect(stream, &opening.0)?;
+                note(to_sinks, stream, SinkEvent::Reopen(opening));
+            }
+            Some(SourceEvent::Gap(stream, gap)) => note(to_sinks, stream, SinkEvent::Gap(gap)),
             Some(SourceEvent::Corrupt(stream, n)) => {
-                if let Some(sink) = &to_sinks[stream.0 as usize] {
-                    let _ = sink.send(SinkEvent::Lost(Dropped { corrupt: n, ..Dropped::default() }));
-                }
+                shared.lose(stream.0 as usize, Dropped { corrupt: n, ..Dropped::default() });
             }
-            Some(SourceEvent::End(stream, lost)) => {
-                if let Some(sink) = to_sinks[stream.0 as usize].take() {
-                    if lost > 0 {
-                        let _ = sink.send(SinkEvent::Lost(Dropped { corrupt: lost, ..Dropped::default() }));
-                    }
-                    open -= 1;
+            Some(SourceEvent::End(stream, n)) => {
+                if n > 0 {
+                    shared.lose(stream.0 as usize, Dropped { corrupt: n, ..Dropped::default() });
                 }
+                open -= usize::from(to_sinks[stream.0 as usize].take().is_some());
             }
-            _ => {}
+            Some(SourceEvent::Frame(_)) | None => {}
         }
     }
     for (stream, tiling) in worker.tiler.reports() {
@@ -162,7 +149,58 @@ pub(super) fn work(
     Ok(())
 }
 
+/// Says something to a stream's sink. One that failed has gone; its error is on record.
+fn note(to_sinks: &ToSinks, stream: StreamId, event: SinkEvent) {
+    if let Some(sink) = &to_sinks[stream.0 as usize] {
+        let _ = sink.send(event);
+    }
+}
+
+/// Whether the frame is of a live source that does not wait.
+fn is_live(shared: &Shared, frame: &SourceFrame) -> bool {
+    frame.stamps.due.is_some() && shared.settings.jobs[frame.stream.0 as usize].source.is_live()
+}
+
+/// Hands a frame to its sink. Where several live streams share the worker, one whose sink is slow does not keep the others
+/// waiting.
+fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<SourceFrame>) {
+    let index = frame.stream.0 as usize;
+    let Some(sink) = &to_sinks[index] else { return };
+    if shared.settings.jobs.len() == 1 || !is_live(shared, &frame) {
+        let _ = sink.send(SinkEvent::Frame(frame));
+        return;
+    }
+    if let Err(TrySendError::Full(_)) = sink.try_send(SinkEvent::Frame(frame)) {
+        shared.lose(index, Dropped { queue_full: 1, ..Dropped::default() });
+    }
+}
+
 impl Worker<'_> {
+    /// Whether it is too late to look at a live frame.
+    fn is_stale(&self, frame: &SourceFrame) -> bool {
+        let late = |due| frame.stamps.taken.since(due) > self.shared.settings.live.max_lag;
+        is_live(self.shared, frame) && frame.stamps.due.is_some_and(late)
+    }
+
+    /// Sees that there are sessions for a live stream like this before its frames come: they would not wait for them.
+    fn expect(&mut self, stream: StreamId, info: &StreamInfo) -> Result<(), RunError> {
+        let shared = self.shared;
+        if !shared.settings.jobs[stream.0 as usize].source.is_live() {
+            return Ok(());
+        }
+        let size = self.tiler.tensor(stream, info.size);
+        let views = self.tiler.views(stream, info.size).len();
+        let batches: Vec<usize> = match shared.model.batch {
+            Some(batch) => vec![batch],
+            None => (1..=shared.settings.batch).map(|frames| (frames * views).min(MOST_VIEWS)).collect(),
+        };
+        for batch in batches {
+            self.prepare(stream, info.size, InputShape { batch, size })?;
+        }
+        self.ready = None;
+        Ok(())
+    }
+
     fn infer(&mut self, batch: &mut [Box<SourceFrame>]) -> Result<(), RunError> {
         if batch.is_empty() {
             return Ok(());
@@ -232,6 +270,7 @@ impl Worker<'_> {
         self.gather(batch, &views);
         times[2] += self.shared.clock.now().since(ran);
         self.tiler.ran(views.len(), times.iter().sum());
+        *self.shared.tally().batches.entry(group.len()).or_default() += 1;
         self.views = views;
         for (&index, place) in group.iter().zip(0..) {
             let stamps = &mut batch[index].stamps;
@@ -292,7 +331,7 @@ impl Worker<'_> {
     /// one takes longer than a live stream would wait.
     fn prepare(&mut self, stream: StreamId, frame: Size, shape: InputShape) -> Result<(), RunError> {
         let settings = &self.shared.settings;
-        let video = matches!(settings.jobs[stream.0 as usize].source, SourceSpec::Video(_));
+        let video = settings.jobs[stream.0 as usize].source.is_video();
         if let Some(engine) = &mut self.engine {
             return Ok(engine.prepare(shape, video)?);
         }

@@ -1,17 +1,30 @@
 //! The first frames of a source, for those who want no more of it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
 use super::{RunError, SourceSpec};
+use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::frame::StreamId;
-use crate::source::{FileOptions, FileSource, Outlet, SourceError, SourceEvent, SourceFrame};
+use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, SourceFrame, Wanted, Watcher, watch};
 
 /// Frames on their way.
 const DECODED: usize = 4;
+
+/// Waits as long as it takes.
+struct Patient;
+
+impl Watcher for Patient {
+    fn is_stopping(&self) -> bool {
+        false
+    }
+
+    fn away(&self, _reason: &str) {}
+}
 
 /// Shows up to `count` decoded frames of `source` to `take`.
 ///
@@ -19,38 +32,54 @@ const DECODED: usize = 4;
 /// When it cannot be decoded.
 pub fn first_frames(
     source: &SourceSpec,
+    live: &LiveOptions,
     count: u64,
     clock: &Arc<dyn Clock>,
     take: &mut dyn FnMut(&SourceFrame),
 ) -> Result<(), RunError> {
-    let (events, frames) = bounded(DECODED);
+    let (events, frames) = lanes("decoded", 1, DECODED);
     // There is no session to wait for: a closed channel says that it is there.
     let (_, ready) = bounded(0);
     let controls = Arc::new(Controls::fixed(0.0, false));
-    let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 0, controls };
-    let files: Vec<_> = match source {
-        SourceSpec::Video(path) => vec![(path.clone(), FileOptions { limit: Some(count), ..FileOptions::default() })],
-        SourceSpec::Pictures(paths) => {
-            let options = FileOptions { limit: Some(1), ..FileOptions::default() };
-            let most = usize::try_from(count).unwrap_or(usize::MAX);
-            paths.iter().take(most).map(|path| (path.clone(), options.clone())).collect()
+    let outlets: Vec<_> = events
+        .into_iter()
+        .map(|events| Outlet {
+            stream: StreamId(0),
+            events,
+            clock: clock.clone(),
+            ready: ready.clone(),
+            head: 0,
+            controls: controls.clone(),
+        })
+        .collect();
+    let several = Wanted { limit: Some(count), ..Wanted::default() };
+    let feed = move |outlet: &Outlet| -> Result<(), SourceError> {
+        let file = |path: &Path, wanted: &Wanted| {
+            let mut source = FileSource::open(path, wanted.clone(), outlet)?;
+            source.release();
+            source.wait(&|| false)
+        };
+        match source {
+            SourceSpec::Video(path) => file(path, &several).map(|_| ()),
+            SourceSpec::Pictures(paths) => {
+                let one = Wanted { limit: Some(1), ..Wanted::default() };
+                let most = usize::try_from(count).unwrap_or(usize::MAX);
+                paths.iter().take(most).try_for_each(|path| file(path, &one).map(|_| ()))
+            }
+            SourceSpec::Live(address) => {
+                let options = LiveOptions { reconnect: Some(0), ..live.clone() };
+                watch(address, &options, &several, outlet, &Patient).map(|_| ())
+            }
         }
     };
     std::thread::scope(|scope| {
-        let feed = move || -> Result<(), SourceError> {
-            for (path, options) in files {
-                let mut source = FileSource::open(&path, options, &outlet)?;
-                source.release();
-                source.wait(&|| false)?;
-            }
-            Ok(())
-        };
+        let feed = || outlets.into_iter().try_for_each(|outlet| feed(&outlet));
         let feeding = std::thread::Builder::new()
             .name("source-0".into())
             .spawn_scoped(scope, feed)
             .map_err(|e| RunError::Thread(e.to_string()))?;
-        for event in &frames {
-            if let SourceEvent::Frame(frame) = event {
+        while let Ok(taken) = frames.take(None) {
+            if let SourceEvent::Frame(frame) = taken.item {
                 take(&frame);
             }
         }

@@ -1,13 +1,14 @@
 //! Where a model's time goes, operator by operator, as ONNX Runtime's own profiler has it.
 //!
-//! Three sessions, one after the other: as the program runs the model (its times and its memory), the same with the
-//! profiler (whose own cost is seen by comparing the two), and the graph as written, once, on the CPU provider, whose
-//! shapes say how much there is to compute.
+//! Three sessions: as the program runs the model (its times and its memory), the same with the profiler, in turns with it
+//! (so that the profiler's own cost is seen), and the graph as written, once, on the CPU provider, whose shapes say how much
+//! there is to compute.
 
 mod cost;
 mod graph;
 mod table;
 mod trace;
+mod turns;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,7 +26,8 @@ use trace::{NodeTime, Trace};
 
 pub use table::text;
 
-/// Runs before those that count: the first ones pay for buffers and lazy set-up.
+/// Runs before those of a turn that count: the first ones pay for buffers and lazy set-up, and for the threads of the other
+/// session, which look for work for a while.
 pub const WARM_UP_RUNS: usize = 3;
 
 /// Why there is no profile.
@@ -90,14 +92,20 @@ pub struct Profile {
     pub input: String,
     /// Runs that count.
     pub runs: usize,
-    /// Runs before them, which do not.
+    /// Runs before them in every turn, which do not.
     pub warm_up_runs_excluded: usize,
     /// Elapsed time of a run, without the profiler.
     pub run_ms: RunTimes,
     /// The same with the profiler.
     pub profiled_run_ms: RunTimes,
-    /// Share of the profiled runs that lies in operators, 0..1; the rest is the runtime's, between them.
+    /// Share of the profiled runs that lies in operators, 0..1.
     pub in_operators: f64,
+    /// Time of a profiled run that lies between operators: the runtime's executor, and the profiler. With the operators' times
+    /// it sums to the run.
+    pub between_operators_ms: f64,
+    /// What the profiler adds to a run, within operators and between them: the difference of the two medians, whose runs took
+    /// turns.
+    pub profiler_ms: f64,
     /// Operations of a run, 10^9, where the graph could be counted.
     pub gflop: Option<f64>,
     /// Which operators that counts.
@@ -164,15 +172,20 @@ pub struct Figures {
 pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool) -> Result<Profile, ProfileError> {
     let mut notices = Vec::new();
     let before = peak_from_now_on();
-    let mut engine = open(request, &request.provider)?;
-    let times = run(request, &mut engine, WARM_UP_RUNS + request.runs, clock, stopping)?;
+    let mut plain = open(request, &request.provider)?;
+    run(request, &mut plain, WARM_UP_RUNS, clock, stopping)?;
     let peak = before.map(|before| Resources::read().max_rss_bytes.saturating_sub(before));
-    drop(engine);
 
     let traced = ProviderOptions { trace: Some(request.scratch.join("runs")), ..request.provider.clone() };
     let mut engine = open(request, &traced)?;
-    run(request, &mut engine, WARM_UP_RUNS + request.runs, clock, stopping)?;
-    let (path, trace) = read_trace(&mut engine, request.shape, WARM_UP_RUNS)?;
+    let mut times = Vec::with_capacity(request.runs);
+    for runs in turns::lengths(request.runs) {
+        let turn = run(request, &mut plain, runs, clock, stopping)?;
+        times.extend(turn.iter().skip(WARM_UP_RUNS).map(|time| time.as_secs_f64() * 1000.0));
+        run(request, &mut engine, runs, clock, stopping)?;
+    }
+    drop(plain);
+    let (path, trace) = read_trace(&mut engine, request.shape, &turns::counts)?;
     if trace.runs_us.len() != request.runs {
         return Err(ProfileError::Incomplete { found: trace.runs_us.len(), expected: request.runs });
     }
@@ -189,7 +202,9 @@ pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool
     let nodes = attribution.nodes(&trace, request.runs, run_us);
     let foreign =
         |node: &NodeTime| node.provider != "CPUExecutionProvider" && graph.find(&node.name, &node.op).is_none();
-    let in_operators = nodes.iter().map(|node| node.share).sum();
+    let in_operators: f64 = nodes.iter().map(|node| node.share).sum();
+    let run_ms = RunTimes::of(times.into_iter());
+    let profiled_run_ms = RunTimes::of(trace.runs_us.iter().map(|us| milliseconds(*us)));
     Ok(Profile {
         version: env!("CARGO_PKG_VERSION"),
         machine: Machine::read(),
@@ -202,9 +217,11 @@ pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool
         input: request.input.clone(),
         runs: request.runs,
         warm_up_runs_excluded: WARM_UP_RUNS,
-        run_ms: RunTimes::of(times.iter().skip(WARM_UP_RUNS).map(|time| time.as_secs_f64() * 1000.0)),
-        profiled_run_ms: RunTimes::of(trace.runs_us.iter().map(|us| milliseconds(*us))),
+        run_ms,
+        profiled_run_ms,
         in_operators,
+        between_operators_ms: profiled_run_ms.mean * (1.0 - in_operators),
+        profiler_ms: (profiled_run_ms.p50 - run_ms.p50).max(0.0),
         gflop: written.is_some().then_some(attribution.gflop),
         gflop_counts: cost::COUNTED,
         parameters: graph.parameters(),
@@ -243,11 +260,16 @@ fn run(
     Ok(times)
 }
 
-fn read_trace(engine: &mut Engine, shape: InputShape, warm_up: usize) -> Result<(PathBuf, Trace), ProfileError> {
+/// What the profiler wrote, and what it says of the runs that `count`, by their numbers.
+fn read_trace(
+    engine: &mut Engine,
+    shape: InputShape,
+    counts: &dyn Fn(usize) -> bool,
+) -> Result<(PathBuf, Trace), ProfileError> {
     let path = engine.end_profiling(shape)?;
     let problem = |problem: String| ProfileError::Trace { path: path.display().to_string(), problem };
     let file = File::open(&path).map_err(|e| problem(e.to_string()))?;
-    let trace = Trace::read(BufReader::new(file), warm_up).map_err(|e| problem(e.to_string()))?;
+    let trace = Trace::read(BufReader::new(file), counts).map_err(|e| problem(e.to_string()))?;
     Ok((path, trace))
 }
 
@@ -262,7 +284,7 @@ fn count(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool) -> R
     };
     let mut engine = open(request, &options)?;
     run(request, &mut engine, 1, clock, stopping)?;
-    let (_, trace) = read_trace(&mut engine, request.shape, 0)?;
+    let (_, trace) = read_trace(&mut engine, request.shape, &|_| true)?;
     Ok(trace)
 }
 

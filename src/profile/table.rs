@@ -21,10 +21,21 @@ pub fn text(profile: &Profile, top: usize) -> String {
     });
     table(&mut text, "by type", types, top, profile);
     table(&mut text, "by node", nodes.collect(), top, profile);
+    let share = profile.in_operators * 100.0;
     let _ = writeln!(
         text,
-        "\n  operators take {:.1} % of a run; the rest is the runtime's, between them",
-        profile.in_operators * 100.0
+        "\n  rows sum to the run with profiler, {:.3} ms in the mean: operators take {share:.1} % of it; the runtime's executor and\n  \
+         the profiler, between them, {:.1} %",
+        profile.profiled_run_ms.mean,
+        100.0 - share
+    );
+    let calls: f64 = profile.nodes.iter().map(|node| node.calls).sum();
+    let each = profile.profiler_ms * 1000.0 / calls.max(1.0);
+    let each = if profile.fused { String::new() } else { format!(", {each:.1} µs a call") };
+    let _ = writeln!(
+        text,
+        "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns",
+        profile.profiler_ms, profile.run_ms.p50,
     );
     if profile.gflop.is_some() {
         let _ = writeln!(text, "  GFLOP counts a multiply-add as two, in {}", profile.gflop_counts);
@@ -57,7 +68,7 @@ fn header(profile: &Profile) -> String {
     let rate = profile.gflop.filter(|_| plain.p50 > 0.0);
     let rate = rate.map_or_else(String::new, |gflop| format!(" · {:.0} GFLOP/s", gflop / plain.p50 * 1000.0));
     format!(
-        "  {}\n  {} ({}) · {cores} · {} after {} to warm up · input: {}\n\n  \
+        "  {}\n  {} ({}) · {cores} · {}, each turn after {} to warm up · input: {}\n\n  \
          run            p50 {:.1} ms, {:.1} to {:.1}{rate}{memory}\n  \
          with profiler  p50 {:.1} ms, {:.1} to {:.1}\n",
         facts.join(" · "),
@@ -107,7 +118,7 @@ fn table(text: &mut String, title: &str, mut rows: Vec<Row>, top: usize, profile
     rows.push(Row {
         name: "between operators".into(),
         calls: 0.0,
-        ms: profile.profiled_run_ms.mean * (1.0 - profile.in_operators),
+        ms: profile.between_operators_ms,
         share: 1.0 - profile.in_operators,
         gflop: None,
         parameters: None,

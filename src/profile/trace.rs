@@ -41,12 +41,12 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Reads a trace; the first `warm_up` runs do not count.
+    /// Reads a trace; of its runs, numbered from 0, those that `counts` says count.
     ///
     /// # Errors
     /// When it is not a trace.
-    pub fn read(text: impl Read, warm_up: usize) -> serde_json::Result<Self> {
-        let gathering = Gathering { warm_up, trace: Self::default(), index: HashMap::new(), run: Vec::new() };
+    pub fn read(text: impl Read, counts: &dyn Fn(usize) -> bool) -> serde_json::Result<Self> {
+        let gathering = Gathering { counts, number: 0, trace: Self::default(), index: HashMap::new(), run: Vec::new() };
         serde_json::Deserializer::from_reader(text).deserialize_seq(gathering)
     }
 }
@@ -77,14 +77,16 @@ struct Args {
 /// A call within the present run: node, start, time without the calls inside it.
 type Call = (usize, i64, u64);
 
-struct Gathering {
-    warm_up: usize,
+struct Gathering<'a> {
+    counts: &'a dyn Fn(usize) -> bool,
+    /// Of the present run.
+    number: usize,
     trace: Trace,
     index: HashMap<String, usize>,
     run: Vec<Call>,
 }
 
-impl Gathering {
+impl Gathering<'_> {
     fn node(&mut self, name: &str, event: Event) {
         let shapes = |list: Vec<BTreeMap<String, Shape>>| list.into_iter().flat_map(BTreeMap::into_values).collect();
         let (inputs, outputs) = (shapes(event.args.input_type_shape), shapes(event.args.output_type_shape));
@@ -112,20 +114,19 @@ impl Gathering {
     }
 
     fn end_run(&mut self, elapsed: i64) {
-        if self.warm_up > 0 {
-            self.warm_up -= 1;
-        } else {
+        if (self.counts)(self.number) {
             self.trace.runs_us.push(u64::try_from(elapsed).unwrap_or(0));
             for (at, _, own) in &self.run {
                 self.trace.nodes[*at].calls += 1;
                 self.trace.nodes[*at].total_us += own;
             }
         }
+        self.number += 1;
         self.run.clear();
     }
 }
 
-impl<'de> Visitor<'de> for Gathering {
+impl<'de> Visitor<'de> for Gathering<'_> {
     type Value = Trace;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -160,9 +161,9 @@ mod tests {
         serde_json::json!({"cat": cat, "name": name, "ts": ts, "dur": dur, "ph": "X", "pid": 1, "tid": 1, "args": args})
     }
 
-    fn read(events: &[serde_json::Value], warm_up: usize) -> Trace {
+    fn read(events: &[serde_json::Value], counts: &dyn Fn(usize) -> bool) -> Trace {
         let text = serde_json::to_vec(events).expect("JSON");
-        Trace::read(text.as_slice(), warm_up).expect("a trace")
+        Trace::read(text.as_slice(), counts).expect("a trace")
     }
 
     #[test]
@@ -175,7 +176,7 @@ mod tests {
             events.push(event("Session", "SequentialExecutor::Execute", start, run - 1, ""));
             events.push(event("Session", "model_run", start, run, ""));
         }
-        let trace = read(&events, 1);
+        let trace = read(&events, &|run| run != 0);
         assert_eq!(trace.runs_us, [60, 40]);
         let times: Vec<_> = trace.nodes.iter().map(|n| (n.name.as_str(), n.op.as_str(), n.calls, n.total_us)).collect();
         assert_eq!(times, [("conv", "Conv", 2, 40), ("add", "Add", 2, 20)]);
@@ -193,14 +194,14 @@ mod tests {
             event("Node", "loop_kernel_time", 10, 30, "Loop"),
             event("Session", "model_run", 0, 50, ""),
         ];
-        let trace = read(&events, 0);
+        let trace = read(&events, &|_| true);
         let times: Vec<_> = trace.nodes.iter().map(|n| (n.name.as_str(), n.calls, n.total_us)).collect();
         assert_eq!(times, [("before", 1, 10), ("inner", 2, 10), ("if", 1, 3), ("loop", 1, 17)]);
     }
 
     #[test]
     fn what_is_no_trace_is_refused() {
-        assert!(Trace::read(b"{}".as_slice(), 0).is_err());
-        assert!(Trace::read(b"[{\"cat\": \"Node\"".as_slice(), 0).is_err());
+        assert!(Trace::read(b"{}".as_slice(), &|_| true).is_err());
+        assert!(Trace::read(b"[{\"cat\": \"Node\"".as_slice(), &|_| true).is_err());
     }
 }

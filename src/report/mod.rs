@@ -4,7 +4,6 @@ pub mod csv;
 pub mod gpu;
 pub mod page;
 pub mod plot;
-mod redact;
 pub mod sheet;
 pub mod terminal;
 pub mod threads;
@@ -17,7 +16,7 @@ use std::path::Path;
 use crate::latency::Summary;
 use crate::sink::LiveFigures;
 
-pub use redact::redact;
+pub use crate::secrets::redact;
 pub use verdict::Verdict;
 
 /// The run report (`--report`).
@@ -39,6 +38,8 @@ pub struct RunReport {
     pub fps: Fps,
     /// Milliseconds a stage.
     pub latency_ms: BTreeMap<&'static str, Summary>,
+    /// How many frames the model's runs took.
+    pub batches: Batches,
     /// Whether it keeps up.
     pub real_time: Verdict,
     /// Time and memory.
@@ -164,9 +165,48 @@ pub struct StreamReport {
     pub reconnects: u64,
     /// Seconds without a stream.
     pub outages_s: f64,
+    /// Each of them; the first thousand.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outages: Vec<Outage>,
     /// Tiles, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tiling: Option<TilingReport>,
+}
+
+/// A time without a stream.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Outage {
+    /// Time in the stream of the last frame before it, s.
+    pub from_s: f64,
+    /// Of the first after it, or of the run's end, s.
+    pub to_s: f64,
+    /// Why, without secrets.
+    pub reason: String,
+}
+
+/// Runs of the model by how many frames they took.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Batches {
+    /// Runs.
+    pub count: u64,
+    /// Frames a run.
+    pub mean: f64,
+    /// Most frames of a run.
+    pub max: usize,
+    /// Runs by their number of frames.
+    pub sizes: BTreeMap<usize, u64>,
+}
+
+impl Batches {
+    /// Sums up runs by their number of frames.
+    #[must_use]
+    pub fn new(sizes: BTreeMap<usize, u64>) -> Self {
+        let count = sizes.values().sum();
+        let frames: u64 = sizes.iter().map(|(size, runs)| *size as u64 * runs).sum();
+        #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
+        let mean = if count > 0 { frames as f64 / count as f64 } else { 0.0 };
+        Self { count, mean, max: sizes.keys().max().copied().unwrap_or(0), sizes }
+    }
 }
 
 /// The tiles a stream's frames were seen in, beside the whole picture.

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
+use crate::source::Gap;
 
 #[derive(serde::Serialize)]
 struct Line<'a> {
@@ -25,6 +26,26 @@ struct Object<'a> {
     #[serde(rename = "box")]
     corners: [f32; 4],
     track_id: Option<u64>,
+}
+
+#[derive(serde::Serialize)]
+struct Away<'a> {
+    stream: u32,
+    event: &'static str,
+    from_pts_ns: u64,
+    to_pts_ns: u64,
+    reason: &'a str,
+}
+
+/// Writes the line of a stretch in which a stream was away.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
+    let Gap { from, to, reason, .. } = gap;
+    let line = Away { stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
 }
 
 /// Writes one frame's line.

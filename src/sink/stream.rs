@@ -74,13 +74,13 @@ impl Mark {
 }
 
 impl StreamSink {
-    /// Opens all of `targets` for pictures like `video`, the first one; audio tracks go along untouched where they can, else
+    /// Opens all of `targets` for pictures like `video`, the first one, where so many files were begun before; audio tracks go along untouched where they can, else
     /// re-encoded, with a notice.
     ///
     /// # Errors
     /// When one of them cannot be opened.
     pub fn open(
-        targets: &[Target],
+        (targets, files): (&[Target], u32),
         video: &gst_video::VideoInfo,
         info: &StreamInfo,
         sides: Vec<SideTrack>,
@@ -102,7 +102,7 @@ impl StreamSink {
         let encoding = Encoding::start(video, options, &purpose, clock).map_err(unwritable)?;
         let audio: Vec<AudioFeed> = sides.into_iter().map(AudioFeed::new).collect();
         let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
-        let mut beginning = Beginning { info, audio: &formats, tell, audio_kept: 0 };
+        let mut beginning = Beginning { info, audio: &formats, tell, files, audio_kept: 0 };
         let mut branches = Vec::new();
         for target in targets {
             branches.extend(branch::open(target, &mut beginning)?);
@@ -149,9 +149,10 @@ impl StreamSink {
     pub fn change(
         &mut self,
         video: &gst_video::VideoInfo,
+        frame_rate: Option<(i32, i32)>,
         (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
     ) -> Result<(), SinkError> {
-        self.coded.as_mut().map_or(Ok(()), |coded| coded.change(video, (options, clock)))
+        self.coded.as_mut().map_or(Ok(()), |coded| coded.change(video, frame_rate, (options, clock)))
     }
 
     /// What has left the encoder since the last call, in `encoded`, whose memory is used for the next.
@@ -196,9 +197,11 @@ impl Coded {
     fn change(
         &mut self,
         video: &gst_video::VideoInfo,
+        frame_rate: Option<(i32, i32)>,
         (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
     ) -> Result<(), SinkError> {
         self.purpose.size = Size { width: video.width(), height: video.height() };
+        self.purpose.frame_rate = frame_rate;
         let unwritable = |problem: String| SinkError::Unwritable { path: self.name.clone(), problem };
         let next = Encoding::start(video, options, &self.purpose, clock).map_err(unwritable)?;
         self.encoding.end();
@@ -215,6 +218,7 @@ impl Coded {
         }
         self.encoding.take_encoded(&mut self.earlier);
         self.encoding = next;
+        self.marks.iter_mut().for_each(|mark| mark.next = None);
         Ok(())
     }
 

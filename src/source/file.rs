@@ -5,23 +5,22 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_video as gst_video;
 
+use super::decoding::{Decoding, Timing};
 use super::jpeg::choose_decoders;
 use super::length::Length;
 use super::missing::{MissingPlugin, package_for};
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
-use super::tracks::{Side, Tracks, codec_name};
-use super::{Outlet, SideTrack, SourceError, StreamInfo};
-use crate::geometry::Size;
+use super::tracks::{Side, Tracks};
+use super::{Outlet, SideTrack, SourceError, StreamInfo, Wanted};
 
 /// How long an audio track may take to show its format after the first picture.
 const AUDIO_DEADLINE: Duration = Duration::from_millis(500);
@@ -33,111 +32,14 @@ const PICTURE_DEADLINE: Duration = Duration::from_secs(30);
 const STALL: Duration = Duration::from_secs(30);
 /// How often the waiting threads look whether they should stop.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(20);
-/// Name of the message with which the frame callback says that it has delivered enough.
-const DELIVERED: &str = "streamdet-delivered";
-
-/// What of a file is wanted.
-#[derive(Debug, Clone, Default)]
-pub struct FileOptions {
-    /// Video track, from 1; `None`: the container's default one.
-    pub track: Option<u32>,
-    /// Frames to deliver, at most.
-    pub limit: Option<u64>,
-    /// For a picture: its path, written on its frame, and its number in its stream.
-    pub picture: Option<(Arc<str>, u64)>,
-    /// Frames enter the decoder when they are due, as from a live source.
-    pub real_time: bool,
-    /// Added to every frame's time in the decoder, to see that the figures show it.
-    pub delay: Duration,
-}
-
 /// A file being decoded on `GStreamer`'s threads.
 pub struct FileSource {
     pipeline: gst::Pipeline,
     path: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<Decoding>,
     info: StreamInfo,
     gate: Option<Sender<()>>,
     ended: bool,
-}
-
-/// What the file's streaming threads and its owner share.
-pub(super) struct Shared {
-    pub probe: DecoderProbe,
-    pub outlet: Outlet,
-    pub options: FileOptions,
-    pub sides: Mutex<Vec<Side>>,
-    pub notices: Mutex<Vec<String>>,
-    /// The demuxer's factory.
-    pub demuxer: OnceLock<String>,
-    /// A track was chosen to be decoded.
-    pub video_found: AtomicBool,
-    /// Why the chosen track cannot be had.
-    pub refused: Mutex<Option<String>>,
-    /// Frames that left the decoder.
-    pub frames: AtomicU64,
-    /// Audio packets passed by.
-    pub packets: AtomicU64,
-    /// Nothing more is wanted.
-    pub stopped: AtomicBool,
-    /// Where time zero lies in the buffers' own times, where their segments do not say it reliably.
-    pub origin: OnceLock<Option<gst::ClockTime>>,
-    /// The first picture's description.
-    pub first: OnceLock<gst_video::VideoInfo>,
-    /// Closed until the opening is known downstream: the first picture waits at it.
-    pub gate: Receiver<()>,
-}
-
-impl Shared {
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
-
-    /// Whether it may stand still: not while it comes in its own time, as from a live source.
-    pub fn can_pause(&self) -> bool {
-        !self.options.real_time
-    }
-
-    /// Says so to [`FileSource::wait`]: all that was asked for is delivered.
-    pub fn delivered(&self, element: &gst::Element) {
-        self.stopped.store(true, Ordering::SeqCst);
-        let message = gst::message::Application::builder(gst::Structure::new_empty(DELIVERED)).src(element).build();
-        let _ = element.post_message(message);
-    }
-
-    /// The time of a buffer of `sample` in the stream, the same zero for all tracks; `None` before it.
-    pub fn stream_time(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
-        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let time = time?;
-        match self.origin.get_or_init(|| self.is_matroska().then(|| matroska_origin(segment))) {
-            Some(origin) => time.checked_sub(*origin),
-            None => segment.to_running_time(time),
-        }
-    }
-
-    fn is_matroska(&self) -> bool {
-        self.demuxer.get().is_some_and(|name| name == "matroskademux")
-    }
-
-    pub fn sides(&self) -> MutexGuard<'_, Vec<Side>> {
-        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub fn notice(&self, text: String) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-    }
-
-    fn refusal(&self) -> Option<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// matroskademux begins its segment at the first packet of the file, and moves it when another track's first packet turns
-/// out to be earlier: the first picture would be moved and those after it not. Times in the file are taken as they are, but
-/// for a recording that was cut out of a longer one.
-fn matroska_origin(segment: &gst::FormattedSegment<gst::ClockTime>) -> gst::ClockTime {
-    let start = segment.start().unwrap_or_default();
-    if start < gst::ClockTime::from_seconds(1) { gst::ClockTime::ZERO } else { start }
 }
 
 impl FileSource {
@@ -146,7 +48,7 @@ impl FileSource {
     ///
     /// # Errors
     /// [`SourceError::Unusable`] when no picture can be decoded from the file.
-    pub fn open(path: &Path, options: FileOptions, outlet: &Outlet) -> Result<Self, SourceError> {
+    pub fn open(path: &Path, wanted: Wanted, outlet: &Outlet) -> Result<Self, SourceError> {
         let input = path.display().to_string();
         let unusable = |problem: String, remedy: &str| SourceError::Unusable {
             input: input.clone(),
@@ -167,39 +69,16 @@ impl FileSource {
         pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(broken)?;
 
         let (gate_tx, gate_rx) = bounded(0);
-        let pacer = options.real_time.then(|| Pacer::new(outlet.clone()));
-        let shared = Arc::new(Shared {
-            probe: DecoderProbe::new(outlet.clock.clone(), pacer, options.delay),
-            outlet: outlet.clone(),
-            options,
-            sides: Mutex::default(),
-            notices: Mutex::default(),
-            demuxer: OnceLock::new(),
-            video_found: AtomicBool::new(false),
-            refused: Mutex::default(),
-            frames: AtomicU64::new(0),
-            packets: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
-            origin: OnceLock::new(),
-            first: OnceLock::new(),
-            gate: gate_rx,
-        });
-        choose_decoders(&pipeline, path);
+        let pacer = wanted.real_time.then(|| Pacer::new(outlet.clone()));
+        let probe = DecoderProbe::new(outlet.clock.clone(), pacer, wanted.delay);
+        let shared = Arc::new(Decoding::new(outlet, wanted, Timing::Recorded(OnceLock::new()), probe, gate_rx));
+        choose_decoders(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
         parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
 
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
-        let info = StreamInfo {
-            name,
-            size: Size { width: 0, height: 0 },
-            frame_rate: None,
-            duration: None,
-            sure_duration: None,
-            codec: String::new(),
-            audio_codecs: Vec::new(),
-            notices: Vec::new(),
-        };
+        let info = shared.describe(name);
         let mut source = Self { pipeline, path: path.to_owned(), shared, info, gate: Some(gate_tx), ended: false };
         source.start()?;
         Ok(source)
@@ -217,14 +96,13 @@ impl FileSource {
                 picture.get_or_insert_with(Instant::now);
             }
             if let Some(since) = picture {
-                let complete = self.shared.sides().iter().all(Side::has_format);
-                let alone = self.shared.options.picture.is_some();
-                if alone || complete || self.ended || since.elapsed() > AUDIO_DEADLINE {
+                let alone = self.shared.wanted.picture.is_some();
+                if alone || self.shared.sides_are_known() || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
             } else if self.shared.refusal().is_some() {
                 return Err(self.unusable("there is no such track", &missing));
-            } else if self.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
+            } else if self.shared.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
                 return Err(self.unusable("it has no video track", &missing));
             } else if started.elapsed() > PICTURE_DEADLINE {
                 let problem = format!("no picture was decoded within {} s", PICTURE_DEADLINE.as_secs());
@@ -255,28 +133,17 @@ impl FileSource {
     }
 
     fn describe(&mut self) {
-        if let Some(video) = self.shared.first.get() {
-            let fps = video.fps();
-            self.info.size = Size { width: video.width(), height: video.height() };
-            self.info.frame_rate = (fps.numer() > 0).then(|| (fps.numer(), fps.denom()));
-        }
-        if self.shared.options.picture.is_none() {
+        self.info = self.shared.describe(std::mem::take(&mut self.info.name));
+        if self.shared.wanted.picture.is_none() {
             let stated = self.pipeline.query_duration();
             let rate = self.info.frame_rate.and_then(|(n, d)| u64::try_from(n).ok().zip(u64::try_from(d).ok()));
-            let wanted = self.shared.options.limit.zip(rate);
+            let wanted = self.shared.wanted.limit.zip(rate);
             let wanted =
                 wanted.and_then(|(frames, (n, d))| gst::ClockTime::SECOND.mul_div_ceil(frames.checked_mul(d)?, n));
             let length = Length::of(&self.path, self.shared.demuxer.get().map(String::as_str), stated, wanted);
             (self.info.duration, self.info.sure_duration) = (length.likely, length.sure);
         }
-        self.info.codec = self.shared.probe.codec().map_or_else(|| "raw".into(), |caps| codec_name(&caps));
-        for side in self.shared.sides().iter() {
-            match side.format.get() {
-                Some(caps) => self.info.audio_codecs.push(codec_name(caps)),
-                None => self.shared.notice("an audio track that does not begin is left out".into()),
-            }
-        }
-        self.info.notices = std::mem::take(&mut *self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner));
+        self.info.notices = self.shared.take_notices();
     }
 
     /// What was learnt on opening.
@@ -287,7 +154,7 @@ impl FileSource {
 
     /// The audio tracks, to be passed to the sink. Can be taken once.
     pub fn take_sides(&mut self) -> Vec<SideTrack> {
-        self.shared.sides().iter_mut().filter_map(Side::take_track).collect()
+        self.shared.sides().iter().filter_map(Side::take_track).collect()
     }
 
     /// Lets the pictures go to the channel.
@@ -297,8 +164,7 @@ impl FileSource {
 
     /// Asks the source to end: frames still in the channel stay there, nothing more is added.
     pub fn stop(&self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        self.shared.probe.stop_pacing();
+        self.shared.stop();
     }
 
     /// Waits for the end of the file, or until `interrupted`. Returns the coded frames that never became a picture.
@@ -352,18 +218,13 @@ impl FileSource {
             let remedy =
                 "the recorder was stopped before it wrote the index; repair it, e.g. with untrunc, or record to .mkv";
             ("it was cut short: its index (moov) is missing".to_owned(), remedy.to_owned())
-        } else if self.is_audio_only() {
+        } else if self.shared.is_audio_only() {
             ("it has audio but no video".to_owned(), "give a file with a video track".to_owned())
         } else {
             let remedy = "check that it is a video or a picture and plays elsewhere (`ffprobe FILE`)";
             (problem.trim_end_matches('.').to_owned(), remedy.to_owned())
         };
         SourceError::Unusable { input: self.path.display().to_string(), problem, remedy }
-    }
-
-    /// Whether there are audio tracks, but none to be decoded.
-    fn is_audio_only(&self) -> bool {
-        !self.shared.sides().is_empty() && !self.shared.video_found.load(Ordering::SeqCst)
     }
 
     /// Whether this is an MP4 or MOV file without its index: the top-level boxes name no `moov`.

@@ -9,7 +9,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::file::Shared;
+use super::course::Session;
+use super::decoding::Decoding;
 use super::{Picture, SourceEvent};
 use crate::clock::{HostTime, StreamTime};
 use crate::frame::{Frame, Stamps};
@@ -21,14 +22,16 @@ const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
 /// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
-pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Shared>) {
-    let mut delivery =
-        Delivery { shared: shared.clone(), last: None, next: gst::ClockTime::ZERO, resumed: HostTime::default() };
+pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
+    let last = shared.session().and_then(|session| session.course.last());
+    let last = last.map(|last| gst::ClockTime::from_nseconds(last.ns));
+    let resumed = HostTime::default();
+    let mut delivery = Delivery { shared: shared.clone(), last, next: gst::ClockTime::ZERO, resumed };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
 }
 
 struct Delivery {
-    shared: Arc<Shared>,
+    shared: Arc<Decoding>,
     last: Option<gst::ClockTime>,
     /// Where a picture without a time goes.
     next: gst::ClockTime,
@@ -45,6 +48,11 @@ impl Delivery {
         };
         let video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
         if shared.first.get().is_none() {
+            if let Some(session) = shared.session().filter(|session| session.course.last().is_some()) {
+                let (pts, _) = self.live(session, sink, &sample);
+                let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
+                let _ = session.first.set(StreamTime { ns: pts.nseconds() });
+            }
             let _ = shared.first.set(video.clone());
             // Opens when its sender is dropped.
             let _ = shared.gate.recv();
@@ -53,15 +61,25 @@ impl Delivery {
             return Err(gst::FlowError::Eos);
         }
         let outlet = &shared.outlet;
+        if !shared.waits() && outlet.is_waiting() {
+            // A live stream has not begun for us until there is somebody to look at it.
+            return Ok(gst::FlowSuccess::Ok);
+        }
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
+        let (pts, due) = if let Some(session) = shared.session() {
+            self.live(session, sink, &sample)
+        } else {
+            let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
+            (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)))
+        };
         // Times increase: an encoder that is handed an earlier one loses track.
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
         self.last = Some(pts);
         self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
-        let due = buffer.pts().and_then(|pts| shared.probe.due(pts));
-        let so_far = shared.frames.fetch_add(1, Ordering::SeqCst);
+        let pts = StreamTime { ns: pts.nseconds() };
+        let in_session = shared.frames.fetch_add(1, Ordering::SeqCst);
+        let so_far = shared.session().map_or(in_session, |session| session.count(pts));
         if so_far >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
@@ -71,7 +89,7 @@ impl Delivery {
         let mut stamps = Stamps { decode_in, decoded, due, ..Stamps::default() };
         // What stood still meanwhile, here or in the decoder, was not late.
         stamps.not_before(self.resumed);
-        let (file, index) = match &shared.options.picture {
+        let (file, index) = match &shared.wanted.picture {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
         };
@@ -84,7 +102,7 @@ impl Delivery {
             SourceEvent::Frame(Box::new(Frame {
                 stream: outlet.stream,
                 index,
-                pts: StreamTime { ns: pts.nseconds() },
+                pts,
                 duration,
                 picture,
                 file,
@@ -94,10 +112,32 @@ impl Delivery {
             }))
         };
         outlet.events.send(event).map_err(|_| gst::FlowError::Eos)?;
-        if shared.options.limit.is_some_and(|limit| so_far + 1 >= limit) {
+        if shared.wanted.limit.is_some_and(|limit| so_far + 1 >= limit) {
             shared.delivered(sink.upcast_ref());
             return Err(gst::FlowError::Eos);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// The time in the stream of a live picture, and when it was due.
+    fn live(
+        &self,
+        session: &Session,
+        sink: &gst_app::AppSink,
+        sample: &gst::SampleRef,
+    ) -> (gst::ClockTime, Option<HostTime>) {
+        let shared = &*self.shared;
+        let now = || sink.current_running_time();
+        let raw = sample.buffer().and_then(gst::BufferRef::pts);
+        let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+        let running = segment.zip(raw).and_then(|(segment, pts)| segment.to_running_time(pts));
+        let running = running.or_else(now).unwrap_or_default();
+        let due = session.due(running, || match raw.and_then(|pts| shared.probe.due(pts)) {
+            // What is paced here comes long before its time.
+            Some(due) => (due, running),
+            None if shared.probe.is_paced() => (shared.outlet.clock.now(), running),
+            None => (shared.outlet.clock.now(), now().unwrap_or(running)),
+        });
+        (gst::ClockTime::from_nseconds(session.begin(due).ns), Some(due).filter(|_| !shared.waits()))
     }
 }

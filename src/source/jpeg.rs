@@ -19,8 +19,8 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
-/// Has `pipeline`, which reads `path` and is not running yet, decode JPEG as described above.
-pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: &Path) {
+/// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
+pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
     // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
     // and TIFF, of which libav's decoders want the whole file at once.
     let ranks = [
@@ -33,7 +33,7 @@ pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: &Path) {
             factory.set_rank(rank);
         }
     }
-    let cut_short = is_cut_short(path);
+    let cut_short = path.is_some_and(is_cut_short);
     for element in pipeline.iterate_elements().into_iter().flatten() {
         prepare(&element, cut_short);
     }
@@ -205,7 +205,7 @@ mod tests {
         let pipeline = gst::parse::launch("filesrc name=file ! decodebin ! appsink name=end sync=false");
         let pipeline = pipeline.expect("elements").downcast::<gst::Pipeline>().expect("several elements");
         pipeline.by_name("file").expect("a source").set_property("location", &path);
-        choose_decoders(&pipeline, &path);
+        choose_decoders(&pipeline, Some(&path));
         first(pipeline.upcast_ref())
     }
 

@@ -1,30 +1,45 @@
 //! Sources: whatever is watched, turned into decoded frames in a bounded channel.
 
+mod address;
+mod backoff;
 pub mod cameras;
+mod course;
+mod decoding;
 mod file;
 mod frames;
+mod head;
 mod jpeg;
 mod length;
+mod live;
 mod missing;
 mod pace;
+mod page;
 mod picture;
 mod probe;
+mod refusal;
 mod rgb;
+mod supervisor;
 pub mod survey;
 mod tracks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
-use crate::clock::Clock;
+use crate::channel::Lane;
+use crate::clock::{Clock, StreamTime};
 use crate::controls::Controls;
 use crate::frame::{Frame, StreamId};
 use crate::geometry::Size;
 
-pub use file::{FileOptions, FileSource};
+pub use address::{Address, Kind};
+pub use decoding::Wanted;
+pub use file::FileSource;
+pub use head::Heads;
+pub use live::{LiveOptions, Transport};
 pub use picture::Picture;
+pub use supervisor::{Watcher, watch};
 pub(crate) use tracks::codec_name;
 
 /// A frame as it leaves the source.
@@ -56,10 +71,12 @@ pub enum SourceError {
 }
 
 /// An audio track, passed by the detector: its caps and its packets.
+#[derive(Clone)]
 pub struct SideTrack {
     /// Format, as parsed.
     pub caps: gstreamer::Caps,
-    /// Packets with running-time PTS; bounded at [`SIDE_PACKETS`], the demuxer waits when it is full.
+    /// Packets with running-time PTS; bounded at [`SIDE_PACKETS`]. When it is full, the demuxer waits; a live source lets
+    /// packets go.
     pub packets: Receiver<gstreamer::Buffer>,
 }
 
@@ -91,10 +108,27 @@ pub struct StreamInfo {
 /// What is known when a stream begins, and its audio tracks.
 pub type Opening = (StreamInfo, Vec<SideTrack>);
 
+/// A stretch of a stream's time in which it was away.
+#[derive(Debug, Clone)]
+pub struct Gap {
+    /// The last frame before it.
+    pub from: StreamTime,
+    /// The first frame after it, or when the run ended.
+    pub to: StreamTime,
+    /// Why it was away, without secrets.
+    pub reason: String,
+    /// Whether it came back.
+    pub resumed: bool,
+}
+
 /// What sources put into the channel.
 pub enum SourceEvent {
     /// The stream's first picture is about to come.
     Open(StreamId, Box<Opening>),
+    /// The stream came back: the first picture is about to come. Audio tracks only where they are new.
+    Reopen(StreamId, Box<Opening>),
+    /// The stream was away.
+    Gap(StreamId, Box<Gap>),
     /// A decoded frame.
     Frame(Box<SourceFrame>),
     /// So many frames were received, but are damaged.
@@ -108,8 +142,8 @@ pub enum SourceEvent {
 pub struct Outlet {
     /// Which stream it feeds.
     pub stream: StreamId,
-    /// The bounded channel towards the batcher; the source waits when it is full.
-    pub events: Sender<SourceEvent>,
+    /// The bounded lane towards the batcher: when it is full, a recording waits, and of a live source the oldest frame goes.
+    pub events: Lane<SourceEvent>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
     /// Disconnected once the session is there.

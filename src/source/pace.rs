@@ -78,7 +78,8 @@ mod tests {
     fn frames_go_on_when_they_are_due() {
         let clock = Arc::new(SimulatedClock::default());
         clock.advance(Duration::from_secs(7));
-        let (events, _rx) = bounded(1);
+        let (mut lanes, _rx) = crate::channel::lanes("test", 1, 1);
+        let events = lanes.remove(0);
         let (open, ready) = bounded(0);
         drop(open);
         let controls = Arc::new(Controls::fixed(0.25, false));

@@ -22,6 +22,10 @@ struct Inner {
     codec: Option<gst::Caps>,
     coded: u64,
     decoded: u64,
+    /// Coded frames before the one that became the first picture.
+    skipped: u64,
+    /// The latest picture.
+    newest: Option<gst::ClockTime>,
 }
 
 /// Stamps of one decoder, filled by pad probes on its streaming threads.
@@ -31,12 +35,19 @@ pub(super) struct DecoderProbe {
     clock: Arc<dyn Clock>,
     pacer: Option<Arc<Pacer>>,
     delay: Duration,
+    live: bool,
 }
 
 impl DecoderProbe {
     /// `pacer` holds back what enters; `delay` is added to every picture's time in the decoder.
     pub(super) fn new(clock: Arc<dyn Clock>, pacer: Option<Pacer>, delay: Duration) -> Self {
-        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay }
+        let live = pacer.is_some();
+        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay, live }
+    }
+
+    /// For a source that does not wait: decoders are told not to hold pictures back.
+    pub(super) fn live(self) -> Self {
+        Self { live: true, ..self }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -84,7 +95,12 @@ impl DecoderProbe {
                     }
                     let now = this.clock.now();
                     let mut inner = this.lock();
+                    if inner.decoded == 0 {
+                        // Those before it waited for a key frame, which is nobody's loss.
+                        inner.skipped = inner.coded.saturating_sub(1);
+                    }
                     inner.decoded += 1;
+                    inner.newest = inner.newest.max(Some(pts));
                     let entered = inner
                         .entered
                         .iter()
@@ -112,6 +128,11 @@ impl DecoderProbe {
     /// When the picture with this PTS was due, where the source is paced.
     pub(super) fn due(&self, pts: gst::ClockTime) -> Option<HostTime> {
         self.pacer.as_ref()?.due(pts)
+    }
+
+    /// Whether frames are held back at all.
+    pub(super) fn is_paced(&self) -> bool {
+        self.pacer.is_some()
     }
 
     /// Whether frames are held back until they are due.
@@ -149,6 +170,20 @@ impl DecoderProbe {
         self.lock().codec.clone()
     }
 
+    /// Coded frames so far.
+    pub(super) fn coded(&self) -> u64 {
+        self.lock().coded
+    }
+
+    /// Coded frames of a live stream that never became a picture: neither those before the first, nor those that were still
+    /// in the decoder when it was cut off.
+    pub(super) fn lost_midway(&self) -> u64 {
+        let lost = self.lost();
+        let inner = self.lock();
+        let inside = inner.entered.iter().filter(|(pts, _)| Some(*pts) > inner.newest).count();
+        lost.saturating_sub(inner.skipped).saturating_sub(u64::try_from(inside).unwrap_or(u64::MAX))
+    }
+
     /// Coded frames that never became a picture.
     pub(super) fn lost(&self) -> u64 {
         let inner = self.lock();
@@ -176,7 +211,7 @@ pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
             element.set_property("max-errors", -1);
         }
         // As libav decodes a live stream: threads that share a frame do not delay it, threads that take one each do.
-        if probe.pacer.is_some() && element.has_property("thread-type") {
+        if probe.live && element.has_property("thread-type") {
             element.set_property_from_str("thread-type", "slice");
         }
         probe.attach(element);

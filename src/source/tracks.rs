@@ -1,14 +1,14 @@
 //! The tracks of a file: one is decoded, audio is passed by in packets, the rest is named in a notice.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::file::Shared;
+use super::decoding::Decoding;
 use super::frames;
 use super::probe::{DecoderProbe, offer_video_meta};
 use super::{SIDE_PACKETS, SideTrack};
@@ -20,53 +20,84 @@ const QUEUE_PACKETS: u32 = 512;
 
 const DECODE: &str = include_str!("../../pipelines/decode.toml");
 
-/// An audio track being demuxed.
+/// An audio track being demuxed, on whatever connection: its clones are the same track.
+#[derive(Clone)]
 pub(super) struct Side {
     /// Set when its first caps arrive.
     pub format: Arc<OnceLock<gst::Caps>>,
-    packets: Option<Receiver<gst::Buffer>>,
+    packets: Arc<Mutex<Option<Receiver<gst::Buffer>>>>,
     sender: Arc<Entrance>,
+    /// Time of the newest packet, ns.
+    newest_ns: Arc<AtomicU64>,
 }
 
 /// Where packets enter a track's channel; taken when nothing more will come, which closes it.
 type Entrance = Mutex<Option<Sender<gst::Buffer>>>;
 
-fn close(entrance: &Entrance) {
-    entrance.lock().unwrap_or_else(PoisonError::into_inner).take();
-}
-
 impl Side {
+    pub fn new() -> Self {
+        let (tx, rx) = bounded(SIDE_PACKETS);
+        Self {
+            format: Arc::default(),
+            packets: Arc::new(Mutex::new(Some(rx))),
+            sender: Arc::new(Mutex::new(Some(tx))),
+            newest_ns: Arc::default(),
+        }
+    }
+
     pub fn has_format(&self) -> bool {
         self.format.get().is_some()
     }
 
-    /// The track for the sink, once its format is known.
-    pub fn take_track(&mut self) -> Option<SideTrack> {
+    /// The track for the sink, once its format is known and it was not taken.
+    pub fn take_track(&self) -> Option<SideTrack> {
         let caps = self.format.get()?.clone();
-        Some(SideTrack { caps, packets: self.packets.take()? })
+        let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(SideTrack { caps, packets })
     }
 
+    /// Nothing more will come.
     pub fn close(&self) {
-        close(&self.sender);
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Sends a packet: where the channel is full, one of a recording waits, one of a live stream goes. One that goes back in
+    /// time, as after an outage, would break the file.
+    fn send(&self, packet: gst::Buffer, live: bool) {
+        let Some(tx) = self.sender.lock().unwrap_or_else(PoisonError::into_inner).clone() else { return };
+        let gone = if live {
+            let ns = packet.pts().map_or(0, gst::ClockTime::nseconds);
+            if ns > 0 && self.newest_ns.fetch_max(ns, Ordering::SeqCst) >= ns {
+                return;
+            }
+            matches!(tx.try_send(packet), Err(TrySendError::Disconnected(_)))
+        } else {
+            tx.send(packet).is_err()
+        };
+        if gone {
+            // Nobody wants the audio: the demuxer goes on for the video.
+            self.close();
+        }
     }
 }
 
 /// Puts every track where it belongs, as the demuxer shows them.
 pub(super) struct Tracks {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
-    shared: Arc<Shared>,
+    shared: Arc<Decoding>,
 }
 
 type Linked = Result<(), gst::glib::BoolError>;
 
 impl Tracks {
-    pub fn new(pipeline: &gst::Pipeline, shared: &Arc<Shared>) -> Self {
+    pub fn new(pipeline: &gst::Pipeline, shared: &Arc<Decoding>) -> Self {
         Self { pipeline: pipeline.downgrade(), shared: shared.clone() }
     }
 
     /// Takes in one more track.
     pub fn add(&self, pad: &gst::Pad) {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
+        self.shared.tracks.fetch_add(1, Ordering::SeqCst);
         if let Some(name) = demuxers(&pipeline).find_map(|d| d.factory()).map(|f| f.name().to_string()) {
             let _ = self.shared.demuxer.set(name);
         }
@@ -78,7 +109,7 @@ impl Tracks {
             } else {
                 ignore(&pipeline, pad)
             }
-        } else if name.starts_with("audio/") && self.shared.options.picture.is_none() {
+        } else if name.starts_with("audio/") && self.shared.wanted.picture.is_none() {
             self.pass_by(&pipeline, pad)
         } else {
             let kind = match name.split('/').next() {
@@ -99,7 +130,7 @@ impl Tracks {
     /// The track asked for, or the container's default one, or the first.
     fn is_chosen(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> bool {
         let videos = demuxed_videos(pipeline);
-        let number = match self.shared.options.track {
+        let number = match self.shared.wanted.track {
             Some(number) if number as usize > videos.len().max(1) => {
                 let problem = format!("there is no video track {number}; it has {}", videos.len().max(1));
                 *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
@@ -120,12 +151,11 @@ impl Tracks {
     }
 
     fn pass_by(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
-        let (tx, rx) = bounded(SIDE_PACKETS);
-        let sender = Arc::new(Mutex::new(Some(tx)));
-        let format = Arc::<OnceLock<gst::Caps>>::default();
+        let number = self.shared.sides().len();
+        let side = self.shared.session().map_or_else(Side::new, |session| session.course.sound(number));
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
-        let (shared, to_sink, at_end) = (self.shared.clone(), sender.clone(), sender.clone());
-        let (known, first) = (format.clone(), format.clone());
+        let (shared, to_sink, at_end) = (self.shared.clone(), side.clone(), side.clone());
+        let (format, owner, recorded) = (side.format.clone(), self.shared.clone(), self.shared.session().is_none());
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_event(move |sink| {
@@ -133,14 +163,22 @@ impl Tracks {
                         && let Some(event) = object.downcast_ref::<gst::Event>()
                         && let gst::EventView::Caps(caps) = event.view()
                     {
-                        let _ = known.set(caps.caps_owned());
+                        let known = format.get_or_init(|| caps.caps_owned());
+                        if let Some(session) = owner.session()
+                            && !caps.caps().is_subset(known)
+                        {
+                            session.sound_changed.store(true, Ordering::SeqCst);
+                        }
                     }
                     false
                 })
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let live = shared.session().is_some();
                     if shared.is_stopped() {
-                        close(&to_sink);
+                        if !live {
+                            to_sink.close();
+                        }
                         return Err(gst::FlowError::Eos);
                     }
                     let Some(mut buffer) = sample.buffer_owned() else { return Ok(gst::FlowSuccess::Ok) };
@@ -148,7 +186,8 @@ impl Tracks {
                     let (pts, dts) =
                         (shared.stream_time(&sample, buffer.pts()), shared.stream_time(&sample, buffer.dts()));
                     let early = pts.is_none() && buffer.pts().is_some();
-                    let same = first.get().zip(sample.caps()).is_none_or(|(first, caps)| caps.is_subset(first));
+                    let same =
+                        to_sink.format.get().zip(sample.caps()).is_none_or(|(first, caps)| caps.is_subset(first));
                     if early || !same {
                         // Before the stream's own beginning, as in a recording cut out of a broadcast; or in a format
                         // that the container was not told of, as where the file is damaged.
@@ -157,17 +196,18 @@ impl Tracks {
                     let b = buffer.make_mut();
                     b.set_pts(pts);
                     b.set_dts(dts);
-                    let tx = to_sink.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    if tx.is_none_or(|tx| tx.send(buffer).is_err()) {
-                        // Nobody wants the audio: the demuxer goes on for the video.
-                        close(&to_sink);
-                    }
+                    to_sink.send(buffer, live);
                     Ok(gst::FlowSuccess::Ok)
                 })
-                .eos(move |_| close(&at_end))
+                .eos(move |_| {
+                    // A live stream may come back.
+                    if recorded {
+                        at_end.close();
+                    }
+                })
                 .build(),
         );
-        self.shared.sides().push(Side { format, packets: Some(rx), sender });
+        self.shared.sides().push(side);
         let queue = compressed_queue(&format!("sound{}", self.shared.sides().len()))?;
         pipeline.add_many([&queue, sink.upcast_ref()])?;
         queue.link(&sink)?;
@@ -185,6 +225,15 @@ impl Tracks {
         queue.link(&decodebin)?;
         let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
         let coded = pad.clone();
+        if self.shared.session().is_some() {
+            let shared = self.shared.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+                if let Some((session, running)) = shared.session().zip(running_time(pad, info)) {
+                    session.arrives(running);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
             // What says how it lies comes before the first packet, so it has passed the coded track's pad by now.
@@ -197,6 +246,12 @@ impl Tracks {
         }
         link(pad, &queue)
     }
+}
+
+fn running_time(pad: &gst::Pad, info: &gst::PadProbeInfo) -> Option<gst::ClockTime> {
+    let pts = info.buffer()?.pts()?;
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    segment.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)
 }
 
 /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to begin

@@ -72,6 +72,7 @@ pub(super) fn run_model(
         frames: None,
         stride: 1,
         real_time: false,
+        live: crate::source::LiveOptions::default(),
         delays: pipeline::Delays::default(),
         provider: args.model.provider_options(),
         style: Style::default(),

@@ -41,6 +41,8 @@ pub(super) struct FileBranch {
     closing: Option<JoinHandle<Result<(), SinkError>>>,
     /// Files begun so far.
     number: u32,
+    /// By an output before this one.
+    before: u32,
     /// Where the segment that is written should end.
     cut_at: Option<gst::ClockTime>,
     /// Files that are whole, or about to be, with the time at which they end.
@@ -100,7 +102,8 @@ impl FileBranch {
             cut: false,
             open: None,
             closing: None,
-            number: 0,
+            number: beginning.files,
+            before: beginning.files,
             cut_at: None,
             written: Vec::new(),
         };
@@ -227,6 +230,7 @@ impl Branch for FileBranch {
         }
         let end = self.open.as_ref().map_or(gst::ClockTime::ZERO, |file| file.end);
         let closed = self.close(end).and_then(|()| self.settle());
+        ended.begun = ended.begun.max(self.number - self.before);
         let last = self.playlist.as_mut().map_or(Ok(()), Playlist::end);
         match &self.playlist {
             Some(playlist) => ended.files.push(playlist.path().to_owned()),

@@ -49,6 +49,8 @@ pub(super) struct Beginning<'a> {
     /// Formats of the audio tracks.
     pub audio: &'a [gst::Caps],
     pub tell: &'a Tell,
+    /// Files of the stream that were begun before.
+    pub files: u32,
     /// Audio tracks that are passed on untouched.
     pub audio_kept: usize,
 }
@@ -74,6 +76,8 @@ pub(super) trait Branch: Send {
 pub struct Ended {
     /// Files that were written, in order; segments that were deleted are not among them.
     pub files: Vec<PathBuf>,
+    /// Files that were begun, the most of any output.
+    pub begun: u32,
     /// What whoever watched was sent.
     pub live: Vec<LiveFigures>,
     /// What went wrong.

@@ -1,0 +1,348 @@
+//! A live source as it was named: what kind it is, where it is, and, kept apart, who one is there.
+
+use std::path::Path;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use percent_encoding::percent_decode_str;
+
+use crate::nearest::nearest;
+use crate::secrets::{Credentials, Secret, redact, split_user_info};
+
+/// Sites whose pages show a video that `yt-dlp` finds.
+const PAGES: [&str; 10] = [
+    "youtube.com",
+    "youtu.be",
+    "vimeo.com",
+    "twitch.tv",
+    "dailymotion.com",
+    "facebook.com",
+    "tiktok.com",
+    "x.com",
+    "twitter.com",
+    "bilibili.com",
+];
+
+/// What a live source is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `rtsp://`, `rtsps://`.
+    Rtsp,
+    /// `http://`, `https://`: progressive or HLS.
+    Http,
+    /// `udp://`: MPEG-TS.
+    Udp,
+    /// `srt://`: MPEG-TS.
+    Srt,
+    /// `/dev/videoN`.
+    Device,
+    /// `camera:N`.
+    Camera,
+    /// `test:PATTERN`.
+    Test,
+    /// `-`.
+    Stdin,
+    /// A page whose video `yt-dlp` finds.
+    Page,
+    /// `pipeline:NAME`, described by the user.
+    Own,
+}
+
+/// A live source. Shown without secrets.
+#[derive(Clone)]
+pub struct Address {
+    /// What it is.
+    pub kind: Kind,
+    shown: String,
+    location: Secret,
+    host: String,
+    port: Option<u16>,
+    secure: bool,
+    credentials: Option<Credentials>,
+    passphrase: Option<Secret>,
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} {}", self.kind, self.shown)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl Address {
+    /// Reads `text`; `None` where it names no live source. `credentials` are those given apart from it, which it overrules.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the remedy.
+    pub fn parse(text: &str, credentials: Option<&Credentials>) -> Result<Option<Self>, String> {
+        let shown = redact(text);
+        let bare = |kind, shown: &str, location: &str| Self {
+            kind,
+            shown: shown.to_owned(),
+            location: Secret::new(location),
+            host: String::new(),
+            port: None,
+            secure: false,
+            credentials: None,
+            passphrase: None,
+        };
+        if text == "-" {
+            return Ok(Some(bare(Kind::Stdin, "stdin", "")));
+        }
+        if text.starts_with("/dev/video") {
+            return Ok(Some(bare(Kind::Device, text, text)));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let address = Self::url(&scheme.to_ascii_lowercase(), rest, bare(Kind::Own, &shown, ""))?;
+            let credentials = address.credentials.clone().or_else(|| credentials.cloned());
+            return Ok(Some(Self { credentials, ..address }));
+        }
+        match text.split_once(':') {
+            Some(("test", pattern)) => {
+                check_pattern(pattern)?;
+                Ok(Some(bare(Kind::Test, text, pattern)))
+            }
+            Some(("camera", number)) if number.parse::<u16>().is_ok() => Ok(Some(bare(Kind::Camera, text, number))),
+            Some(("camera", _)) => Err(format!("{text}: cameras are numbered\n  give camera:0, camera:1 …")),
+            Some(("pipeline", name)) => Ok(Some(bare(Kind::Own, text, name))),
+            _ => Ok(None),
+        }
+    }
+
+    fn url(scheme: &str, rest: &str, bare: Self) -> Result<Self, String> {
+        let shown = &bare.shown;
+        let (kind, secure, port) = match scheme {
+            "rtsp" => (Kind::Rtsp, false, Some(554)),
+            "rtsps" => (Kind::Rtsp, true, Some(322)),
+            "http" => (Kind::Http, false, Some(80)),
+            "https" => (Kind::Http, true, Some(443)),
+            "udp" => (Kind::Udp, false, None),
+            "srt" => (Kind::Srt, false, None),
+            other => {
+                let known = ["rtsp", "rtsps", "http", "https", "udp", "srt"];
+                let nearest = nearest(other, known).unwrap_or_default();
+                return Err(format!(
+                    "{shown}: sources are not read from {other}://\n  give one of {}://; the nearest is {nearest}://",
+                    known.join("://, ")
+                ));
+            }
+        };
+        let (user, rest) = split_user_info(rest);
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (host, own_port) = host_and_port(&rest[..end]).ok_or_else(|| {
+            format!("{shown}: its port is none\n  give {scheme}://HOST:PORT, the port from 1 to 65535")
+        })?;
+        let port = own_port.or(port);
+        let listens = matches!(kind, Kind::Udp | Kind::Srt);
+        if host.is_empty() && !listens {
+            return Err(format!("{shown}: there is no host in it\n  give {scheme}://HOST/PATH"));
+        }
+        if port.is_none() {
+            return Err(format!(
+                "{shown}: there is no port in it\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen"
+            ));
+        }
+        let page = kind == Kind::Http
+            && PAGES.iter().any(|page| host == *page || host.strip_suffix(page).is_some_and(|sub| sub.ends_with('.')));
+        let decoded = |text: &str| Secret::new(percent_decode_str(text).decode_utf8_lossy());
+        let credentials = user.filter(|user| !user.is_empty()).map(|user| {
+            let (user, password) = user.split_once(':').unwrap_or((user, ""));
+            Credentials { user: decoded(user), password: decoded(password) }
+        });
+        let (rest, passphrase) = if kind == Kind::Srt { without_passphrase(rest) } else { (rest.to_owned(), None) };
+        Ok(Self {
+            kind: if page { Kind::Page } else { kind },
+            location: Secret::new(format!("{scheme}://{rest}")),
+            host,
+            port,
+            secure,
+            credentials,
+            passphrase,
+            ..bare
+        })
+    }
+
+    /// Section of `pipelines/source.toml` that reads it.
+    #[must_use]
+    pub fn section(&self) -> &str {
+        match self.kind {
+            Kind::Rtsp => "rtsp",
+            Kind::Http | Kind::Page => "http",
+            Kind::Udp => "udp",
+            Kind::Srt => "srt",
+            Kind::Device | Kind::Camera => "device",
+            Kind::Test => "test",
+            Kind::Stdin => "stdin",
+            Kind::Own => self.location.expose(),
+        }
+    }
+
+    /// Where it is: a URL without user info, a device, a pattern, a number.
+    #[must_use]
+    pub fn location(&self) -> &str {
+        self.location.expose()
+    }
+
+    /// Host, where it has one.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        Some(self.host.as_str()).filter(|host| !host.is_empty())
+    }
+
+    /// Port, where it has one.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Whether the connection is by TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Who one is there.
+    #[must_use]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// SRT's passphrase.
+    #[must_use]
+    pub fn passphrase(&self) -> Option<&Secret> {
+        self.passphrase.as_ref()
+    }
+
+    /// The same source, found at another place.
+    #[must_use]
+    pub fn found_at(&self, kind: Kind, location: &str) -> Self {
+        Self { kind, location: Secret::new(location), ..self.clone() }
+    }
+
+    /// A short name for files: the last part of its path, else its host.
+    #[must_use]
+    pub fn stem(&self) -> String {
+        let path = self.shown.split(['?', '#']).next().unwrap_or_default();
+        let last = path.rsplit('/').find(|part| !part.is_empty() && !part.contains('@')).unwrap_or("stream");
+        let stem = Path::new(last).file_stem().map_or_else(|| last.to_owned(), |s| s.to_string_lossy().into_owned());
+        stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+    }
+}
+
+/// `HOST`, `HOST:PORT`, `[V6]:PORT` or `:PORT`; `None` where the port is none.
+fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+    if let Some((host, rest)) = authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host.to_owned(), Some(port.parse().ok().filter(|p| *p > 0)?))),
+            None => Some((host.to_owned(), None)),
+        };
+    }
+    match authority.rsplit_once(':') {
+        Some((host, port)) => Some((host.to_owned(), Some(port.parse().ok().filter(|p| *p > 0)?))),
+        None => Some((authority.to_owned(), None)),
+    }
+}
+
+/// What follows `srt://`, its passphrase taken out.
+fn without_passphrase(rest: &str) -> (String, Option<Secret>) {
+    let Some((before, query)) = rest.split_once('?') else { return (rest.to_owned(), None) };
+    let secret = query.split('&').find_map(|pair| pair.strip_prefix("passphrase="));
+    let others: Vec<_> = query.split('&').filter(|pair| !pair.starts_with("passphrase=")).collect();
+    let secret = secret.map(|text| Secret::new(percent_decode_str(text).decode_utf8_lossy()));
+    (if others.is_empty() { before.to_owned() } else { format!("{before}?{}", others.join("&")) }, secret)
+}
+
+/// `GStreamer`'s test patterns by name.
+fn check_pattern(pattern: &str) -> Result<(), String> {
+    let element = gst::ElementFactory::make("videotestsrc")
+        .build()
+        .map_err(|e| format!("test:{pattern}: {e}\n  install gstreamer1.0-plugins-base"))?;
+    let class = element.find_property("pattern").and_then(|spec| gst::glib::EnumClass::with_type(spec.value_type()));
+    let Some(class) = class else { return Ok(()) };
+    if class.value_by_nick(pattern).is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = class.values().iter().map(gst::glib::EnumValue::nick).collect();
+    let nearest = nearest(pattern, names.iter().copied()).unwrap_or_default();
+    Err(format!(
+        "test:{pattern}: there is no such pattern\n  the nearest is test:{nearest}; there are {}",
+        names.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Address {
+        Address::parse(text, None).expect("it is fine").expect("a live source")
+    }
+
+    #[test]
+    fn secrets_stand_apart() {
+        let address = parsed("rtsp://pilot:p%40ss@cam:8554/main?token=abc");
+        assert_eq!(address.location(), "rtsp://cam:8554/main?token=abc");
+        assert_eq!((address.host(), address.port()), (Some("cam"), Some(8554)));
+        let credentials = address.credentials().expect("a user");
+        assert_eq!((credentials.user.expose(), credentials.password.expose()), ("pilot", "p@ss"));
+        assert_eq!(address.to_string(), "rtsp://***@cam:8554/main?token=***");
+        assert!(!format!("{address:?}").contains("abc"));
+        let srt = parsed("srt://host:9000?mode=caller&passphrase=hunter2hunter2");
+        assert_eq!(srt.location(), "srt://host:9000?mode=caller");
+        assert_eq!(srt.passphrase().map(Secret::expose), Some("hunter2hunter2"));
+        let given = Credentials { user: Secret::new("a"), password: Secret::new("b") };
+        let bare = Address::parse("rtsp://cam/1", Some(&given)).expect("fine").expect("live");
+        assert_eq!(bare.credentials(), Some(&given));
+        assert_eq!(bare.port(), Some(554));
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        gst::init().expect("GStreamer");
+        for (text, kind) in [
+            ("rtsps://h/x", Kind::Rtsp),
+            ("https://h/x.m3u8", Kind::Http),
+            ("https://www.youtube.com/watch?v=1", Kind::Page),
+            ("https://notyoutube.com/x", Kind::Http),
+            ("udp://:5000", Kind::Udp),
+            ("udp://[::1]:5000", Kind::Udp),
+            ("/dev/video0", Kind::Device),
+            ("camera:1", Kind::Camera),
+            ("test:ball", Kind::Test),
+            ("-", Kind::Stdin),
+            ("pipeline:mine", Kind::Own),
+        ] {
+            assert_eq!(parsed(text).kind, kind, "{text}");
+        }
+        assert!(Address::parse("clip.mp4", None).expect("fine").is_none());
+        for (wrong, says) in [
+            ("rtps://h/x", "the nearest is rtsp://"),
+            ("rtsp:///x", "no host"),
+            ("rtsp://h:99999/x", "port"),
+            ("udp://host", "no port"),
+            ("test:bal", "test:ball"),
+            ("camera:x", "camera:0"),
+        ] {
+            let said = Address::parse(wrong, None).expect_err(wrong);
+            assert!(said.contains(says) && said.contains("\n  "), "{said}");
+        }
+    }
+
+    #[test]
+    fn names_for_files() {
+        for (text, stem) in [
+            ("rtsp://u:p@h/live/cam.1", "cam"),
+            ("udp://:5000", "-5000"),
+            ("rtsp://h", "h"),
+            ("test:ball", "test-ball"),
+        ] {
+            gst::init().expect("GStreamer");
+            assert_eq!(parsed(text).stem(), stem);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A live source over all its connections: connects, waits, notices that it is away, and tries again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::address::{Address, Kind};
+use super::backoff::Backoff;
+use super::course::Course;
+use super::live::{Connection, Ending, Failure, LiveOptions, Plan, Transport};
+use super::refusal::Refusal;
+use super::{Gap, Outlet, SourceError, SourceEvent, Wanted, page};
+use crate::channel::WhenFull;
+use crate::clock::StreamTime;
+
+/// How often a wait looks whether it should end.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Told of what happens on the way.
+pub trait Watcher {
+    /// Whether nothing more is wanted.
+    fn is_stopping(&self) -> bool;
+    /// The source is away, for this reason, and is tried again.
+    fn away(&self, reason: &str);
+}
+
+/// Watches `address` until it ends, is given up, or the watcher stops. Returns the coded frames that never became a
+/// picture.
+///
+/// # Errors
+/// [`SourceError::Unusable`] when it never worked, [`SourceError::Broken`] when it is given up after it did.
+pub fn watch(
+    address: &Address,
+    options: &LiveOptions,
+    wanted: &Wanted,
+    outlet: &Outlet,
+    watcher: &dyn Watcher,
+) -> Result<u64, SourceError> {
+    let course = Arc::new(Course::new(outlet.clock.clone()));
+    let result =
+        Supervisor { address, options, wanted, outlet, watcher, course: &course, found: None, away: None }.run();
+    course.close_sounds();
+    // Whatever is sent from here on has its place.
+    outlet.events.set_when_full(WhenFull::Wait);
+    result
+}
+
+struct Supervisor<'a> {
+    address: &'a Address,
+    options: &'a LiveOptions,
+    wanted: &'a Wanted,
+    outlet: &'a Outlet,
+    watcher: &'a dyn Watcher,
+    course: &'a Arc<Course>,
+    /// The transport that worked.
+    found: Option<Transport>,
+    /// Since when the stream is away, and why.
+    away: Option<(StreamTime, String)>,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self) -> Result<u64, SourceError> {
+        let (mut backoff, mut worked, mut failed, mut lost, mut frames) = (Backoff::default(), false, 0, 0, 0);
+        let stopping = || self.watcher.is_stopping();
+        loop {
+            let refusal = match self.connect() {
+                Ok(mut connection) => {
+                    if connection.sound_changed() {
+                        // Its tracks begin anew, as does the file.
+                        self.course.close_sounds();
+                        continue;
+                    }
+                    self.found = Some(connection.transport()).filter(|_| self.address.kind == Kind::Rtsp);
+                    self.open(&mut connection, &mut worked);
+                    let ending = connection.wait(&stopping);
+                    lost += connection.lost();
+                    frames += connection.frames();
+                    let recorded = connection.recorded;
+                    drop(connection);
+                    let reason = match ending {
+                        Ending::Enough => return Ok(lost),
+                        Ending::Over if recorded || self.options.reconnect == Some(0) => return Ok(lost),
+                        Ending::Over => "the stream ended".to_owned(),
+                        Ending::Lost(reason) if recorded => return Err(self.broken(frames, reason)),
+                        Ending::Lost(reason) => reason,
+                    };
+                    backoff.reset();
+                    failed = 0;
+                    self.watcher.away(&reason);
+                    self.away = Some((self.course.last().unwrap_or_default(), reason.clone()));
+                    Refusal::new(reason, "")
+                }
+                Err(Failure::Interrupted) => {
+                    self.stay_away();
+                    return Ok(lost);
+                }
+                Err(Failure::Refused(refusal)) => {
+                    if !worked && !self.options.wait {
+                        return Err(self.unusable(refusal));
+                    }
+                    failed += 1;
+                    if self.away.is_none() && failed == 1 {
+                        self.watcher.away(&refusal.problem);
+                    }
+                    refusal
+                }
+            };
+            if self.options.reconnect.is_some_and(|most| failed >= most)
+                && (worked || self.options.reconnect == Some(0))
+            {
+                self.stay_away();
+                return Err(self.broken(frames, refusal.problem));
+            }
+            let until = Instant::now() + backoff.next();
+            while Instant::now() < until {
+                if stopping() {
+                    self.stay_away();
+                    return Ok(lost);
+                }
+                self.outlet.clock.sleep(LOOK);
+            }
+        }
+    }
+
+    /// Connects, by TCP where UDP brings nothing.
+    fn connect(&self) -> Result<Connection, Failure> {
+        let asked = self.options.transport;
+        let first = match asked {
+            Transport::Auto if self.address.is_secure() => Transport::Tcp,
+            Transport::Auto => self.found.unwrap_or(Transport::Auto),
+            asked => asked,
+        };
+        let found = page::find(self.address).map_err(Failure::Refused)?;
+        let plan = |transport| Plan {
+            address: &found,
+            options: self.options,
+            wanted: self.wanted,
+            outlet: self.outlet,
+            course: self.course,
+            transport,
+        };
+        let stopping = || self.watcher.is_stopping();
+        match Connection::open(&plan(first), &stopping) {
+            Err(Failure::Refused(refusal))
+                if refusal.by_transport && asked == Transport::Auto && first != Transport::Tcp =>
+            {
+                Connection::open(&plan(Transport::Tcp), &stopping)
+            }
+            other => other,
+        }
+    }
+
+    /// Says downstream what comes, and lets it come.
+    fn open(&mut self, connection: &mut Connection, worked: &mut bool) {
+        let stream = self.outlet.stream;
+        let opening = Box::new((connection.info().clone(), connection.take_sides()));
+        let event = if *worked { SourceEvent::Reopen(stream, opening) } else { SourceEvent::Open(stream, opening) };
+        *worked = true;
+        let _ = self.outlet.events.note(event);
+        if let Some((from, reason)) = self.away.take() {
+            let gap = Gap { from, to: connection.resumes_at(), reason, resumed: true };
+            let _ = self.outlet.events.note(SourceEvent::Gap(stream, Box::new(gap)));
+        }
+        connection.release();
+    }
+
+    /// The stream is away at the end of the run.
+    fn stay_away(&mut self) {
+        if let Some((from, reason)) = self.away.take() {
+            let gap = Gap { from, to: self.course.now(), reason, resumed: false };
+            let _ = self.outlet.events.note(SourceEvent::Gap(self.outlet.stream, Box::new(gap)));
+        }
+    }
+
+    fn unusable(&self, refusal: Refusal) -> SourceError {
+        SourceError::Unusable { input: self.address.to_string(), problem: refusal.problem, remedy: refusal.remedy }
+    }
+
+    fn broken(&self, frames: u64, problem: String) -> SourceError {
+        SourceError::Broken { input: self.address.to_string(), frames, problem }
+    }
+}
