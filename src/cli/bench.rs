@@ -10,6 +10,7 @@ use super::baseline::Baseline;
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
+use super::outputs::Given;
 use super::run::{Done, RunOptions, Task};
 use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
@@ -103,14 +104,14 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
         baseline = Some(Baseline::read(path)?);
     }
     let mut notices = Vec::new();
-    let output = match save.as_deref() {
-        None => Some("none"),
-        Some("") => None,
-        Some(output) => Some(output),
+    let outputs = match save {
+        None => vec!["none".to_owned()],
+        Some(default) if default.is_empty() => Vec::new(),
+        Some(output) => vec![output],
     };
     let credentials = args.run.live.credentials();
-    let overwrite = args.overwrite || args.into.is_some();
-    let jobs = jobs::plan(&args.sources, credentials.as_ref(), output, overwrite, &mut notices)?;
+    let given = Given { outputs, overwrite: args.overwrite || args.into.is_some(), ..Given::default() };
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
     if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         notices.push("pictures have no time of their own: they come as fast as they can".into());
     }

@@ -12,6 +12,7 @@ pub mod live;
 pub mod measure;
 pub mod model;
 pub mod options;
+mod outputs;
 pub mod profile;
 pub mod run;
 mod show;
