@@ -117,6 +117,7 @@ impl Delivery {
                 letterbox: None,
             }))
         };
+        shared.say_late();
         outlet.events.send(event).map_err(|_| gst::FlowError::Eos)?;
         if shared.wanted.limit.is_some_and(|limit| so_far + 1 >= limit) {
             shared.delivered(sink.upcast_ref());

@@ -386,6 +386,12 @@ impl Connection {
 
     /// Waits until it ends, is lost, or `stopping`.
     pub fn wait(&mut self, stopping: &dyn Fn() -> bool) -> Ending {
+        let ending = self.ending(stopping);
+        self.shared.say_late();
+        ending
+    }
+
+    fn ending(&mut self, stopping: &dyn Fn() -> bool) -> Ending {
         let Some(bus) = self.pipeline.bus() else { return Ending::Over };
         let (mut seen, mut since) = (0, Instant::now());
         while !self.ended {

@@ -12,7 +12,7 @@ use super::decoding::Decoding;
 use super::frames;
 use super::probe::{DecoderProbe, offer_video_meta};
 use super::skip::Skipper;
-use super::{SIDE_PACKETS, SideTrack, SourceEvent};
+use super::{SIDE_PACKETS, SideTrack};
 
 /// Compressed bytes that may wait before the decoder, and packets: enough that audio which a container keeps seconds
 /// away from its video is reached while the video waits.
@@ -267,7 +267,7 @@ fn skip_late(pad: &gst::Pad, shared: &Arc<Decoding>) {
         }
         shared.late.fetch_add(1, Ordering::SeqCst);
         if !outlet.is_waiting() {
-            let _ = outlet.events.send(SourceEvent::Late(outlet.stream, 1));
+            shared.late_unsaid.fetch_add(1, Ordering::SeqCst);
         }
         gst::PadProbeReturn::Drop
     });
