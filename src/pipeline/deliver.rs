@@ -127,9 +127,7 @@ impl Delivery<'_> {
 
     /// The stream came back. Another picture size or codec, or other sound, begins another file.
     fn reopen(&mut self, (info, sides): Opening) {
-        let same = self.info.as_ref().is_some_and(|before| {
-            (before.size, &before.codec, &before.audio_codecs) == (info.size, &info.codec, &info.audio_codecs)
-        });
+        let same = self.info.as_ref().is_some_and(|before| (before.size, &before.codec) == (info.size, &info.codec));
         self.cut |= !same || !sides.is_empty();
         if !sides.is_empty() && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_))
         {

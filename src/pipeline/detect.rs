@@ -156,13 +156,17 @@ fn note(to_sinks: &ToSinks, stream: StreamId, event: SinkEvent) {
     }
 }
 
+/// Whether the frame is of a live source that does not wait.
+fn is_live(shared: &Shared, frame: &SourceFrame) -> bool {
+    frame.stamps.due.is_some() && shared.settings.jobs[frame.stream.0 as usize].source.is_live()
+}
+
 /// Hands a frame to its sink. Where several live streams share the worker, one whose sink is slow does not keep the others
 /// waiting.
 fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<SourceFrame>) {
-    let jobs = &shared.settings.jobs;
     let index = frame.stream.0 as usize;
     let Some(sink) = &to_sinks[index] else { return };
-    if jobs.len() == 1 || !jobs[index].source.is_live() {
+    if shared.settings.jobs.len() == 1 || !is_live(shared, &frame) {
         let _ = sink.send(SinkEvent::Frame(frame));
         return;
     }
@@ -174,9 +178,8 @@ fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<SourceFrame>) {
 impl Worker<'_> {
     /// Whether it is too late to look at a live frame.
     fn is_stale(&self, frame: &SourceFrame) -> bool {
-        let settings = &self.shared.settings;
-        settings.jobs[frame.stream.0 as usize].source.is_live()
-            && frame.stamps.due.is_some_and(|due| frame.stamps.taken.since(due) > settings.live.max_lag)
+        let late = |due| frame.stamps.taken.since(due) > self.shared.settings.live.max_lag;
+        is_live(self.shared, frame) && frame.stamps.due.is_some_and(late)
     }
 
     /// Sees that there are sessions for a live stream like this before its frames come: they would not wait for them.

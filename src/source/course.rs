@@ -4,13 +4,19 @@
 //! A frame's time in the stream is the moment it was due on this machine, counted from the first frame's: outages take as long
 //! in the stream as they took.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use gstreamer as gst;
 
 use super::tracks::Side;
 use crate::clock::{Clock, HostTime, StreamTime};
+
+/// Host time minus running time before anything is known of it.
+const UNKNOWN: i64 = i64::MAX;
+/// A frame that comes no more than this earlier than those before it says nothing new about the sender's clock.
+const JITTER_NS: i64 = 20_000_000;
 
 /// What stays from one connection to the next.
 pub(super) struct Course {
@@ -64,8 +70,12 @@ impl Course {
     }
 }
 
-fn ns(time: HostTime) -> i128 {
-    i128::try_from(time.since_start().as_nanos()).unwrap_or(i128::MAX)
+fn ns(time: HostTime) -> i64 {
+    i64::try_from(time.since_start().as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn ns_of(running: gst::ClockTime) -> i64 {
+    i64::try_from(running.nseconds()).unwrap_or(i64::MAX)
 }
 
 fn stream_time(at: HostTime, zero: HostTime) -> Option<StreamTime> {
@@ -75,8 +85,9 @@ fn stream_time(at: HostTime, zero: HostTime) -> Option<StreamTime> {
 /// One connection's place in the course.
 pub(super) struct Session {
     pub course: Arc<Course>,
-    /// Host time minus running time, ns.
-    offset: OnceLock<i128>,
+    /// Host time minus running time, ns; [`UNKNOWN`] until a picture or its coded frame is there.
+    offset: AtomicI64,
+    by_arrival: bool,
     /// Time in the stream of its first frame.
     pub first: OnceLock<StreamTime>,
     /// Its sound came in another format than before.
@@ -84,18 +95,37 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(course: Arc<Course>) -> Self {
-        Self { course, offset: OnceLock::new(), first: OnceLock::new(), sound_changed: AtomicBool::new(false) }
+    /// `by_arrival` is for senders whose clock is another one, of which running times are guessed: a frame is due when it
+    /// comes, if it comes as early as any.
+    pub fn new(course: Arc<Course>, by_arrival: bool) -> Self {
+        Self {
+            course,
+            offset: AtomicI64::new(UNKNOWN),
+            by_arrival,
+            first: OnceLock::new(),
+            sound_changed: AtomicBool::new(false),
+        }
+    }
+
+    /// The coded frame at `running` arrives.
+    pub fn arrives(&self, running: gst::ClockTime) {
+        if self.by_arrival {
+            let offset = ns(self.course.clock.now()) - ns_of(running);
+            // Most of a second of old frames may come at once at the start: the last of them is the one in time.
+            if offset < self.offset.load(Ordering::SeqCst).saturating_sub(JITTER_NS) {
+                self.offset.store(offset, Ordering::SeqCst);
+            }
+        }
     }
 
     /// When the picture at `running` is, or was, due; `host` is asked once for a moment on both clocks.
     pub fn due(&self, running: gst::ClockTime, host: impl FnOnce() -> (HostTime, gst::ClockTime)) -> HostTime {
-        let offset = *self.offset.get_or_init(|| {
+        if self.offset.load(Ordering::SeqCst) == UNKNOWN {
             let (at, running) = host();
-            ns(at) - i128::from(running.nseconds())
-        });
-        let due = (offset + i128::from(running.nseconds())).max(0);
-        HostTime::from_start(std::time::Duration::from_nanos(u64::try_from(due).unwrap_or(u64::MAX)))
+            self.offset.store(ns(at) - ns_of(running), Ordering::SeqCst);
+        }
+        let due = self.offset.load(Ordering::SeqCst).saturating_add(ns_of(running)).max(0);
+        HostTime::from_start(Duration::from_nanos(due.unsigned_abs()))
     }
 
     /// The time in the stream of a picture that was due at `due`, which begins with the first one that asks.
@@ -106,8 +136,8 @@ impl Session {
 
     /// The time in the stream of what is not a picture; `None` before the first one.
     pub fn stream_time(&self, running: gst::ClockTime) -> Option<gst::ClockTime> {
-        let (offset, zero) = (*self.offset.get()?, *self.course.zero.get()?);
-        let time = offset + i128::from(running.nseconds()) - ns(zero);
+        let (offset, zero) = (self.offset.load(Ordering::SeqCst), *self.course.zero.get()?);
+        let time = offset.checked_add(ns_of(running))?.checked_sub(ns(zero)).filter(|_| offset != UNKNOWN)?;
         u64::try_from(time).ok().map(gst::ClockTime::from_nseconds)
     }
 
@@ -120,10 +150,25 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::SimulatedClock;
+
+    #[test]
+    fn a_senders_clock_is_read_from_what_comes_earliest() {
+        let clock = Arc::new(SimulatedClock::default());
+        let session = Session::new(Arc::new(Course::new(clock.clone())), true);
+        let ms = gst::ClockTime::from_mseconds;
+        clock.advance(Duration::from_secs(2));
+        // Thirty old frames at once, then each in its time, one of them late.
+        for n in 0..30 {
+            session.arrives(ms(n * 40));
+        }
+        let due = |pts| session.due(ms(pts), || panic!("it is known")).since_start().as_millis();
+        assert_eq!(due(1160), 2000);
+        clock.advance(Duration::from_millis(70));
+        session.arrives(ms(1200));
+        assert_eq!(due(1200), 2040);
+    }
 
     #[test]
     fn time_goes_on_while_the_stream_is_away() {
@@ -131,7 +176,7 @@ mod tests {
         let course = Arc::new(Course::new(clock.clone()));
         let ms = gst::ClockTime::from_mseconds;
         clock.advance(Duration::from_secs(5));
-        let first = Session::new(course.clone());
+        let first = Session::new(course.clone(), false);
         // Half a second after the pipeline began, a picture of 200 ms comes.
         let due = first.due(ms(200), || (clock.now(), ms(500)));
         assert_eq!(due, HostTime::from_start(Duration::from_millis(4700)));
@@ -144,7 +189,7 @@ mod tests {
         assert_eq!([first.count(first.begin(due)), first.count(first.begin(later))], [0, 1]);
         // Away for three seconds; the next connection counts from its own zero.
         clock.advance(Duration::from_secs(3));
-        let second = Session::new(course.clone());
+        let second = Session::new(course.clone(), false);
         let due = second.due(ms(10), || (clock.now(), ms(10)));
         assert_eq!(second.begin(due).ns, 3_300_000_000);
         assert_eq!(second.count(second.begin(due)), 2);

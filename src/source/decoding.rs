@@ -50,6 +50,10 @@ pub(super) struct Decoding {
     pub notices: Mutex<Vec<String>>,
     /// The demuxer's factory.
     pub demuxer: OnceLock<String>,
+    /// None of it may be lost: it waits for us.
+    pub waits: AtomicBool,
+    /// Tracks shown so far.
+    pub tracks: AtomicU64,
     /// A track was chosen to be decoded.
     pub video_found: AtomicBool,
     /// Why the chosen track cannot be had.
@@ -76,6 +80,8 @@ impl Decoding {
             sides: Mutex::default(),
             notices: Mutex::default(),
             demuxer: OnceLock::new(),
+            waits: AtomicBool::new(matches!(timing, Timing::Recorded(_))),
+            tracks: AtomicU64::new(0),
             video_found: AtomicBool::new(false),
             refused: Mutex::default(),
             frames: AtomicU64::new(0),
@@ -91,9 +97,13 @@ impl Decoding {
         self.stopped.load(Ordering::SeqCst)
     }
 
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::SeqCst)
+    }
+
     /// Whether it may stand still: not while it comes in its own time, as a live source does.
     pub fn can_pause(&self) -> bool {
-        !self.wanted.real_time && self.session().is_none()
+        !self.wanted.real_time && self.waits()
     }
 
     /// Nothing more is wanted, and nothing is held back.

@@ -50,6 +50,7 @@ impl Delivery {
         if shared.first.get().is_none() {
             if let Some(session) = shared.session().filter(|session| session.course.last().is_some()) {
                 let (pts, _) = self.live(session, sink, &sample);
+                let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
                 let _ = session.first.set(StreamTime { ns: pts.nseconds() });
             }
             let _ = shared.first.set(video.clone());
@@ -60,7 +61,7 @@ impl Delivery {
             return Err(gst::FlowError::Eos);
         }
         let outlet = &shared.outlet;
-        if shared.session().is_some() && outlet.is_waiting() {
+        if !shared.waits() && outlet.is_waiting() {
             // A live stream has not begun for us until there is somebody to look at it.
             return Ok(gst::FlowSuccess::Ok);
         }
@@ -137,6 +138,6 @@ impl Delivery {
             None if shared.probe.is_paced() => (shared.outlet.clock.now(), running),
             None => (shared.outlet.clock.now(), now().unwrap_or(running)),
         });
-        (gst::ClockTime::from_nseconds(session.begin(due).ns), Some(due))
+        (gst::ClockTime::from_nseconds(session.begin(due).ns), Some(due).filter(|_| !shared.waits()))
     }
 }

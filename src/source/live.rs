@@ -29,8 +29,8 @@ const CONNECTING: Duration = Duration::from_secs(10);
 const PICTURE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long UDP may stay silent once the server plays, where TCP can be tried instead.
 const UDP_SILENCE: Duration = Duration::from_millis(2500);
-/// How long an audio track may take to show its format after the first picture.
-const AUDIO_DEADLINE: Duration = Duration::from_millis(500);
+/// How long an audio track may take to show itself and its format after the first picture.
+const AUDIO_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the waiting thread looks whether it should stop.
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 
@@ -125,6 +125,8 @@ pub(super) enum Failure {
 struct Seen {
     /// Buffers that came out of the head.
     arrived: AtomicU64,
+    /// Tracks that the server has announced, where it does.
+    announced: AtomicU64,
     /// What is wrong with the server's certificate.
     certificate: Mutex<Option<String>>,
 }
@@ -181,7 +183,8 @@ impl Connection {
             Timing::Recorded(OnceLock::new())
         } else {
             probe = probe.live();
-            Timing::Live(Session::new(plan.course.clone()))
+            let by_arrival = matches!(plan.address.kind, Kind::Rtsp | Kind::Udp | Kind::Srt);
+            Timing::Live(Session::new(plan.course.clone(), by_arrival))
         };
         let wanted = Wanted { picture: None, ..plan.wanted.clone() };
         let shared = Arc::new(Decoding::new(plan.outlet, wanted, timing, probe, gate_rx));
@@ -207,6 +210,7 @@ impl Connection {
         if head.time == Time::Either {
             connection.recorded = connection.pipeline.query_duration::<gst::ClockTime>().is_some_and(|d| !d.is_zero());
             if connection.recorded {
+                connection.shared.waits.store(true, Ordering::SeqCst);
                 connection.shared.probe.stop_pacing();
             }
         }
@@ -232,7 +236,9 @@ impl Connection {
             }
             if self.shared.first.get().is_some() {
                 let since = *picture.get_or_insert_with(Instant::now);
-                if self.shared.sides_are_known() || self.ended || since.elapsed() > AUDIO_DEADLINE {
+                let announced = self.seen.announced.load(Ordering::SeqCst);
+                let all = self.shared.tracks.load(Ordering::SeqCst) >= announced && self.shared.sides_are_known();
+                if all || self.ended || since.elapsed() > AUDIO_DEADLINE {
                     break;
                 }
             } else if let Some(refusal) = self.shared.refusal() {
@@ -478,18 +484,21 @@ fn prepare(bin: &gst::Bin, plan: &Plan, seen: &Arc<Seen>) -> Result<(), String> 
             element.set_property("ssl-strict", false);
         }
         if element.factory().is_some_and(|factory| factory.name() == "rtspsrc") {
-            let seen = seen.clone();
+            let own = seen.clone();
             element.connect("accept-certificate", false, move |values| {
                 let flags = values.get(3).and_then(|value| value.get::<gio::TlsCertificateFlags>().ok());
                 let fault = flags.map_or("it is not valid", certificate_fault);
-                *seen.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.to_owned());
+                *own.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault.to_owned());
                 Some(false.to_value())
             });
             // Only what can be watched or heard: cameras also offer tracks of metadata.
-            element.connect("select-stream", false, |values| {
+            let counts = seen.clone();
+            element.connect("select-stream", false, move |values| {
                 let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
                 let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
-                Some(media.is_none_or(|media| media == "video" || media == "audio").to_value())
+                let wanted = media.is_none_or(|media| media == "video" || media == "audio");
+                counts.announced.fetch_add(u64::from(wanted), Ordering::SeqCst);
+                Some(wanted.to_value())
             });
         }
     }

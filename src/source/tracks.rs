@@ -97,6 +97,7 @@ impl Tracks {
     /// Takes in one more track.
     pub fn add(&self, pad: &gst::Pad) {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
+        self.shared.tracks.fetch_add(1, Ordering::SeqCst);
         if let Some(name) = demuxers(&pipeline).find_map(|d| d.factory()).map(|f| f.name().to_string()) {
             let _ = self.shared.demuxer.set(name);
         }
@@ -224,6 +225,15 @@ impl Tracks {
         queue.link(&decodebin)?;
         let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
         let coded = pad.clone();
+        if self.shared.session().is_some() {
+            let shared = self.shared.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+                if let Some((session, running)) = shared.session().zip(running_time(pad, info)) {
+                    session.arrives(running);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
             // What says how it lies comes before the first packet, so it has passed the coded track's pad by now.
@@ -236,6 +246,12 @@ impl Tracks {
         }
         link(pad, &queue)
     }
+}
+
+fn running_time(pad: &gst::Pad, info: &gst::PadProbeInfo) -> Option<gst::ClockTime> {
+    let pts = info.buffer()?.pts()?;
+    let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+    segment.segment().downcast_ref::<gst::ClockTime>()?.to_running_time(pts)
 }
 
 /// Lets a track run into nothing. Its packets are dropped before the sink, which would else wait for the pictures to begin

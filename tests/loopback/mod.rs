@@ -1,5 +1,7 @@
 //! An HTTP server on loopback that does byte by byte what the tests tell it, faults included.
 
+#![allow(dead_code, reason = "every test binary uses its own part")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};

@@ -1,0 +1,218 @@
+//! Live sources other than RTSP, as a user names them, each sent by an independent program.
+
+mod loopback;
+mod program;
+
+use std::io::Write;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use loopback::{head, send};
+use program::{bare, json, made_clip, said, succeeds, text, times, witness};
+use serde_json::Value;
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = bare(folder, "detect");
+    command.args(["--imgsz", "96", "--report", "r.json"]).args(args);
+    command
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().expect("it starts")
+}
+
+/// Frames of the only stream: received and processed; all are accounted for.
+#[track_caller]
+fn counted(folder: &Path) -> (u64, u64) {
+    let report = json(&folder.join("r.json"));
+    let (received, processed, _) = program::frames(&report);
+    (received, processed)
+}
+
+/// `ffmpeg`, sending a test picture of 30 frames a second until it is dropped.
+struct Sender(Child);
+
+impl Sender {
+    fn to(url: &str, options: &[&str]) -> Self {
+        let source = "testsrc2=size=320x240:rate=30";
+        let child = Command::new("ffmpeg")
+            .args(["-v", "error", "-re", "-f", "lavfi", "-i", source, "-f", "lavfi", "-i", "sine"])
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-tune",
+                "zerolatency",
+                "-g",
+                "15",
+                "-pix_fmt",
+                "yuv420p",
+            ])
+            .args(["-c:a", "aac"])
+            .args(options)
+            .arg(url)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("ffmpeg is installed");
+        Self(child)
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that nobody uses just now.
+fn free_port() -> u16 {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port()
+}
+
+/// Serves the files of a folder by HTTP.
+fn web(folder: &Path) -> loopback::Server {
+    let folder = folder.to_owned();
+    loopback::Server::start(vec![Box::new(move |asked, stream| {
+        let name = asked.line.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").trim_start_matches('/');
+        let Ok(body) = std::fs::read(folder.join(name)) else { return head(stream, "404 Not Found", &[]) };
+        let from = asked.range.map_or(0, |from| usize::try_from(from).expect("small"));
+        let mut headers = vec![format!("Content-Length: {}", body.len() - from), "Accept-Ranges: bytes".to_owned()];
+        if from > 0 {
+            headers.push(format!("Content-Range: bytes {from}-{}/{}", body.len() - 1, body.len()));
+        }
+        head(stream, if from > 0 { "206 Partial Content" } else { "200 OK" }, &headers);
+        send(stream, &body[from..]);
+    })])
+}
+
+#[test]
+fn a_test_picture_is_as_live_as_a_camera() {
+    let folder = tempfile::tempdir().expect("a folder");
+    succeeds(&run(folder.path(), &["test:ball", "--frames", "40", "-o", "o.mp4"]));
+    let (received, processed) = counted(folder.path());
+    assert!(received >= 40 && processed > 0);
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed);
+    let report = json(&folder.path().join("r.json"));
+    let behind = &report["latency_ms"]["behind_live"];
+    assert_eq!(behind["count"].as_u64(), Some(processed - report["warm_up_frames_excluded"].as_u64().unwrap_or(0)));
+    // Without -o nothing is written.
+    std::fs::remove_file(folder.path().join("o.mp4")).expect("it is there");
+    succeeds(&run(folder.path(), &["test:snow", "--frames", "5"]));
+    let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn a_recording_by_http_or_on_standard_input_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "clip.mp4", "320x240", "2", &["-movflags", "+faststart"]);
+    made_clip(folder.path(), "clip.ts", "320x240", "2", &[]);
+    let server = web(folder.path());
+    let url = server.url("clip.mp4?token=planted-s3cret");
+    let output = run(folder.path(), &[&url, "-o", "by-http.mp4"]);
+    succeeds(&output);
+    assert!(!said(&output).contains("planted-s3cret"), "{}", said(&output));
+    assert_eq!(counted(folder.path()), (60, 60));
+    assert_eq!(times(&folder.path().join("by-http.mp4")).len(), 60);
+    let mut child = command(folder.path(), &["-", "-o", "from-pipe.mkv"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let clip = std::fs::read(folder.path().join("clip.ts")).expect("a clip");
+    child.stdin.take().expect("piped").write_all(&clip).expect("it reads");
+    succeeds(&child.wait_with_output().expect("it ends"));
+    assert_eq!(counted(folder.path()), (60, 60));
+    assert_eq!(times(&folder.path().join("from-pipe.mkv")).len(), 60);
+    // What is not there, and what is no video.
+    for (name, says) in [("nothing.mp4", "nothing by this name (404)"), ("r.json", "http://")] {
+        let output = run(folder.path(), &[&server.url(name)]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(says), "{}", said(&output));
+    }
+}
+
+#[test]
+fn hls_is_played_in_its_own_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "clip.ts", "320x240", "6", &["-g", "30", "-bf", "0"]);
+    let list = folder.path().join("live.m3u8");
+    let segments = text(folder.path()).to_owned() + "/live-%d.ts";
+    let args = ["-i", text(&clip), "-c", "copy", "-f", "hls", "-hls_time", "1", "-hls_list_size", "0"];
+    witness("ffmpeg", &[args.as_slice(), &["-hls_segment_filename", &segments, text(&list)]].concat());
+    // Of a live broadcast nobody knows the end yet.
+    let text = std::fs::read_to_string(&list).expect("a list");
+    std::fs::write(&list, text.replace("#EXT-X-ENDLIST\n", "")).expect("a file");
+    let server = web(folder.path());
+    let output = run(folder.path(), &[&server.url("live.m3u8"), "--frames", "45"]);
+    succeeds(&output);
+    let (received, processed) = counted(folder.path());
+    assert!(received >= 45 && processed > 20, "{received} {processed}: {}", said(&output));
+}
+
+#[test]
+fn mpeg_ts_comes_by_udp_and_srt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let sender = Sender::to(&format!("udp://127.0.0.1:{port}?pkt_size=1316"), &["-f", "mpegts"]);
+    let url = format!("udp://127.0.0.1:{port}");
+    let output = run(folder.path(), &[&url, "--frames", "60", "-o", "udp.mkv"]);
+    succeeds(&output);
+    drop(sender);
+    let (received, processed) = counted(folder.path());
+    assert!(received >= 60 && processed > 0, "{}", said(&output));
+    assert!(said(&output).contains("h264 + aac"), "{}", said(&output));
+    witness("ffmpeg", &["-i", text(&folder.path().join("udp.mkv")), "-f", "null", "-"]);
+    assert_eq!(times(&folder.path().join("udp.mkv")).len() as u64, processed);
+
+    if !witness("ffmpeg", &["-protocols"]).contains("srt") {
+        eprintln!("skipped: this ffmpeg has no SRT");
+        return;
+    }
+    let port = free_port();
+    let query = "mode=listener&passphrase=planted-s3cret&pbkeylen=16";
+    let _sender = Sender::to(&format!("srt://127.0.0.1:{port}?{query}"), &["-f", "mpegts"]);
+    let url = format!("srt://127.0.0.1:{port}?passphrase=planted-s3cret");
+    let output = run(folder.path(), &[&url, "--frames", "60", "--wait"]);
+    succeeds(&output);
+    assert!(!said(&output).contains("planted-s3cret"), "{}", said(&output));
+    assert!(counted(folder.path()).0 >= 60);
+}
+
+#[test]
+fn a_user_describes_sources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("own.toml");
+    let own = "[gradient]\nelements = '''videotestsrc is-live=true pattern=gradient\n  ! video/x-raw,width=320,height=240 ! identity name=out'''\n";
+    std::fs::write(&file, own).expect("a file");
+    let args = ["pipeline:gradient", "--pipeline", "own.toml", "--frames", "10"];
+    succeeds(&run(folder.path(), &args));
+    let report: Value = json(&folder.path().join("r.json"));
+    assert_eq!(
+        (report["streams"][0]["width"].as_u64(), report["streams"][0]["uri"].as_str()),
+        (Some(320), Some("pipeline:gradient"))
+    );
+    std::fs::write(&file, own.replace("elements", "elemnts")).expect("a file");
+    let output = run(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("own.toml:2") && said(&output).contains("elements"), "{}", said(&output));
+    let output = run(folder.path(), &["test:ball", "--decoder", "avdec_h265x"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("the nearest is avdec_h265"), "{}", said(&output));
+}
+
+#[test]
+fn a_stream_that_ends_early_is_sought_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = "[short]\nelements = \"videotestsrc is-live=true num-buffers=15 ! video/x-raw,framerate=30/1 ! identity name=out\"\n";
+    std::fs::write(folder.path().join("own.toml"), own).expect("a file");
+    let args = ["pipeline:short", "--pipeline", "own.toml", "--frames", "40", "-o", "o.mkv"];
+    let output = run(folder.path(), &args);
+    succeeds(&output);
+    let report = json(&folder.path().join("r.json"));
+    assert!(report["streams"][0]["reconnects"].as_u64() >= Some(2), "{}", report["streams"]);
+    assert!(said(&output).contains("away: the stream ended"), "{}", said(&output));
+}
