@@ -32,7 +32,7 @@ use crate::postprocess::Thresholds;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
 use crate::report::{Dropped, FrameCounts, StreamReport};
-use crate::sink::{EncoderOptions, SinkError};
+use crate::sink::{EncoderOptions, LiveFigures, SinkError, Target};
 use crate::source::{
     Address, FileSource, Gap, LiveOptions, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo, Wanted,
     Watcher, watch,
@@ -81,10 +81,12 @@ impl SourceSpec {
 pub enum OutputSpec {
     /// Nowhere.
     None,
-    /// One file.
-    File(PathBuf),
+    /// One picture's file.
+    Picture(PathBuf),
     /// A folder, for pictures under their own names.
     Folder(PathBuf),
+    /// Wherever video goes; it is encoded once for all of them.
+    Stream(Vec<Target>),
 }
 
 /// One source with its output.
@@ -96,6 +98,8 @@ pub struct Job {
     pub source: SourceSpec,
     /// Where the result goes.
     pub output: OutputSpec,
+    /// A recording comes in its own time, since someone watches; no frame of it is dropped for that.
+    pub paced: bool,
 }
 
 /// Everything a run needs, validated.
@@ -160,6 +164,10 @@ pub trait Observer: Send + Sync {
     fn ended(&self, _stream: StreamId) {}
     /// So many decoded frames wait for the worker, of so many that may.
     fn queue(&self, _waiting: usize, _capacity: usize) {}
+    /// The annotated stream can be watched at this address from now on.
+    fn serving(&self, _stream: StreamId, address: &str) {
+        self.notice(&format!("serving {address}"));
+    }
     /// Something the user should know.
     fn notice(&self, _text: &str) {}
     /// Something failed; it is said at the end of the run as well.
@@ -204,6 +212,10 @@ impl Observer for Observers {
 
     fn queue(&self, waiting: usize, capacity: usize) {
         self.0.iter().for_each(|one| one.queue(waiting, capacity));
+    }
+
+    fn serving(&self, stream: StreamId, address: &str) {
+        self.0.iter().for_each(|one| one.serving(stream, address));
     }
 
     fn notice(&self, text: &str) {
@@ -258,7 +270,14 @@ impl RunError {
         matches!(
             self,
             Self::Source(SourceError::Unusable { .. })
-                | Self::Sink(SinkError::Exists(_) | SinkError::Unwritable { .. })
+                | Self::Sink(
+                    SinkError::Exists(_)
+                        | SinkError::Unwritable { .. }
+                        | SinkError::Address { .. }
+                        | SinkError::Unreachable { .. }
+                        | SinkError::NoDisplay { .. }
+                        | SinkError::TwoCodecs { .. }
+                )
                 | Self::Inference(InferenceError::Provider { .. } | InferenceError::Run(_))
                 | Self::Postprocess(_)
         )
@@ -279,6 +298,8 @@ pub struct Outcome {
     pub input: [usize; 4],
     /// Files written, with whether audio was kept.
     pub outputs: Vec<(PathBuf, usize)>,
+    /// What was sent to whoever watched.
+    pub live_outputs: Vec<LiveFigures>,
     /// Objects seen, by class id.
     pub objects: Vec<u64>,
     /// Runs of the model by how many frames they took.
@@ -301,6 +322,7 @@ struct Tally {
     book: LatencyBook,
     seconds: SecondCounts,
     outputs: Vec<(PathBuf, usize)>,
+    live_outputs: Vec<LiveFigures>,
     objects: Vec<u64>,
     batches: BTreeMap<usize, u64>,
     threads: ThreadTimes,
@@ -400,15 +422,14 @@ pub fn run(
             tiling: None,
         })
         .collect();
-    let objects = vec![0; model.classes.len()];
-    let stream_failed = settings.jobs.iter().map(|_| AtomicBool::new(false)).collect();
     let shared = Arc::new(Shared {
         tally: Mutex::new(Tally {
             streams,
             book: LatencyBook::new(),
             seconds: SecondCounts::default(),
             outputs: Vec::new(),
-            objects,
+            live_outputs: Vec::new(),
+            objects: vec![0; model.classes.len()],
             batches: BTreeMap::new(),
             threads: ThreadTimes::default(),
             gpu: GpuMeter::start(settings.provider.device_id),
@@ -416,6 +437,7 @@ pub fn run(
             first_frame: None,
             last_frame: None,
         }),
+        stream_failed: settings.jobs.iter().map(|_| AtomicBool::new(false)).collect(),
         settings,
         model,
         clock,
@@ -423,7 +445,6 @@ pub fn run(
         json: json.map(Mutex::new),
         interrupted,
         failed: AtomicBool::new(false),
-        stream_failed,
         provider: Mutex::new(None),
     });
 
@@ -466,6 +487,7 @@ pub fn run(
         provider: shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         input,
         outputs: std::mem::take(&mut tally.outputs),
+        live_outputs: std::mem::take(&mut tally.live_outputs),
         objects: std::mem::take(&mut tally.objects),
         batches: std::mem::take(&mut tally.batches),
         threads: std::mem::take(&mut tally.threads),
@@ -566,7 +588,8 @@ fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &R
             if settings.real_time {
                 events.set_when_full(WhenFull::OldestGoes);
             }
-            feed_file(shared, path, wanted, &outlet, true).unwrap_or_else(failed)
+            let real_time = settings.real_time || settings.jobs[stream.0 as usize].paced;
+            feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
         }
         SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
         SourceSpec::Live(address) => {

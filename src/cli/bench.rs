@@ -10,8 +10,9 @@ use super::baseline::Baseline;
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
+use super::outputs::Given;
 use super::run::{Done, RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 
 const EXAMPLES: &str = "Examples:
@@ -89,6 +90,7 @@ pub fn run(args: &BenchArgs) -> u8 {
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);
@@ -102,14 +104,14 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
         baseline = Some(Baseline::read(path)?);
     }
     let mut notices = Vec::new();
-    let output = match save.as_deref() {
-        None => Some("none"),
-        Some("") => None,
-        Some(output) => Some(output),
+    let outputs = match save {
+        None => vec!["none".to_owned()],
+        Some(default) if default.is_empty() => Vec::new(),
+        Some(output) => vec![output],
     };
     let credentials = args.run.live.credentials();
-    let overwrite = args.overwrite || args.into.is_some();
-    let jobs = jobs::plan(&args.sources, credentials.as_ref(), output, overwrite, &mut notices)?;
+    let given = Given { outputs, overwrite: args.overwrite || args.into.is_some(), ..Given::default() };
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
     if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         notices.push("pictures have no time of their own: they come as fast as they can".into());
     }

@@ -1,6 +1,7 @@
 //! A run's end: the run report, and what is said of it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use super::show::Screen;
 use crate::clock::HostTime;
@@ -12,6 +13,7 @@ use crate::report::verdict::{Load, Verdict};
 use crate::report::{
     self, Dropped, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, redact, terminal,
 };
+use crate::sink::LiveFigures;
 
 /// Puts a run's figures together.
 pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Outcome, now: HostTime) -> RunReport {
@@ -47,7 +49,12 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         ),
         streams: outcome.streams.clone(),
         fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean), std_dev_1s: outcome.seconds.deviation() },
-        latency_ms: STAGES.iter().map(|s| (s.key(), outcome.book.summary(*s))).collect(),
+        latency_ms: STAGES
+            .iter()
+            .map(|stage| (*stage, outcome.book.summary(*stage)))
+            .filter(|(stage, summary)| *stage != Stage::CaptureToDisplay || summary.count > 0)
+            .map(|(stage, summary)| (stage.key(), summary))
+            .collect(),
         batches: report::Batches::new(outcome.batches.clone()),
         real_time: verdict(outcome, mean),
         resources: Resources {
@@ -56,6 +63,7 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         },
         warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
         outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
+        live_outputs: outcome.live_outputs.clone(),
         settings: BTreeMap::new(),
     }
 }
@@ -104,10 +112,30 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
         }
         found(model, outcome, screen);
     }
+    for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
+        let times = terminal::counted(stream.reconnects, "reconnect");
+        screen.line(&format!("  {} · {times} · away for {:.1} s", terminal::printable(&stream.uri), stream.outages_s));
+    }
     for (path, audio) in &outcome.outputs {
         let audio = if *audio > 0 { " (audio kept)" } else { "" };
         screen.line(&format!("  → {}{audio}", path.display()));
     }
+    for output in &outcome.live_outputs {
+        screen.line(&format!("  → {}", live(output)));
+    }
+}
+
+/// What a live output sent, in a line.
+fn live(output: &LiveFigures) -> String {
+    let LiveFigures { uri, frames_sent, frames_lost, reconnects, clients } = output;
+    let mut said = format!("{uri}: {} sent, {frames_lost} lost", terminal::counted(*frames_sent, "frame"));
+    if let Some(clients) = clients {
+        let _ = write!(said, " · {}", terminal::counted(*clients, "client"));
+    }
+    if *reconnects > 0 {
+        let _ = write!(said, " · {}", terminal::counted(*reconnects, "reconnect"));
+    }
+    said
 }
 
 fn found(model: &Model, outcome: &Outcome, screen: &Screen) {

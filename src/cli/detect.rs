@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::options::Invocation;
+use super::outputs::{Given, length};
 use super::run::{RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
+use crate::sink::Segments;
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -18,6 +21,9 @@ const EXAMPLES: &str = "Examples:
   streamdet detect pictures/ -o out/ --save-txt labels/
   streamdet detect clip.mp4 -m yolov8n.onnx --classes person,car --json found.jsonl
   streamdet detect clip.mp4 -o none --json - | jq .  detections only
+  streamdet detect clip.mp4 -o rtsp://:8554/clip     serves it: ffplay rtsp://127.0.0.1:8554/clip
+  streamdet detect clip.mp4 -o day.mkv --segment 10m --keep 24h -o rtsp://:8554/clip
+  streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
   streamdet detect test:ball --frames 300            GStreamer's test picture
   streamdet detect clip.mp4 --tui                    a dashboard: latencies, frame rate, what is found; ? lists its keys
@@ -25,6 +31,9 @@ const EXAMPLES: &str = "Examples:
 Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
 overrules a true.
+
+What is served, sent or shown comes in its own time: a file is not played faster. Whoever watches too slowly misses pictures; the \
+detector never waits for them. The report counts them under live_outputs.
 
 Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
 
@@ -36,9 +45,22 @@ pub struct DetectArgs {
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
-    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`) or `none` [default: `STEM-annotated.EXT`; none for live sources]
+    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve it, rtmp://, udp:// or srt:// to send
+    /// it, hls:FOLDER/, or `none`; several go together [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
-    output: Option<String>,
+    output: Vec<String>,
+    /// Show it in a window as well
+    #[arg(long, help_heading = "Output")]
+    display: bool,
+    /// Cut the output file at key frames into NAME-0001.EXT and so on, each so long: 30s, 10m, 1h
+    #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Output")]
+    segment: Option<Duration>,
+    /// Delete segments of this run that ended so long ago: 24h, 7d
+    #[arg(long, value_name = "LENGTH", value_parser = length, requires = "segment", help_heading = "Output")]
+    keep: Option<Duration>,
+    /// Do not hold a file back to its own time while it is served, sent or shown
+    #[arg(long, help_heading = "Output")]
+    full_speed: bool,
     /// Replace outputs that exist
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
@@ -66,10 +88,18 @@ pub fn run(args: &DetectArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut notices = Vec::new();
+    let given = Given {
+        outputs: args.output.clone(),
+        overwrite: args.overwrite,
+        display: args.display,
+        segments: args.segment.map(|length| Segments { length, keep: args.keep }),
+        full_speed: args.full_speed,
+    };
     let credentials = args.run.live.credentials();
-    let jobs = jobs::plan(&args.sources, credentials.as_ref(), args.output.as_deref(), args.overwrite, &mut notices)?;
+    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
     let task = || {
         for folder in args.save_txt.iter().chain(&args.crops) {
             std::fs::create_dir_all(folder)

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::outputs::{Given, Outputs};
 use crate::pipeline::{Job, OutputSpec, SourceSpec};
 use crate::secrets::Credentials;
-use crate::sink::check_output;
+use crate::sink::{Target, check_output};
 use crate::source::Address;
 
 /// Endings of stills.
@@ -20,21 +21,38 @@ const VIDEOS: [&str; 23] = [
 pub(super) fn plan(
     sources: &[String],
     credentials: Option<&Credentials>,
-    output: Option<&str>,
-    overwrite: bool,
+    given: &Given,
     notices: &mut Vec<String>,
 ) -> Result<Vec<Job>, String> {
+    let overwrite = given.overwrite;
     let mut specs = Vec::new();
     for source in sources {
         expand(source, credentials, &mut specs)?;
     }
     let several = specs.len() > 1;
     let mut taken = HashSet::new();
+    let mut outputs = Outputs::read(given)?;
     let mut jobs = Vec::new();
     for (number, (name, source)) in specs.into_iter().enumerate() {
-        let output = name_output(&name, &source, output, several, number, &mut taken, notices)?;
+        let mut targets = Vec::new();
+        let mut output = OutputSpec::None;
+        for file in outputs.files() {
+            match name_output(&name, &source, file, several, number, &mut taken, notices)? {
+                OutputSpec::Stream(named) => targets.extend(named),
+                other => output = other,
+            }
+        }
+        if let SourceSpec::Pictures(_) = source {
+            outputs.refuse_pictures(&name)?;
+        } else {
+            outputs.complete(&source, several, number, &mut targets)?;
+            if !targets.is_empty() {
+                output = OutputSpec::Stream(targets);
+            }
+        }
         match &output {
-            OutputSpec::File(path) => check_output(path, overwrite).map_err(|e| e.to_string())?,
+            OutputSpec::Stream(_) | OutputSpec::None => {}
+            OutputSpec::Picture(path) => check_output(path, overwrite).map_err(|e| e.to_string())?,
             OutputSpec::Folder(folder) => {
                 std::fs::create_dir_all(folder)
                     .map_err(|e| format!("{}: {e}\n  choose another folder with -o", folder.display()))?;
@@ -44,9 +62,9 @@ pub(super) fn plan(
                         .map_err(|e| e.to_string())?;
                 }
             }
-            OutputSpec::None => {}
         }
-        jobs.push(Job { name, source, output });
+        let watched = matches!(&output, OutputSpec::Stream(targets) if targets.iter().any(Target::is_live));
+        jobs.push(Job { name, source, output, paced: watched && !given.full_speed });
     }
     Ok(jobs)
 }
@@ -144,16 +162,6 @@ fn name_output(
         }
     };
     let folder_given = output.is_some_and(|o| o.ends_with('/') || Path::new(o).is_dir());
-    match output {
-        Some("none") => return Ok(OutputSpec::None),
-        Some(url) if url.contains("://") || url.starts_with("hls:") => {
-            return Err(format!(
-                "{}: re-streaming is not supported yet\n  give a file or a folder",
-                crate::report::redact(url)
-            ));
-        }
-        _ => {}
-    }
     let Some(file) = single else {
         let folder = match output {
             Some(folder) if several => Path::new(folder).join(stem(input)),
@@ -181,7 +189,7 @@ fn name_output(
         }
         Some(one) => PathBuf::from(one),
     };
-    let writable: &[&str] = if picture { &["jpg", "jpeg", "png"] } else { &["mp4", "m4v", "mov", "mkv", "webm"] };
+    let writable: &[&str] = if picture { &["jpg", "jpeg", "png"] } else { &["mp4", "m4v", "mov", "mkv", "webm", "ts"] };
     if !has_ending(&path, writable) {
         let instead = path.with_extension(if picture { "png" } else { "mkv" });
         let seen = path.extension().map_or_else(|| "no ending".into(), |e| format!(".{}", e.to_string_lossy()));
@@ -196,9 +204,13 @@ fn name_output(
     if path.exists() && file.exists() && std::fs::canonicalize(&path).ok() == std::fs::canonicalize(file).ok() {
         return Err(format!("{}: the output would replace the input\n  choose another name with -o", path.display()));
     }
-    Ok(OutputSpec::File(path))
+    Ok(if picture {
+        OutputSpec::Picture(path)
+    } else {
+        OutputSpec::Stream(vec![Target::File { path, segments: None, overwrite: false }])
+    })
 }
 
-fn stem(path: &Path) -> String {
+pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(|| "output".into(), |s| s.to_string_lossy().into_owned())
 }

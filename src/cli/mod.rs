@@ -12,11 +12,13 @@ pub mod live;
 pub mod measure;
 pub mod model;
 pub mod options;
+mod outputs;
 pub mod profile;
 pub mod run;
 mod show;
 mod signals;
 mod stats;
+mod title;
 pub mod tui;
 pub mod val;
 

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Args;
 
 use super::options::{Invocation, ModelOptions};
+use super::outputs::Given;
 use super::{Unusable, jobs, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::geometry::Size;
@@ -81,7 +82,7 @@ fn prepare_and_run(args: &ProfileArgs, stop: &AtomicBool) -> Result<Result<Profi
     let job = match &args.source {
         Some(source) => {
             gstreamer::init().map_err(|e| e.to_string())?;
-            jobs::plan(std::slice::from_ref(source), None, Some("none"), false, &mut Vec::new())?.into_iter().next()
+            jobs::plan(std::slice::from_ref(source), None, &Given::none(), &mut Vec::new())?.into_iter().next()
         }
         None => None,
     };

@@ -212,6 +212,10 @@ impl Observer for Screen {
         }
     }
 
+    fn serving(&self, _: StreamId, address: &str) {
+        self.line(&format!("  serving {address}"));
+    }
+
     fn away(&self, stream: StreamId, reason: &str) {
         self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
     }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -19,10 +20,10 @@ use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{Encoded, FileSink, PictureWriter, crops, json, labels};
+use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell, crops, json, labels};
 use crate::source::{Gap, Opening, SideTrack, SourceFrame, StreamInfo};
 
-/// How often a sink without pictures looks after its audio.
+/// How often a stream without pictures is asked for a snapshot.
 const IDLE: Duration = Duration::from_millis(100);
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
@@ -36,16 +37,18 @@ struct Delivery<'a> {
     info: Option<StreamInfo>,
     sides: Vec<SideTrack>,
     announced: bool,
-    sink: Option<FileSink>,
+    sink: Option<StreamSink>,
+    tell: Tell,
     stills: PictureWriter,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
     /// Mean time between frames, s.
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
-    /// Files begun so far, and whether the next picture begins another one.
-    segments: u32,
+    /// Files begun so far by outputs that ended, whether the next picture begins another one, and whether the sound is another.
+    files: u32,
     cut: bool,
+    resound: bool,
     size: Option<Size>,
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
@@ -57,7 +60,7 @@ struct Delivery<'a> {
 }
 
 /// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
-pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent>) {
+pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<SinkEvent>) {
     let overlay = match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
         Ok(overlay) => overlay,
         Err(error) => return shared.fail_stream(stream, error.into()),
@@ -70,13 +73,15 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
         sides: Vec::new(),
         announced: false,
         sink: None,
+        tell: teller(shared, stream),
         stills: PictureWriter::default(),
         pool: None,
         interval_s: None,
         last: None,
         audio_kept: 0,
-        segments: 0,
+        files: 0,
         cut: false,
+        resound: false,
         size: None,
         encoding: VecDeque::with_capacity(ENCODING),
         encoded: Vec::with_capacity(ENCODING),
@@ -98,18 +103,14 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
                 if let Err(error) = delivery.frame(&mut frame) {
                     shared.fail_stream(stream, error);
                     // Its audio goes with it: nobody else would take it from the demuxer.
-                    (delivery.sink, delivery.sides) = (None, Vec::new());
+                    delivery.sides = Vec::new();
+                    delivery.finish_sink();
                 } else if shared.settings.controls.is_attended() {
                     delivery.newest = Some(frame);
                     delivery.take_snapshot();
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(sink) = &mut delivery.sink {
-                    sink.idle();
-                }
-                delivery.take_snapshot();
-            }
+            Err(RecvTimeoutError::Timeout) => delivery.take_snapshot(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -119,8 +120,8 @@ pub(super) fn run(shared: &Shared, stream: StreamId, frames: &Receiver<SinkEvent
 impl Delivery<'_> {
     fn open(&mut self, (info, sides): Opening) {
         self.info = Some(info);
-        // Without a file to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
-        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_)) {
+        // With nothing to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
+        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_)) {
             self.sides = sides;
         }
     }
@@ -129,8 +130,10 @@ impl Delivery<'_> {
     fn reopen(&mut self, (info, sides): Opening) {
         let same = self.info.as_ref().is_some_and(|before| (before.size, &before.codec) == (info.size, &info.codec));
         self.cut |= !same || !sides.is_empty();
-        if !sides.is_empty() && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::File(_))
+        if !sides.is_empty()
+            && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_))
         {
+            self.resound = true;
             self.sides = sides;
         }
         self.info = Some(info);
@@ -249,6 +252,25 @@ impl Delivery<'_> {
         }
     }
 
+    /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
+    fn begin_anew(&mut self, frame: &SourceFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
+        let shared = self.shared;
+        let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let size = frame.picture.info().size;
+        if live && self.size.replace(size).is_some_and(|before| before != size) {
+            self.cut = true;
+        }
+        if !std::mem::take(&mut self.cut) {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.resound) {
+            self.finish_sink();
+        } else if let Some((sink, info)) = self.sink.as_mut().zip(self.info.as_ref()) {
+            sink.change(video, info.frame_rate, (&shared.settings.encoder, &shared.clock))?;
+        }
+        Ok(())
+    }
+
     /// Hands the annotated picture to the output.
     fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
@@ -258,32 +280,20 @@ impl Delivery<'_> {
                 let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
                 self.stills.write(&picture_name(&folder.join(name)), buffer, video)?;
             }
-            (OutputSpec::File(path), Some(_)) => {
+            (OutputSpec::Picture(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
                 shared.tally().outputs.push((path.clone(), 0));
             }
-            (OutputSpec::File(path), None) => {
-                let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
-                let size = frame.picture.info().size;
-                if live && self.size.replace(size).is_some_and(|before| before != size) {
-                    self.cut = true;
-                }
-                if std::mem::take(&mut self.cut)
-                    && let Some(sink) = self.sink.take()
-                {
-                    self.finish_file(sink);
-                }
+            (OutputSpec::Stream(targets), None) => {
+                self.begin_anew(frame, video)?;
                 if self.sink.is_none()
                     && let Some(info) = &self.info
                 {
-                    // A live stream may begin another file, with the same sound.
+                    let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+                    // A live stream may begin again, with the same sound.
                     let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
-                    self.segments += 1;
-                    let path = numbered(path, self.segments);
-                    let mut sink = FileSink::open(&path, video, info, sides, &shared.settings.encoder, &shared.clock)?;
-                    for notice in sink.take_notices() {
-                        shared.observer.notice(&notice);
-                    }
+                    let encoding = (&shared.settings.encoder, &shared.clock);
+                    let sink = StreamSink::open((targets, self.files), video, info, sides, encoding, &self.tell)?;
                     self.audio_kept = sink.audio_kept();
                     self.sink = Some(sink);
                 }
@@ -422,9 +432,7 @@ impl Delivery<'_> {
     fn finish(mut self) {
         // Now, while the threads are still there.
         self.shared.tally().threads.sample(true);
-        if let Some(sink) = self.sink.take() {
-            self.finish_file(sink);
-        }
+        self.finish_sink();
         while let Some((record, _)) = self.encoding.pop_front() {
             self.complete(&record);
         }
@@ -438,29 +446,37 @@ impl Delivery<'_> {
         }
     }
 
-    fn finish_file(&mut self, sink: FileSink) {
+    /// Ends the stream's outputs, and says what came of them.
+    fn finish_sink(&mut self) {
+        let Some(sink) = self.sink.take() else { return };
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
+        let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
         let live = self.shared.settings.jobs[self.stream.0 as usize].source.is_live();
-        let cut = live || self.shared.stopping() || self.shared.settings.frames.is_some_and(|limit| received >= limit);
-        match sink.finish(cut) {
-            Ok((path, encoded)) => {
-                self.encoded = encoded;
-                self.attach();
-                self.shared.tally().outputs.push((path, self.audio_kept));
-            }
-            Err(error) => self.shared.fail_stream(self.stream, error.into()),
+        let cut = live || limit || self.shared.stopping() || self.shared.has_failed(self.stream);
+        let (ended, encoded) = sink.finish(cut);
+        self.encoded = encoded;
+        self.attach();
+        let mut tally = self.shared.tally();
+        tally.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
+        tally.live_outputs.extend(ended.live);
+        self.files += ended.begun;
+        drop(tally);
+        if let Some(error) = ended.failure {
+            self.shared.fail_stream(self.stream, error.into());
         }
     }
 }
 
-/// The name of a stream's file number `number`, from 1: `out.mp4`, `out-2.mp4`, …
-fn numbered(path: &Path, number: u32) -> PathBuf {
-    if number < 2 {
-        return path.to_owned();
-    }
-    let ending = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-    path.with_file_name(format!("{}-{number}{ending}", stem(path)))
+/// Passes on what outputs have to say.
+fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
+    let shared = shared.clone();
+    Arc::new(move |news| match news {
+        News::Notice(text) => shared.observer.notice(&text),
+        News::Serving(address) => shared.observer.serving(stream, &address),
+        // Whoever closes the window has seen enough.
+        News::WindowClosed => shared.interrupted.store(true, Ordering::SeqCst),
+    })
 }
 
 fn stem(path: &Path) -> String {

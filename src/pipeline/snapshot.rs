@@ -8,6 +8,7 @@ use gstreamer_video as gst_video;
 
 use super::{Job, OutputSpec};
 use crate::report::redact;
+use crate::sink::Target;
 use crate::sink::{PictureWriter, SinkError};
 
 /// Longest part of a name that comes from the source's, characters.
@@ -54,8 +55,9 @@ impl Snapshots {
 /// A name that is free: `STEM-FRAME.png` beside the job's output, or in the current folder where there is none.
 pub(super) fn free_name(job: &Job, file: Option<&str>, frame: u64) -> PathBuf {
     let folder = match &job.output {
-        OutputSpec::File(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+        OutputSpec::Picture(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
         OutputSpec::Folder(folder) => folder.clone(),
+        OutputSpec::Stream(targets) => targets.iter().find_map(Target::folder).unwrap_or_default(),
         OutputSpec::None => PathBuf::new(),
     };
     let stem = stem(file.unwrap_or(&job.name));
@@ -90,7 +92,8 @@ mod tests {
         let job = |name: &str| Job {
             name: name.into(),
             source: SourceSpec::Video(name.into()),
-            output: OutputSpec::File(folder.path().join("out.mp4")),
+            output: OutputSpec::Picture(folder.path().join("out.png")),
+            paced: false,
         };
         let named = |name: &str| {
             let path = free_name(&job(name), None, 12);

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::latency::Summary;
+use crate::sink::LiveFigures;
 
 pub use crate::secrets::redact;
 pub use verdict::Verdict;
@@ -47,6 +48,9 @@ pub struct RunReport {
     pub warm_up_frames_excluded: u64,
     /// Files written.
     pub outputs: Vec<String>,
+    /// What was sent to whoever watched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub live_outputs: Vec<LiveFigures>,
     /// What was asked for, as resolved.
     pub settings: BTreeMap<&'static str, String>,
 }

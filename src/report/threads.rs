@@ -88,7 +88,7 @@ fn worker(thread: &str) -> usize {
         || thread.contains("parse");
     match () {
         () if starts(&["sink-"]) => 2,
-        () if starts(&["pictures", "encoded", "mux", "packets", "out:"]) => 3,
+        () if starts(&["pictures", "encoded", "units", "mux", "packets", "out:"]) => 3,
         () if reads => 0,
         () => 1,
     }

@@ -5,118 +5,61 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::file::BRANCH_BYTES;
+use super::BRANCH_BYTES;
 use crate::source::{SIDE_PACKETS, SideTrack};
 
-/// One audio track being written.
-pub(super) struct AudioTrack {
+/// One audio track of the source, taken packet by packet at the pictures' pace.
+pub(super) struct AudioFeed {
+    /// Format of the packets.
+    pub caps: gst::Caps,
     packets: Receiver<gst::Buffer>,
-    input: gst_app::AppSrc,
     /// Taken from the channel, but too early to be written.
     held: Option<gst::Buffer>,
     /// When the last packet began, and the longest time between two packets so far.
     rhythm: Option<(gst::ClockTime, gst::ClockTime)>,
-    /// The end of the track is written.
+    /// The end of the track was reported.
     ended: bool,
 }
 
-/// What became of an audio track.
-pub(super) enum Carried {
-    /// Its packets are written as they came.
-    Untouched,
-    /// It is re-encoded, for this reason.
-    Reencoded(String),
-}
+/// What a track gives: its next packet, or `None` once, at its end.
+type Give<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
 
-impl AudioTrack {
-    /// Adds `side` to `pipeline` before `mux`, whose container is called `ending`.
-    ///
-    /// # Errors
-    /// When an element is missing or the muxer takes no audio.
-    pub fn add(
-        pipeline: &gst::Pipeline,
-        mux: &gst::Element,
-        ending: &str,
-        side: SideTrack,
-    ) -> Result<(Self, Carried), gst::glib::BoolError> {
-        let template = mux.pad_template("audio_%u");
-        let parser = parser_for(&side.caps);
-        let taken = |caps: &gst::Caps| template.as_ref().is_some_and(|t| t.caps().can_intersect(caps));
-        // ADTS and LOAS framing is undone by the parser: ask for what it would deliver.
-        let bare = match parser {
-            Some("aacparse") => {
-                gst::Caps::builder("audio/mpeg").field("mpegversion", 4i32).field("stream-format", "raw").build()
-            }
-            _ => side.caps.clone(),
-        };
-        let (branch, carried) = if taken(&bare) {
-            (parser.unwrap_or("identity").to_owned(), Carried::Untouched)
-        } else {
-            let encoder = if ending == "webm" { "opusenc ! opusparse" } else { "avenc_aac bitrate=192000 ! aacparse" };
-            let codec = crate::source::codec_name(&side.caps);
-            let to = if ending == "webm" { "Opus" } else { "AAC" };
-            (
-                format!("decodebin ! audioconvert ! audioresample ! {encoder}"),
-                Carried::Reencoded(format!("a .{ending} file cannot carry {codec} audio; it is re-encoded as {to}")),
-            )
-        };
-        let description = format!(
-            "appsrc name=packets format=time ! {branch} \
-             ! queue name=out max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES}"
-        );
-        let bin = gst::parse::bin_from_description(&description, false)
-            .map_err(|e| gst::glib::bool_error!("the audio cannot be set up: {}", e))?;
-        let missing = |what| gst::glib::bool_error!("the muxer has no {}", what);
-        let input = bin.by_name("packets").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
-        let input = input.ok_or_else(|| missing("audio input"))?;
-        input.set_caps(Some(&side.caps));
-        // The sink thread paces it by the pictures; no bound of its own may make that thread wait.
-        input.set_max_bytes(0);
-        // By hand: asked to, the parser would also expose the pads that decodebin links later.
-        let out =
-            bin.by_name("out").and_then(|queue| queue.static_pad("src")).ok_or_else(|| missing("audio branch"))?;
-        if matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse")) {
-            drop_untimed(&out);
-        }
-        let from = gst::GhostPad::with_target(&out)?;
-        bin.add_pad(&from)?;
-        pipeline.add(&bin)?;
-        let to = mux.request_pad_simple("audio_%u").ok_or_else(|| missing("audio track left"))?;
-        from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
-        Ok((Self { packets: side.packets, input, held: None, rhythm: None, ended: false }, carried))
+impl AudioFeed {
+    pub fn new(side: SideTrack) -> Self {
+        Self { caps: side.caps, packets: side.packets, held: None, rhythm: None, ended: false }
     }
 
-    /// Writes what belongs before a picture shown at `now`.
-    pub fn advance(&mut self, now: gst::ClockTime) {
-        self.write(Some(now), false);
+    /// Gives what belongs before a picture shown at `now`.
+    pub fn advance(&mut self, now: gst::ClockTime, give: Give) {
+        self.take(Some(now), false, give);
     }
 
     /// Makes room when the demuxer is about to wait for it while no picture comes.
-    pub fn relieve(&mut self) {
+    pub fn relieve(&mut self, give: Give) {
         if self.packets.len() > SIDE_PACKETS / 2 {
-            self.write(None, false);
+            self.take(None, false, give);
         }
     }
 
-    /// Writes the rest: all of it once the source has ended, or up to the picture after the last one.
-    pub fn finish(&mut self, cut_at: Option<gst::ClockTime>) {
-        self.write(cut_at, cut_at.is_none());
-        self.end();
+    /// Gives the rest: all of it once the source has ended, or up to the picture after the last one.
+    pub fn finish(&mut self, cut_at: Option<gst::ClockTime>, give: Give) {
+        self.take(cut_at, cut_at.is_none(), give);
+        self.end(give);
     }
 
-    /// Pushes packets that begin before `until`, waiting for more when `to_end`.
-    fn write(&mut self, until: Option<gst::ClockTime>, to_end: bool) {
+    /// Takes packets that begin before `until`, waiting for more when `to_end`.
+    fn take(&mut self, until: Option<gst::ClockTime>, to_end: bool, give: Give) {
         while !self.ended {
             let mut packet = match self.held.take() {
                 Some(packet) => packet,
                 None if to_end => match self.packets.recv() {
                     Ok(packet) => packet,
-                    Err(_) => return self.end(),
+                    Err(_) => return self.end(give),
                 },
                 None => match self.packets.try_recv() {
                     Ok(packet) => packet,
                     Err(TryRecvError::Empty) => return,
-                    Err(TryRecvError::Disconnected) => return self.end(),
+                    Err(TryRecvError::Disconnected) => return self.end(give),
                 },
             };
             if until.zip(packet.pts()).is_some_and(|(until, pts)| pts >= until) {
@@ -124,10 +67,7 @@ impl AudioTrack {
                 return;
             }
             self.time(&mut packet);
-            if self.input.push_buffer(packet).is_err() {
-                // The pipeline failed: its error is on the bus.
-                self.ended = true;
-            }
+            give(Some(packet));
         }
     }
 
@@ -147,9 +87,98 @@ impl AudioTrack {
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, give: Give) {
         if !self.ended {
-            let _ = self.input.end_of_stream();
+            self.ended = true;
+            give(None);
+        }
+    }
+}
+
+/// Where one audio track enters a muxer.
+pub(super) struct AudioInput {
+    pub source: gst_app::AppSrc,
+    ended: bool,
+}
+
+/// What becomes of an audio track.
+pub(super) enum Carried {
+    /// Its packets are written as they came.
+    Untouched,
+    /// It is re-encoded, for this reason.
+    Reencoded(String),
+}
+
+impl AudioInput {
+    /// Adds a track of this format to `pipeline` before `mux`, which makes `what` of it (`.mp4`, `rtmp`).
+    ///
+    /// # Errors
+    /// When an element is missing or the muxer takes no audio.
+    pub fn add(
+        pipeline: &gst::Pipeline,
+        mux: &gst::Element,
+        what: &str,
+        format: &gst::Caps,
+    ) -> Result<(Self, Carried), gst::glib::BoolError> {
+        let missing = |what| gst::glib::bool_error!("the muxer has no {}", what);
+        let templates = ["audio_%u", "audio", "sink_%d"];
+        let template = templates.iter().find_map(|name| mux.pad_template(name).map(|template| (*name, template)));
+        let (name, template) = template.ok_or_else(|| missing("audio track"))?;
+        let parser = parser_for(format);
+        // What a parser makes of it: framing is undone or put on as the muxer asks.
+        let mut bare = format.clone();
+        for structure in bare.make_mut().iter_mut() {
+            structure.remove_fields(["framed", "parsed", "stream-format"]);
+        }
+        let (branch, carried) = if template.caps().can_intersect(&bare) {
+            (parser.unwrap_or("identity").to_owned(), Carried::Untouched)
+        } else {
+            let opus = what == ".webm";
+            let encoder = if opus { "opusenc ! opusparse" } else { "avenc_aac bitrate=192000 ! aacparse" };
+            let codec = crate::source::codec_name(format);
+            let to = if opus { "Opus" } else { "AAC" };
+            (
+                format!("decodebin ! audioconvert ! audioresample ! {encoder}"),
+                Carried::Reencoded(format!("{what} cannot carry {codec} audio; it is re-encoded as {to}")),
+            )
+        };
+        let description = format!(
+            "appsrc name=packets format=time ! {branch} \
+             ! queue name=out max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES}"
+        );
+        let bin = gst::parse::bin_from_description(&description, false)
+            .map_err(|e| gst::glib::bool_error!("the audio cannot be set up: {}", e))?;
+        let source = bin.by_name("packets").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
+        let source = source.ok_or_else(|| missing("audio input"))?;
+        source.set_caps(Some(format));
+        // Paced by the pictures; no bound of its own may make their thread wait.
+        source.set_max_bytes(0);
+        // By hand: asked to, the parser would also expose the pads that decodebin links later.
+        let out =
+            bin.by_name("out").and_then(|queue| queue.static_pad("src")).ok_or_else(|| missing("audio branch"))?;
+        if matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse")) {
+            drop_untimed(&out);
+        }
+        let from = gst::GhostPad::with_target(&out)?;
+        bin.add_pad(&from)?;
+        pipeline.add(&bin)?;
+        let to = mux.request_pad_simple(name).ok_or_else(|| missing("audio track left"))?;
+        from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
+        Ok((Self { source, ended: false }, carried))
+    }
+
+    /// Hands a packet over.
+    pub fn push(&mut self, packet: gst::Buffer) {
+        if !self.ended && self.source.push_buffer(packet).is_err() {
+            // The pipeline failed: its error is on the bus.
+            self.ended = true;
+        }
+    }
+
+    /// No packet comes any more.
+    pub fn end(&mut self) {
+        if !self.ended {
+            let _ = self.source.end_of_stream();
             self.ended = true;
         }
     }

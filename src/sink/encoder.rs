@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
+use crate::geometry::Size;
+
 /// What the user asked of the encoder.
 #[derive(Debug, Clone, Default)]
 pub struct EncoderOptions {
@@ -19,14 +21,65 @@ pub struct EncoderOptions {
     pub delay: Duration,
 }
 
+/// What the stream is encoded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// `h264` or `vp9`.
+    pub codec: &'static str,
+    /// Someone watches: no picture waits in the encoder for the next, and the bitrate has a limit.
+    pub live: bool,
+    /// Of the pictures.
+    pub size: Size,
+    /// As a fraction, where it is constant.
+    pub frame_rate: Option<(i32, i32)>,
+}
+
 /// Encoders for H.264, best first.
 pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
+/// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them, and whoever begins to watch
+/// waits for the next at most.
+const KEY_FRAME_FILE: Duration = Duration::from_secs(2);
+const KEY_FRAME_LIVE: Duration = Duration::from_secs(1);
+
+/// Most that a live stream may take of the network, bits a pixel. Constant quality 23 took 0.05 to 0.1 for recorded traffic;
+/// noise and rain take more, and are held to this.
+const LIVE_BITS_PER_PIXEL: f64 = 0.15;
+
+impl Purpose {
+    /// How far apart key frames are, at most.
+    pub fn key_frame_interval(&self) -> Duration {
+        if self.live { KEY_FRAME_LIVE } else { KEY_FRAME_FILE }
+    }
+
+    /// The same in frames.
+    fn key_frame_distance(&self) -> u32 {
+        let (numer, denom) = self.frame_rate.unwrap_or((30, 1));
+        let seconds = i64::try_from(self.key_frame_interval().as_secs()).unwrap_or(1);
+        let frames = seconds * i64::from(numer) / i64::from(denom.max(1));
+        u32::try_from(frames.clamp(10, 250)).unwrap_or(250)
+    }
+
+    /// How its access units leave the encoder.
+    pub fn unit_caps(&self) -> &'static str {
+        if self.codec == "vp9" { "video/x-vp9" } else { "video/x-h264,stream-format=avc,alignment=au" }
+    }
+
+    /// Most that a live stream takes at constant quality, kbit/s.
+    fn live_limit(&self) -> u32 {
+        let rate = self.frame_rate.map_or(30.0, |(n, d)| f64::from(n) / f64::from(d.max(1))).clamp(1.0, 120.0);
+        let pixels = f64::from(self.size.width) * f64::from(self.size.height);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let kbit = (pixels * rate * LIVE_BITS_PER_PIXEL / 1000.0).clamp(1000.0, 50_000.0) as u32;
+        kbit
+    }
+}
+
 impl EncoderOptions {
-    /// The launch description of the encoder and its parser for `codec` (`h264` or `vp9`), with a key frame at least every
-    /// `key_frames` frames.
-    pub(super) fn description(&self, codec: &str, key_frames: u32) -> Result<String, String> {
-        if codec == "vp9" {
+    /// The launch description of the encoder and its parser.
+    pub(super) fn description(&self, purpose: &Purpose) -> Result<String, String> {
+        let key_frames = purpose.key_frame_distance();
+        if purpose.codec == "vp9" {
             let rate = self.bitrate.map_or_else(
                 || format!("end-usage=cq cq-level={} target-bitrate=0", self.crf.unwrap_or(31).min(63)),
                 |kbit| format!("end-usage=cbr target-bitrate={}", u64::from(kbit) * 1000),
@@ -47,21 +100,52 @@ impl EncoderOptions {
             return Err(format!("the encoder {name} is not installed; `gst-inspect-1.0` lists what is"));
         }
         let settings = match name {
-            "x264enc" => {
-                let preset = self.preset.as_deref().unwrap_or("superfast");
-                if !preset.chars().all(|c| c.is_ascii_alphanumeric()) {
-                    return Err(format!("--preset {preset}: give one of x264's, e.g. superfast, fast, slow"));
-                }
-                let rate = self.bitrate.map_or_else(
-                    // Without a buffer model: x264enc's own holds constant quality to 2 Mbit/s.
-                    || format!("pass=qual vbv-buf-capacity=0 quantizer={}", self.crf.unwrap_or(23).min(50)),
-                    |kbit| format!("bitrate={kbit}"),
-                );
-                // No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
-                format!("speed-preset={preset} bframes=0 key-int-max={key_frames} {rate}")
-            }
+            "x264enc" => self.x264(purpose, key_frames)?,
             _ => self.bitrate.map_or_else(String::new, |kbit| format!("bitrate={kbit}")),
         };
         Ok(format!("{name} name=encoder {settings} ! h264parse"))
+    }
+
+    fn x264(&self, purpose: &Purpose, key_frames: u32) -> Result<String, String> {
+        let preset = self.preset.as_deref().unwrap_or("superfast");
+        if !preset.chars().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(format!("--preset {preset}: give one of x264's, e.g. superfast, fast, slow"));
+        }
+        let quality = self.crf.unwrap_or(23).min(50);
+        let rate = match self.bitrate {
+            Some(kbit) => format!("bitrate={kbit}"),
+            // A second of buffer: a key frame may be large, what follows makes up for it.
+            None if purpose.live => {
+                format!("pass=qual quantizer={quality} bitrate={} vbv-buf-capacity=1000", purpose.live_limit())
+            }
+            // Without a buffer model: x264enc's own holds constant quality to 2 Mbit/s.
+            None => format!("pass=qual vbv-buf-capacity=0 quantizer={quality}"),
+        };
+        let tune = if purpose.live { "tune=zerolatency " } else { "" };
+        // No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
+        Ok(format!("{tune}speed-preset={preset} bframes=0 key-int-max={key_frames} {rate}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn purpose(live: bool, frame_rate: Option<(i32, i32)>) -> Purpose {
+        Purpose { codec: "h264", live, size: Size { width: 1280, height: 720 }, frame_rate }
+    }
+
+    #[test]
+    fn key_frames_keep_their_distance_at_any_rate() {
+        let distance = |rate| purpose(false, rate).key_frame_distance();
+        let distances = [Some((25, 1)), Some((i32::MAX, 1)), Some((1, i32::MAX)), None].map(distance);
+        assert_eq!(distances, [50, 250, 10, 60]);
+    }
+
+    #[test]
+    fn a_live_stream_has_a_limit_by_its_size() {
+        assert_eq!(purpose(true, Some((30, 1))).live_limit(), 4147);
+        let wild = purpose(true, Some((i32::MAX, 1)));
+        assert!(wild.live_limit() <= 50_000);
     }
 }

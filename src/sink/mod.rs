@@ -1,22 +1,39 @@
 //! Sinks: where annotated pictures and detections go.
 
 mod audio;
+mod branch;
+mod container;
 pub mod crops;
+mod display;
+mod encode;
 mod encoder;
-mod file;
 pub mod json;
 pub mod labels;
 mod part;
 mod picture;
+mod stream;
+mod target;
 mod thumbnail;
+mod writer;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+pub use branch::{Ended, LiveFigures, News, RtspServer, Tell};
+pub use display::check_display;
+pub use encode::Encoded;
 pub use encoder::{EncoderOptions, H264};
-pub use file::{Encoded, FileSink};
 pub use part::{PartFile, write_whole};
 pub use picture::PictureWriter;
+pub use stream::{StreamSink, codec_for};
+pub use target::{PushUrl, Segments, Target};
 pub use thumbnail::thumbnail;
+
+/// Compressed bytes a track may hold before a muxer: as much as an unluckily interleaved file needs.
+const BRANCH_BYTES: u32 = 256 << 20;
 
 /// Why an output cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +59,68 @@ pub enum SinkError {
         /// The file that holds what was written.
         kept: PathBuf,
     },
+    /// A server cannot listen there.
+    #[error("-o rtsp://{address}: {problem}\n  name a free port of this machine, as rtsp://:8555/NAME, or :0 for any")]
+    Address {
+        /// As resolved.
+        address: SocketAddr,
+        /// What the system says.
+        problem: String,
+    },
+    /// Nobody takes the stream.
+    #[error("{output}: {problem}\n  start the server there first, and check the address and its password")]
+    Unreachable {
+        /// The output, without secrets.
+        output: String,
+        /// Why.
+        problem: String,
+    },
+    /// No window can be opened.
+    #[error("--display: {problem}\n  {remedy}")]
+    NoDisplay {
+        /// Why.
+        problem: String,
+        /// What to do next.
+        remedy: String,
+    },
+    /// Outputs that do not go together.
+    #[error("{vp9} needs VP9 and {h264} H.264, but a stream is encoded once\n  write .mkv instead of .webm")]
+    TwoCodecs {
+        /// The one.
+        vp9: String,
+        /// The other.
+        h264: String,
+    },
+}
+
+/// What a pipeline says of its failure.
+struct BusError {
+    message: String,
+    debug: String,
+    no_space: bool,
+}
+
+impl From<&gst::message::Error> for BusError {
+    fn from(error: &gst::message::Error) -> Self {
+        let debug = error.debug().map(|text| text.to_string()).unwrap_or_default();
+        let error = error.error();
+        Self { message: error.message().to_owned(), debug, no_space: error.matches(gst::ResourceError::NoSpaceLeft) }
+    }
+}
+
+impl BusError {
+    fn says(&self, text: &str) -> bool {
+        self.message.contains(text) || self.debug.contains(text)
+    }
+}
+
+/// The next failure that a pipeline reports, if there is one.
+fn bus_error(pipeline: &gst::Pipeline) -> Option<BusError> {
+    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    match message.view() {
+        gst::MessageView::Error(error) => Some(error.into()),
+        _ => None,
+    }
 }
 
 /// `NAME.part`, where a file is written until it is whole.

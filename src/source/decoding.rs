@@ -62,6 +62,8 @@ pub(super) struct Decoding {
     pub frames: AtomicU64,
     /// Audio packets passed by.
     pub packets: AtomicU64,
+    /// Coded frames that were not decoded, since they were late.
+    pub late: AtomicU64,
     /// Nothing more is wanted.
     pub stopped: AtomicBool,
     pub timing: Timing,
@@ -86,6 +88,7 @@ impl Decoding {
             refused: Mutex::default(),
             frames: AtomicU64::new(0),
             packets: AtomicU64::new(0),
+            late: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             timing,
             first: OnceLock::new(),

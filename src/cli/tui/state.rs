@@ -339,6 +339,7 @@ pub(super) mod tests {
             name: (*name).to_owned(),
             source: SourceSpec::Video((*name).into()),
             output: crate::pipeline::OutputSpec::None,
+            paced: false,
         };
         let jobs: Vec<Job> = names.iter().map(job).collect();
         State::new(&jobs, None, false, 4, Arc::default())

@@ -42,7 +42,8 @@ pub(super) fn run_model(
     let (runtime, model) = args.model.load()?;
     let map = ClassMap::new(&model.classes, &dataset.classes, &args.map).map_err(|e| e.to_string())?;
     let paths = present.iter().map(|i| dataset.pictures[*i].path.clone()).collect();
-    let job = Job { name: dataset.name.clone(), source: SourceSpec::Pictures(paths), output: OutputSpec::None };
+    let job =
+        Job { name: dataset.name.clone(), source: SourceSpec::Pictures(paths), output: OutputSpec::None, paced: false };
     let imgsz = args.model.imgsz.unwrap_or(model.default_size);
     let jobs = vec![job];
     let screen = Arc::new(Screen::new(&args.invocation, &jobs, None, &model, imgsz));

@@ -1,0 +1,89 @@
+//! Where one who watches live takes the stream: a bounded queue that makes nobody wait. Who is too slow misses pictures, from
+//! one that does not fit up to the next key frame that does, so that what they get can be decoded.
+
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+
+use super::Unit;
+
+/// Pictures that wait for one who is slow: two seconds at 30 frames a second, of twice the rate a live stream is held to.
+const WAITING_UNITS: u64 = 60;
+const WAITING_BYTES: u64 = 8 << 20;
+/// Audio packets that wait: as many seconds of 48 kHz AAC, and some.
+const WAITING_PACKETS: u64 = 128;
+
+/// The entrances of one watcher's pipeline.
+pub(super) struct LiveInput {
+    units: gst_app::AppSrc,
+    audio: Option<gst_app::AppSrc>,
+    caps: Option<gst::Caps>,
+    /// The time of the first picture that was sent, which is zero for this watcher.
+    origin: Option<gst::ClockTime>,
+    /// Pictures are left out until a key frame comes.
+    needs_key: bool,
+}
+
+impl LiveInput {
+    /// Sends into `units`, and packets of one audio track of this format into `audio`.
+    pub fn new(units: gst_app::AppSrc, audio: Option<(gst_app::AppSrc, &gst::Caps)>) -> Self {
+        for source in std::iter::once(&units).chain(audio.as_ref().map(|(source, _)| source)) {
+            source.set_format(gst::Format::Time);
+            source.set_is_live(true);
+            source.set_block(false);
+            source.set_max_bytes(0);
+        }
+        let audio = audio.map(|(source, format)| {
+            source.set_caps(Some(format));
+            source
+        });
+        Self { units, audio, caps: None, origin: None, needs_key: true }
+    }
+
+    /// Sends a picture in the format `caps`, unless there is no room; says whether it was sent, or `None` while the watcher has
+    /// not had the key frame that they begin with.
+    pub fn unit(&mut self, unit: &Unit, caps: &gst::Caps) -> Option<bool> {
+        let units = &self.units;
+        let full = units.current_level_buffers() >= WAITING_UNITS || units.current_level_bytes() >= WAITING_BYTES;
+        if full || (self.needs_key && !unit.key) {
+            self.needs_key = true;
+            return self.origin.map(|_| false);
+        }
+        self.needs_key = false;
+        if self.caps.as_ref() != Some(caps) {
+            self.units.set_caps(Some(caps));
+            self.caps = Some(caps.clone());
+        }
+        let origin = *self.origin.get_or_insert(unit.pts);
+        Some(self.units.push_buffer(since(&unit.buffer, origin)).is_ok())
+    }
+
+    /// Sends a packet, if it belongs to a picture that was sent and there is room.
+    pub fn audio(&mut self, packet: &gst::Buffer) {
+        let Some((source, origin)) = self.audio.as_ref().zip(self.origin) else { return };
+        if source.current_level_buffers() < WAITING_PACKETS && packet.pts().is_some_and(|pts| pts >= origin) {
+            let _ = source.push_buffer(since(packet, origin));
+        }
+    }
+
+    /// No packet comes any more.
+    pub fn end_audio(&self) {
+        if let Some(source) = &self.audio {
+            let _ = source.end_of_stream();
+        }
+    }
+
+    /// Nothing comes any more.
+    pub fn end(&self) {
+        let _ = self.units.end_of_stream();
+        self.end_audio();
+    }
+}
+
+/// The buffer with its times counted from `origin`. Its bytes are shared, not copied.
+fn since(buffer: &gst::Buffer, origin: gst::ClockTime) -> gst::Buffer {
+    let mut buffer = buffer.clone();
+    let own = buffer.make_mut();
+    own.set_pts(own.pts().map(|time| time.saturating_sub(origin)));
+    own.set_dts(own.dts().map(|time| time.saturating_sub(origin)));
+    buffer
+}

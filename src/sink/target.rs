@@ -1,0 +1,156 @@
+//! Where an annotated stream may go.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RtspServer;
+
+/// One place that an annotated stream goes to; a stream may have several, and is encoded once for all of them.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A file, or one cut into segments.
+    File {
+        /// Its name; segments have numbers before the ending.
+        path: PathBuf,
+        /// How it is cut.
+        segments: Option<Segments>,
+        /// Files in the way are replaced.
+        overwrite: bool,
+    },
+    /// A folder with a playlist, `index.m3u8`, and the segments it names.
+    Hls {
+        /// The folder.
+        folder: PathBuf,
+        /// How long a segment is.
+        segment: Duration,
+        /// The newest segments only; those before are deleted.
+        live: bool,
+    },
+    /// Served to whoever asks.
+    Serve {
+        /// By this server.
+        server: Arc<RtspServer>,
+        /// Under this name, with its slash.
+        mount: String,
+    },
+    /// Sent to someone who listens: `rtmp(s)://`, `udp://` or `srt://`, secrets included.
+    Push(PushUrl),
+    /// A window.
+    Display,
+}
+
+/// How a recording is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segments {
+    /// A segment is so long; it ends with the first key frame after that.
+    pub length: Duration,
+    /// Segments that ended so long ago are deleted.
+    pub keep: Option<Duration>,
+}
+
+impl Target {
+    /// Whether someone watches while it happens: a recording is then played in its own time.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        matches!(self, Self::Serve { .. } | Self::Push(_) | Self::Display)
+    }
+
+    /// The folder that it is written to, where it is.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, .. } => path.parent().map(Path::to_owned),
+            Self::Hls { folder, .. } => Some(folder.clone()),
+            _ => None,
+        }
+    }
+
+    /// Its name for people, without secrets.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Hls { folder, .. } => format!("hls:{}", folder.display()),
+            Self::Serve { server, mount } => server.url(mount),
+            Self::Push(url) => url.to_string(),
+            Self::Display => "the window".into(),
+        }
+    }
+}
+
+/// A URL that is pushed to. Printed, it has no secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushUrl(String);
+
+impl PushUrl {
+    /// `rtmp(s)://`, `udp://` or `srt://`.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+
+    /// As it was given.
+    #[must_use]
+    pub fn secret(&self) -> &str {
+        &self.0
+    }
+
+    /// `rtmp`, `rtmps`, `udp` or `srt`.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.0.split("://").next().unwrap_or_default()
+    }
+
+    /// Host and port; `None` where one of them is not there.
+    #[must_use]
+    pub fn host_and_port(&self) -> Option<(String, u16)> {
+        let rest = self.0.split_once("://")?.1;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
+        let default = match self.scheme() {
+            "rtmp" => Some(1935),
+            "rtmps" => Some(443),
+            _ => None,
+        };
+        let (host, port) = match place.rsplit_once(':') {
+            Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
+                (host, port.parse().ok()?)
+            }
+            _ => (place, default?),
+        };
+        Some((host.trim_matches(['[', ']']).to_owned(), port))
+    }
+}
+
+impl std::fmt::Display for PushUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&crate::report::redact(&self.0))
+    }
+}
+
+impl std::fmt::Debug for PushUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_and_keeps_its_secrets() {
+        let url = PushUrl::new("rtmp://user:geheim@host:1936/live/x?token=abc");
+        assert_eq!(url.host_and_port(), Some(("host".into(), 1936)));
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "rtmp://***@host:1936/live/x?token=*** rtmp://***@host:1936/live/x?token=***"
+        );
+        let place = |url: &str| PushUrl::new(url).host_and_port();
+        assert_eq!(place("rtmp://host/live"), Some(("host".into(), 1935)));
+        assert_eq!(place("udp://[::1]:5000"), Some(("::1".into(), 5000)));
+        assert_eq!(place("udp://host"), None);
+        assert_eq!(place("udp://host:99999"), None);
+    }
+}

@@ -1,0 +1,429 @@
+//! What is served, sent, shown or cut while it happens, as a user runs it; `ffmpeg` and `ffprobe` are the ones who watch.
+
+mod program;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use program::{detect, frames, json, made_clip, probe, said, streamdet, succeeds, text, times, track_times, witness};
+use serde_json::Value;
+
+/// A run, watched while it goes on.
+struct Running {
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+    came: Receiver<()>,
+}
+
+impl Running {
+    fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut command = detect(folder, args);
+        let mut child = command.args(["--imgsz", "96"]).stderr(Stdio::piped()).spawn().expect("it starts");
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let (told, came) = bounded(1);
+        let kept = lines.clone();
+        let read = move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().expect("lines").push(line);
+                let _ = told.try_send(());
+            }
+        };
+        let reader = std::thread::Builder::new().name("listener".into()).spawn(read).expect("a thread");
+        Self { child, lines, reader: Some(reader), came }
+    }
+
+    fn said(&self) -> String {
+        self.lines.lock().expect("lines").join("\n")
+    }
+
+    /// The rest of the first line with `words`, once it is there.
+    fn wait_for(&self, words: &str) -> String {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(rest) =
+                self.said().lines().find_map(|line| line.split_once(words).map(|(_, rest)| rest.to_owned()))
+            {
+                return rest;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(self.came.recv_timeout(left).is_ok(), "{words} never comes: {}", self.said());
+        }
+    }
+
+    /// Its end: exit code and what it said.
+    fn end(&mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().expect("its end").code();
+        self.reader.take().map(JoinHandle::join);
+        (code, self.said())
+    }
+
+    fn succeeds(&mut self) -> String {
+        let (code, said) = self.end();
+        assert_eq!(code, Some(0), "{said}");
+        said
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `ffmpeg` takes what it is given into `to`.
+fn watcher(folder: &Path, before: &[&str], url: &str, after: &[&str], to: &str) -> Child {
+    let mut command = Command::new("ffmpeg");
+    command.current_dir(folder).args(["-v", "error", "-y"]).args(before).args(["-i", url, "-c", "copy"]);
+    command.args(after).arg(to).stdin(Stdio::null()).spawn().expect("ffmpeg is installed")
+}
+
+fn rtsp_watcher(folder: &Path, transport: &str, url: &str, after: &[&str], to: &str) -> Child {
+    watcher(folder, &["-rtsp_transport", transport], url, after, to)
+}
+
+#[track_caller]
+fn ends_well(mut child: Child, who: &str) {
+    let status = child.wait().expect("its end");
+    assert!(status.success(), "{who}: {status}");
+}
+
+/// Decodes all of it; complains about every broken picture.
+#[track_caller]
+fn decodes(path: &Path) {
+    let said =
+        Command::new("ffmpeg").args(["-v", "warning", "-i", text(path), "-f", "null", "-"]).output().expect("ffmpeg");
+    let warnings = program::said(&said);
+    let about_pictures = warnings.lines().filter(|line| line.contains("h264")).collect::<Vec<_>>();
+    assert!(said.status.success() && about_pictures.is_empty(), "{}: {about_pictures:?}", path.display());
+}
+
+/// Whether the first picture is a key frame.
+fn begins_with_a_key_frame(path: &Path) -> bool {
+    let args = [
+        "-select_streams",
+        "v:0",
+        "-show_entries",
+        "packet=flags",
+        "-of",
+        "csv=p=0",
+        "-read_intervals",
+        "%+#1",
+        text(path),
+    ];
+    witness("ffprobe", &args).starts_with('K')
+}
+
+/// By how much the sound begins later than the pictures, seconds.
+fn offset(path: &Path) -> f64 {
+    track_times(path, "a:0")[0] - track_times(path, "v:0")[0]
+}
+
+fn live(report: &Value, at: usize, key: &str) -> u64 {
+    report["live_outputs"][at][key].as_u64().unwrap_or_else(|| panic!("{key} in {report}"))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+}
+
+#[test]
+fn segments_are_whole_and_lose_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "10", &[]);
+    for ending in ["mp4", "mkv"] {
+        let (out, report) = (format!("o.{ending}"), folder.path().join("r.json"));
+        succeeds(&streamdet(
+            folder.path(),
+            &["made.mp4", "-o", &out, "--segment", "3s", "--imgsz", "96", "--report", "r.json"],
+        ));
+        let report = json(&report);
+        let (_, processed, _) = frames(&report);
+        let files: Vec<PathBuf> = (1..=4).map(|n| folder.path().join(format!("o-000{n}.{ending}"))).collect();
+        let named: Vec<&str> = report["outputs"].as_array().expect("files").iter().filter_map(Value::as_str).collect();
+        assert_eq!(named, (1..=4).map(|n| format!("o-000{n}.{ending}")).collect::<Vec<_>>());
+        let counts: Vec<usize> = files.iter().map(|file| times(file).len()).collect();
+        assert_eq!(counts.iter().sum::<usize>() as u64, processed, "{counts:?}");
+        assert_eq!(counts[..3], [90, 90, 90], "cut when the time has come");
+        let sound: usize = files.iter().map(|file| track_times(file, "a:0").len()).sum();
+        let before = track_times(&folder.path().join("made.mp4"), "a:0").len();
+        assert!((before - 2..=before).contains(&sound), "{sound} of {before} packets");
+        for file in &files {
+            decodes(file);
+            assert!(begins_with_a_key_frame(file), "{}", file.display());
+            assert!(track_times(file, "v:0")[0] < 0.05, "{} begins near zero", file.display());
+            assert!((offset(file) - offset(&files[0])).abs() <= 0.025, "{}: {}", file.display(), offset(file));
+        }
+        let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").filter_map(Result::ok).collect();
+        assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().contains(".part")));
+    }
+    // What is there is not replaced unasked, and what is too short is not kept.
+    for (more, words) in [(vec![], "--overwrite"), (vec!["--overwrite", "--keep", "2s"], "--keep is shorter")] {
+        let args = [vec!["made.mp4", "-o", "o.mp4", "--segment", "3s"], more].concat();
+        let output = streamdet(folder.path(), &args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    let args = ["made.mp4", "-o", "k.mkv", "--segment", "2s", "--keep", "3s", "--imgsz", "96", "--report", "k.json"];
+    succeeds(&streamdet(folder.path(), &args));
+    let there: Vec<bool> = (1..=5).map(|n| folder.path().join(format!("k-000{n}.mkv")).exists()).collect();
+    assert_eq!(there, [false, false, false, true, true]);
+    assert_eq!(json(&folder.path().join("k.json"))["outputs"].as_array().expect("files").len(), 2);
+}
+
+#[test]
+fn a_stream_is_served_over_tcp_and_udp_while_it_is_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "640x360", "14", &[]);
+    let args = ["made.mp4", "-o", "o.mkv", "-o", "rtsp://:0/cam/one", "--report", "r.json"];
+    let mut run = Running::start(folder.path(), &args);
+    let url = run.wait_for("serving ");
+    assert!(url.starts_with("rtsp://127.0.0.1:") && url.ends_with("/cam/one"), "{url}");
+    let early = rtsp_watcher(folder.path(), "tcp", &url, &[], "early.mkv");
+    for (transport, to) in [("udp", "udp.mkv"), ("tcp", "tcp.mkv")] {
+        // One after the other, in mid-stream.
+        ends_well(rtsp_watcher(folder.path(), transport, &url, &["-t", "3"], to), transport);
+    }
+    run.succeeds();
+    ends_well(early, "who came first");
+    for to in ["early.mkv", "udp.mkv", "tcp.mkv"] {
+        let path = folder.path().join(to);
+        decodes(&path);
+        assert!(begins_with_a_key_frame(&path), "{to}");
+        assert_eq!(probe(&path, "codec_name,width,height"), "h264,640,360", "{to}");
+        assert!(offset(&path).abs() < 0.06, "{to}: the sound is off by {}", offset(&path));
+        let took = times(&path);
+        assert!(took.last().expect("pictures") - took[0] > 2.5, "{to}: {} pictures", took.len());
+    }
+    let report = json(&folder.path().join("r.json"));
+    assert_eq!(frames(&report), (420, 420, 0));
+    assert_eq!(times(&folder.path().join("o.mkv")).len(), 420, "what is recorded has all of it");
+    assert_eq!((live(&report, 0, "clients"), live(&report, 0, "frames_lost")), (3, 0));
+    let early = times(&folder.path().join("early.mkv")).len();
+    assert!((390..=430).contains(&early), "who came first saw {early} of 420");
+    assert!(report["resources"]["run_s"].as_f64() > Some(13.0), "a file is not faster than it plays");
+}
+
+/// Asks to be played to over TCP, and then reads no more.
+fn stall(url: &str) -> TcpStream {
+    let place = url.trim_start_matches("rtsp://").split('/').next().expect("a place");
+    let mut stream = TcpStream::connect(place).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    let mut session = String::new();
+    let setup = |track: u32, channels: &str| {
+        ("SETUP", format!("{url}/stream={track}"), format!("Transport: RTP/AVP/TCP;unicast;interleaved={channels}\r\n"))
+    };
+    let describe = ("DESCRIBE", url.to_owned(), "Accept: application/sdp\r\n".to_owned());
+    let requests = [describe, setup(0, "0-1"), setup(1, "2-3"), ("PLAY", url.to_owned(), String::new())];
+    for (number, (method, target, header)) in requests.into_iter().enumerate() {
+        write!(stream, "{method} {target} RTSP/1.0\r\nCSeq: {}\r\n{header}{session}\r\n", number + 1).expect("sent");
+        let mut answer = [0; 8192];
+        let read = stream.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("RTSP/1.0 200"), "{method}: {answer}");
+        if let Some((_, id)) = answer.split_once("Session: ") {
+            session = format!("Session: {}\r\n", id.split([';', '\r']).next().expect("an id"));
+        }
+    }
+    stream
+}
+
+#[test]
+fn a_client_that_does_not_read_slows_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Much to send, so that no socket holds it all.
+    let size = "1280x720";
+    let noise = ["-vf", "noise=alls=40:allf=t", "-preset", "ultrafast", "-crf", "20"];
+    made_clip(folder.path(), "made.mp4", size, "14", &noise);
+    let args = ["made.mp4", "-o", "rtsp://:0/cam", "--report", "r.json"];
+    let mut run = Running::start(folder.path(), &args);
+    let url = run.wait_for("serving ");
+    let asleep = stall(&url);
+    let awake = rtsp_watcher(folder.path(), "tcp", &url, &[], "awake.mkv");
+    run.succeeds();
+    ends_well(awake, "who reads");
+    drop(asleep);
+    let report = json(&folder.path().join("r.json"));
+    assert_eq!(frames(&report), (420, 420, 0));
+    let took = report["resources"]["run_s"].as_f64().expect("seconds");
+    assert!(live(&report, 0, "frames_lost") > 30, "{report}");
+    assert_eq!(live(&report, 0, "clients"), 2);
+    let awake = times(&folder.path().join("awake.mkv")).len();
+    assert!(awake > 300, "{awake} pictures reached who reads, in {took} s");
+}
+
+#[test]
+fn two_streams_share_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "a.mp4", "320x240", "6", &["-an"]);
+    made_clip(folder.path(), "b.mp4", "160x120", "6", &[]);
+    let mut run = Running::start(folder.path(), &["a.mp4", "b.mp4", "-o", "rtsp://:0/{stem}-{stream}"]);
+    let first = run.wait_for("serving ");
+    let (base, _) = first.rsplit_once('/').expect("a name");
+    let urls = [format!("{base}/a-0"), format!("{base}/b-1")];
+    run.wait_for(&format!("serving {}", urls[0]));
+    run.wait_for(&format!("serving {}", urls[1]));
+    let watchers = [("a.mkv", &urls[0]), ("b.mkv", &urls[1])]
+        .map(|(to, url)| (to, rtsp_watcher(folder.path(), "tcp", url, &["-t", "2"], to)));
+    for (to, watcher) in watchers {
+        ends_well(watcher, to);
+    }
+    run.succeeds();
+    assert_eq!(probe(&folder.path().join("a.mkv"), "width"), "320");
+    assert_eq!(probe(&folder.path().join("b.mkv"), "width"), "160");
+}
+
+#[test]
+fn what_is_pushed_arrives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "4", &[]);
+    let port = free_port();
+    let cases = [
+        ("rtmp", vec!["-listen", "1"], format!("rtmp://127.0.0.1:{port}/live/x"), String::new()),
+        ("udp", vec![], format!("udp://127.0.0.1:{port}"), "?timeout=3000000".to_owned()),
+        ("srt", vec![], format!("srt://127.0.0.1:{port}"), "?mode=listener".to_owned()),
+    ];
+    for (name, before, url, more) in cases {
+        let to = format!("{name}.mkv");
+        let witness = watcher(folder.path(), &before, &format!("{url}{more}"), &[], &to);
+        let output = listened_to(folder.path(), &url, port, name == "rtmp");
+        succeeds(&output);
+        // Its peer left: ffmpeg may call that an error.
+        let _ = { witness }.wait();
+        let path = folder.path().join(&to);
+        if name != "srt" {
+            // Which gives up what comes too late on a busy machine.
+            decodes(&path);
+        }
+        let pictures = times(&path).len();
+        assert!(pictures >= 100, "{name}: {pictures} of 120 pictures: {}", said(&output));
+        assert!(offset(&path).abs() < 0.08, "{name}: {}", offset(&path));
+        let report = json(&folder.path().join("r.json"));
+        assert_eq!((frames(&report), live(&report, 0, "frames_lost")), ((120, 120, 0), 0), "{name}");
+    }
+}
+
+/// Runs as soon as someone listens.
+fn listened_to(folder: &Path, url: &str, port: u16, over_tcp: bool) -> Output {
+    let table = if over_tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let listens = || std::fs::read_to_string(table).expect("sockets").contains(&format!(":{port:04X} 00000000:0000"));
+    while !listens() {
+        assert!(Instant::now() < deadline, "nobody listens on {port}");
+        std::thread::yield_now();
+    }
+    streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json"])
+}
+
+#[test]
+fn a_peer_that_dies_is_called_again_and_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "20", &[]);
+    let url = format!("rtmp://127.0.0.1:{}/live/geheim?token=geheimnis", free_port());
+    let mut server = watcher(folder.path(), &["-listen", "1"], &url, &[], "first.mkv");
+    let port = url.split([':', '/']).nth(4).and_then(|port| port.parse::<u16>().ok()).expect("a port");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !std::fs::read_to_string("/proc/net/tcp").expect("sockets").contains(&format!(":{port:04X} 00000000:0000")) {
+        assert!(Instant::now() < deadline, "nobody listens on {port}");
+        std::thread::yield_now();
+    }
+    let mut run = Running::start(folder.path(), &["made.mp4", "-o", &url, "--report", "r.json"]);
+    run.wait_for("sending to ");
+    run.wait_for(" frames · ");
+    server.kill().expect("it runs");
+    server.wait().expect("its end");
+    run.wait_for("trying again");
+    let again = watcher(folder.path(), &["-listen", "1"], &url, &[], "second.mkv");
+    run.wait_for("connected again");
+    let said = run.succeeds();
+    let _ = { again }.wait();
+    decodes(&folder.path().join("second.mkv"));
+    let report = json(&folder.path().join("r.json"));
+    let (_, processed, _) = frames(&report);
+    assert_eq!(processed, 599);
+    assert_eq!(live(&report, 0, "reconnects"), 1);
+    assert_eq!(live(&report, 0, "frames_sent") + live(&report, 0, "frames_lost"), processed);
+    assert!(live(&report, 0, "frames_lost") > 0);
+    let report = std::fs::read_to_string(folder.path().join("r.json")).expect("a report");
+    assert!(!said.contains("geheimnis") && !report.contains("geheimnis"), "{said}{report}");
+}
+
+#[test]
+fn a_playlist_plays_while_it_grows_and_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "14", &[]);
+    let args = ["made.mp4", "-o", "hls:live/", "-o", "rtsp://:0/pace", "--report", "r.json"];
+    let mut run = Running::start(folder.path(), &args);
+    run.wait_for("serving ");
+    let list = folder.path().join("live/index.m3u8");
+    // Progress is said every five seconds: by the second time there is a segment.
+    run.wait_for(" frames · ");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !list.exists() {
+        assert!(Instant::now() < deadline, "no playlist");
+        std::thread::yield_now();
+    }
+    assert!(!std::fs::read_to_string(&list).expect("a list").contains("ENDLIST"));
+    assert_eq!(probe(&list, "codec_name"), "h264", "it can be watched while it grows");
+    run.succeeds();
+    let text = std::fs::read_to_string(&list).expect("a list");
+    assert!(text.contains("#EXT-X-PLAYLIST-TYPE:EVENT") && text.ends_with("#EXT-X-ENDLIST\n"), "{text}");
+    decodes(&list);
+    let pictures = times(&list).len();
+    assert_eq!(pictures, 420);
+    for n in 1..=4 {
+        let segment = folder.path().join(format!("live/segment-000{n}.ts"));
+        assert!(begins_with_a_key_frame(&segment), "{n}");
+        decodes(&segment);
+    }
+    assert_eq!(json(&folder.path().join("r.json"))["outputs"], serde_json::json!(["live/index.m3u8"]));
+}
+
+#[test]
+fn what_cannot_be_served_or_sent_is_said_before_any_work() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1.334", &[]);
+    std::fs::copy(folder.path().join("made.mp4"), folder.path().join("b.mp4")).expect("a copy");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its port").port();
+    let busy = format!("rtsp://:{port}/a");
+    let refused = format!("rtmp://user:geheim@127.0.0.1:{}/live/x", free_port());
+    for (args, words) in [
+        (vec!["-o", &busy], "in use"),
+        (vec!["-o", "rtsp://192.0.2.1:8554/a"], "192.0.2.1:8554"),
+        (vec!["-o", "rtsp://:8554/"], "needs a name"),
+        (vec!["-o", "rtsp://me:geheim@:8554/a"], "asks for no password"),
+        (vec!["-o", "ftp://user:geheim@host/a"], "nothing is sent by ftp://"),
+        (vec!["-o", &refused], "refused"),
+        (vec!["-o", "rtmp://nosuch.invalid/live/x"], "nosuch.invalid"),
+        (vec!["-o", "udp://127.0.0.1"], "give udp://HOST:PORT"),
+        (vec!["-o", "hls:"], "names no folder"),
+        (vec!["-o", "x.webm", "-o", "rtsp://:0/a"], ".mkv instead of .webm"),
+        (vec!["b.mp4", "-o", "rtsp://:0/a"], "{stem}"),
+        (vec!["b.mp4", "-o", "udp://127.0.0.1:9"], "{stem}"),
+        (vec!["-o", "none", "--segment", "3s"], "no file to cut"),
+        (vec!["-o", "none", "--display"], "DISPLAY"),
+        (vec!["--keep", "3s"], "--segment"),
+        (vec!["--segment", "3 parsecs"], "30s"),
+    ] {
+        let output = detect(folder.path(), &[&["made.mp4"], args.as_slice()].concat())
+            .env_remove("DISPLAY")
+            .env_remove("WAYLAND_DISPLAY")
+            .output()
+            .expect("it starts");
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+        assert!(!said.contains("geheim"), "{args:?}: {said}");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2, "{args:?} left something");
+    }
+}
