@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::TilingReport;
 use super::threads::{ThreadTimes, WORKERS};
 use crate::geometry::Detection;
-use crate::latency::{LatencyBook, STAGES};
+use crate::latency::{LatencyBook, STAGES, Stage};
 
 /// A name from outside, safe to print: control characters become `?`.
 #[must_use]
@@ -75,13 +75,18 @@ pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
 #[must_use]
 pub fn stage_table(book: &LatencyBook) -> String {
     let [p50, p90, p99, max, mean] = ["p50", "p90", "p99", "max", "mean"];
-    let mut text = format!("  {:<13}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
+    // The longest name is seldom there.
+    let width = if book.summary(Stage::CaptureToDisplay).count > 0 { 18 } else { 13 };
+    let mut text = format!("  {:<width$}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
     for stage in STAGES {
         let s = book.summary(stage);
         if s.count > 0 {
             let name = stage.key().replace('_', " ");
-            let _ =
-                writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
+            let _ = writeln!(
+                text,
+                "  {name:<width$}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}",
+                s.p50, s.p90, s.p99, s.max, s.mean
+            );
         }
     }
     text
