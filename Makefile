@@ -5,7 +5,7 @@ live555 := target/live555/live555-server
 annotated := target/demo/vtest-annotated.mp4
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-cuda build demo test fuzz lint bench compare clean
+.PHONY: help setup setup-test setup-cuda build demo test fuzz lint bench compare soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench: setup ## Measure each stage and the whole
 
 compare: build ## Measure side by side with Ultralytics (see benches/compare.py for what it needs)
 	python3 benches/compare.py
+
+soak: build ## Ten minutes into segments and to an RTSP client: memory, drops, sound (SECONDS=60 tries it)
+	python3 benches/soak.py --seconds $(or $(SECONDS),600)
 
 clean: ## Delete target/, the demo's clip included
 	$(CARGO) clean

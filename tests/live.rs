@@ -540,3 +540,31 @@ fn no_secret_is_printed_or_written() {
     let found = Command::new("grep").args(["-rla", "planted-s3cret", text(&out)]).output().expect("grep");
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
 }
+
+/// A stream at 30 frames a second keeps up until the model's run takes longer than that allows.
+#[test]
+fn bench_says_whether_a_live_stream_is_kept_up_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed::new("/cam")]));
+    let bench = |delay: &str, name: &str| {
+        let mut command = bare(folder.path(), "bench");
+        command.args(SMALL).args([&server.url("/cam"), "--frames", "90", "--delay", delay, "--report", name]);
+        let output = command.output().expect("it starts");
+        succeeds(&output);
+        (json(&folder.path().join(name)), said(&output))
+    };
+    let (slow, words) = bench("inference=150", "slow.json");
+    let reason = slow["real_time"]["reason"].as_str().expect("words");
+    assert_eq!(slow["real_time"]["verdict"], "no", "{words}");
+    assert!(reason.contains("frames were dropped") && reason.contains("the model alone takes"), "{reason}");
+    assert!(words.contains("REAL-TIME: no"), "{words}");
+    assert!((slow["real_time"]["budget_ms"].as_f64().expect("a number") - 33.3).abs() < 0.1, "{words}");
+    // How fast this machine is, nobody knows: what it says must follow from what it counted.
+    let (quick, words) = bench("inference=0", "quick.json");
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let frames = &quick["streams"][0]["frames"];
+    let lost: u64 = ["stale", "queue_full"].iter().map(|why| count(&frames["dropped"][why])).sum();
+    let kept_up = lost * 100 <= count(&frames["received"])
+        && quick["latency_ms"]["behind_live"]["p99"].as_f64().expect("a number") <= 500.0;
+    assert_eq!(quick["real_time"]["verdict"] == "yes", kept_up, "{words}");
+}

@@ -1,6 +1,7 @@
 //! What is served, sent, shown or cut while it happens, as a user runs it; `ffmpeg` and `ffprobe` are the ones who watch.
 
 mod program;
+mod rtsp;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use program::{detect, frames, json, made_clip, probe, said, streamdet, succeeds, text, times, track_times, witness};
+use rtsp::{Feed, Server, Told};
 use serde_json::Value;
 
 /// A run, watched while it goes on.
@@ -211,6 +213,38 @@ fn a_stream_is_served_over_tcp_and_udp_while_it_is_recorded() {
     let early = times(&folder.path().join("early.mkv")).len();
     assert!((390..=430).contains(&early), "who came first saw {early} of 420");
     assert!(report["resources"]["run_s"].as_f64() > Some(13.0), "a file is not faster than it plays");
+}
+
+#[test]
+fn who_watches_goes_on_watching_when_the_size_changes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed { resize: Some((150, 640, 360)), ..Feed::new("/x") }]));
+    let source = server.url("/x");
+    let args =
+        [&source, "--rtsp-transport", "tcp", "--frames", "240", "-o", "o.mkv", "-o", "hls:h", "-o", "rtsp://:0/x"];
+    let mut run = Running::start(folder.path(), &args);
+    let url = run.wait_for("serving ");
+    let watcher = rtsp_watcher(folder.path(), "tcp", &url, &[], "seen.ts");
+    run.succeeds();
+    ends_well(watcher, "who watches");
+    let seen = witness(
+        "ffprobe",
+        &[
+            "-select_streams",
+            "v:0",
+            "-show_entries",
+            "frame=width",
+            "-of",
+            "csv=p=0",
+            text(&folder.path().join("seen.ts")),
+        ],
+    );
+    let of = |width: &str| seen.lines().filter(|line| line.trim_matches(',') == width).count();
+    assert!(of("320") > 20 && of("640") > 50, "{} small and {} large pictures", of("320"), of("640"));
+    assert_eq!(probe(&folder.path().join("o.mkv"), "width"), "320");
+    assert_eq!(probe(&folder.path().join("o-2.mkv"), "width"), "640");
+    let list = std::fs::read_to_string(folder.path().join("h/index.m3u8")).expect("a list");
+    assert_eq!(list.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{list}");
 }
 
 /// Asks to be played to over TCP, and then reads no more.

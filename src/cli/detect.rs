@@ -26,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
   streamdet detect test:ball --frames 300            GStreamer's test picture
+  streamdet detect clip.mp4 --tui                    a dashboard: latencies, frame rate, what is found; ? lists its keys
 
 Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \

@@ -122,8 +122,8 @@ impl EncoderOptions {
             None => format!("pass=qual vbv-buf-capacity=0 quantizer={quality}"),
         };
         let tune = if purpose.live { "tune=zerolatency " } else { "" };
-        // No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
-        Ok(format!("{tune}speed-preset={preset} bframes=0 key-int-max={key_frames} {rate}"))
+        // No delimiters: RTP puts parameter sets before them, which then look like a picture of their own. No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
+        Ok(format!("{tune}speed-preset={preset} aud=false bframes=0 key-int-max={key_frames} {rate}"))
     }
 }
 

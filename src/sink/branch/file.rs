@@ -187,8 +187,11 @@ impl Branch for FileBranch {
 
     fn unit(&mut self, unit: &Unit) -> Result<(), SinkError> {
         if self.is_due(unit) && self.open.as_ref().is_some_and(|file| file.began.is_some()) {
-            self.cut = false;
             self.close(unit.pts)?;
+            if let Some(playlist) = self.playlist.as_mut().filter(|_| self.cut) {
+                playlist.broken = true;
+            }
+            self.cut = false;
             let mut file = self.next()?.0;
             for (track, ended) in self.audio_ended.iter().enumerate() {
                 if *ended {

@@ -12,12 +12,22 @@ const LISTED: usize = 6;
 /// Segments that are kept after they left the list: a player may still be reading them.
 const SPARED: usize = 3;
 
+/// One segment in the list.
+struct Segment {
+    path: PathBuf,
+    length: Duration,
+    /// Players begin anew with it.
+    broken: bool,
+}
+
 /// `index.m3u8` and what it names.
 pub(super) struct Playlist {
     path: PathBuf,
     longest: Duration,
     live: bool,
-    segments: VecDeque<(PathBuf, Duration)>,
+    segments: VecDeque<Segment>,
+    /// The next segment has another format than the one before.
+    pub broken: bool,
     /// Segments that left the list, oldest first.
     left: VecDeque<PathBuf>,
     /// Number of the first in the list.
@@ -28,7 +38,7 @@ impl Playlist {
     /// In `folder`, of segments about so long. `live`: the newest ones only.
     pub fn new(folder: &Path, segment: Duration, live: bool) -> Self {
         let (segments, left) = (VecDeque::new(), VecDeque::new());
-        Self { path: folder.join("index.m3u8"), longest: segment, live, segments, left, first: 0 }
+        Self { path: folder.join("index.m3u8"), longest: segment, live, segments, broken: false, left, first: 0 }
     }
 
     /// The playlist's file.
@@ -39,9 +49,10 @@ impl Playlist {
     /// Takes in one more segment, and deletes one that nobody reads any more.
     pub fn add(&mut self, segment: &Path, length: Duration) -> Result<(), SinkError> {
         self.longest = self.longest.max(length);
-        self.segments.push_back((segment.to_owned(), length));
+        let broken = std::mem::take(&mut self.broken);
+        self.segments.push_back(Segment { path: segment.to_owned(), length, broken });
         if self.live && self.segments.len() > LISTED {
-            self.left.extend(self.segments.pop_front().map(|(path, _)| path));
+            self.left.extend(self.segments.pop_front().map(|segment| segment.path));
             self.first += 1;
         }
         self.write(false)?;
@@ -76,7 +87,10 @@ impl Playlist {
             text.push_str("#EXT-X-PLAYLIST-TYPE:EVENT\n");
         }
         text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-        for (path, length) in &self.segments {
+        for Segment { path, length, broken } in &self.segments {
+            if *broken {
+                text.push_str("#EXT-X-DISCONTINUITY\n");
+            }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let _ = write!(text, "#EXTINF:{:.6},\n{name}\n", length.as_secs_f64());
         }

@@ -2,6 +2,7 @@
 //! one that does not fit up to the next key frame that does, so that what they get can be decoded.
 
 use gstreamer as gst;
+use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::Unit;
@@ -17,8 +18,9 @@ pub(super) struct LiveInput {
     units: gst_app::AppSrc,
     audio: Option<gst_app::AppSrc>,
     caps: Option<gst::Caps>,
-    /// The time of the first picture that was sent, which is zero for this watcher.
-    origin: Option<gst::ClockTime>,
+    /// The time of the first picture that was sent, and that of this watcher's pipeline then: muxers that wait for late sound
+    /// compare the two.
+    origin: Option<(gst::ClockTime, gst::ClockTime)>,
     /// Pictures are left out until a key frame comes.
     needs_key: bool,
 }
@@ -53,14 +55,15 @@ impl LiveInput {
             self.units.set_caps(Some(caps));
             self.caps = Some(caps.clone());
         }
-        let origin = *self.origin.get_or_insert(unit.pts);
+        let origin =
+            *self.origin.get_or_insert_with(|| (unit.pts, self.units.current_running_time().unwrap_or_default()));
         Some(self.units.push_buffer(since(&unit.buffer, origin)).is_ok())
     }
 
     /// Sends a packet, if it belongs to a picture that was sent and there is room.
     pub fn audio(&mut self, packet: &gst::Buffer) {
         let Some((source, origin)) = self.audio.as_ref().zip(self.origin) else { return };
-        if source.current_level_buffers() < WAITING_PACKETS && packet.pts().is_some_and(|pts| pts >= origin) {
+        if source.current_level_buffers() < WAITING_PACKETS && packet.pts().is_some_and(|pts| pts >= origin.0) {
             let _ = source.push_buffer(since(packet, origin));
         }
     }
@@ -79,11 +82,11 @@ impl LiveInput {
     }
 }
 
-/// The buffer with its times counted from `origin`. Its bytes are shared, not copied.
-fn since(buffer: &gst::Buffer, origin: gst::ClockTime) -> gst::Buffer {
+/// The buffer in the watcher's time: what was `origin` is `now` there. Its bytes are shared, not copied.
+fn since(buffer: &gst::Buffer, (origin, now): (gst::ClockTime, gst::ClockTime)) -> gst::Buffer {
     let mut buffer = buffer.clone();
     let own = buffer.make_mut();
-    own.set_pts(own.pts().map(|time| time.saturating_sub(origin)));
-    own.set_dts(own.dts().map(|time| time.saturating_sub(origin)));
+    own.set_pts(own.pts().map(|time| now + time.saturating_sub(origin)));
+    own.set_dts(own.dts().map(|time| now + time.saturating_sub(origin)));
     buffer
 }
