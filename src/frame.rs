@@ -188,6 +188,8 @@ pub struct Stamps {
     pub decoded: HostTime,
     /// Live only: when the pipeline's clock showed the frame's running time.
     pub due: Option<HostTime>,
+    /// Live only, where the sender says it: when it was captured, by both machines' clocks.
+    pub captured: Option<HostTime>,
     /// Taken from the bounded channel.
     pub taken: HostTime,
     /// Its batch was closed.

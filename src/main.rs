@@ -40,6 +40,10 @@ fn main() -> ExitCode {
 
 /// Says what is wrong with the command line, or what was asked for. A source that stands in the wrong place may hold a password.
 fn refuse(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Help holds nothing but our own words.
+        error.exit();
+    }
     let said = error.to_string();
     let shown = redact(&said);
     if shown == said {

@@ -282,6 +282,85 @@ fn another_size_begins_another_file() {
 }
 
 #[test]
+fn another_codec_after_an_outage_begins_another_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));
+    let url = server.url("/x");
+    let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mp4", "--report", "r.json", "-v"];
+    let mut run = Running::start(folder.path(), &args);
+    run.wait_for("video 1/1", 5);
+    server.kill();
+    run.wait_for("away:", 1);
+    server.restart(Some(vec![Feed { codec: Codec::H265, ..Feed::new("/x") }]));
+    run.wait_for("back after", 1);
+    let frames = run.said().matches("video 1/1").count();
+    run.wait_for("video 1/1", frames + 5);
+    let (_, said) = run.interrupt();
+    let report = json(&folder.path().join("r.json"));
+    assert_eq!(report["outputs"].as_array().expect("files").len(), 2, "{said}");
+    let files = ["o.mp4", "o-2.mp4"].map(|name| folder.path().join(name));
+    for file in &files {
+        plays(file);
+    }
+    let (_, processed) = counted(&report, 0);
+    assert_eq!(files.iter().map(|file| times(file).len() as u64).sum::<u64>(), processed);
+}
+
+#[test]
+fn a_source_that_is_not_there_yet_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));
+    server.kill();
+    let url = server.url("/x");
+    let mut run = Running::start(folder.path(), &[&url, "--wait", "--frames", "10", "--report", "r.json"]);
+    run.wait_for("away: connection refused", 1);
+    server.restart(None);
+    assert_eq!(run.ended(), Some(0), "{}", run.said());
+    assert!(counted(&json(&folder.path().join("r.json")), 0).0 >= 10);
+}
+
+#[test]
+fn where_udp_does_not_work_tcp_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed { tcp_only: true, ..Feed::new("/x") }]));
+    let url = server.url("/x");
+    let by_udp = run(folder.path(), &[&url, "--frames", "10", "--rtsp-transport", "udp"]);
+    assert_eq!(by_udp.status.code(), Some(2));
+    assert!(said(&by_udp).contains("does not send by this transport"), "{}", said(&by_udp));
+    succeeds(&run(folder.path(), &[&url, "--frames", "10"]));
+}
+
+/// A decoder that takes three times as long as the stream.
+#[test]
+fn a_slow_decoder_does_not_fall_behind_either() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed::new("/x")]));
+    let url = server.url("/x");
+    let frames = (seconds() * 30).to_string();
+    let args = [&url, "--rtsp-transport", "tcp", "--delay", "decode=100", "--frames", &frames, "--report", "r.json"];
+    succeeds(&run(folder.path(), &args));
+    let report = json(&folder.path().join("r.json"));
+    let (received, processed) = counted(&report, 0);
+    let (dropped, behind) = (&report["streams"][0]["frames"]["dropped"], &report["latency_ms"]["behind_live"]);
+    eprintln!("{received} received, {processed} processed, {dropped}, behind live {behind}");
+    assert!(processed > 0 && number(&dropped["stale"]) > 0, "{dropped}");
+    let run_ms = report["latency_ms"]["inference"]["p99"].as_f64().expect("a time");
+    assert!(behind["p99"].as_f64().expect("a time") <= 500.0 + 2.0 * run_ms, "{behind}");
+}
+
+#[test]
+fn a_sender_that_tells_its_time_is_measured_from_the_capture_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed::new("/x")]));
+    let url = server.url("/x");
+    let args = [&url, "--rtsp-transport", "tcp", "--frames", "300", "--report", "r.json"];
+    succeeds(&run(folder.path(), &args));
+    let capture = &json(&folder.path().join("r.json"))["latency_ms"]["capture_to_display"];
+    eprintln!("from capture to display {capture}");
+    assert!(capture["count"].as_u64() > Some(0), "{capture}");
+}
+
+#[test]
 fn lost_packets_cost_pictures_and_no_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let feed = Feed { loss_percent: 5, width: 640, height: 360, audio: true, ..Feed::new("/x") };
@@ -447,6 +526,11 @@ fn no_secret_is_printed_or_written() {
         let output = live(folder.path(), args).output().expect("it starts");
         std::fs::write(out.join(format!("printed-{number}")), [output.stdout, output.stderr].concat()).expect("a file");
     }
+    let args = [&good, "--rtsp-transport", "tcp", "-v", "--password", "planted-s3cret-flag"];
+    let mut seen = Running::start(folder.path(), &args);
+    seen.wait_for("video 1/1", 1);
+    std::fs::copy(format!("/proc/{}/cmdline", seen.child.id()), out.join("process")).expect("a process");
+    drop(seen);
     let wrong = server.url_for(USER, "planted-s3cret-wrong", "/x");
     let refused = run(folder.path(), &[&wrong]);
     std::fs::write(out.join("refused"), [refused.stdout, refused.stderr].concat()).expect("a file");
@@ -455,4 +539,32 @@ fn no_secret_is_printed_or_written() {
     assert!(out.join("o.mkv").exists(), "{:?}", std::fs::read_to_string(out.join("printed-0")));
     let found = Command::new("grep").args(["-rla", "planted-s3cret", text(&out)]).output().expect("grep");
     assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
+}
+
+/// A stream at 30 frames a second keeps up until the model's run takes longer than that allows.
+#[test]
+fn bench_says_whether_a_live_stream_is_kept_up_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed::new("/cam")]));
+    let bench = |delay: &str, name: &str| {
+        let mut command = bare(folder.path(), "bench");
+        command.args(SMALL).args([&server.url("/cam"), "--frames", "90", "--delay", delay, "--report", name]);
+        let output = command.output().expect("it starts");
+        succeeds(&output);
+        (json(&folder.path().join(name)), said(&output))
+    };
+    let (slow, words) = bench("inference=150", "slow.json");
+    let reason = slow["real_time"]["reason"].as_str().expect("words");
+    assert_eq!(slow["real_time"]["verdict"], "no", "{words}");
+    assert!(reason.contains("frames were dropped") && reason.contains("the model alone takes"), "{reason}");
+    assert!(words.contains("REAL-TIME: no"), "{words}");
+    assert!((slow["real_time"]["budget_ms"].as_f64().expect("a number") - 33.3).abs() < 0.1, "{words}");
+    // How fast this machine is, nobody knows: what it says must follow from what it counted.
+    let (quick, words) = bench("inference=0", "quick.json");
+    let count = |value: &Value| value.as_u64().expect("a count");
+    let frames = &quick["streams"][0]["frames"];
+    let lost: u64 = ["stale", "queue_full"].iter().map(|why| count(&frames["dropped"][why])).sum();
+    let kept_up = lost * 100 <= count(&frames["received"])
+        && quick["latency_ms"]["behind_live"]["p99"].as_f64().expect("a number") <= 500.0;
+    assert_eq!(quick["real_time"]["verdict"] == "yes", kept_up, "{words}");
 }

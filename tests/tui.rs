@@ -1,12 +1,14 @@
 //! `--tui`: the dashboard of the real program in a real terminal, which `tmux` is.
 
 mod program;
+mod rtsp;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use program::{bare, frames, json, json_lines, made_clip, probe, said, shared, succeeds, text};
+use rtsp::{Feed, PASSWORD, ServerProcess, Told, USER};
 use tempfile::TempDir;
 
 /// How long anything may take to show up.
@@ -126,6 +128,12 @@ fn count(screen: &str) -> u64 {
     let before = screen.split(" frames · ").next().expect("a count");
     let digits = before.rsplit_once("  ").expect("a count").1.split('/').next().expect("a count").replace(' ', "");
     digits.parse().unwrap_or_else(|_| panic!("a count in {screen}"))
+}
+
+#[test]
+#[ignore = "the server of other tests, in a process of its own"]
+fn rtsp_server_process() {
+    rtsp::serve_as_told();
 }
 
 #[test]
@@ -313,6 +321,30 @@ fn what_plays_as_live_cannot_be_paused() {
     terminal.shows(&["cannot be paused", "● running"]);
     terminal.keys(&["q"]);
     terminal.ends(0);
+}
+
+#[test]
+fn a_live_stream_that_goes_away_is_looked_for() {
+    let mut server = ServerProcess::start(Told::showing([Feed::new("/yard")]));
+    let url = server.url("/yard").replace("rtsp://", &format!("rtsp://{USER}:{PASSWORD}@"));
+    let terminal = Terminal::new((80, 24));
+    terminal.run("", &format!("detect '{url}' --rtsp-transport tcp --provider cpu --imgsz 96 --report r.json --tui"));
+    let screen = terminal.shows(&["● running", "320×240", "h264", "frames a second", "inference"]);
+    assert!(!screen.contains(PASSWORD) && !screen.contains(USER), "{screen}");
+    terminal.keys(&["p"]);
+    terminal.shows(&["cannot be paused", "● running"]);
+    terminal.keys(&["s"]);
+    terminal.shows(&["notice: snapshot: yard-"]);
+    server.kill();
+    let screen = terminal.shows(&["↻ reconnecting", "away:"]);
+    assert!(!screen.contains(PASSWORD) && !screen.contains(USER), "{screen}");
+    server.restart(None);
+    terminal.shows(&["● running", "reconnects 1", "back after"]);
+    terminal.keys(&["q"]);
+    terminal.ends(0);
+    let report = json(&terminal.path("r.json"));
+    assert_eq!(report["streams"][0]["reconnects"], 1);
+    frames(&report);
 }
 
 #[test]

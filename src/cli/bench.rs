@@ -12,7 +12,7 @@ use super::measure::MeasureOptions;
 use super::options::Invocation;
 use super::outputs::Given;
 use super::run::{Done, RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 
 const EXAMPLES: &str = "Examples:
@@ -90,6 +90,7 @@ pub fn run(args: &BenchArgs) -> u8 {
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);

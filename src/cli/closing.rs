@@ -49,7 +49,12 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         ),
         streams: outcome.streams.clone(),
         fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean), std_dev_1s: outcome.seconds.deviation() },
-        latency_ms: STAGES.iter().map(|s| (s.key(), outcome.book.summary(*s))).collect(),
+        latency_ms: STAGES
+            .iter()
+            .map(|stage| (*stage, outcome.book.summary(*stage)))
+            .filter(|(stage, summary)| *stage != Stage::CaptureToDisplay || summary.count > 0)
+            .map(|(stage, summary)| (stage.key(), summary))
+            .collect(),
         batches: report::Batches::new(outcome.batches.clone()),
         real_time: verdict(outcome, mean),
         resources: Resources {
@@ -106,6 +111,10 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
             screen.line(&format!("  {}", terminal::tiles(tiling)));
         }
         found(model, outcome, screen);
+    }
+    for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
+        let times = terminal::counted(stream.reconnects, "reconnect");
+        screen.line(&format!("  {} · {times} · away for {:.1} s", terminal::printable(&stream.uri), stream.outages_s));
     }
     for (path, audio) in &outcome.outputs {
         let audio = if *audio > 0 { " (audio kept)" } else { "" };

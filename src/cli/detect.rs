@@ -10,7 +10,7 @@ use clap::Args;
 use super::options::Invocation;
 use super::outputs::{Given, length};
 use super::run::{RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 use crate::sink::Segments;
 
@@ -26,6 +26,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
   streamdet detect test:ball --frames 300            GStreamer's test picture
+  streamdet detect clip.mp4 --tui                    a dashboard: latencies, frame rate, what is found; ? lists its keys
 
 Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
@@ -87,6 +88,7 @@ pub fn run(args: &DetectArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+    title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut notices = Vec::new();
     let given = Given {

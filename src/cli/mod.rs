@@ -18,6 +18,7 @@ pub mod run;
 mod show;
 mod signals;
 mod stats;
+mod title;
 pub mod tui;
 pub mod val;
 

@@ -31,10 +31,12 @@ pub enum Stage {
     EndToEnd,
     /// Live only: pipeline clock now − running time, when handed to the sink.
     BehindLive,
+    /// Live only, where the sender tells its wall clock: capture → handed to the sink, by both machines' clocks.
+    CaptureToDisplay,
 }
 
 /// Every stage, in order.
-pub const STAGES: [Stage; 12] = [
+pub const STAGES: [Stage; 13] = [
     Stage::Decode,
     Stage::QueueWait,
     Stage::BatchWait,
@@ -47,6 +49,7 @@ pub const STAGES: [Stage; 12] = [
     Stage::Encode,
     Stage::EndToEnd,
     Stage::BehindLive,
+    Stage::CaptureToDisplay,
 ];
 
 impl Stage {
@@ -66,6 +69,7 @@ impl Stage {
             Self::Encode => "encode",
             Self::EndToEnd => "end_to_end",
             Self::BehindLive => "behind_live",
+            Self::CaptureToDisplay => "capture_to_display",
         }
     }
 }
@@ -112,6 +116,7 @@ impl StageTimes {
         set(Stage::Encode, encode);
         set(Stage::EndToEnd, Some(end_to_end));
         set(Stage::BehindLive, s.due.map(|due| s.handed_over.since(due)));
+        set(Stage::CaptureToDisplay, s.captured.map(|captured| s.handed_over.since(captured)));
         times
     }
 

@@ -121,6 +121,9 @@ pub(super) fn work(
                 note(to_sinks, stream, SinkEvent::Reopen(opening));
             }
             Some(SourceEvent::Gap(stream, gap)) => note(to_sinks, stream, SinkEvent::Gap(gap)),
+            Some(SourceEvent::Late(stream, n)) => {
+                shared.lose(stream.0 as usize, Dropped { stale: n, ..Dropped::default() });
+            }
             Some(SourceEvent::Corrupt(stream, n)) => {
                 shared.lose(stream.0 as usize, Dropped { corrupt: n, ..Dropped::default() });
             }

@@ -100,9 +100,10 @@ mod tests {
             lines,
             [
                 "stream,frame,pts_ns,handed_over_ms,decode_ms,queue_wait_ms,batch_wait_ms,preprocess_ms,inference_ms,\
-                 postprocess_ms,track_ms,overlay_ms,hand_over_ms,encode_ms,end_to_end_ms,behind_live_ms,batch_size,detections",
+                 postprocess_ms,track_ms,overlay_ms,hand_over_ms,encode_ms,end_to_end_ms,behind_live_ms,\
+                 capture_to_display_ms,batch_size,detections",
                 "0,40,40000000,64.000000,3.000000,2.000000,1.000000,1.000000,10.000000,1.000000,,2.000000,4.000000,\
-                 7.000000,21.000000,,2,2",
+                 7.000000,21.000000,,,2,2",
             ]
         );
     }

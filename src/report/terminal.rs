@@ -75,14 +75,16 @@ pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
 #[must_use]
 pub fn stage_table(book: &LatencyBook) -> String {
     let [p50, p90, p99, max, mean] = ["p50", "p90", "p99", "max", "mean"];
-    let mut text = format!("  {:<13}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
-    for stage in STAGES {
-        let s = book.summary(stage);
-        if s.count > 0 {
-            let name = stage.key().replace('_', " ");
-            let _ =
-                writeln!(text, "  {name:<13}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
-        }
+    let rows: Vec<_> = STAGES
+        .iter()
+        .map(|stage| (stage.key().replace('_', " "), book.summary(*stage)))
+        .filter(|(_, s)| s.count > 0)
+        .collect();
+    let width = rows.iter().map(|(name, _)| name.len()).fold(13, usize::max);
+    let mut text = format!("  {:<width$}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
+    for (name, s) in rows {
+        let _ =
+            writeln!(text, "  {name:<width$}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
     }
     text
 }

@@ -88,6 +88,7 @@ pub(super) struct Session {
     /// Host time minus running time, ns; [`UNKNOWN`] until a picture or its coded frame is there.
     offset: AtomicI64,
     by_arrival: bool,
+    pub max_lag: Duration,
     /// Time in the stream of its first frame.
     pub first: OnceLock<StreamTime>,
     /// Its sound came in another format than before.
@@ -97,11 +98,12 @@ pub(super) struct Session {
 impl Session {
     /// `by_arrival` is for senders whose clock is another one, of which running times are guessed: a frame is due when it
     /// comes, if it comes as early as any.
-    pub fn new(course: Arc<Course>, by_arrival: bool) -> Self {
+    pub fn new(course: Arc<Course>, by_arrival: bool, max_lag: Duration) -> Self {
         Self {
             course,
             offset: AtomicI64::new(UNKNOWN),
             by_arrival,
+            max_lag,
             first: OnceLock::new(),
             sound_changed: AtomicBool::new(false),
         }
@@ -116,6 +118,14 @@ impl Session {
                 self.offset.store(offset, Ordering::SeqCst);
             }
         }
+    }
+
+    /// How late the coded frame at `running` is, where that is known yet.
+    pub fn lateness(&self, running: gst::ClockTime) -> Option<Duration> {
+        let offset = self.offset.load(Ordering::SeqCst);
+        let due = offset.checked_add(ns_of(running)).filter(|_| offset != UNKNOWN)?;
+        let late = ns(self.course.clock.now()).saturating_sub(due).max(0);
+        Some(Duration::from_nanos(late.unsigned_abs()))
     }
 
     /// When the picture at `running` is, or was, due; `host` is asked once for a moment on both clocks.
@@ -156,7 +166,7 @@ mod tests {
     #[test]
     fn a_senders_clock_is_read_from_what_comes_earliest() {
         let clock = Arc::new(SimulatedClock::default());
-        let session = Session::new(Arc::new(Course::new(clock.clone())), true);
+        let session = Session::new(Arc::new(Course::new(clock.clone())), true, Duration::MAX);
         let ms = gst::ClockTime::from_mseconds;
         clock.advance(Duration::from_secs(2));
         // Thirty old frames at once, then each in its time, one of them late.
@@ -176,7 +186,7 @@ mod tests {
         let course = Arc::new(Course::new(clock.clone()));
         let ms = gst::ClockTime::from_mseconds;
         clock.advance(Duration::from_secs(5));
-        let first = Session::new(course.clone(), false);
+        let first = Session::new(course.clone(), false, Duration::MAX);
         // Half a second after the pipeline began, a picture of 200 ms comes.
         let due = first.due(ms(200), || (clock.now(), ms(500)));
         assert_eq!(due, HostTime::from_start(Duration::from_millis(4700)));
@@ -189,7 +199,7 @@ mod tests {
         assert_eq!([first.count(first.begin(due)), first.count(first.begin(later))], [0, 1]);
         // Away for three seconds; the next connection counts from its own zero.
         clock.advance(Duration::from_secs(3));
-        let second = Session::new(course.clone(), false);
+        let second = Session::new(course.clone(), false, Duration::MAX);
         let due = second.due(ms(10), || (clock.now(), ms(10)));
         assert_eq!(second.begin(due).ns, 3_300_000_000);
         assert_eq!(second.count(second.begin(due)), 2);

@@ -12,7 +12,7 @@ use gstreamer_video as gst_video;
 use super::course::Session;
 use super::probe::DecoderProbe;
 use super::tracks::{Side, codec_name};
-use super::{Outlet, StreamInfo};
+use super::{Outlet, SourceEvent, StreamInfo};
 use crate::geometry::Size;
 
 /// Name of the message with which the frame callback says that it has delivered enough.
@@ -62,6 +62,10 @@ pub(super) struct Decoding {
     pub frames: AtomicU64,
     /// Audio packets passed by.
     pub packets: AtomicU64,
+    /// Coded frames that were not decoded, since they were late.
+    pub late: AtomicU64,
+    /// Those of them that nobody downstream has heard of.
+    pub late_unsaid: AtomicU64,
     /// Nothing more is wanted.
     pub stopped: AtomicBool,
     pub timing: Timing,
@@ -86,6 +90,8 @@ impl Decoding {
             refused: Mutex::default(),
             frames: AtomicU64::new(0),
             packets: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            late_unsaid: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             timing,
             first: OnceLock::new(),
@@ -192,6 +198,14 @@ impl Decoding {
             }
         }
         info
+    }
+
+    /// Says downstream how many coded frames were too late to be decoded since it last did.
+    pub fn say_late(&self) {
+        let late = self.late_unsaid.swap(0, Ordering::SeqCst);
+        if late > 0 {
+            let _ = self.outlet.events.note(SourceEvent::Late(self.outlet.stream, late));
+        }
     }
 
     pub fn take_notices(&self) -> Vec<String> {

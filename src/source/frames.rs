@@ -21,6 +21,11 @@ const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 /// How far after the one before it a picture is put whose own time lies earlier, as after a damaged stretch.
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
+/// From 1900, where NTP's time begins, to 1970, where Unix' does.
+const NTP_TO_UNIX: Duration = Duration::from_hours(25_567 * 24);
+/// A difference of wall clocks beyond this says more about the clocks than about the way.
+const LONGEST_WAY: Duration = Duration::from_mins(10);
+
 /// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
 pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
     let last = shared.session().and_then(|session| session.course.last());
@@ -86,7 +91,8 @@ impl Delivery {
         if shared.can_pause() && outlet.controls.hold(&|| shared.is_stopped()) {
             self.resumed = outlet.clock.now();
         }
-        let mut stamps = Stamps { decode_in, decoded, due, ..Stamps::default() };
+        let captured = shared.session().and_then(|_| captured(&buffer, outlet.clock.now()));
+        let mut stamps = Stamps { decode_in, decoded, due, captured, ..Stamps::default() };
         // What stood still meanwhile, here or in the decoder, was not late.
         stamps.not_before(self.resumed);
         let (file, index) = match &shared.wanted.picture {
@@ -111,6 +117,7 @@ impl Delivery {
                 letterbox: None,
             }))
         };
+        shared.say_late();
         outlet.events.send(event).map_err(|_| gst::FlowError::Eos)?;
         if shared.wanted.limit.is_some_and(|limit| so_far + 1 >= limit) {
             shared.delivered(sink.upcast_ref());
@@ -140,4 +147,15 @@ impl Delivery {
         });
         (gst::ClockTime::from_nseconds(session.begin(due).ns), Some(due).filter(|_| !shared.waits()))
     }
+}
+
+/// When the sender says that it captured a picture, which is there at `now`; `None` where it does not say, or the clocks of
+/// the two machines do not agree.
+fn captured(buffer: &gst::BufferRef, now: HostTime) -> Option<HostTime> {
+    let is_ntp = |caps: &gst::CapsRef| caps.structure(0).is_some_and(|s| s.name() == "timestamp/x-ntp");
+    let meta = buffer.iter_meta::<gst::ReferenceTimestampMeta>().find(|meta| is_ntp(meta.reference()))?;
+    let at = Duration::from(meta.timestamp()).checked_sub(NTP_TO_UNIX)?;
+    let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    let way = wall.checked_sub(at).filter(|way| *way <= LONGEST_WAY)?;
+    Some(HostTime::from_start(now.since_start().checked_sub(way)?))
 }

@@ -184,7 +184,7 @@ impl Connection {
         } else {
             probe = probe.live();
             let by_arrival = matches!(plan.address.kind, Kind::Rtsp | Kind::Udp | Kind::Srt);
-            Timing::Live(Session::new(plan.course.clone(), by_arrival))
+            Timing::Live(Session::new(plan.course.clone(), by_arrival, plan.options.max_lag))
         };
         let wanted = Wanted { picture: None, ..plan.wanted.clone() };
         let shared = Arc::new(Decoding::new(plan.outlet, wanted, timing, probe, gate_rx));
@@ -386,6 +386,12 @@ impl Connection {
 
     /// Waits until it ends, is lost, or `stopping`.
     pub fn wait(&mut self, stopping: &dyn Fn() -> bool) -> Ending {
+        let ending = self.ending(stopping);
+        self.shared.say_late();
+        ending
+    }
+
+    fn ending(&mut self, stopping: &dyn Fn() -> bool) -> Ending {
         let Some(bus) = self.pipeline.bus() else { return Ending::Over };
         let (mut seen, mut since) = (0, Instant::now());
         while !self.ended {
@@ -400,7 +406,8 @@ impl Connection {
                     _ => self.take_note(&message),
                 }
             }
-            let progress = self.frames() + self.shared.probe.coded();
+            let late = self.shared.late.load(Ordering::SeqCst);
+            let progress = self.frames() + self.shared.probe.coded() + late;
             let outlet = &self.shared.outlet;
             let full = self.recorded && outlet.events.is_full();
             let held = full || outlet.is_waiting() || self.shared.probe.is_holding();

@@ -18,6 +18,7 @@ mod picture;
 mod probe;
 mod refusal;
 mod rgb;
+mod skip;
 mod supervisor;
 pub mod survey;
 mod tracks;
@@ -129,6 +130,8 @@ pub enum SourceEvent {
     Reopen(StreamId, Box<Opening>),
     /// The stream was away.
     Gap(StreamId, Box<Gap>),
+    /// So many coded frames were late and not decoded.
+    Late(StreamId, u64),
     /// A decoded frame.
     Frame(Box<SourceFrame>),
     /// So many frames were received, but are damaged.

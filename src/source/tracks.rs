@@ -11,6 +11,7 @@ use gstreamer_app as gst_app;
 use super::decoding::Decoding;
 use super::frames;
 use super::probe::{DecoderProbe, offer_video_meta};
+use super::skip::Skipper;
 use super::{SIDE_PACKETS, SideTrack};
 
 /// Compressed bytes that may wait before the decoder, and packets: enough that audio which a container keeps seconds
@@ -174,7 +175,7 @@ impl Tracks {
                 })
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                    let live = shared.session().is_some();
+                    let live = !shared.waits();
                     if shared.is_stopped() {
                         if !live {
                             to_sink.close();
@@ -233,6 +234,9 @@ impl Tracks {
                 }
                 gst::PadProbeReturn::Ok
             });
+            if let Some(pad) = queue.static_pad("src") {
+                skip_late(&pad, &self.shared);
+            }
         }
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
@@ -246,6 +250,27 @@ impl Tracks {
         }
         link(pad, &queue)
     }
+}
+
+/// Lets coded frames go that are too late to be decoded.
+fn skip_late(pad: &gst::Pad, shared: &Arc<Decoding>) {
+    let Some(session) = shared.session() else { return };
+    let skipper = Mutex::new(Skipper::new(session.max_lag));
+    let shared = shared.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let late = shared.session().zip(running_time(pad, info)).and_then(|(session, at)| session.lateness(at));
+        let Some(late) = late.filter(|_| !shared.waits()) else { return gst::PadProbeReturn::Ok };
+        let is_key = info.buffer().is_some_and(|buffer| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
+        let outlet = &shared.outlet;
+        if skipper.lock().unwrap_or_else(PoisonError::into_inner).passes(late, is_key, outlet.clock.now()) {
+            return gst::PadProbeReturn::Ok;
+        }
+        shared.late.fetch_add(1, Ordering::SeqCst);
+        if !outlet.is_waiting() {
+            shared.late_unsaid.fetch_add(1, Ordering::SeqCst);
+        }
+        gst::PadProbeReturn::Drop
+    });
 }
 
 fn running_time(pad: &gst::Pad, info: &gst::PadProbeInfo) -> Option<gst::ClockTime> {

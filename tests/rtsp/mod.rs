@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_rtsp_server as rtsp_server;
-use rtsp_server::gst_rtsp::RTSPAuthMethod;
+use rtsp_server::gst_rtsp::{RTSPAuthMethod, RTSPLowerTrans};
 use rtsp_server::prelude::*;
 use rtsp_server::{gio, glib};
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub struct Feed {
     /// Nothing more is sent after so many RTP packets of pictures; 0 never. Large pictures are of many packets: half of one
     /// is sent, and the session stays.
     pub stop_after_packets: u64,
+    /// It is sent in the RTSP connection only.
+    pub tcp_only: bool,
     /// The size changes after so many pictures, to the size given.
     pub resize: Option<(u64, u32, u32)>,
 }
@@ -72,6 +74,7 @@ impl Feed {
             recording: None,
             loss_percent: 0,
             stop_after_packets: 0,
+            tcp_only: false,
             resize: None,
         }
     }
@@ -258,6 +261,9 @@ fn server_for(told: &Told) -> rtsp_server::RTSPServer {
         let factory = rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&feed.description());
         factory.set_shared(true);
+        if feed.tcp_only {
+            factory.set_protocols(RTSPLowerTrans::TCP);
+        }
         let allowed = gst::Structure::builder(USER)
             .field("media.factory.access", true)
             .field("media.factory.construct", true)

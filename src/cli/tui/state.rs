@@ -258,9 +258,6 @@ impl Observer for State {
         let now = Instant::now();
         let latency = frame.stamps.handed_over.since(frame.stamps.decoded);
         self.with(frame.stream, |stream| {
-            if stream.phase == Phase::Reconnecting {
-                stream.phase = Phase::Running;
-            }
             stream.frames += 1;
             stream.span = Some((stream.span.map_or(now, |(first, _)| first), now));
             stream.roll(now);

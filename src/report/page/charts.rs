@@ -19,7 +19,7 @@ const BARS: usize = 44;
 fn paint(stage: Stage) -> Paint {
     match stage {
         Stage::EndToEnd => Paint::Accent,
-        Stage::BehindLive => Paint::Ink,
+        Stage::BehindLive | Stage::CaptureToDisplay => Paint::Ink,
         inside => Paint::Series(inside as usize),
     }
 }
