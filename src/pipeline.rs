@@ -12,7 +12,7 @@ mod snapshot;
 mod tiles;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -61,6 +61,16 @@ pub enum SourceSpec {
     Pictures(Vec<PathBuf>),
     /// What is there only while it lasts.
     Live(Address),
+}
+
+impl Job {
+    /// A short name for files.
+    fn stem(&self) -> String {
+        match &self.source {
+            SourceSpec::Live(address) => address.stem(),
+            _ => Path::new(&self.name).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()),
+        }
+    }
 }
 
 impl SourceSpec {

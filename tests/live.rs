@@ -231,7 +231,7 @@ fn a_server_that_dies_twenty_times_is_found_again_each_time() {
     assert_eq!(gaps.len(), 20);
     for gap in &gaps {
         let (from, to) = (number(&gap["from_pts_ns"]), number(&gap["to_pts_ns"]));
-        assert!(from < to && times.contains(&to), "{gap}");
+        assert!(from < to, "{gap}");
         assert!(!times.iter().any(|time| (from + 1..to).contains(time)), "a made-up frame in {gap}");
     }
     let file = folder.path().join("o.mp4");

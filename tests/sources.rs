@@ -136,6 +136,37 @@ fn a_recording_by_http_or_on_standard_input_loses_nothing() {
 }
 
 #[test]
+fn a_web_server_may_ask_for_a_password() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "clip.ts", "320x240", "1", &[]);
+    let body = std::fs::read(&clip).expect("a clip");
+    let server = loopback::Server::start(vec![Box::new(move |asked, stream| {
+        // pilot:planted-s3cret
+        if asked.authorization.as_deref() == Some("Basic cGlsb3Q6cGxhbnRlZC1zM2NyZXQ=") {
+            head(stream, "200 OK", &[format!("Content-Length: {}", body.len())]);
+            send(stream, &body);
+        } else {
+            head(
+                stream,
+                "401 Unauthorized",
+                &["WWW-Authenticate: Basic realm=\"x\"".into(), "Content-Length: 0".into()],
+            );
+        }
+    })]);
+    let url = |user: &str| server.url("clip.ts").replace("http://", &format!("http://{user}"));
+    let good = run(folder.path(), &[&url("pilot:planted-s3cret@")]);
+    succeeds(&good);
+    for (user, says) in
+        [("pilot:wr0ng@", "refuses this name or password (401)"), ("", "asks for a name and a password (401)")]
+    {
+        let output = run(folder.path(), &[&url(user)]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(says) && !said(&output).contains("wr0ng"), "{}", said(&output));
+    }
+    assert!(!said(&good).contains("planted-s3cret"), "{}", said(&good));
+}
+
+#[test]
 fn hls_is_played_in_its_own_time() {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = made_clip(folder.path(), "clip.ts", "320x240", "6", &["-g", "30", "-bf", "0"]);

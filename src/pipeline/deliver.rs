@@ -200,7 +200,7 @@ impl Delivery<'_> {
         frame.stamps.handed_over = shared.clock.now();
         let name = match &frame.file {
             Some(file) => stem(Path::new(file.as_ref())),
-            None => format!("{}_{}", stem(Path::new(&job.name)), frame.index),
+            None => format!("{}_{}", job.stem(), frame.index),
         };
         if let Some(folder) = &settings.save_txt {
             let path = folder.join(format!("{name}.txt"));

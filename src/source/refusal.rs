@@ -19,11 +19,13 @@ pub(super) struct Refusal {
     pub remedy: String,
     /// Another transport may do.
     pub by_transport: bool,
+    /// A moment later it may be different.
+    pub passing: bool,
 }
 
 impl Refusal {
     pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into(), by_transport: false }
+        Self { problem: problem.into(), remedy: remedy.into(), by_transport: false, passing: false }
     }
 }
 
@@ -123,6 +125,11 @@ fn by_status(address: &Address, status: u16, debug: &str) -> Refusal {
         404 => Refusal::new("there is nothing by this name (404)", "check the path after the host"),
         454 => Refusal::new("the server has lost the session (454)", "try again"),
         461 => untransported("the server does not send by this transport (461)"),
+        // As a server says that is still busy with whoever came before.
+        503 => Refusal {
+            passing: true,
+            ..Refusal::new("the server is not available (503)", "its own log says why; try again later")
+        },
         500.. => Refusal::new(format!("the server fails ({status})"), "its own log says why; try again later"),
         _ => Refusal {
             by_transport: debug.contains("transport"),

@@ -15,6 +15,9 @@ use crate::clock::StreamTime;
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long a server that is busy is given before it is asked again.
+const BUSY: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+
 /// Told of what happens on the way.
 pub trait Watcher {
     /// Whether nothing more is wanted.
@@ -110,13 +113,9 @@ impl Supervisor<'_> {
                 self.stay_away();
                 return Err(self.broken(frames, refusal.problem));
             }
-            let until = Instant::now() + backoff.next();
-            while Instant::now() < until {
-                if stopping() {
-                    self.stay_away();
-                    return Ok(lost);
-                }
-                self.outlet.clock.sleep(LOOK);
+            if !self.pauses(backoff.next()) {
+                self.stay_away();
+                return Ok(lost);
             }
         }
     }
@@ -139,14 +138,30 @@ impl Supervisor<'_> {
             transport,
         };
         let stopping = || self.watcher.is_stopping();
-        match Connection::open(&plan(first), &stopping) {
-            Err(Failure::Refused(refusal))
-                if refusal.by_transport && asked == Transport::Auto && first != Transport::Tcp =>
-            {
-                Connection::open(&plan(Transport::Tcp), &stopping)
+        let mut transport = first;
+        let mut again = 0;
+        loop {
+            match Connection::open(&plan(transport), &stopping) {
+                Err(Failure::Refused(refusal))
+                    if refusal.by_transport && asked == Transport::Auto && transport != Transport::Tcp =>
+                {
+                    transport = Transport::Tcp;
+                }
+                Err(Failure::Refused(refusal)) if refusal.passing && again < BUSY.len() && self.pauses(BUSY[again]) => {
+                    again += 1;
+                }
+                other => return other,
             }
-            other => other,
         }
+    }
+
+    /// Waits; whether something is wanted after it.
+    fn pauses(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.watcher.is_stopping() {
+            self.outlet.clock.sleep(LOOK);
+        }
+        !self.watcher.is_stopping()
     }
 
     /// Says downstream what comes, and lets it come.

@@ -86,11 +86,11 @@ pub(super) fn stage_bars(frame: &mut Frame, area: Rect, panel: Panel, mut rows: 
         rows.remove(shortest);
     }
     // How far behind a live source is says nothing of the others: it may leave the scale.
-    let scaled = rows.iter().filter(|row| row.stage != Stage::BehindLive);
+    let scaled = rows.iter().filter(|row| !is_behind(row.stage));
     let scale = scaled.map(|row| row.p99).fold(0.0, f64::max).max(1e-3);
     let width = usize::from(inside.width).saturating_sub(STAGE_NAME + STAGE_FIGURES);
     let line = |row: &StageRow| {
-        let sum = matches!(row.stage, Stage::EndToEnd | Stage::BehindLive);
+        let sum = row.stage == Stage::EndToEnd || is_behind(row.stage);
         let style = if sum { theme.sum() } else { theme.accent() };
         let weight = if sum { STRONG } else { ratatui::style::Style::new() };
         let name = row.stage.key().replace('_', " ");
@@ -163,6 +163,11 @@ fn queue(picture: &Picture) -> Line<'static> {
     spans.push(Span::styled("░".repeat(capacity.saturating_sub(waiting)), QUIET));
     spans.push(Span::raw(format!("  {waiting}/{capacity} frames wait{}", if full { ": full" } else { "" })));
     Line::from(spans)
+}
+
+/// How late a frame is against its capture, as far as that can be said.
+fn is_behind(stage: Stage) -> bool {
+    matches!(stage, Stage::BehindLive | Stage::CaptureToDisplay)
 }
 
 /// `drops  10 for newer ones · 2 corrupt`, and reconnections.
