@@ -47,6 +47,16 @@ pub fn watch(
     result
 }
 
+/// Returns to the system what a connection's threads have freed. Their allocations lie scattered over the allocator's arenas,
+/// one of which every thread gets: without this, the memory of a thousand connections grew by a twentieth with nothing leaked.
+fn give_memory_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it takes a number and touches only memory that is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 struct Supervisor<'a> {
     address: &'a Address,
     options: &'a LiveOptions,
@@ -79,6 +89,7 @@ impl Supervisor<'_> {
                     frames += connection.frames();
                     let recorded = connection.recorded;
                     drop(connection);
+                    give_memory_back();
                     let reason = match ending {
                         Ending::Enough => return Ok(lost),
                         Ending::Over if recorded || self.options.reconnect == Some(0) => return Ok(lost),
