@@ -45,6 +45,16 @@ fn a_flag_beats_the_environment_beats_the_file_beats_the_default() {
 }
 
 #[test]
+fn an_option_that_is_given_several_times_is_a_list_in_the_file() {
+    let folder = folder_with("output = [\"a.mkv\", \"rtsp://:8554/a\"]\nsegment = \"10m\"\n");
+    let said = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
+    let (outputs, origin) = shown(&said, "output");
+    assert!(outputs.contains("a.mkv") && outputs.contains("rtsp://:8554/a"), "{outputs}");
+    assert_eq!(origin, "c.toml:1");
+    assert_eq!(shown(&said, "segment").1, "c.toml:2");
+}
+
+#[test]
 fn a_switch_can_be_turned_off_by_each_higher_layer() {
     let folder = folder_with("hud = true\n");
     let file = ["--config", "c.toml", "--show-config"];

@@ -223,7 +223,7 @@ fn texts(option: &Arg, value: &Value) -> Result<Vec<OsString>, &'static str> {
         Value::Integer(_) | Value::Float(_) => Some(value.to_string().into()),
         _ => None,
     };
-    if option.get_value_delimiter().is_some() {
+    if option.get_value_delimiter().is_some() || matches!(option.get_action(), ArgAction::Append) {
         let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
         return items.iter().map(scalar).collect::<Option<_>>().ok_or("a list, as [\"a\", \"b\"] or \"a,b\"");
     }

@@ -122,7 +122,7 @@ impl EncoderOptions {
             None => format!("pass=qual vbv-buf-capacity=0 quantizer={quality}"),
         };
         let tune = if purpose.live { "tune=zerolatency " } else { "" };
-        // No delimiters: RTP puts parameter sets before them, which then look like a picture of their own. No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
+        // No delimiters: files need none, and parsers add them to transport streams. No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
         Ok(format!("{tune}speed-preset={preset} aud=false bframes=0 key-int-max={key_frames} {rate}"))
     }
 }

@@ -41,8 +41,8 @@ impl LiveInput {
         Self { units, audio, caps: None, origin: None, needs_key: true }
     }
 
-    /// Sends a picture in the format `caps`, unless there is no room; says whether it was sent, or `None` while the watcher has
-    /// not had the key frame that they begin with.
+    /// Sends a picture in the format `caps`, unless there is no room; says whether it was sent, or `None` where nobody
+    /// misses it: the watcher has not had the key frame that they begin with, or is gone.
     pub fn unit(&mut self, unit: &Unit, caps: &gst::Caps) -> Option<bool> {
         let units = &self.units;
         let full = units.current_level_buffers() >= WAITING_UNITS || units.current_level_bytes() >= WAITING_BYTES;
@@ -57,7 +57,7 @@ impl LiveInput {
         }
         let origin =
             *self.origin.get_or_insert_with(|| (unit.pts, self.units.current_running_time().unwrap_or_default()));
-        Some(self.units.push_buffer(since(&unit.buffer, origin)).is_ok())
+        self.units.push_buffer(since(&unit.buffer, origin)).is_ok().then_some(true)
     }
 
     /// Sends a packet, if it belongs to a picture that was sent and there is room.
