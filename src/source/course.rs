@@ -15,8 +15,12 @@ use crate::clock::{Clock, HostTime, StreamTime};
 
 /// Host time minus running time before anything is known of it.
 const UNKNOWN: i64 = i64::MAX;
-/// A frame that comes no more than this earlier than those before it says nothing new about the sender's clock.
-const JITTER_NS: i64 = 20_000_000;
+/// A difference no larger than this says nothing new about the sender's clock.
+const JITTER_NS: u64 = 20_000_000;
+/// How long a frame that came earlier than others is remembered, and no more than twice as long: most of a second of old
+/// frames may come at once at the start, the last of them in time; and `rtspsrc` corrects the running times that it guessed
+/// at first.
+const MEMORY: Duration = Duration::from_secs(2);
 
 /// What stays from one connection to the next.
 pub(super) struct Course {
@@ -82,12 +86,38 @@ fn stream_time(at: HostTime, zero: HostTime) -> Option<StreamTime> {
     u64::try_from(ns(at) - ns(zero)).ok().map(|ns| StreamTime { ns })
 }
 
+/// The earliest arrivals of late: host time minus running time, ns, in this stretch of time and the one before it.
+#[derive(Debug)]
+struct Earliest {
+    since: Option<HostTime>,
+    now: i64,
+    before: i64,
+}
+
+impl Default for Earliest {
+    fn default() -> Self {
+        Self { since: None, now: UNKNOWN, before: UNKNOWN }
+    }
+}
+
+impl Earliest {
+    /// The smallest offset, `offset` at `at` among them.
+    fn add(&mut self, at: HostTime, offset: i64) -> i64 {
+        if at.since(*self.since.get_or_insert(at)) > MEMORY {
+            (self.since, self.before, self.now) = (Some(at), self.now, UNKNOWN);
+        }
+        self.now = self.now.min(offset);
+        self.now.min(self.before)
+    }
+}
+
 /// One connection's place in the course.
 pub(super) struct Session {
     pub course: Arc<Course>,
     /// Host time minus running time, ns; [`UNKNOWN`] until a picture or its coded frame is there.
     offset: AtomicI64,
     by_arrival: bool,
+    earliest: Mutex<Earliest>,
     pub max_lag: Duration,
     /// Time in the stream of its first frame.
     pub first: OnceLock<StreamTime>,
@@ -103,6 +133,7 @@ impl Session {
             course,
             offset: AtomicI64::new(UNKNOWN),
             by_arrival,
+            earliest: Mutex::default(),
             max_lag,
             first: OnceLock::new(),
             sound_changed: AtomicBool::new(false),
@@ -112,10 +143,11 @@ impl Session {
     /// The coded frame at `running` arrives.
     pub fn arrives(&self, running: gst::ClockTime) {
         if self.by_arrival {
-            let offset = ns(self.course.clock.now()) - ns_of(running);
-            // Most of a second of old frames may come at once at the start: the last of them is the one in time.
-            if offset < self.offset.load(Ordering::SeqCst).saturating_sub(JITTER_NS) {
-                self.offset.store(offset, Ordering::SeqCst);
+            let now = self.course.clock.now();
+            let offset = ns(now) - ns_of(running);
+            let earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner).add(now, offset);
+            if earliest.abs_diff(self.offset.load(Ordering::SeqCst)) > JITTER_NS {
+                self.offset.store(earliest, Ordering::SeqCst);
             }
         }
     }
@@ -178,6 +210,12 @@ mod tests {
         clock.advance(Duration::from_millis(70));
         session.arrives(ms(1200));
         assert_eq!(due(1200), 2040);
+        // Running times are corrected by a second: five seconds later that is known.
+        for n in 1..=125 {
+            clock.advance(Duration::from_millis(40));
+            session.arrives(ms(200 + n * 40));
+        }
+        assert_eq!(due(5200), clock.now().since_start().as_millis());
     }
 
     #[test]
