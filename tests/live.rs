@@ -344,8 +344,9 @@ fn a_slow_decoder_does_not_fall_behind_either() {
     let (dropped, behind) = (&report["streams"][0]["frames"]["dropped"], &report["latency_ms"]["behind_live"]);
     eprintln!("{received} received, {processed} processed, {dropped}, behind live {behind}");
     assert!(processed > 0 && number(&dropped["stale"]) > 0, "{dropped}");
-    let run_ms = report["latency_ms"]["inference"]["p99"].as_f64().expect("a time");
-    assert!(behind["p99"].as_f64().expect("a time") <= 500.0 + 2.0 * run_ms, "{behind}");
+    // In time when it was taken, and from there on as long as its way took.
+    let most = |stage: &str| report["latency_ms"][stage]["max"].as_f64().expect("a time");
+    assert!(most("behind_live") <= 500.0 + most("end_to_end") + 1.0, "{behind}");
 }
 
 #[test]
