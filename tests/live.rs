@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use program::{bare, json, json_lines, said, succeeds, text, times, witness};
-use rtsp::{Auth, Certificates, Codec, Feed, PASSWORD, Server, ServerProcess, Told, USER};
+use rtsp::{Auth, Certificates, Codec, Feed, Live555, PASSWORD, Server, ServerProcess, Told, USER};
 use serde_json::Value;
 
 /// How long anything is waited for that must come.
@@ -152,6 +152,46 @@ fn h264_and_h265_with_sound_come_by_udp_and_tcp() {
         );
         let sound = program::track_times(&file, "a:0");
         assert!(sound.len() > 20, "{mount} by {transport}: {} packets of sound", sound.len());
+    }
+}
+
+/// A recorded clip from a server that owes nothing to `GStreamer`.
+#[test]
+fn a_real_clip_comes_from_another_server() {
+    let Some(root) = program::shared() else { return };
+    let clip = root.join("data/video/car-detection.mp4");
+    let shown = tempfile::tempdir().expect("a folder");
+    for (name, options) in
+        [("clip.mkv", &["-c", "copy"][..]), ("clip.ts", &["-c", "copy"]), ("clip.264", &["-c", "copy", "-an"])]
+    {
+        let file = shown.path().join(name);
+        witness("ffmpeg", &[&["-i", text(&clip)], options, &["-y", text(&file)]].concat());
+    }
+    let Some(server) = Live555::start(shown.path()) else { return };
+    for (name, transport) in [
+        ("clip.mkv", "tcp"),
+        ("clip.mkv", "udp"),
+        ("clip.ts", "tcp"),
+        ("clip.ts", "udp"),
+        ("clip.264", "tcp"),
+        ("clip.264", "udp"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = server.url(name);
+        let args =
+            [&url, "--rtsp-transport", transport, "--frames", "40", "-o", "o.mkv", "--report", "r.json", "--json", "d"];
+        let output = run(folder.path(), &args);
+        succeeds(&output);
+        let report = json(&folder.path().join("r.json"));
+        let (received, processed) = counted(&report, 0);
+        assert!(received >= 40 && processed > 0, "{name} by {transport}: {report}");
+        assert_eq!(report["streams"][0]["reconnects"], 0, "{name} by {transport}");
+        assert_eq!((&report["streams"][0]["width"], &report["streams"][0]["height"]), (&768.into(), &432.into()));
+        assert_eq!(frame_times(&folder.path().join("d")).len() as u64, processed);
+        let file = folder.path().join("o.mkv");
+        plays(&file);
+        assert_eq!(times(&file).len() as u64, processed, "{name} by {transport}");
+        assert_eq!(program::track_times(&file, "a:0").is_empty(), name == "clip.264", "{name} by {transport}: sound");
     }
 }
 
