@@ -7,7 +7,9 @@
 mod delays;
 mod deliver;
 mod detect;
+mod feed;
 mod first;
+mod observer;
 mod snapshot;
 mod tiles;
 
@@ -15,42 +17,35 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::bounded;
 
-use crate::channel::{Lane, WhenFull, lanes};
+use crate::channel::lanes;
 use crate::clock::{Clock, HostTime};
 use crate::controls::Controls;
 use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
-use crate::latency::{FrameRecord, LatencyBook, SecondCounts};
+use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::postprocess::Thresholds;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
 use crate::report::{Dropped, FrameCounts, StreamReport};
 use crate::sink::{EncoderOptions, LiveFigures, SinkError, Target};
-use crate::source::{
-    Address, FileSource, Gap, LiveOptions, Opening, Outlet, SourceError, SourceEvent, SourceFrame, StreamInfo, Wanted,
-    Watcher, watch,
-};
+use crate::source::{Address, Gap, LiveOptions, Opening, SourceError, SourceEvent, SourceFrame};
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
 pub use first::first_frames;
+pub use observer::{Observer, Observers};
 
 /// Decoded pictures between a recording and the worker: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
 /// The same for a source that does not wait: those that an encoder sends at once, since it stores them before one that is
 /// shown earlier.
 const DECODED_LIVE: usize = 4;
-/// Pictures between worker and sink, a stream.
-const INFERRED: usize = 4;
-/// Files decoded at once; further ones wait their turn.
-const SOURCES_AT_ONCE: usize = 2;
 
 /// What is watched.
 #[derive(Debug, Clone)]
@@ -61,16 +56,6 @@ pub enum SourceSpec {
     Pictures(Vec<PathBuf>),
     /// What is there only while it lasts.
     Live(Address),
-}
-
-impl Job {
-    /// A short name for files.
-    fn stem(&self) -> String {
-        match &self.source {
-            SourceSpec::Live(address) => address.stem(),
-            _ => Path::new(&self.name).file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned()),
-        }
-    }
 }
 
 impl SourceSpec {
@@ -110,6 +95,21 @@ pub struct Job {
     pub output: OutputSpec,
     /// A recording comes in its own time, since someone watches; no frame of it is dropped for that.
     pub paced: bool,
+}
+
+impl Job {
+    /// A short name for files.
+    fn stem(&self) -> String {
+        match &self.source {
+            SourceSpec::Live(address) => address.stem(),
+            _ => stem(Path::new(&self.name)),
+        }
+    }
+}
+
+/// A path's name without its ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
 }
 
 /// Everything a run needs, validated.
@@ -152,89 +152,6 @@ pub struct Settings {
     pub save_txt: Option<PathBuf>,
     /// Folder for cut-outs of the objects.
     pub crops: Option<PathBuf>,
-}
-
-/// Told of what happens, as it happens.
-pub trait Observer: Send + Sync {
-    /// A stream's first picture is there.
-    fn opened(&self, _stream: StreamId, _info: &StreamInfo, _provider: Option<&ProviderReport>) {}
-    /// A frame was drawn and handed to its sink.
-    fn frame(&self, _frame: &SourceFrame, _size: Size) {}
-    /// All is known of a frame, its time in the encoder included; in order within a stream, some frames later.
-    fn record(&self, _record: &FrameRecord) {}
-    /// Frames of a stream were lost.
-    fn dropped(&self, _stream: StreamId, _dropped: Dropped, _at: HostTime) {}
-    /// A stream is away, for this reason, and is tried again.
-    fn away(&self, _stream: StreamId, _reason: &str) {}
-    /// A stream was re-established.
-    fn reconnected(&self, _stream: StreamId) {}
-    /// How long a stream was away, once that is known.
-    fn gap(&self, _stream: StreamId, _gap: &Gap) {}
-    /// Nothing more comes from a stream that was open, and its output is finished.
-    fn ended(&self, _stream: StreamId) {}
-    /// So many decoded frames wait for the worker, of so many that may.
-    fn queue(&self, _waiting: usize, _capacity: usize) {}
-    /// The annotated stream can be watched at this address from now on.
-    fn serving(&self, _stream: StreamId, address: &str) {
-        self.notice(&format!("serving {address}"));
-    }
-    /// Something the user should know.
-    fn notice(&self, _text: &str) {}
-    /// Something failed; it is said at the end of the run as well.
-    fn failed(&self, _stream: Option<StreamId>, _error: &RunError) {}
-}
-
-/// Several observers, told one after the other.
-pub struct Observers(pub Vec<Arc<dyn Observer>>);
-
-impl Observer for Observers {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
-        self.0.iter().for_each(|one| one.opened(stream, info, provider));
-    }
-
-    fn frame(&self, frame: &SourceFrame, size: Size) {
-        self.0.iter().for_each(|one| one.frame(frame, size));
-    }
-
-    fn record(&self, record: &FrameRecord) {
-        self.0.iter().for_each(|one| one.record(record));
-    }
-
-    fn dropped(&self, stream: StreamId, dropped: Dropped, at: HostTime) {
-        self.0.iter().for_each(|one| one.dropped(stream, dropped, at));
-    }
-
-    fn away(&self, stream: StreamId, reason: &str) {
-        self.0.iter().for_each(|one| one.away(stream, reason));
-    }
-
-    fn gap(&self, stream: StreamId, gap: &Gap) {
-        self.0.iter().for_each(|one| one.gap(stream, gap));
-    }
-
-    fn reconnected(&self, stream: StreamId) {
-        self.0.iter().for_each(|one| one.reconnected(stream));
-    }
-
-    fn ended(&self, stream: StreamId) {
-        self.0.iter().for_each(|one| one.ended(stream));
-    }
-
-    fn queue(&self, waiting: usize, capacity: usize) {
-        self.0.iter().for_each(|one| one.queue(waiting, capacity));
-    }
-
-    fn serving(&self, stream: StreamId, address: &str) {
-        self.0.iter().for_each(|one| one.serving(stream, address));
-    }
-
-    fn notice(&self, text: &str) {
-        self.0.iter().for_each(|one| one.notice(text));
-    }
-
-    fn failed(&self, stream: Option<StreamId>, error: &RunError) {
-        self.0.iter().for_each(|one| one.failed(stream, error));
-    }
 }
 
 /// Why a run failed.
@@ -465,7 +382,7 @@ pub fn run(
     };
     let (lanes, decoded) = lanes::<SourceEvent>("decoded", shared.settings.jobs.len(), capacity);
     let (ready_tx, ready_rx) = bounded::<()>(0);
-    let (mut to_sinks, threads) = start_sources(&shared, lanes, &ready_rx);
+    let (mut to_sinks, threads) = feed::start(&shared, lanes, &ready_rx);
     drop(ready_rx);
 
     let mut input = [0; 4];
@@ -506,169 +423,4 @@ pub fn run(
         first_frame: tally.first_frame,
         last_frame: tally.last_frame,
     }
-}
-
-/// A way to every stream's sink, by stream.
-type ToSinks = Vec<Option<Sender<SinkEvent>>>;
-
-/// Starts a thread for every live source, and a few for all recordings, which come one after the other.
-fn start_sources(
-    shared: &Arc<Shared>,
-    lanes: Vec<Lane<SourceEvent>>,
-    ready: &Receiver<()>,
-) -> (ToSinks, Vec<JoinHandle<()>>) {
-    let jobs = &shared.settings.jobs;
-    let (mut to_sinks, mut threads) = (Vec::new(), Vec::new());
-    let (queue_tx, queue_rx) = bounded(jobs.len().max(1));
-    let mut start =
-        |name: String, body: Box<dyn FnOnce() + Send>| match std::thread::Builder::new().name(name).spawn(body) {
-            Ok(thread) => threads.push(thread),
-            Err(e) => shared.fail(RunError::Thread(e.to_string())),
-        };
-    for (index, events) in lanes.into_iter().enumerate() {
-        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
-        to_sinks.push(Some(tx));
-        if jobs[index].source.is_live() {
-            // It waits for no other to end.
-            let (own, ready) = (shared.clone(), ready.clone());
-            start(format!("source-{index}"), Box::new(move || run_job(&own, index, rx, (&events, &ready))));
-        } else {
-            let _ = queue_tx.send((index, rx, events));
-        }
-    }
-    drop(queue_tx);
-    for number in 0..SOURCES_AT_ONCE.min(queue_rx.len()) {
-        let (own, queue, ready) = (shared.clone(), queue_rx.clone(), ready.clone());
-        let body = move || {
-            while let Ok((index, rx, events)) = queue.recv() {
-                run_job(&own, index, rx, (&events, &ready));
-            }
-        };
-        start(format!("source-{number}"), Box::new(body));
-    }
-    (to_sinks, threads)
-}
-
-/// One source from open to the end of its output, on the calling thread.
-fn run_job(
-    shared: &Arc<Shared>,
-    index: usize,
-    frames: Receiver<SinkEvent>,
-    (events, ready): (&Lane<SourceEvent>, &Receiver<()>),
-) {
-    let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
-    let sink = {
-        let shared = shared.clone();
-        std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
-    };
-    let lost = if shared.stopping() { 0 } else { feed(shared, stream, events, ready) };
-    let _ = events.note(SourceEvent::End(stream, lost));
-    match sink.map(std::thread::JoinHandle::join) {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => shared.fail(RunError::Thread("a sink thread panicked".into())),
-        Err(e) => shared.fail(RunError::Thread(e.to_string())),
-    }
-}
-
-/// Decodes a job's source into the channel; returns the coded frames that were lost.
-fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
-    let settings = &shared.settings;
-    let head = settings.batch as u64;
-    let outlet = Outlet {
-        stream,
-        events: events.clone(),
-        clock: shared.clock.clone(),
-        ready: ready.clone(),
-        head,
-        controls: settings.controls.clone(),
-    };
-    let wanted = Wanted {
-        track: settings.track,
-        limit: settings.frames,
-        picture: None,
-        real_time: settings.real_time,
-        delay: settings.delays.decode,
-    };
-    let failed = |error: SourceError| {
-        shared.fail_of(Some(stream), error.into());
-        0
-    };
-    match &settings.jobs[stream.0 as usize].source {
-        SourceSpec::Video(path) => {
-            if settings.real_time {
-                events.set_when_full(WhenFull::OldestGoes);
-            }
-            let real_time = settings.real_time || settings.jobs[stream.0 as usize].paced;
-            feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
-        }
-        SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
-        SourceSpec::Live(address) => {
-            let wanted = Wanted { real_time: false, ..wanted };
-            watch(address, &settings.live, &wanted, &outlet, &Watching { shared, stream }).unwrap_or_else(failed)
-        }
-    }
-}
-
-/// Watches a live source on behalf of a run.
-struct Watching<'a> {
-    shared: &'a Shared,
-    stream: StreamId,
-}
-
-impl Watcher for Watching<'_> {
-    fn is_stopping(&self) -> bool {
-        self.shared.stopping() || self.shared.has_failed(self.stream)
-    }
-
-    fn away(&self, reason: &str) {
-        self.shared.observer.away(self.stream, reason);
-    }
-}
-
-/// Pictures one after the other, one stream; a bad one costs itself, not the folder.
-fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
-    let most = shared.settings.frames.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
-    let (mut lost, mut opened, mut last) = (0, false, None);
-    for (number, path) in (0..).zip(paths.iter().take(most)) {
-        if shared.stopping() || shared.has_failed(outlet.stream) {
-            return lost;
-        }
-        let picture = Some((Arc::from(path.display().to_string()), number));
-        let wanted = Wanted { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Wanted::default() };
-        match feed_file(shared, path, wanted, outlet, !opened) {
-            Ok(_) => opened = true,
-            Err(error) => {
-                lost += 1;
-                if paths.len() > 1 {
-                    shared.observer.notice(&error.to_string());
-                }
-                last = Some(error);
-            }
-        }
-    }
-    match last {
-        // One picture, or a folder without a single good one.
-        Some(error) if !opened => {
-            shared.fail_of(Some(outlet.stream), error.into());
-            0
-        }
-        _ => lost,
-    }
-}
-
-/// One file from open to end; `first` says whether its opening is the stream's.
-fn feed_file(
-    shared: &Shared,
-    path: &std::path::Path,
-    wanted: Wanted,
-    outlet: &Outlet,
-    first: bool,
-) -> Result<u64, SourceError> {
-    let mut source = FileSource::open(path, wanted, outlet)?;
-    if first {
-        let opening = (source.info().clone(), source.take_sides());
-        let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
-    }
-    source.release();
-    source.wait(&|| shared.stopping() || shared.has_failed(outlet.stream))
 }

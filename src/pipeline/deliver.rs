@@ -13,7 +13,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::snapshot::{Snapshots, free_name};
-use super::{OutputSpec, RunError, Shared, SinkEvent};
+use super::{Job, OutputSpec, RunError, Shared, SinkEvent, stem};
 use crate::clock::StreamTime;
 use crate::frame::{PictureViewMut, PlaneMut, StreamId};
 use crate::geometry::Size;
@@ -117,11 +117,20 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
     delivery.finish();
 }
 
-impl Delivery<'_> {
+impl<'a> Delivery<'a> {
+    fn job(&self) -> &'a Job {
+        &self.shared.settings.jobs[self.stream.0 as usize]
+    }
+
+    /// Whether there is anything to carry sound.
+    fn carries_sound(&self) -> bool {
+        matches!(self.job().output, OutputSpec::Stream(_))
+    }
+
     fn open(&mut self, (info, sides): Opening) {
         self.info = Some(info);
         // With nothing to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
-        if matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_)) {
+        if self.carries_sound() {
             self.sides = sides;
         }
     }
@@ -130,9 +139,7 @@ impl Delivery<'_> {
     fn reopen(&mut self, (info, sides): Opening) {
         let same = self.info.as_ref().is_some_and(|before| (before.size, &before.codec) == (info.size, &info.codec));
         self.cut |= !same || !sides.is_empty();
-        if !sides.is_empty()
-            && matches!(self.shared.settings.jobs[self.stream.0 as usize].output, OutputSpec::Stream(_))
-        {
+        if !sides.is_empty() && self.carries_sound() {
             self.resound = true;
             self.sides = sides;
         }
@@ -186,7 +193,7 @@ impl Delivery<'_> {
         let shared = self.shared;
         let settings = &shared.settings;
         let size = frame.picture.info().size;
-        let job = &settings.jobs[self.stream.0 as usize];
+        let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
             frame.stamps.drawn_from = Some(start);
@@ -229,7 +236,7 @@ impl Delivery<'_> {
             return;
         }
         let Some(frame) = self.newest.take() else { return };
-        let path = free_name(&shared.settings.jobs[self.stream.0 as usize], frame.file.as_deref(), frame.index);
+        let path = free_name(self.job(), frame.file.as_deref(), frame.index);
         match self.draw(&frame) {
             Ok(picture) => {
                 let before = self.snapshots.write(path, picture, frame.picture.video_info().clone());
@@ -255,7 +262,7 @@ impl Delivery<'_> {
     /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
     fn begin_anew(&mut self, frame: &SourceFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
         let shared = self.shared;
-        let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let live = self.job().source.is_live();
         let size = frame.picture.info().size;
         if live && self.size.replace(size).is_some_and(|before| before != size) {
             self.cut = true;
@@ -289,7 +296,7 @@ impl Delivery<'_> {
                 if self.sink.is_none()
                     && let Some(info) = &self.info
                 {
-                    let live = shared.settings.jobs[self.stream.0 as usize].source.is_live();
+                    let live = self.job().source.is_live();
                     // A live stream may begin again, with the same sound.
                     let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
                     let encoding = (&shared.settings.encoder, &shared.clock);
@@ -452,7 +459,7 @@ impl Delivery<'_> {
         // Whoever stopped the pictures early wants no more sound than pictures.
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
         let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
-        let live = self.shared.settings.jobs[self.stream.0 as usize].source.is_live();
+        let live = self.job().source.is_live();
         let cut = live || limit || self.shared.stopping() || self.shared.has_failed(self.stream);
         let (ended, encoded) = sink.finish(cut);
         self.encoded = encoded;
@@ -477,10 +484,6 @@ fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
         // Whoever closes the window has seen enough.
         News::WindowClosed => shared.interrupted.store(true, Ordering::SeqCst),
     })
-}
-
-fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
 }
 
 /// Kinds of picture that are not written become PNG.

@@ -74,7 +74,7 @@ pub(super) fn free_name(job: &Job, file: Option<&str>, frame: u64) -> PathBuf {
 fn stem(name: &str) -> String {
     let name = redact(name);
     let name = name.split(['?', '#']).next().unwrap_or_default();
-    let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let stem = super::stem(Path::new(name));
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let stem: String = stem.chars().map(plain).take(LONGEST_STEM).collect();
     let stem = stem.trim_matches('_').to_owned();
