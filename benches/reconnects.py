@@ -23,10 +23,9 @@ import sys
 import time
 import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from rtsp_feed import PROGRAM, ROOT, missing, serving
+
 FOLDER = ROOT / "target" / "bench" / "reconnects"
-PROGRAM = ROOT / "target" / "release" / "streamdet"
-SERVER = ROOT / "target" / "live555" / "live555-server"
 WARM_UP = 100
 # Growth of memory that is put down to chance.
 MOST_GROWTH = 0.02
@@ -38,9 +37,8 @@ def main():
     options = parser.parse_args()
     if options.reconnects < 2 * WARM_UP:
         sys.exit(f"--reconnects {options.reconnects}: give {2 * WARM_UP} or more, the first {WARM_UP} do not count")
-    for needed in (PROGRAM, SERVER):
-        if not needed.exists():
-            sys.exit(f"{needed} is not there: make build setup-test {SERVER.relative_to(ROOT)}")
+    if problem := missing():
+        sys.exit(problem)
     FOLDER.mkdir(parents=True, exist_ok=True)
     clip, report = FOLDER / "short.mkv", FOLDER / "report.json"
     subprocess.run(
@@ -48,24 +46,21 @@ def main():
         + ["-c:v", "libx264", "-bf", "0", "-g", "3", "-pix_fmt", "yuv420p", clip],
         check=True,
     )
-    server = subprocess.Popen([SERVER, FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    url = f"rtsp://127.0.0.1:{server.stdout.readline().split()[-1]}/{clip.name}"
-    command = [PROGRAM, "detect", url, "-o", "none", "--imgsz", "96", "--rtsp-transport", "tcp", "--metrics", ":0"]
-    with open(FOLDER / "said", "w+") as said:
-        run = subprocess.Popen([*command, "--report", report], stderr=said, stdout=subprocess.DEVNULL)
+    with serving(FOLDER) as address, open(FOLDER / "said", "w") as said:
+        command = [PROGRAM, "detect", f"{address}/{clip.name}", "-o", "none", "--imgsz", "96", "--rtsp-transport", "tcp"]
+        command += ["--metrics", ":0", "--report", report]
+        run = subprocess.Popen(command, stderr=said, stdout=subprocess.DEVNULL)
         try:
-            samples = watch(run, said, options.reconnects)
+            samples = watch(run, options.reconnects)
             run.send_signal(signal.SIGINT)
             run.wait(60)
         finally:
             run.kill()
-            server.stdin.close()
-            server.wait()
     stream = json.loads(report.read_text())["streams"][0]
     judge(samples, stream)
 
 
-def watch(run, said, wanted):
+def watch(run, wanted):
     """Reconnects so far with memory in KiB, open files and threads, a sample a second."""
     address = None
     samples, shown = [], 0

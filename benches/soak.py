@@ -25,9 +25,8 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target/release/streamdet"
-SERVER = ROOT / "target/live555/live555-server"
+from rtsp_feed import PROGRAM, SERVER, serving
+
 RATE = 30
 # Ten seconds, sent again and again: making them takes less long than watching them.
 LOOP_SECONDS = 10
@@ -73,13 +72,6 @@ def first_times(path):
     return begins["v:0"][0], begins["a:0"][0], begins["v:0"][1]
 
 
-def serve(folder):
-    """A live server of the files in `folder`, and its address."""
-    server = subprocess.Popen([SERVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    port = server.stdout.readline().split()[-1]
-    return server, f"rtsp://127.0.0.1:{port}"
-
-
 def watch(folder, source, args):
     """Runs the program with a client; returns its memory second by second, KiB, and the client's exit code."""
     command = [PROGRAM, "detect", *source, "--imgsz", str(args.imgsz), "-o", "out.mkv", "-o", "rtsp://:0/soak"]
@@ -119,20 +111,15 @@ def main():
         feed = folder / "feed.mkv"
         make_feed(feed, args.seconds)
         (folder / "loop.mkv").unlink()
-        server = None
-        if SERVER.exists() and not args.from_file:
-            server, address = serve(folder)
-            # A little less than there is, so that it ends before the server says goodbye.
-            most = str((args.seconds - 2) * RATE)
-            source = [f"{address}/{feed.name}", "--rtsp-transport", "tcp", "--frames", most]
+        live = SERVER.exists() and not args.from_file
+        if live:
+            with serving(folder) as address:
+                # A little less than there is, so that it ends before the server says goodbye.
+                most = str((args.seconds - 2) * RATE)
+                source = [f"{address}/{feed.name}", "--rtsp-transport", "tcp", "--frames", most]
+                memory, client = watch(folder, source, args)
         else:
-            source = [feed.name]
-        try:
-            memory, client = watch(folder, source, args)
-        finally:
-            if server:
-                server.stdin.close()
-                server.wait(timeout=10)
+            memory, client = watch(folder, [feed.name], args)
         report = json.loads((folder / "report.json").read_text())
         seen = [json.loads(line).get("frame") for line in (folder / "found.jsonl").open()]
         segments = [first_times(folder / path) for path in report["outputs"]]
@@ -155,7 +142,7 @@ def main():
     latency = report["latency_ms"]
 
     rows = [
-        ("feed", "from a live server" if server else "from a file, in its own time", True),
+        ("feed", "from a live server" if live else "from a file, in its own time", True),
         ("length", f"{args.seconds} s at {RATE} frames/s, 1280x720, segments of {args.segment} s", True),
         ("frames", f"{frames['received']} received, {frames['processed']} processed, {dropped} dropped, {late} of them late", late == 0),
         ("recorded", f"{recorded} frames in {len(segments)} segments", recorded == frames["processed"]),

@@ -13,15 +13,13 @@ Needs target/live555/live555-server, which `make setup-test target/live555/live5
 
 import argparse
 import json
-import pathlib
 import statistics
 import subprocess
 import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from rtsp_feed import PROGRAM, ROOT, missing, serving
+
 FOLDER = ROOT / "target" / "bench" / "streams"
-PROGRAM = ROOT / "target" / "release" / "streamdet"
-SERVER = ROOT / "target" / "live555" / "live555-server"
 STREAMS = 4
 # Of what one stream gets alone; and of a fair share.
 LEAST_TOGETHER, LEAST_SHARE = 0.85, 0.80
@@ -29,16 +27,13 @@ LEAST_TOGETHER, LEAST_SHARE = 0.85, 0.80
 
 def main():
     options = arguments()
-    for needed in (PROGRAM, SERVER):
-        if not needed.exists():
-            sys.exit(f"{needed} is not there: make build setup-test {SERVER.relative_to(ROOT)}")
+    if problem := missing():
+        sys.exit(problem)
     FOLDER.mkdir(parents=True, exist_ok=True)
     clip = made_clip(options.seconds)
-    server = subprocess.Popen([SERVER, FOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    port = server.stdout.readline().split()[-1]
-    urls = [f"rtsp://127.0.0.1:{port}/{clip.name}"] * STREAMS
     ratios, shares = [], []
-    try:
+    with serving(FOLDER) as address:
+        urls = [f"{address}/{clip.name}"] * STREAMS
         for number in range(options.rounds):
             alone = run([str(clip)], options, live=False)
             together = run(urls, options, live=True)
@@ -47,17 +42,13 @@ def main():
             share = min(processed) * len(processed) / sum(processed)
             ratios.append(ratio)
             shares.append(share)
-            batches = together.get("batches", {})
             dropped = sum(sum(stream["frames"]["dropped"].values()) for stream in together["streams"])
             print(
                 f"  round {number + 1}: alone {alone['fps']['mean']:6.1f} fps, {STREAMS} together "
                 f"{together['fps']['mean']:6.1f} fps ({ratio:.2f}), frames {processed}, {dropped} dropped, "
-                f"least share {share:.2f}, batches {json.dumps(batches)}",
+                f"least share {share:.2f}, batches {json.dumps(together['batches'])}",
                 flush=True,
             )
-    finally:
-        server.stdin.close()
-        server.wait()
     ratio, share = statistics.median(ratios), min(shares)
     good = ratio >= LEAST_TOGETHER and share >= LEAST_SHARE
     print(
