@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use streamdet::clock::StreamTime;
-use streamdet::frame::{Frame, Stamps, StreamId};
-use streamdet::geometry::{Detection, FrameBox, Size};
-use streamdet::sink::json;
+use streamdet::detection::Detection;
+use streamdet::detections::json;
+use streamdet::frame::{Frame, Stamps};
+use streamdet::geometry::{FrameBox, Size};
+use streamdet::stream::StreamId;
 
 fn write_line(criterion: &mut Criterion) {
     let classes: Arc<[String]> = ["person", "car"].map(String::from).into();
@@ -19,7 +21,7 @@ fn write_line(criterion: &mut Criterion) {
             index: 1234,
             pts: StreamTime { ns: 41_133_333_333 },
             duration: None,
-            picture: (),
+            pixels: (),
             file: None,
             stamps: Stamps::default(),
             detections: (0..count).map(detection).collect(),

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use streamdet::clock::{HostTime, RealClock, StreamTime};
-use streamdet::frame::{Stamps, StreamId};
+use streamdet::frame::Stamps;
 use streamdet::inference::{self, ProviderChoice, Runtime};
 use streamdet::latency::FrameRecord;
 use streamdet::model::{Model, ModelRef};
 use streamdet::monitoring::Metrics;
-use streamdet::pipeline::Observer;
+use streamdet::pipeline::{Listener, RunEvent};
+use streamdet::stream::StreamId;
 
 const BUDGET: Duration = Duration::from_micros(100);
 const SCRAPES: u32 = 5_000;
@@ -42,7 +43,8 @@ fn metrics(model: &Model, streams: u32) -> Metrics {
         };
         let encode = Some((at(ms + 42), at(ms + 50 + frame % 10)));
         let pts = StreamTime { ns: ms * 1_000_000 };
-        metrics.record(&FrameRecord { stream: StreamId(stream), frame, pts, stamps, encode, detections: 3 });
+        let record = FrameRecord { stream: StreamId(stream), frame, pts, stamps, encode, detections: 3 };
+        metrics.on(&RunEvent::FrameRecorded(&record));
     }
     metrics
 }

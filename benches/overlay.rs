@@ -7,8 +7,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use streamdet::frame::{PictureViewMut, PixelFormat, PlaneMut};
-use streamdet::geometry::{Detection, FrameBox};
+use streamdet::detection::Detection;
+use streamdet::frame::{FrameViewMut, PixelFormat, PlaneMut};
+use streamdet::geometry::FrameBox;
 use streamdet::overlay::{Overlay, Style};
 
 use noise::Noise;
@@ -27,7 +28,7 @@ fn overlay(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| {
                     let planes = planes.each_mut().map(|(data, stride)| PlaneMut { data, stride: *stride });
-                    let mut picture = PictureViewMut { info, planes };
+                    let mut picture = FrameViewMut { info, planes };
                     overlay.draw(black_box(&mut picture), black_box(&detections), None).expect("it draws");
                 });
             });

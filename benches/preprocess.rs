@@ -6,7 +6,7 @@ mod picture;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use streamdet::frame::{PictureView, PixelFormat, Plane};
+use streamdet::frame::{FrameView, PixelFormat, Plane};
 use streamdet::geometry::Size;
 use streamdet::preprocess::Preprocessor;
 use streamdet::tensor::InputSpec;
@@ -24,7 +24,7 @@ fn preprocess(criterion: &mut Criterion) {
         let planes = [0, 1, 2].map(|index| picture::plane(&info, index));
         let bytes: usize = planes.iter().map(|(data, _)| data.len()).sum();
         let picture =
-            PictureView { info, planes: planes.each_ref().map(|(data, stride)| Plane { data, stride: *stride }) };
+            FrameView { info, planes: planes.each_ref().map(|(data, stride)| Plane { data, stride: *stride }) };
         let tensor_size = Size { width: across, height: down };
         let mut tensor = vec![0.0; 3 * across as usize * down as usize];
         let mut preprocessor = Preprocessor::new(InputSpec::default());

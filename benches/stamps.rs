@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use streamdet::clock::{Clock, HostTime, RealClock, StreamTime};
-use streamdet::frame::{Stamps, StreamId};
+use streamdet::frame::Stamps;
 use streamdet::latency::{FrameRecord, LatencyBook, Timeline};
 use streamdet::report::csv::CsvFile;
 use streamdet::report::trace::TraceFile;
+use streamdet::stream::StreamId;
 
 /// Stamps a frame takes on its way: decoder in and out, taken, batch closed, four in the model's run, two at drawing, handed over,
 /// encoder in and out.

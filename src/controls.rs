@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::frame::StreamId;
+use crate::stream::StreamId;
 
 /// One step of the confidence.
 const STEP: f32 = 0.05;

@@ -231,17 +231,6 @@ fn half_rounded_down(total: u32) -> u32 {
     total / 2
 }
 
-/// One detected object.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Detection {
-    /// Index into the model's class names.
-    pub class_id: u16,
-    /// Confidence, `0..=1`.
-    pub confidence: f32,
-    /// Where, in source pixels, clipped to the picture.
-    pub bbox: FrameBox,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,11 +7,14 @@ pub mod cli;
 pub mod channel;
 pub mod clock;
 pub mod controls;
+pub mod detection;
 pub mod frame;
 pub mod geometry;
-pub mod nearest;
+pub mod part;
 pub mod secrets;
+pub mod stream;
 pub mod tensor;
+pub mod text;
 pub mod tiling;
 
 pub mod source;
@@ -27,6 +30,8 @@ pub mod postprocess;
 pub mod overlay;
 
 pub mod sink;
+
+pub mod detections;
 
 pub mod pipeline;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use streamdet::cli::config::{self, ConfigError};
 use streamdet::cli::{Cli, Command, bench, detect, doctor, model, profile, val};
-use streamdet::report::redact;
+use streamdet::secrets::redact;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();

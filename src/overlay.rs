@@ -10,8 +10,9 @@ use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
 use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Scalar};
 use opencv::imgproc;
 
-use crate::frame::{PictureInfo, PictureViewMut, PixelFormat, PlaneMut, Range};
-use crate::geometry::{Detection, px};
+use crate::detection::Detection;
+use crate::frame::{FrameInfo, FrameViewMut, PixelFormat, PlaneMut, Range};
+use crate::geometry::px;
 
 /// Why a picture could not be drawn on.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +79,7 @@ impl Overlay {
     /// When `OpenCV` refuses a plane.
     pub fn draw(
         &mut self,
-        picture: &mut PictureViewMut<'_>,
+        picture: &mut FrameViewMut<'_>,
         detections: &[Detection],
         hud: Option<&str>,
     ) -> Result<(), OverlayError> {
@@ -108,7 +109,7 @@ impl Overlay {
         Ok(())
     }
 
-    fn draw_one(&mut self, picture: &mut PictureViewMut<'_>, d: &Detection, line: i32) -> Result<(), OverlayError> {
+    fn draw_one(&mut self, picture: &mut FrameViewMut<'_>, d: &Detection, line: i32) -> Result<(), OverlayError> {
         if !d.bbox.is_finite() {
             return Ok(());
         }
@@ -158,7 +159,7 @@ impl Overlay {
 
     fn draw_text(
         &mut self,
-        picture: &mut PictureViewMut<'_>,
+        picture: &mut FrameViewMut<'_>,
         text: &str,
         x: i32,
         y: i32,
@@ -211,7 +212,7 @@ impl Overlay {
     }
 }
 
-fn dims(info: &PictureInfo) -> (i32, i32) {
+fn dims(info: &FrameInfo) -> (i32, i32) {
     (i32::try_from(info.size.width).unwrap_or(i32::MAX), i32::try_from(info.size.height).unwrap_or(i32::MAX))
 }
 
@@ -229,7 +230,7 @@ fn class_colour(class_id: u16) -> [u8; 3] {
 }
 
 /// An RGB colour as Y, U, V samples of this picture's matrix and range.
-fn yuv(info: &PictureInfo, rgb: [u8; 3]) -> [f64; 3] {
+fn yuv(info: &FrameInfo, rgb: [u8; 3]) -> [f64; 3] {
     let (kr, kb) = info.colour.matrix.coefficients();
     let (kr, kb) = (f64::from(kr), f64::from(kb));
     let [r, g, b] = rgb.map(|v| f64::from(v) / 255.0);
@@ -242,7 +243,7 @@ fn yuv(info: &PictureInfo, rgb: [u8; 3]) -> [f64; 3] {
 }
 
 /// Fills `area`, clipped to the picture, on every plane.
-fn fill(picture: &mut PictureViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
+fn fill(picture: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
     let info = picture.info;
     let [y, u, v] = yuv(&info, rgb);
     let (across, down) = info.format.chroma_shift();
@@ -291,7 +292,7 @@ fn plane_mat(plane: &mut PlaneMut<'_>, rows: i32, columns: i32, kind: i32) -> Re
 }
 
 /// Blends the ink into Y by coverage; chroma follows where a block is covered.
-fn blend_glyph(picture: &mut PictureViewMut<'_>, glyph: &Glyph, left: i32, top: i32, ink: [f64; 3]) {
+fn blend_glyph(picture: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32, ink: [f64; 3]) {
     if glyph.width == 0 {
         return;
     }
@@ -342,7 +343,7 @@ mod tests {
 
     fn draw_on(format: PixelFormat, size: Size, detections: &[Detection], name: &str) -> [Vec<u8>; 3] {
         let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };
-        let info = PictureInfo { format, size, colour };
+        let info = FrameInfo { format, size, colour };
         let mut data: [Vec<u8>; 3] = Default::default();
         let mut strides = [0; 3];
         for index in 0..format.planes() {
@@ -356,7 +357,7 @@ mod tests {
         }
         let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
         let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-        let mut picture = PictureViewMut { info, planes };
+        let mut picture = FrameViewMut { info, planes };
         let mut overlay = Overlay::new(Style::default(), vec![name.to_owned()].into()).expect("the font is built in");
         overlay.draw(&mut picture, detections, Some("30.0 fps")).expect("it draws");
         for index in 0..format.planes() {
@@ -377,7 +378,7 @@ mod tests {
             let data = draw_on(format, size, &[d], "é\u{7}x");
             let stride = 161 + 3;
             let [y, ..] = yuv(
-                &PictureInfo {
+                &FrameInfo {
                     format,
                     size,
                     colour: Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left },

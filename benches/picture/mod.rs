@@ -1,18 +1,18 @@
 //! Pictures of noise, for the stages that read pixels or draw on them.
 
-use streamdet::frame::{ChromaSite, Colour, Matrix, PictureInfo, PixelFormat, Range};
+use streamdet::frame::{ChromaSite, Colour, FrameInfo, Matrix, PixelFormat, Range};
 use streamdet::geometry::Size;
 
 use crate::noise::Noise;
 
 /// The usual kind of picture: BT.709, limited range, chroma on the left.
-pub fn info(format: PixelFormat, (width, height): (u32, u32)) -> PictureInfo {
+pub fn info(format: PixelFormat, (width, height): (u32, u32)) -> FrameInfo {
     let colour = Colour { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
-    PictureInfo { format, size: Size { width, height }, colour }
+    FrameInfo { format, size: Size { width, height }, colour }
 }
 
 /// Plane `index` of such a picture and its stride; empty where the format has no such plane.
-pub fn plane(info: &PictureInfo, index: usize) -> (Vec<u8>, usize) {
+pub fn plane(info: &FrameInfo, index: usize) -> (Vec<u8>, usize) {
     if index >= info.format.planes() {
         return (Vec::new(), 0);
     }

@@ -10,10 +10,10 @@ use crate::latency::{STAGES, Stage};
 use crate::model::Model;
 use crate::pipeline::Outcome;
 use crate::report::verdict::{Load, Verdict};
-use crate::report::{
-    self, Dropped, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, redact, terminal,
-};
-use crate::sink::LiveFigures;
+use crate::report::{self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport, terminal};
+use crate::secrets::redact;
+use crate::stream::{Dropped, LiveOutput};
+use crate::text;
 
 /// Puts a run's figures together.
 pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Outcome, now: HostTime) -> RunReport {
@@ -100,7 +100,7 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
         } else {
             screen.line(&format!(
                 "  {} in {:.1} s · {:.1} fps · {}\n  {}",
-                terminal::counted(report.processed(), "frame"),
+                text::counted(report.processed(), "frame"),
                 report.resources.run_s,
                 report.fps.mean,
                 dropped(report),
@@ -113,8 +113,8 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
         found(model, outcome, screen);
     }
     for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
-        let times = terminal::counted(stream.reconnects, "reconnect");
-        screen.line(&format!("  {} · {times} · away for {:.1} s", terminal::printable(&stream.uri), stream.outages_s));
+        let times = text::counted(stream.reconnects, "reconnect");
+        screen.line(&format!("  {} · {times} · away for {:.1} s", text::printable(&stream.uri), stream.outages_s));
     }
     for (path, audio) in &outcome.outputs {
         let audio = if *audio > 0 { " (audio kept)" } else { "" };
@@ -126,14 +126,14 @@ pub(super) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
 }
 
 /// What a live output sent, in a line.
-fn live(output: &LiveFigures) -> String {
-    let LiveFigures { uri, frames_sent, frames_lost, reconnects, clients } = output;
-    let mut said = format!("{uri}: {} sent, {frames_lost} lost", terminal::counted(*frames_sent, "frame"));
+fn live(output: &LiveOutput) -> String {
+    let LiveOutput { uri, frames_sent, frames_lost, reconnects, clients } = output;
+    let mut said = format!("{uri}: {} sent, {frames_lost} lost", text::counted(*frames_sent, "frame"));
     if let Some(clients) = clients {
-        let _ = write!(said, " · {}", terminal::counted(*clients, "client"));
+        let _ = write!(said, " · {}", text::counted(*clients, "client"));
     }
     if *reconnects > 0 {
-        let _ = write!(said, " · {}", terminal::counted(*reconnects, "reconnect"));
+        let _ = write!(said, " · {}", text::counted(*reconnects, "reconnect"));
     }
     said
 }
@@ -143,8 +143,8 @@ fn found(model: &Model, outcome: &Outcome, screen: &Screen) {
         outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
     seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     if !seen.is_empty() {
-        let parts: Vec<String> = seen.iter().map(|(n, c)| terminal::counted(*n, c)).collect();
-        screen.line(&format!("  {}", terminal::as_many_as_fit(&parts, Screen::width().saturating_sub(2))));
+        let parts: Vec<String> = seen.iter().map(|(n, c)| text::counted(*n, c)).collect();
+        screen.line(&format!("  {}", text::as_many_as_fit(&parts, Screen::width().saturating_sub(2))));
     }
 }
 
@@ -175,7 +175,7 @@ fn cost(report: &RunReport, outcome: &Outcome, screen: &Screen) {
         }
     };
     let rows = [
-        ("frames", format!("{} · {}", terminal::grouped(report.processed()), dropped(report))),
+        ("frames", format!("{} · {}", text::grouped(report.processed()), dropped(report))),
         ("fps", format!("mean {:.1}, lowest second {:.1}{deviation}", fps.mean, fps.min_1s)),
         (
             "time",
@@ -199,7 +199,7 @@ fn cost(report: &RunReport, outcome: &Outcome, screen: &Screen) {
     }
     if report.warm_up_frames_excluded > 0 {
         screen.line(&format!("  {:<11} first {} left out of the latencies", "warm-up", {
-            terminal::counted(report.warm_up_frames_excluded, "frame")
+            text::counted(report.warm_up_frames_excluded, "frame")
         }));
     }
     let Verdict { verdict, budget_ms, reason } = &report.real_time;

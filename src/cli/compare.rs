@@ -11,9 +11,9 @@ use clap::CommandFactory;
 use serde_json::{Value, json};
 
 use super::{Cli, Unusable};
-use crate::nearest::nearest;
-use crate::report::redact;
-use crate::sink::write_whole;
+use crate::part::write_whole;
+use crate::secrets::redact;
+use crate::text::nearest;
 
 /// How often a run is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(20);

@@ -19,8 +19,8 @@ use toml::{Spanned, Value};
 
 use super::Cli;
 use crate::model::ModelRef;
-use crate::nearest::nearest;
-use crate::report::{redact, terminal::printable};
+use crate::secrets::redact;
+use crate::text::{nearest, printable};
 
 /// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];

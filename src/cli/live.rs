@@ -9,9 +9,9 @@ use gstreamer::prelude::*;
 
 use super::Unusable;
 use super::measure::interval;
-use crate::nearest::nearest;
 use crate::secrets::{Credentials, Secret};
 use crate::source::{Heads, LiveOptions, Transport};
+use crate::text::nearest;
 
 /// How live sources are dealt with.
 #[derive(Debug, Clone, Args)]

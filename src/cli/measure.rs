@@ -10,15 +10,14 @@ use super::Unusable;
 use super::show::Screen;
 use super::stats::Stats;
 use crate::clock::HostTime;
-use crate::frame::StreamId;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
-use crate::pipeline::{Delays, Observer};
+use crate::part::PartFile;
+use crate::pipeline::{Delays, Listener, RunEvent};
 use crate::report::csv::CsvFile;
 use crate::report::trace::TraceFile;
-use crate::report::{Dropped, RunReport, page};
-use crate::sink::PartFile;
-use crate::source::StreamInfo;
+use crate::report::{RunReport, page};
+use crate::stream::{Dropped, StreamId, StreamInfo};
 
 /// What is measured, and where it goes.
 #[derive(Debug, Clone, Default, Args)]
@@ -168,7 +167,7 @@ impl Instruments {
     }
 }
 
-impl Observer for Instruments {
+impl Instruments {
     fn opened(&self, stream: StreamId, info: &StreamInfo, _provider: Option<&ProviderReport>) {
         if let Some(trace) = &self.trace {
             trace.lock().unwrap_or_else(PoisonError::into_inner).stream(stream, &info.name);
@@ -194,16 +193,36 @@ impl Observer for Instruments {
     }
 }
 
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Instruments {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::FrameRecorded(record) => self.record(record),
+            RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
+            RunEvent::Disconnected { .. }
+            | RunEvent::Reconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameDone { .. }
+            | RunEvent::Queue { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::Notice(_)
+            | RunEvent::Failed { .. } => {}
+        }
+    }
+}
+
 /// Everybody who watches a run, and what has to be closed after it.
 pub(super) fn watchers(
     options: &MeasureOptions,
     screen: &Arc<Screen>,
     instruments: &Arc<Instruments>,
-) -> (Vec<Arc<dyn Observer>>, Option<Stats>) {
-    let mut all: Vec<Arc<dyn Observer>> = vec![screen.clone(), instruments.clone()];
+) -> (Vec<Arc<dyn Listener>>, Option<Stats>) {
+    let mut all: Vec<Arc<dyn Listener>> = vec![screen.clone(), instruments.clone()];
     let every = options.stats.filter(|_| options.frame_lines().is_none());
     let stats = every.map(|every| Stats::start(every, options.stats_format, screen));
-    all.extend(stats.as_ref().map(Stats::observer));
+    all.extend(stats.as_ref().map(Stats::listener));
     (all, stats)
 }
 

@@ -24,7 +24,7 @@ pub mod val;
 
 use clap::{Parser, Subcommand};
 
-use crate::report::redact;
+use crate::secrets::redact;
 
 /// Something unusable before the run: exit code 2.
 type Unusable = String;

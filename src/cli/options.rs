@@ -12,11 +12,11 @@ use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
 use crate::monitoring::{self, Metrics, Server};
-use crate::nearest::nearest;
 use crate::overlay::Style;
 use crate::pipeline::Job;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
+use crate::text::nearest;
 use crate::tiling::Tiling;
 
 /// Which model, and how it runs.

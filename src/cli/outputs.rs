@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::jobs::stem;
 use crate::pipeline::SourceSpec;
-use crate::report::redact;
+use crate::secrets::redact;
 use crate::sink::{PushUrl, RtspServer, Segments, Target, check_display, check_output, codec_for};
 
 /// Port of a served stream where none is given.

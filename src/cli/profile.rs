@@ -16,7 +16,8 @@ use crate::model::Model;
 use crate::pipeline::{Job, first_frames};
 use crate::preprocess::Preprocessor;
 use crate::profile::{self, Profile, ProfileError, Request};
-use crate::report::{redact, write_json};
+use crate::report::write_json;
+use crate::secrets::redact;
 use crate::source::LiveOptions;
 use crate::tensor::InputShape;
 
@@ -149,11 +150,11 @@ fn frames(
     let mut packed: Vec<Vec<f32>> = Vec::new();
     let count = TENSORS.max(batch);
     first_frames(&job.source, &LiveOptions::default(), count as u64, clock, &mut |frame| {
-        let picture = frame.picture.info().size;
+        let picture = frame.pixels.info().size;
         // All tensors are of one shape: that of the first frame.
         let shape = shape.get_or_insert_with(|| InputShape { batch, size: tensor_size(model, picture, imgsz) });
         let mut tensor = vec![0.0; shape.frame_len()];
-        preprocessor.run(&frame.picture.view(), shape.size, &mut tensor);
+        preprocessor.run(&frame.pixels.view(), shape.size, &mut tensor);
         packed.push(tensor);
     })
     .map_err(|e| e.to_string())?;
@@ -164,8 +165,7 @@ fn frames(
     let whole = (frames / batch).max(1);
     let tensors =
         (0..whole).map(|t| (0..batch).flat_map(|i| packed[(t * batch + i) % frames].iter().copied()).collect());
-    let name =
-        format!("{} of {}", crate::report::terminal::counted(frames.min(whole * batch) as u64, "frame"), job.name);
+    let name = format!("{} of {}", crate::text::counted(frames.min(whole * batch) as u64, "frame"), job.name);
     Ok(Input { shape, tensors: tensors.collect(), name })
 }
 

@@ -20,9 +20,9 @@ use super::{Unusable, closing, show::Screen};
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::model::Model;
-use crate::pipeline::{self, Job, Observers, Settings};
+use crate::part::PartFile;
+use crate::pipeline::{self, Job, Settings};
 use crate::report::RunReport;
-use crate::sink::PartFile;
 
 /// Options of every such command.
 #[derive(Debug, Clone, Args)]
@@ -116,7 +116,7 @@ impl RunOptions {
         let screen = Arc::new(screen.lines_every(self.measure.frame_lines()).logged(log.clone()));
         let no_dashboard = no_dashboard.map(|why| format!("{why}; there are lines instead"));
         for notice in no_dashboard.into_iter().chain(notices).chain(model.notices.iter().cloned()) {
-            pipeline::Observer::notice(screen.as_ref(), &notice);
+            screen.notice(&notice);
         }
         let mut encoder = self.encoding.encoder();
         encoder.delay = self.measure.delay.encode;
@@ -146,16 +146,16 @@ impl RunOptions {
             crops,
         };
         let said = resolved(&settings, &model);
-        let (mut observers, stats) = watchers(&self.measure, &screen, &instruments);
+        let (mut listeners, stats) = watchers(&self.measure, &screen, &instruments);
         if let Some((metrics, server)) = &monitoring {
             screen.line(&format!("  metrics at http://{}/metrics", server.address()));
-            observers.push(metrics.clone());
+            listeners.push(metrics.clone());
         }
         let dashboard = log.and_then(|log| dashboard(command, &settings, &model, &screen, &log, stop));
-        observers.extend(dashboard.as_ref().map(Dashboard::observer));
-        let observers = Arc::new(Observers(observers));
+        listeners.extend(dashboard.as_ref().map(Dashboard::listener));
+        let listeners: Arc<dyn pipeline::Listener> = Arc::new(listeners);
         let outcome =
-            pipeline::run(settings, model.clone(), &runtime, clock.clone(), observers, detections, stop.clone());
+            pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, stop.clone());
         stats.into_iter().for_each(super::stats::Stats::stop);
         dashboard.into_iter().for_each(Dashboard::finish);
         screen.finish();

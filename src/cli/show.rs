@@ -10,13 +10,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::options::Invocation;
 use super::tui::Log;
 use crate::clock::StreamTime;
-use crate::frame::StreamId;
+use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
-use crate::pipeline::{Job, Observer, SourceSpec};
-use crate::report::terminal::{counted, objects, printable};
-use crate::source::{Gap, SourceFrame, StreamInfo};
+use crate::pipeline::{Job, Listener, RunEvent, SourceSpec};
+use crate::report::terminal::objects;
+use crate::stream::{Gap, StreamId, StreamInfo};
+use crate::text::{counted, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -143,7 +144,7 @@ impl Screen {
         self.bar.finish_and_clear();
     }
 
-    /// What [`Observer::opened`] says and does beyond naming the stream, which a set of pictures does better itself.
+    /// What [`RunEvent::StreamUp`] says and does beyond naming the stream, which a set of pictures does better itself.
     pub(super) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -171,8 +172,8 @@ fn rate(info: &StreamInfo) -> Option<f64> {
     info.frame_rate.map(|(n, d)| f64::from(n) / f64::from(d.max(1)))
 }
 
-impl Observer for Screen {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+impl Screen {
+    pub(super) fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
         parts.extend(rate(info).map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
         parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
@@ -180,7 +181,7 @@ impl Observer for Screen {
         self.began(stream, info, provider);
     }
 
-    fn frame(&self, frame: &SourceFrame, size: Size) {
+    pub(super) fn frame(&self, frame: &DecodedFrame, size: Size) {
         self.bar.inc(1);
         if self.wants_line() {
             let s = &frame.stamps;
@@ -212,23 +213,43 @@ impl Observer for Screen {
         }
     }
 
-    fn serving(&self, _: StreamId, address: &str) {
+    pub(super) fn serving(&self, _: StreamId, address: &str) {
         self.line(&format!("  serving {address}"));
     }
 
-    fn away(&self, stream: StreamId, reason: &str) {
+    pub(super) fn away(&self, stream: StreamId, reason: &str) {
         self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
     }
 
-    fn gap(&self, stream: StreamId, gap: &Gap) {
+    pub(super) fn gap(&self, stream: StreamId, gap: &Gap) {
         let s = |time: StreamTime| Duration::from_nanos(time.ns).as_secs_f64();
         let back = if gap.resumed { "back after" } else { "still away after" };
         self.line(&format!("  {}: {back} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
     }
 
-    fn notice(&self, text: &str) {
+    pub(super) fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));
+        }
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Screen {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::Disconnected { stream, reason } => self.away(stream, reason),
+            RunEvent::Outage { stream, gap } => self.gap(stream, gap),
+            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
+            RunEvent::Serving { stream, address } => self.serving(stream, address),
+            RunEvent::Notice(text) => self.notice(text),
+            RunEvent::Reconnected { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameRecorded(_)
+            | RunEvent::Dropped { .. }
+            | RunEvent::Queue { .. }
+            | RunEvent::Failed { .. } => {}
         }
     }
 }

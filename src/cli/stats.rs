@@ -11,12 +11,11 @@ use hdrhistogram::Histogram;
 use super::measure::StatsFormat;
 use super::show::Screen;
 use crate::clock::HostTime;
-use crate::frame::StreamId;
+use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
-use crate::pipeline::Observer;
-use crate::report::Dropped;
-use crate::source::{SourceFrame, StreamInfo};
+use crate::pipeline::{Listener, RunEvent};
+use crate::stream::{Dropped, StreamId, StreamInfo};
 
 /// Longest latency that is told apart, µs.
 const LONGEST_US: u64 = 3_600_000_000;
@@ -75,7 +74,7 @@ impl Stats {
         Self { watch, stop, thread }
     }
 
-    pub(super) fn observer(&self) -> Arc<dyn Observer> {
+    pub(super) fn listener(&self) -> Arc<dyn Listener> {
         self.watch.clone()
     }
 
@@ -94,7 +93,7 @@ impl Watch {
     }
 }
 
-impl Observer for Watch {
+impl Watch {
     fn opened(&self, stream: StreamId, _info: &StreamInfo, _provider: Option<&ProviderReport>) {
         let mut inner = self.lock();
         let streams = stream.0 as usize + 1;
@@ -107,7 +106,7 @@ impl Observer for Watch {
         }
     }
 
-    fn frame(&self, frame: &SourceFrame, _size: Size) {
+    fn frame(&self, frame: &DecodedFrame, _size: Size) {
         let mut inner = self.lock();
         if let Some([since, all]) = inner.streams.get_mut(frame.stream.0 as usize) {
             *since += 1;
@@ -125,6 +124,26 @@ impl Observer for Watch {
 
     fn queue(&self, waiting: usize, capacity: usize) {
         self.lock().queue = (waiting, capacity);
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Watch {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
+            RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
+            RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
+            RunEvent::Disconnected { .. }
+            | RunEvent::Reconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameRecorded(_)
+            | RunEvent::Serving { .. }
+            | RunEvent::Notice(_)
+            | RunEvent::Failed { .. } => {}
+        }
     }
 }
 

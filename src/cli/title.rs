@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::report::redact;
+use crate::secrets::redact;
 
 /// Where the arguments begin, in proc(5)'s fields of `stat` after the name.
 const ARG_START: usize = 45;

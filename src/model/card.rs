@@ -98,7 +98,7 @@ impl Card {
             return Err(problem(format!("sha256 = {sha256:?} must be 64 hex digits")));
         }
         if let Some(url) = card.url.as_ref().filter(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            return Err(problem(format!("url = {:?} must start with https://", crate::report::redact(url))));
+            return Err(problem(format!("url = {:?} must start with https://", crate::secrets::redact(url))));
         }
         card.check().map_err(problem)?;
         Ok(card)

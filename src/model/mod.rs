@@ -278,7 +278,7 @@ pub fn card_word(value: impl serde::Serialize) -> String {
 #[must_use]
 pub fn nearest(name: &str) -> String {
     let names = store::list().0.into_iter().map(|known| known.name);
-    crate::nearest::nearest(name, names).unwrap_or_else(|| DEFAULT_NAME.to_owned())
+    crate::text::nearest(name, names).unwrap_or_else(|| DEFAULT_NAME.to_owned())
 }
 
 /// Checksum of everything that can be read from `file`, lower-case hex.

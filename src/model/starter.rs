@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{Model, ModelFile, ModelRef};
-use crate::report::terminal::printable;
 use crate::tensor::InputSpec;
+use crate::text::printable;
 
 /// Columns of a card's lists.
 const WIDTH: usize = 110;
@@ -105,9 +105,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::model::Card;
     use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
-    use crate::model::recognise;
+    use crate::model::{Card, recognise};
 
     fn facts(output: &[usize], metadata: &[(&str, &str)]) -> OnnxFacts {
         let tensor = |name: &str, dims: &[usize]| TensorFacts {

@@ -9,14 +9,15 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::exposition::Exposition;
 use crate::clock::{Clock, HostTime};
-use crate::frame::StreamId;
+use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, STAGES};
 use crate::model::Model;
-use crate::pipeline::Observer;
-use crate::report::{Dropped, Resources, redact};
-use crate::source::{SourceFrame, StreamInfo};
+use crate::pipeline::{Listener, RunEvent};
+use crate::report::Resources;
+use crate::secrets::redact;
+use crate::stream::{Dropped, StreamId, StreamInfo};
 
 /// Upper bounds of the histograms' buckets, s: from a box being drawn to a stream that hangs, finer where frames of 25 to 60
 /// a second have their budgets.
@@ -269,7 +270,7 @@ impl Stream {
     }
 }
 
-impl Observer for Metrics {
+impl Metrics {
     fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider {
             lock(&self.provider).get_or_insert_with(|| provider.clone());
@@ -281,7 +282,7 @@ impl Observer for Metrics {
         }
     }
 
-    fn frame(&self, frame: &SourceFrame, _size: Size) {
+    fn frame(&self, frame: &DecodedFrame, _size: Size) {
         let stream = self.stream(frame.stream);
         add(&stream.processed, 1);
         add(&stream.inferred, u64::from(frame.letterbox.is_some()));
@@ -323,6 +324,26 @@ impl Observer for Metrics {
     fn queue(&self, waiting: usize, capacity: usize) {
         for (gauge, value) in self.queue.iter().zip([waiting, capacity]) {
             gauge.store(value as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Metrics {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::Reconnected { stream } => self.reconnected(stream),
+            RunEvent::StreamEnded { stream } => self.ended(stream),
+            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
+            RunEvent::FrameRecorded(record) => self.record(record),
+            RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
+            RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
+            RunEvent::Disconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::Notice(_)
+            | RunEvent::Failed { .. } => {}
         }
     }
 }

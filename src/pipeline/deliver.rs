@@ -13,15 +13,16 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::snapshot::{Snapshots, free_name};
-use super::{Job, OutputSpec, RunError, Shared, SinkEvent, stem};
+use super::{Job, OutputSpec, RunError, RunEvent, Shared, SinkEvent, stem};
 use crate::clock::StreamTime;
-use crate::frame::{PictureViewMut, PlaneMut, StreamId};
+use crate::detections::{crops, json, labels};
+use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};
 use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell, crops, json, labels};
-use crate::source::{Gap, Opening, SideTrack, SourceFrame, StreamInfo};
+use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell};
+use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
 
 /// How often a stream without pictures is asked for a snapshot.
 const IDLE: Duration = Duration::from_millis(100);
@@ -35,7 +36,7 @@ struct Delivery<'a> {
     stream: StreamId,
     overlay: Overlay,
     info: Option<StreamInfo>,
-    sides: Vec<SideTrack>,
+    sides: Vec<AudioTrack>,
     announced: bool,
     sink: Option<StreamSink>,
     tell: Tell,
@@ -55,7 +56,7 @@ struct Delivery<'a> {
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<Encoded>,
     /// The newest frame, while somebody watches who may want a picture of it.
-    newest: Option<Box<SourceFrame>>,
+    newest: Option<Box<DecodedFrame>>,
     snapshots: Snapshots,
 }
 
@@ -147,7 +148,7 @@ impl<'a> Delivery<'a> {
         let mut tally = self.shared.tally();
         tally.streams[self.stream.0 as usize].reconnects += 1;
         drop(tally);
-        self.shared.observer.reconnected(self.stream);
+        self.shared.listener.on(&RunEvent::Reconnected { stream: self.stream });
     }
 
     /// The stream was away: it goes on record, and into the detections.
@@ -162,7 +163,7 @@ impl<'a> Delivery<'a> {
             report.outages.push(outage);
         }
         drop(tally);
-        shared.observer.gap(self.stream, gap);
+        shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
         if let Some(json) = &shared.json {
             let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
             json::write_gap(&mut **out, self.stream, gap)
@@ -182,17 +183,17 @@ impl<'a> Delivery<'a> {
         report.frame_rate = info.frame_rate.map_or_else(|| "0/1".into(), |(n, d)| format!("{n}/{d}"));
         drop(tally);
         let provider = self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.shared.observer.opened(self.stream, info, provider.as_ref());
+        self.shared.listener.on(&RunEvent::StreamUp { stream: self.stream, info, provider: provider.as_ref() });
         for notice in &info.notices {
-            self.shared.observer.notice(notice);
+            self.shared.listener.on(&RunEvent::Notice(notice));
         }
     }
 
-    fn frame(&mut self, frame: &mut SourceFrame) -> Result<(), RunError> {
+    fn frame(&mut self, frame: &mut DecodedFrame) -> Result<(), RunError> {
         self.announce();
         let shared = self.shared;
         let settings = &shared.settings;
-        let size = frame.picture.info().size;
+        let size = frame.pixels.info().size;
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
@@ -222,7 +223,7 @@ impl<'a> Delivery<'a> {
                 .map_err(|e| RunError::Write { path: "--json".into(), problem: e.to_string() })?;
         }
         self.count(frame);
-        shared.observer.frame(frame, size);
+        shared.listener.on(&RunEvent::FrameDone { frame, size });
         Ok(())
     }
 
@@ -239,7 +240,7 @@ impl<'a> Delivery<'a> {
         let path = free_name(self.job(), frame.file.as_deref(), frame.index);
         match self.draw(&frame) {
             Ok(picture) => {
-                let before = self.snapshots.write(path, picture, frame.picture.video_info().clone());
+                let before = self.snapshots.write(path, picture, frame.pixels.video_info().clone());
                 if let Some(before) = before {
                     self.say_snapshot(before);
                 }
@@ -252,18 +253,18 @@ impl<'a> Delivery<'a> {
     fn say_snapshot(&self, written: Result<PathBuf, String>) {
         match written {
             Ok(path) => {
-                self.shared.observer.notice(&format!("snapshot: {}", path.display()));
+                self.shared.listener.on(&RunEvent::Notice(&format!("snapshot: {}", path.display())));
                 self.shared.tally().outputs.push((path, 0));
             }
-            Err(problem) => self.shared.observer.notice(&format!("no snapshot: {problem}")),
+            Err(problem) => self.shared.listener.on(&RunEvent::Notice(&format!("no snapshot: {problem}"))),
         }
     }
 
     /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
-    fn begin_anew(&mut self, frame: &SourceFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
+    fn begin_anew(&mut self, frame: &DecodedFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
         let shared = self.shared;
         let live = self.job().source.is_live();
-        let size = frame.picture.info().size;
+        let size = frame.pixels.info().size;
         if live && self.size.replace(size).is_some_and(|before| before != size) {
             self.cut = true;
         }
@@ -279,9 +280,9 @@ impl<'a> Delivery<'a> {
     }
 
     /// Hands the annotated picture to the output.
-    fn write(&mut self, output: &OutputSpec, frame: &SourceFrame, buffer: gst::Buffer) -> Result<(), RunError> {
+    fn write(&mut self, output: &OutputSpec, frame: &DecodedFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
-        let video = frame.picture.video_info();
+        let video = frame.pixels.video_info();
         match (output, &frame.file) {
             (OutputSpec::Folder(folder), Some(file)) => {
                 let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
@@ -313,7 +314,7 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    fn count(&mut self, frame: &SourceFrame) {
+    fn count(&mut self, frame: &DecodedFrame) {
         let now = frame.stamps.handed_over;
         if let Some(last) = self.last {
             // Intervals are averaged, not their inverses: frames come in bursts.
@@ -380,12 +381,12 @@ impl<'a> Delivery<'a> {
     /// Nothing more will be known of the frame.
     fn complete(&self, record: &FrameRecord) {
         self.shared.tally().book.record(record);
-        self.shared.observer.record(record);
+        self.shared.listener.on(&RunEvent::FrameRecorded(record));
     }
 
     /// The picture to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
     /// (decoders keep their buffers as references for later frames).
-    fn draw(&mut self, frame: &SourceFrame) -> Result<gst::Buffer, RunError> {
+    fn draw(&mut self, frame: &DecodedFrame) -> Result<gst::Buffer, RunError> {
         let hud = self.shared.settings.controls.hud().then(|| {
             let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
                 + frame.stamps.preprocess
@@ -393,22 +394,22 @@ impl<'a> Delivery<'a> {
             let fps = self.interval_s.map_or(0.0, |interval| 1.0 / interval.max(1e-6));
             format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
-        let video = frame.picture.video_info();
+        let video = frame.pixels.video_info();
         let mut buffer = if frame.detections.is_empty() && hud.is_none() {
-            frame.picture.buffer().copy()
+            frame.pixels.buffer().copy()
         } else {
             let fail = |e: &dyn std::fmt::Display| RunError::Thread(format!("no picture buffer: {e}"));
             let pool = self.pool_for(video).map_err(|e| fail(&e))?;
             let buffer = pool.acquire_buffer(None).map_err(|e| fail(&e))?;
             let mut copy =
                 gst_video::VideoFrame::from_buffer_writable(buffer, video).map_err(|_| fail(&"it cannot be mapped"))?;
-            frame.picture.copy_to(&mut copy).map_err(|e| fail(&e))?;
+            frame.pixels.copy_to(&mut copy).map_err(|e| fail(&e))?;
             let strides: [usize; 3] =
                 std::array::from_fn(|i| copy.plane_stride().get(i).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0));
             let [y, u, v, _] = copy.planes_data_mut();
             let plane = |data, stride| PlaneMut { data, stride };
             let planes = [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])];
-            let mut picture = PictureViewMut { info: frame.picture.info(), planes };
+            let mut picture = FrameViewMut { info: frame.pixels.info(), planes };
             self.overlay.draw(&mut picture, &frame.detections, hud.as_deref())?;
             copy.into_buffer()
         };
@@ -449,7 +450,7 @@ impl<'a> Delivery<'a> {
             self.say_snapshot(written);
         }
         if self.announced {
-            self.shared.observer.ended(self.stream);
+            self.shared.listener.on(&RunEvent::StreamEnded { stream: self.stream });
         }
     }
 
@@ -479,8 +480,8 @@ impl<'a> Delivery<'a> {
 fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
     let shared = shared.clone();
     Arc::new(move |news| match news {
-        News::Notice(text) => shared.observer.notice(&text),
-        News::Serving(address) => shared.observer.serving(stream, &address),
+        News::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
+        News::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
         // Whoever closes the window has seen enough.
         News::WindowClosed => shared.interrupted.store(true, Ordering::SeqCst),
     })

@@ -8,17 +8,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::tiles::Tiler;
-use super::{RunError, Shared, SinkEvent};
+use super::{RunError, RunEvent, Shared, SinkEvent};
 use crate::channel::Lanes;
 use crate::clock::HostTime;
-use crate::frame::StreamId;
-use crate::geometry::{Detection, Letterbox, Size};
+use crate::detection::Detection;
+use crate::frame::DecodedFrame;
+use crate::geometry::{Letterbox, Size};
 use crate::inference::{Engine, Runtime};
 use crate::postprocess::{Postprocessor, merge::Merger};
 use crate::preprocess::Preprocessor;
-use crate::report::{Dropped, terminal::counted};
-use crate::source::{SourceEvent, SourceFrame, StreamInfo};
+use crate::source::SourceEvent;
+use crate::stream::{Dropped, StreamId, StreamInfo};
 use crate::tensor::InputShape;
+use crate::text::counted;
 use crate::tiling::Region;
 
 /// Views a run takes, at most: a batch of frames with many tiles goes in several.
@@ -76,7 +78,7 @@ pub(super) fn work(
         last_shape: InputShape { batch: 1, size: Size { width: 0, height: 0 } },
     };
     let mut open = to_sinks.len();
-    let mut batch: Vec<Box<SourceFrame>> = Vec::with_capacity(shared.settings.batch);
+    let mut batch: Vec<Box<DecodedFrame>> = Vec::with_capacity(shared.settings.batch);
     while open > 0 {
         let mut deadline = None;
         let mut other = None;
@@ -105,7 +107,7 @@ pub(super) fn work(
             // Every source has gone.
             break;
         }
-        shared.observer.queue(events.waiting(), events.capacity());
+        shared.listener.on(&RunEvent::Queue { waiting: events.waiting(), capacity: events.capacity() });
         worker.infer(&mut batch)?;
         *input = worker.last_shape.dims();
         for frame in batch.drain(..) {
@@ -141,13 +143,15 @@ pub(super) fn work(
     }
     if worker.postprocessor.dropped_non_finite() > 0 {
         let boxes = counted(worker.postprocessor.dropped_non_finite(), "box");
-        shared.observer.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
+        shared
+            .listener
+            .on(&RunEvent::Notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect")));
     }
     if worker.postprocessor.dropped_unknown() > 0 {
         let (boxes, known) = (counted(worker.postprocessor.dropped_unknown(), "box"), shared.model.classes.len());
-        shared.observer.notice(&format!(
+        shared.listener.on(&RunEvent::Notice(&format!(
             "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
-        ));
+        )));
     }
     Ok(())
 }
@@ -160,13 +164,13 @@ fn note(to_sinks: &ToSinks, stream: StreamId, event: SinkEvent) {
 }
 
 /// Whether the frame is of a live source that does not wait.
-fn is_live(shared: &Shared, frame: &SourceFrame) -> bool {
+fn is_live(shared: &Shared, frame: &DecodedFrame) -> bool {
     frame.stamps.due.is_some() && shared.settings.jobs[frame.stream.0 as usize].source.is_live()
 }
 
 /// Hands a frame to its sink. Where several live streams share the worker, one whose sink is slow does not keep the others
 /// waiting.
-fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<SourceFrame>) {
+fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<DecodedFrame>) {
     let index = frame.stream.0 as usize;
     let Some(sink) = &to_sinks[index] else { return };
     if shared.settings.jobs.len() == 1 || !is_live(shared, &frame) {
@@ -180,7 +184,7 @@ fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<SourceFrame>) {
 
 impl Worker<'_> {
     /// Whether it is too late to look at a live frame.
-    fn is_stale(&self, frame: &SourceFrame) -> bool {
+    fn is_stale(&self, frame: &DecodedFrame) -> bool {
         let late = |due| frame.stamps.taken.since(due) > self.shared.settings.live.max_lag;
         is_live(self.shared, frame) && frame.stamps.due.is_some_and(late)
     }
@@ -204,7 +208,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn infer(&mut self, batch: &mut [Box<SourceFrame>]) -> Result<(), RunError> {
+    fn infer(&mut self, batch: &mut [Box<DecodedFrame>]) -> Result<(), RunError> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -243,16 +247,16 @@ impl Worker<'_> {
         Ok(())
     }
 
-    fn tensor_size(&mut self, frame: &SourceFrame) -> Size {
-        self.tiler.tensor(frame.stream, frame.picture.info().size)
+    fn tensor_size(&mut self, frame: &DecodedFrame) -> Size {
+        self.tiler.tensor(frame.stream, frame.pixels.info().size)
     }
 
     /// Runs the frames `group` of the batch, whose tensors are of `size`, in as few runs as the model's batch allows.
-    fn run_group(&mut self, batch: &mut [Box<SourceFrame>], group: &[usize], size: Size) -> Result<(), RunError> {
+    fn run_group(&mut self, batch: &mut [Box<DecodedFrame>], group: &[usize], size: Size) -> Result<(), RunError> {
         self.views.clear();
         for &index in group {
             let frame = &batch[index];
-            let regions = self.tiler.views(frame.stream, frame.picture.info().size);
+            let regions = self.tiler.views(frame.stream, frame.pixels.info().size);
             self.views.extend(regions.iter().map(|region| (index, *region)));
         }
         let views = std::mem::take(&mut self.views);
@@ -291,7 +295,7 @@ impl Worker<'_> {
     /// reading took.
     fn run(
         &mut self,
-        batch: &mut [Box<SourceFrame>],
+        batch: &mut [Box<DecodedFrame>],
         views: &[(usize, Region)],
         number: usize,
         size: Size,
@@ -299,7 +303,7 @@ impl Worker<'_> {
         // A model of a fixed batch runs whole ones; nobody reads what it makes of the slots that are not filled.
         let shape = InputShape { batch: self.shared.model.batch.unwrap_or(views.len()), size };
         let first = &batch[views[0].0];
-        let (stream, frame) = (first.stream, first.picture.info().size);
+        let (stream, frame) = (first.stream, first.pixels.info().size);
         self.prepare(stream, frame, shape)?;
         let (clock, delay) = (&self.shared.clock, self.shared.settings.delays.inference);
         let start = clock.now();
@@ -309,7 +313,7 @@ impl Worker<'_> {
         self.letterboxes.clear();
         for (slot, (index, region)) in tensor.chunks_exact_mut(shape.frame_len()).zip(views) {
             let frame = &mut batch[*index];
-            let letterbox = self.preprocessor.run(&frame.picture.view().crop(region), size, slot);
+            let letterbox = self.preprocessor.run(&frame.pixels.view().crop(region), size, slot);
             // The whole picture comes first.
             frame.letterbox.get_or_insert(letterbox);
             self.letterboxes.push(letterbox);
@@ -358,12 +362,12 @@ impl Worker<'_> {
     }
 
     /// Gives each frame what its views show.
-    fn gather(&mut self, batch: &mut [Box<SourceFrame>], views: &[(usize, Region)]) {
+    fn gather(&mut self, batch: &mut [Box<DecodedFrame>], views: &[(usize, Region)]) {
         let thresholds = &self.shared.settings.thresholds;
         let mut found = self.found.iter();
         for same_frame in views.chunk_by(|a, b| a.0 == b.0) {
             let frame = &mut batch[same_frame[0].0];
-            let size = frame.picture.info().size;
+            let size = frame.pixels.info().size;
             for ((_, region), found) in same_frame.iter().zip(&mut found) {
                 if same_frame.len() == 1 {
                     frame.detections.extend_from_slice(found);

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{RunError, Shared, SinkEvent, SourceSpec, deliver};
+use super::{RunError, RunEvent, Shared, SinkEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
-use crate::frame::StreamId;
 use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, Watcher, watch};
+use crate::stream::StreamId;
 
 /// Pictures between worker and sink, a stream.
 const INFERRED: usize = 4;
@@ -130,7 +130,7 @@ impl Watcher for Watching<'_> {
     }
 
     fn away(&self, reason: &str) {
-        self.shared.observer.away(self.stream, reason);
+        self.shared.listener.on(&RunEvent::Disconnected { stream: self.stream, reason });
     }
 }
 
@@ -149,7 +149,7 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
             Err(error) => {
                 lost += 1;
                 if paths.len() > 1 {
-                    shared.observer.notice(&error.to_string());
+                    shared.listener.on(&RunEvent::Notice(&error.to_string()));
                 }
                 last = Some(error);
             }

@@ -9,8 +9,9 @@ use super::{RunError, SourceSpec};
 use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::controls::Controls;
-use crate::frame::StreamId;
-use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, SourceFrame, Wanted, Watcher, watch};
+use crate::frame::DecodedFrame;
+use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, Wanted, Watcher, watch};
+use crate::stream::StreamId;
 
 /// Frames on their way.
 const DECODED: usize = 4;
@@ -35,7 +36,7 @@ pub fn first_frames(
     live: &LiveOptions,
     count: u64,
     clock: &Arc<dyn Clock>,
-    take: &mut dyn FnMut(&SourceFrame),
+    take: &mut dyn FnMut(&DecodedFrame),
 ) -> Result<(), RunError> {
     let (events, frames) = lanes("decoded", 1, DECODED);
     // There is no session to wait for: a closed channel says that it is there.

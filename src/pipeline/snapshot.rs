@@ -7,9 +7,8 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::{Job, OutputSpec};
-use crate::report::redact;
-use crate::sink::Target;
-use crate::sink::{PictureWriter, SinkError};
+use crate::secrets::redact;
+use crate::sink::{PictureWriter, SinkError, Target};
 
 /// Longest part of a name that comes from the source's, characters.
 const LONGEST_STEM: usize = 80;

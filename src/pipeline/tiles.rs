@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::frame::StreamId;
 use crate::geometry::Size;
 use crate::model::Model;
 use crate::report::TilingReport;
+use crate::stream::StreamId;
 use crate::tiling::{self, Grid, Region, Tiling};
 
 /// Weight of the newest run in the running mean of a view's cost.

@@ -4,7 +4,8 @@
 //! gives way to one that shows the object whole; cut boxes that meet across a seam become one; and of two boxes of the same
 //! object the more certain one stays.
 
-use crate::geometry::{Detection, FrameBox, Size, px};
+use crate::detection::Detection;
+use crate::geometry::{FrameBox, Size, px};
 use crate::tiling::Region;
 
 /// `IoU` from which boxes of two views are the same object. Below the usual threshold of one view's suppression: the views

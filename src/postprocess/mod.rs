@@ -17,7 +17,8 @@ mod yolov5;
 mod yolov8;
 mod yolox;
 
-use crate::geometry::{Detection, Letterbox, Size};
+use crate::detection::Detection;
+use crate::geometry::{Letterbox, Size};
 use crate::model::Layout;
 use crate::tensor::OutputView;
 use reading::{Candidate, Found, Reading};

@@ -25,13 +25,13 @@ const TOLERANCE: f64 = 2e-4;
 
 /// Owned planes, the last row of each cut off at its last sample.
 struct Picture {
-    info: PictureInfo,
+    info: FrameInfo,
     planes: [(Vec<u8>, usize); 3],
 }
 
 impl Picture {
     /// Fills samples from `sample(plane, x, y)` (x in bytes), and the padding of rows with `garbage`.
-    fn new(info: PictureInfo, padding: usize, garbage: u8, sample: impl Fn(usize, usize, usize) -> u8) -> Self {
+    fn new(info: FrameInfo, padding: usize, garbage: u8, sample: impl Fn(usize, usize, usize) -> u8) -> Self {
         let planes = [0, 1, 2].map(|index| {
             if index >= info.format.planes() {
                 return (Vec::new(), 0);
@@ -49,8 +49,8 @@ impl Picture {
         Self { info, planes }
     }
 
-    fn view(&self) -> PictureView<'_> {
-        PictureView {
+    fn view(&self) -> FrameView<'_> {
+        FrameView {
             info: self.info,
             planes: self.planes.each_ref().map(|(data, stride)| Plane { data, stride: *stride }),
         }
@@ -74,7 +74,7 @@ impl Picture {
     }
 }
 
-fn row_bytes(info: &PictureInfo, plane: usize) -> (usize, usize) {
+fn row_bytes(info: &FrameInfo, plane: usize) -> (usize, usize) {
     let size = info.plane_size(plane);
     let step = if plane == 1 && info.format == PixelFormat::Nv12 { 2 } else { 1 };
     (size.width as usize * step, size.height as usize)
@@ -86,9 +86,9 @@ fn texture(plane: usize, x: usize, y: usize) -> u8 {
     ((hash & 0xff) / 2 + (x * 3 + y * 5) % 128) as u8
 }
 
-fn info(format: PixelFormat, width: u32, height: u32) -> PictureInfo {
+fn info(format: PixelFormat, width: u32, height: u32) -> FrameInfo {
     let colour = Colour { matrix: Matrix::Bt709, range: Range::Limited, site: ChromaSite::Left };
-    PictureInfo { format, size: Size { width, height }, colour }
+    FrameInfo { format, size: Size { width, height }, colour }
 }
 
 /// The reference: each tensor pixel by itself, from the definitions.
@@ -191,8 +191,7 @@ fn every_format_matrix_range_and_site_matches_the_reference() {
             for range in RANGES {
                 for site in SITES {
                     for (width, height) in sizes {
-                        let info =
-                            PictureInfo { colour: Colour { matrix, range, site }, ..info(format, width, height) };
+                        let info = FrameInfo { colour: Colour { matrix, range, site }, ..info(format, width, height) };
                         let picture = Picture::new(info, 5, 0xEE, texture);
                         for (width, height) in tensors {
                             check(&picture, InputSpec::default(), Size { width, height });
@@ -247,7 +246,7 @@ fn tiny_pictures_match_the_reference() {
 fn uniform(format: PixelFormat, matrix: Matrix, range: Range, yuv: [u8; 3]) -> [f32; 3] {
     let colour = Colour { matrix, range, site: ChromaSite::Left };
     let nv12 = format == PixelFormat::Nv12;
-    let info = PictureInfo { colour, ..info(format, 21, 13) };
+    let info = FrameInfo { colour, ..info(format, 21, 13) };
     let picture = Picture::new(info, 0, 0, |plane, x, _| yuv[if nv12 && plane == 1 { 1 + x % 2 } else { plane }]);
     let mut tensor = vec![f32::NAN; 3 * 64 * 64];
     Preprocessor::new(InputSpec::default()).run(&picture.view(), Size { width: 64, height: 64 }, &mut tensor);
@@ -345,7 +344,7 @@ proptest! {
         format in 0usize..4, site in 0usize..2, placement in 0usize..3, padding in 0usize..40,
     ) {
         let colour = Colour { matrix: Matrix::Bt601, range: Range::Full, site: SITES[site] };
-        let picture = Picture::new(PictureInfo { colour, ..info(FORMATS[format], width, height) }, padding, 0xEE, texture);
+        let picture = Picture::new(FrameInfo { colour, ..info(FORMATS[format], width, height) }, padding, 0xEE, texture);
         let placement = [Placement::Centre, Placement::Corner, Placement::Stretch][placement];
         check(&picture, InputSpec { placement, ..InputSpec::default() }, Size { width: across, height: down });
     }

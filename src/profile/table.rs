@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Figures, Profile};
-use crate::report::terminal::{counted, printable};
+use crate::text::{counted, printable};
 
 /// Widest name of a node or type that is shown whole.
 const NAME: usize = 46;

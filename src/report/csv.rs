@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::latency::{FrameRecord, STAGES};
-use crate::sink::PartFile;
+use crate::part::PartFile;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 << 10;

@@ -14,9 +14,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::latency::Summary;
-use crate::sink::LiveFigures;
+use crate::stream::{FrameCounts, LiveOutput};
 
-pub use crate::secrets::redact;
 pub use verdict::Verdict;
 
 /// The run report (`--report`).
@@ -50,7 +49,7 @@ pub struct RunReport {
     pub outputs: Vec<String>,
     /// What was sent to whoever watched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub live_outputs: Vec<LiveFigures>,
+    pub live_outputs: Vec<LiveOutput>,
     /// What was asked for, as resolved.
     pub settings: BTreeMap<&'static str, String>,
 }
@@ -107,45 +106,6 @@ pub struct ProviderFigures {
     pub actual: &'static str,
     /// Its precision.
     pub detail: String,
-}
-
-/// Frames of a stream: `received = processed + Σ dropped`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct FrameCounts {
-    /// Frames that left the decoder, or should have.
-    pub received: u64,
-    /// Inferred or carried over, drawn and handed to the sink.
-    pub processed: u64,
-    /// Run through the model.
-    pub inferred: u64,
-    /// Lost, by reason.
-    pub dropped: Dropped,
-}
-
-/// Why frames were lost.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Dropped {
-    /// Too old when decoded (live).
-    pub stale: u64,
-    /// Evicted by a newer one (live).
-    pub queue_full: u64,
-    /// Damaged.
-    pub corrupt: u64,
-}
-
-impl Dropped {
-    /// Adds what another count holds.
-    pub fn add(&mut self, other: Self) {
-        self.stale += other.stale;
-        self.queue_full += other.queue_full;
-        self.corrupt += other.corrupt;
-    }
-
-    /// All of them.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.stale + self.queue_full + self.corrupt
-    }
 }
 
 /// One source in the report.
@@ -306,5 +266,5 @@ impl RunReport {
 pub fn write_json(report: &impl serde::Serialize, path: &Path) -> std::io::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
-    crate::sink::write_whole(path, text.as_bytes())
+    crate::part::write_whole(path, text.as_bytes())
 }

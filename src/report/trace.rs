@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::HostTime;
-use crate::frame::StreamId;
 use crate::latency::{FrameRecord, Stage};
-use crate::sink::PartFile;
+use crate::part::PartFile;
+use crate::stream::StreamId;
 
 /// Bytes gathered before they are written, and how long they may wait.
 const BUFFER: usize = 64 << 10;
@@ -193,7 +193,7 @@ mod tests {
 
     use super::*;
     use crate::latency::tests::frame_at;
-    use crate::sink::part_path;
+    use crate::part::part_path;
 
     #[test]
     fn it_is_whole_at_every_moment_and_lanes_do_not_overlap() {

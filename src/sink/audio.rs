@@ -6,7 +6,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::BRANCH_BYTES;
-use crate::source::{SIDE_PACKETS, SideTrack};
+use crate::stream::{AUDIO_PACKETS, AudioTrack};
 
 /// One audio track of the source, taken packet by packet at the pictures' pace.
 pub(super) struct AudioFeed {
@@ -25,7 +25,7 @@ pub(super) struct AudioFeed {
 type Give<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
 
 impl AudioFeed {
-    pub fn new(side: SideTrack) -> Self {
+    pub fn new(side: AudioTrack) -> Self {
         Self { caps: side.caps, packets: side.packets, held: None, rhythm: None, ended: false }
     }
 
@@ -36,7 +36,7 @@ impl AudioFeed {
 
     /// Makes room when the demuxer is about to wait for it while no picture comes.
     pub fn relieve(&mut self, give: Give) {
-        if self.packets.len() > SIDE_PACKETS / 2 {
+        if self.packets.len() > AUDIO_PACKETS / 2 {
             self.take(None, false, give);
         }
     }
@@ -135,7 +135,7 @@ impl AudioInput {
         } else {
             let opus = what == ".webm";
             let encoder = if opus { "opusenc ! opusparse" } else { "avenc_aac bitrate=192000 ! aacparse" };
-            let codec = crate::source::codec_name(format);
+            let codec = crate::stream::codec_name(format);
             let to = if opus { "Opus" } else { "AAC" };
             (
                 format!("decodebin ! audioconvert ! audioresample ! {encoder}"),

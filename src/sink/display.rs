@@ -5,7 +5,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::{LiveFigures, SinkError, bus_error};
+use super::{SinkError, bus_error};
+use crate::stream::LiveOutput;
 
 /// Pictures that wait to be shown; newer ones take their place.
 const PICTURES: u64 = 2;
@@ -83,8 +84,8 @@ impl Display {
     }
 
     /// What it was given.
-    pub fn figures(&self) -> LiveFigures {
-        LiveFigures { uri: "window".into(), frames_sent: self.shown, ..LiveFigures::default() }
+    pub fn figures(&self) -> LiveOutput {
+        LiveOutput { uri: "window".into(), frames_sent: self.shown, ..LiveOutput::default() }
     }
 }
 

@@ -3,30 +3,26 @@
 mod audio;
 mod branch;
 mod container;
-pub mod crops;
 mod display;
 mod encode;
 mod encoder;
-pub mod json;
-pub mod labels;
-mod part;
 mod picture;
 mod stream;
 mod target;
 mod thumbnail;
 mod writer;
 
+use crate::part::part_path;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-pub use branch::{Ended, LiveFigures, News, RtspServer, Tell};
+pub use branch::{Ended, News, RtspServer, Tell};
 pub use display::check_display;
 pub use encode::Encoded;
 pub use encoder::{EncoderOptions, H264};
-pub use part::{PartFile, write_whole};
 pub use picture::PictureWriter;
 pub use stream::{StreamSink, codec_for};
 pub use target::{PushUrl, Segments, Target};
@@ -121,14 +117,6 @@ fn bus_error(pipeline: &gst::Pipeline) -> Option<BusError> {
         gst::MessageView::Error(error) => Some(error.into()),
         _ => None,
     }
-}
-
-/// `NAME.part`, where a file is written until it is whole.
-#[must_use]
-pub fn part_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".part");
-    PathBuf::from(name)
 }
 
 /// Checks that `path` may be written, before any work is done.

@@ -7,7 +7,8 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::{SinkError, part_path};
+use super::SinkError;
+use crate::part::part_path;
 
 /// How long one picture may take.
 const DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(60);

@@ -20,7 +20,7 @@ use super::writer::{Common, Writer};
 use super::{SinkError, Target};
 use crate::clock::Clock;
 use crate::geometry::Size;
-use crate::source::{SideTrack, StreamInfo};
+use crate::stream::{AudioTrack, StreamInfo};
 
 /// How long an encoder may take to give out what it holds.
 const FINISH: Duration = Duration::from_mins(2);
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(10);
 pub struct StreamSink {
     coded: Option<Coded>,
     display: Option<Display>,
-    figures: Option<super::LiveFigures>,
+    figures: Option<crate::stream::LiveOutput>,
     tell: Tell,
     audio_kept: usize,
 }
@@ -83,7 +83,7 @@ impl StreamSink {
         (targets, files): (&[Target], u32),
         video: &gst_video::VideoInfo,
         info: &StreamInfo,
-        sides: Vec<SideTrack>,
+        sides: Vec<AudioTrack>,
         (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
         tell: &Tell,
     ) -> Result<Self, SinkError> {
@@ -262,7 +262,7 @@ impl Coded {
     }
 
     fn broken(&self, problem: String) -> SinkError {
-        SinkError::Broken { path: self.name.clone(), problem, kept: super::part_path(&self.name) }
+        SinkError::Broken { path: self.name.clone(), problem, kept: crate::part::part_path(&self.name) }
     }
 }
 

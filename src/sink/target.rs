@@ -125,7 +125,7 @@ impl PushUrl {
 
 impl std::fmt::Display for PushUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&crate::report::redact(&self.0))
+        f.write_str(&crate::secrets::redact(&self.0))
     }
 }
 

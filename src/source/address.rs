@@ -6,8 +6,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use percent_encoding::percent_decode_str;
 
-use crate::nearest::nearest;
 use crate::secrets::{Credentials, Secret, redact, split_user_info};
+use crate::text::nearest;
 
 /// Sites whose pages show a video that `yt-dlp` finds.
 const PAGES: [&str; 10] = [

@@ -11,9 +11,10 @@ use gstreamer_video as gst_video;
 
 use super::course::Session;
 use super::probe::DecoderProbe;
-use super::tracks::{Side, codec_name};
-use super::{Outlet, SourceEvent, StreamInfo};
+use super::tracks::Side;
 use crate::geometry::Size;
+use crate::source::{Outlet, SourceEvent};
+use crate::stream::{StreamInfo, codec_name};
 
 /// Name of the message with which the frame callback says that it has delivered enough.
 const DELIVERED: &str = "streamdet-delivered";

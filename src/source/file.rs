@@ -20,7 +20,8 @@ use super::missing::{MissingPlugin, package_for};
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::tracks::{Side, Tracks};
-use super::{Outlet, SideTrack, SourceError, StreamInfo, Wanted};
+use crate::source::{Outlet, SourceError, Wanted};
+use crate::stream::{AudioTrack, StreamInfo};
 
 /// How long an audio track may take to show its format after the first picture.
 const AUDIO_DEADLINE: Duration = Duration::from_millis(500);
@@ -153,7 +154,7 @@ impl FileSource {
     }
 
     /// The audio tracks, to be passed to the sink. Can be taken once.
-    pub fn take_sides(&mut self) -> Vec<SideTrack> {
+    pub fn take_sides(&mut self) -> Vec<AudioTrack> {
         self.shared.sides().iter().filter_map(Side::take_track).collect()
     }
 

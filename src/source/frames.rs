@@ -11,9 +11,10 @@ use gstreamer_video as gst_video;
 
 use super::course::Session;
 use super::decoding::Decoding;
-use super::{Picture, SourceEvent};
+use super::rgb;
 use crate::clock::{HostTime, StreamTime};
-use crate::frame::{Frame, Stamps};
+use crate::frame::{Frame, Stamps, VideoBuffer};
+use crate::source::SourceEvent;
 
 /// How far a picture without any time is put after the one before it.
 const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -103,14 +104,15 @@ impl Delivery {
             SourceEvent::Corrupt(outlet.stream, 1)
         } else {
             let duration = buffer.duration().map(Duration::from);
-            let picture =
-                Picture::map(buffer, &video, shared.probe.states_colours()).ok_or(gst::FlowError::NotSupported)?;
+            let pixels = rgb::to_yuv(buffer, &video)
+                .and_then(|(buffer, video)| VideoBuffer::map(buffer, video, shared.probe.states_colours()))
+                .ok_or(gst::FlowError::NotSupported)?;
             SourceEvent::Frame(Box::new(Frame {
                 stream: outlet.stream,
                 index,
                 pts,
                 duration,
-                picture,
+                pixels,
                 file,
                 stamps,
                 detections: Vec::new(),

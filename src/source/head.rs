@@ -7,8 +7,8 @@ use std::path::Path;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use crate::nearest::nearest;
 use crate::secrets::redact;
+use crate::text::nearest;
 
 const BUILT_IN: &str = include_str!("../../pipelines/source.toml");
 /// The element whose pads are decoded.

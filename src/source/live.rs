@@ -19,9 +19,10 @@ use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::refusal::{self, Refusal};
 use super::tracks::{Side, Tracks};
-use super::{Outlet, SideTrack, StreamInfo, Wanted};
 use crate::channel::WhenFull;
 use crate::clock::StreamTime;
+use crate::source::{Outlet, Wanted};
+use crate::stream::{AudioTrack, StreamInfo};
 
 /// How long a server may take to let us in.
 const CONNECTING: Duration = Duration::from_secs(10);
@@ -342,7 +343,7 @@ impl Connection {
     }
 
     /// Audio tracks that were not taken on an earlier connection.
-    pub fn take_sides(&self) -> Vec<SideTrack> {
+    pub fn take_sides(&self) -> Vec<AudioTrack> {
         self.shared.sides().iter().filter_map(Side::take_track).collect()
     }
 

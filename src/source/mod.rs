@@ -14,7 +14,6 @@ mod live;
 mod missing;
 mod pace;
 mod page;
-mod picture;
 mod probe;
 mod refusal;
 mod rgb;
@@ -24,27 +23,22 @@ pub mod survey;
 mod tracks;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use crate::channel::Lane;
-use crate::clock::{Clock, StreamTime};
+use crate::clock::Clock;
 use crate::controls::Controls;
-use crate::frame::{Frame, StreamId};
-use crate::geometry::Size;
+use crate::frame::DecodedFrame;
+
+use crate::stream::{Gap, Opening, StreamId};
 
 pub use address::{Address, Kind};
 pub use decoding::Wanted;
 pub use file::FileSource;
 pub use head::Heads;
 pub use live::{LiveOptions, Transport};
-pub use picture::Picture;
 pub use supervisor::{Watcher, watch};
-pub(crate) use tracks::codec_name;
-
-/// A frame as it leaves the source.
-pub type SourceFrame = Frame<Picture>;
 
 /// Why a source cannot be used, or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -71,57 +65,6 @@ pub enum SourceError {
     },
 }
 
-/// An audio track, passed by the detector: its caps and its packets.
-#[derive(Clone)]
-pub struct SideTrack {
-    /// Format, as parsed.
-    pub caps: gstreamer::Caps,
-    /// Packets with running-time PTS; bounded at [`SIDE_PACKETS`]. When it is full, the demuxer waits; a live source lets
-    /// packets go.
-    pub packets: Receiver<gstreamer::Buffer>,
-}
-
-/// Capacity of a side track's channel, packets. Audio is interleaved with video within seconds; this is minutes, so that
-/// a demuxer never stands still between a full audio branch and a muxer that waits for video.
-pub const SIDE_PACKETS: usize = 1 << 16;
-
-/// What is known once the first picture is there.
-#[derive(Debug, Clone)]
-pub struct StreamInfo {
-    /// Short name for people.
-    pub name: String,
-    /// First picture's size as displayed.
-    pub size: Size,
-    /// Frame rate as a fraction; `None` when the stream has no constant rate.
-    pub frame_rate: Option<(i32, i32)>,
-    /// How long it will be watched, as far as that can be said.
-    pub duration: Option<Duration>,
-    /// The same, where it is certain enough to reserve room by.
-    pub sure_duration: Option<Duration>,
-    /// Codec of the pictures, for people.
-    pub codec: String,
-    /// Codecs of the audio tracks, for people.
-    pub audio_codecs: Vec<String>,
-    /// Notices for the user, each with what was done.
-    pub notices: Vec<String>,
-}
-
-/// What is known when a stream begins, and its audio tracks.
-pub type Opening = (StreamInfo, Vec<SideTrack>);
-
-/// A stretch of a stream's time in which it was away.
-#[derive(Debug, Clone)]
-pub struct Gap {
-    /// The last frame before it.
-    pub from: StreamTime,
-    /// The first frame after it, or when the run ended.
-    pub to: StreamTime,
-    /// Why it was away, without secrets.
-    pub reason: String,
-    /// Whether it came back.
-    pub resumed: bool,
-}
-
 /// What sources put into the channel.
 pub enum SourceEvent {
     /// The stream's first picture is about to come.
@@ -133,7 +76,7 @@ pub enum SourceEvent {
     /// So many coded frames were late and not decoded.
     Late(StreamId, u64),
     /// A decoded frame.
-    Frame(Box<SourceFrame>),
+    Frame(Box<DecodedFrame>),
     /// So many frames were received, but are damaged.
     Corrupt(StreamId, u64),
     /// Nothing more comes from this stream; so many coded frames never became a picture.

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, SimulatedClock};
     use crate::controls::Controls;
-    use crate::frame::StreamId;
+    use crate::stream::StreamId;
 
     #[test]
     fn frames_go_on_when_they_are_due() {

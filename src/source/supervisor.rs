@@ -8,9 +8,10 @@ use super::backoff::Backoff;
 use super::course::Course;
 use super::live::{Connection, Ending, Failure, LiveOptions, Plan, Transport};
 use super::refusal::Refusal;
-use super::{Gap, Outlet, SourceError, SourceEvent, Wanted, page};
 use crate::channel::WhenFull;
 use crate::clock::StreamTime;
+use crate::source::{Outlet, SourceError, SourceEvent, Wanted, page};
+use crate::stream::Gap;
 
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(20);

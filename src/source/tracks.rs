@@ -12,7 +12,7 @@ use super::decoding::Decoding;
 use super::frames;
 use super::probe::{DecoderProbe, offer_video_meta};
 use super::skip::Skipper;
-use super::{SIDE_PACKETS, SideTrack};
+use crate::stream::{AUDIO_PACKETS, AudioTrack};
 
 /// Compressed bytes that may wait before the decoder, and packets: enough that audio which a container keeps seconds
 /// away from its video is reached while the video waits.
@@ -37,7 +37,7 @@ type Entrance = Mutex<Option<Sender<gst::Buffer>>>;
 
 impl Side {
     pub fn new() -> Self {
-        let (tx, rx) = bounded(SIDE_PACKETS);
+        let (tx, rx) = bounded(AUDIO_PACKETS);
         Self {
             format: Arc::default(),
             packets: Arc::new(Mutex::new(Some(rx))),
@@ -51,10 +51,10 @@ impl Side {
     }
 
     /// The track for the sink, once its format is known and it was not taken.
-    pub fn take_track(&self) -> Option<SideTrack> {
+    pub fn take_track(&self) -> Option<AudioTrack> {
         let caps = self.format.get()?.clone();
         let packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        Some(SideTrack { caps, packets })
+        Some(AudioTrack { caps, packets })
     }
 
     /// Nothing more will come.
@@ -352,23 +352,6 @@ fn compressed_queue(name: &str) -> Result<gst::Element, gst::glib::BoolError> {
 fn link(pad: &gst::Pad, element: &gst::Element) -> Linked {
     let sink = element.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
     pad.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
-}
-
-/// The codec for people: `h264`, `aac`, …
-pub(crate) fn codec_name(caps: &gst::CapsRef) -> String {
-    let Some(structure) = caps.structure(0) else { return "unknown".into() };
-    let version = structure.get::<i32>("mpegversion").ok();
-    let layer = structure.get::<i32>("layer").ok();
-    match (structure.name().as_str(), version) {
-        ("audio/mpeg", Some(1)) => layer.map_or_else(|| "mp3".into(), |n| format!("mp{n}")),
-        ("audio/mpeg", _) => "aac".into(),
-        ("audio/x-raw", _) => "pcm".into(),
-        ("video/mpeg", Some(4)) => "mpeg4".into(),
-        ("video/mpeg", Some(1)) => "mpeg1".into(),
-        ("video/mpeg", _) => "mpeg2".into(),
-        ("image/jpeg", _) => "jpeg".into(),
-        (name, _) => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").into(),
-    }
 }
 
 /// `pipelines/decode.toml`.

@@ -1,7 +1,7 @@
 //! The charts of a validation.
 
 use crate::report::plot::{Anchor, Paint, SERIES, Scene, Shape};
-use crate::report::terminal::grouped;
+use crate::text::grouped;
 use crate::validate::curves::{Curves, Point, confidence};
 use crate::validate::dataset::Dataset;
 use crate::validate::evaluate::RECALLS;

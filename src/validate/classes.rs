@@ -94,7 +94,7 @@ fn nearest(name: &str, names: &[String]) -> String {
 
 /// A few names, for a message.
 fn some(names: &[String]) -> String {
-    let shown = names.iter().take(6).map(|n| crate::report::terminal::printable(n)).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(6).map(|n| crate::text::printable(n)).collect::<Vec<_>>().join(", ");
     if names.len() > 6 { format!("{shown}, …") } else { shown }
 }
 

@@ -16,7 +16,7 @@ use super::scores::Scores;
 use super::{LabelBox, Scored};
 use crate::report::plot::{escaped, to_svg};
 use crate::report::sheet;
-use crate::report::terminal::{counted, grouped};
+use crate::text::{counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
 /// Boxes up to which every one carries its class's name.

@@ -11,9 +11,9 @@ use console::{Style, Term, truncate_str};
 use serde_json::json;
 
 use crate::report::Machine;
-use crate::report::redact;
-use crate::report::terminal::printable;
+use crate::secrets::redact;
 use crate::source::cameras::{Camera, cameras};
+use crate::text::printable;
 
 const EXAMPLES: &str = "Examples:
   streamdet doctor

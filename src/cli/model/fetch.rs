@@ -14,8 +14,8 @@ use crate::model::fetch::{self, FetchError, Fetched, Observer, Request};
 use crate::model::licence::{self, LicenceKind};
 use crate::model::store::{self, Known, Place};
 use crate::model::{Card, ModelError, is_sha256, nearest};
-use crate::report::redact;
-use crate::report::terminal::printable;
+use crate::secrets::redact;
+use crate::text::printable;
 
 const EXAMPLES: &str = "Examples:
   streamdet model fetch yolox-s              then: detect clip.mp4 -m yolox-s

@@ -12,8 +12,8 @@ use super::{Unusable, print};
 use crate::inference::{self, ProviderChoice, Runtime};
 use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 use crate::model::{Model, ModelError, ModelFile, ModelRef, card_word, starter, store};
-use crate::report::terminal::printable;
 use crate::tensor::InputSpec;
+use crate::text::printable;
 
 const EXAMPLES: &str = "Examples:
   streamdet model inspect yolov8n.onnx           what it is, how it will be fed

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{print, short, user_folder};
 use crate::model::Layout;
 use crate::model::store::{self, Known, Place};
-use crate::report::redact;
-use crate::report::terminal::printable;
+use crate::secrets::redact;
+use crate::text::printable;
 
 const EXAMPLES: &str = "Examples:
   streamdet model list

@@ -158,7 +158,7 @@ fn about(picture: &Picture, stream: &Stream) -> Line<'static> {
 
 fn progress(picture: &Picture, stream: &Stream, width: usize) -> Line<'static> {
     let theme = picture.theme;
-    let grouped = crate::report::terminal::grouped;
+    let grouped = crate::text::grouped;
     let done = stream.frames + stream.dropped.total();
     let Some(total) = stream.total.filter(|total| *total > 0) else {
         return Line::from(format!("   {} frames", grouped(stream.frames)));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::report::terminal::printable;
+use crate::text::printable;
 
 /// Lines that the log shows, at most; the oldest go.
 const SHOWN: usize = 500;

@@ -26,8 +26,8 @@ use ratatui::crossterm::event::{self, Event};
 use signal_hook::consts::SIGINT;
 
 use crate::controls::Controls;
-use crate::frame::StreamId;
-use crate::pipeline::Observer;
+use crate::pipeline::Listener;
+use crate::stream::StreamId;
 use draw::Picture;
 use keys::Wish;
 use terminal::{Held, Screen};
@@ -85,7 +85,7 @@ impl Dashboard {
     }
 
     /// Who is to be told of the run.
-    pub fn observer(&self) -> Arc<dyn Observer> {
+    pub fn listener(&self) -> Arc<dyn Listener> {
         self.state.clone()
     }
 

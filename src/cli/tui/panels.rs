@@ -11,7 +11,7 @@ use super::log::Log;
 use super::state::{Bin, Stream};
 use super::theme::{QUIET, STRONG};
 use crate::latency::{STAGES, Stage};
-use crate::report::terminal::{grouped, printable};
+use crate::text::{grouped, printable};
 
 /// Room for so many stages is kept before they are known: those of a run that writes nothing.
 pub(super) const FEWEST_STAGES: u16 = 8;

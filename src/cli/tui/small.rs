@@ -13,7 +13,7 @@ use super::panels;
 use super::state::Stream;
 use super::theme::STRONG;
 use crate::latency::Stage;
-use crate::report::terminal::{as_many_as_fit, counted, grouped, printable};
+use crate::text::{as_many_as_fit, counted, grouped, printable};
 
 /// Columns of a chart's name.
 const NAME: usize = 4;

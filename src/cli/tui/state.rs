@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::log::Log;
 use crate::clock::HostTime;
-use crate::frame::StreamId;
+use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, STAGES};
-use crate::pipeline::{Job, Observer, RunError, SourceSpec};
-use crate::report::terminal::printable;
-use crate::report::{Dropped, redact};
-use crate::source::{SourceFrame, StreamInfo};
+use crate::pipeline::{Job, Listener, RunError, RunEvent, SourceSpec};
+use crate::secrets::redact;
+use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::text::printable;
 
 /// Time that one bar of a chart stands for.
 pub(super) const BIN: Duration = Duration::from_millis(500);
@@ -231,8 +231,8 @@ fn short_name(name: &str) -> String {
     printable(&last.unwrap_or(name))
 }
 
-impl Observer for State {
-    fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+impl State {
+    pub(super) fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         let mut view = self.lock();
         if let Some(provider) = provider {
             view.provider = Some(format!("{} ({})", provider.actual.name(), printable(&provider.detail)));
@@ -254,7 +254,7 @@ impl Observer for State {
         }
     }
 
-    fn frame(&self, frame: &SourceFrame, _size: Size) {
+    pub(super) fn frame(&self, frame: &DecodedFrame, _size: Size) {
         let now = Instant::now();
         let latency = frame.stamps.handed_over.since(frame.stamps.decoded);
         self.with(frame.stream, |stream| {
@@ -276,7 +276,7 @@ impl Observer for State {
         });
     }
 
-    fn record(&self, record: &FrameRecord) {
+    pub(super) fn record(&self, record: &FrameRecord) {
         let times = record.times();
         let us = STAGES.map(|stage| {
             times.get(stage).map_or(NONE, |time| u32::try_from(time.as_micros()).unwrap_or(NONE - 1).min(NONE - 1))
@@ -291,22 +291,22 @@ impl Observer for State {
         });
     }
 
-    fn dropped(&self, stream: StreamId, dropped: Dropped, _at: HostTime) {
+    pub(super) fn dropped(&self, stream: StreamId, dropped: Dropped, _at: HostTime) {
         self.with(stream, |stream| stream.dropped.add(dropped));
     }
 
-    fn away(&self, stream: StreamId, _reason: &str) {
+    pub(super) fn away(&self, stream: StreamId, _reason: &str) {
         self.with(stream, |stream| stream.phase = Phase::Reconnecting);
     }
 
-    fn reconnected(&self, stream: StreamId) {
+    pub(super) fn reconnected(&self, stream: StreamId) {
         self.with(stream, |stream| {
             stream.reconnects += 1;
             stream.phase = Phase::Running;
         });
     }
 
-    fn ended(&self, stream: StreamId) {
+    pub(super) fn ended(&self, stream: StreamId) {
         self.with(stream, |stream| {
             if stream.phase != Phase::Failed {
                 stream.phase = Phase::Ended;
@@ -314,16 +314,34 @@ impl Observer for State {
         });
     }
 
-    fn queue(&self, waiting: usize, capacity: usize) {
+    pub(super) fn queue(&self, waiting: usize, capacity: usize) {
         self.lock().queue = (waiting, capacity);
     }
 
-    fn failed(&self, stream: Option<StreamId>, error: &RunError) {
+    pub(super) fn failed(&self, stream: Option<StreamId>, error: &RunError) {
         if let Some(stream) = stream {
             self.with(stream, |stream| stream.phase = Phase::Failed);
         }
         // It is said once more at the end.
         self.log.passing(&format!("error: {}", redact(&error.to_string()).replace('\n', ";")));
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for State {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::Disconnected { stream, reason } => self.away(stream, reason),
+            RunEvent::Reconnected { stream } => self.reconnected(stream),
+            RunEvent::StreamEnded { stream } => self.ended(stream),
+            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
+            RunEvent::FrameRecorded(record) => self.record(record),
+            RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
+            RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
+            RunEvent::Failed { stream, error } => self.failed(stream, error),
+            RunEvent::Outage { .. } | RunEvent::Serving { .. } | RunEvent::Notice(_) => {}
+        }
     }
 }
 

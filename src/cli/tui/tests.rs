@@ -13,10 +13,8 @@ use super::state::State;
 use super::state::tests::{open, state};
 use super::theme::Theme;
 use crate::controls::Controls;
-use crate::frame::StreamId;
 use crate::latency::tests::frame_at;
-use crate::pipeline::Observer;
-use crate::report::Dropped;
+use crate::stream::{Dropped, StreamId};
 
 /// A run with something of everything.
 fn busy(names: &[&str]) -> State {

@@ -8,16 +8,16 @@ use super::{ModelRun, Scoring, ValArgs};
 use crate::cli::{Unusable, closing, show::Screen, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::controls::Controls;
-use crate::frame::{PictureView, PixelFormat, Plane, StreamId};
+use crate::frame::{DecodedFrame, FrameView, PixelFormat, Plane};
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::overlay::Style;
-use crate::pipeline::{self, Job, Observer, OutputSpec, Settings, SourceSpec};
+use crate::pipeline::{self, Job, Listener, OutputSpec, RunEvent, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
-use crate::report::terminal::{counted, printable};
 use crate::sink::EncoderOptions;
-use crate::source::{SourceFrame, StreamInfo};
+use crate::stream::{StreamId, StreamInfo};
+use crate::text::{counted, printable};
 use crate::validate::classes::ClassMap;
 use crate::validate::dataset::header::Header;
 use crate::validate::dataset::{Dataset, Issue};
@@ -151,7 +151,7 @@ struct Seen {
 }
 
 /// Whether a picture has no colours: no chroma is further from the middle than rounding takes it.
-fn is_grey(picture: &PictureView) -> bool {
+fn is_grey(picture: &FrameView) -> bool {
     let Size { width, height } = picture.info.size;
     let (across, down) = picture.info.format.chroma_shift();
     let (width, height) = (width.div_ceil(1 << across) as usize, height.div_ceil(1 << down) as usize);
@@ -162,12 +162,12 @@ fn is_grey(picture: &PictureView) -> bool {
     planes.iter().all(|plane| plane.data.chunks(plane.stride.max(1)).take(height).all(grey))
 }
 
-impl Observer for Gatherer {
+impl Gatherer {
     fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         self.screen.began(stream, info, provider);
     }
 
-    fn frame(&self, frame: &SourceFrame, size: Size) {
+    fn frame(&self, frame: &DecodedFrame, size: Size) {
         let place = usize::try_from(frame.index).ok().and_then(|index| self.places.get(index));
         if let Some((index, stated, header)) = place {
             let displayed = Header { size, orientation: header.map_or(1, |h| h.orientation), grey: false };
@@ -178,7 +178,7 @@ impl Observer for Gatherer {
                 let bbox = LabelBox { x, y, width: f64::from(b.x2) - x, height: f64::from(b.y2) - y };
                 Some(Scored { class, score: f64::from(d.confidence), bbox })
             });
-            let seen = Seen { boxes: scored.collect(), grey: is_grey(&frame.picture.view()) };
+            let seen = Seen { boxes: scored.collect(), grey: is_grey(&frame.pixels.view()) };
             self.found.lock().unwrap_or_else(PoisonError::into_inner)[*index] = Some(seen);
         }
         self.screen.frame(frame, size);
@@ -186,5 +186,25 @@ impl Observer for Gatherer {
 
     fn notice(&self, text: &str) {
         self.screen.notice(text);
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Gatherer {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
+            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
+            RunEvent::Notice(text) => self.notice(text),
+            RunEvent::Disconnected { .. }
+            | RunEvent::Reconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameRecorded(_)
+            | RunEvent::Dropped { .. }
+            | RunEvent::Queue { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::Failed { .. } => {}
+        }
     }
 }

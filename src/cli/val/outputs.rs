@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::{ModelRun, ValArgs};
 use crate::geometry::Size;
+use crate::part::{PartFile, write_whole};
 use crate::report::plot::{Scene, standalone, to_png};
-use crate::report::{RunReport, redact, terminal, write_json};
-use crate::sink::{PartFile, thumbnail, write_whole};
+use crate::report::{RunReport, write_json};
+use crate::secrets::redact;
+use crate::sink::thumbnail;
+use crate::text;
 use crate::validate::charts::{confusion_matrix, over_confidence, precision_recall};
 use crate::validate::dataset::{Dataset, Finding, Picture, Summary};
 use crate::validate::page::{About, page};
@@ -134,7 +137,7 @@ fn about<'a>(args: &ValArgs, summary: &'a Summary, run: Option<&ModelRun>) -> Ab
         let [_, _, height, width] = outcome.input;
         let (actual, detail) = (report.provider.actual, &report.provider.detail);
         return About {
-            model: terminal::printable(&model.name),
+            model: text::printable(&model.name),
             run: format!("last input {height}×{width}, {actual} ({detail})"),
             ms: Some(outcome.book.per_image_ms().iter().sum()),
             command,

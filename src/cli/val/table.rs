@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::report::terminal::{counted, grouped, printable};
+use crate::text::{counted, grouped, printable};
 use crate::validate::curves::Point;
 use crate::validate::dataset::{Dataset, Summary};
 use crate::validate::evaluate::{ClassResult, Figures};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::report::redact;
+use crate::secrets::redact;
 pub use error::FetchError;
 use http::{Client, Head, Message, Origin};
 use part::Part;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::geometry::Size;
 use crate::model::facts::{Dim, Element, TensorFacts};
 use crate::model::layout::Role;
-use crate::report::terminal::printable;
+use crate::text::printable;
 
 /// Strides of the grids that detectors put out together.
 const PYRAMIDS: [&[u32]; 5] = [&[8, 16, 32], &[8, 16, 32, 64], &[4, 8, 16, 32], &[16, 32], &[16]];

@@ -7,9 +7,10 @@ use std::fmt::Write;
 
 use super::plot::{escaped, to_svg};
 use super::sheet;
-use super::terminal::{counted, grouped, megabytes};
+use super::terminal::megabytes;
 use super::{RunReport, StreamReport};
 use crate::latency::{LatencyBook, Timeline};
+use crate::text::{counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
 

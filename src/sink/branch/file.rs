@@ -10,11 +10,12 @@ use gstreamer_app as gst_app;
 
 use super::hls::Playlist;
 use super::{Beginning, Branch, Ended, News, Unit};
+use crate::part::part_path;
 use crate::sink::audio::{AudioInput, Carried};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyFrames;
 use crate::sink::target::Segments;
-use crate::sink::{BRANCH_BYTES, SinkError, bus_error, part_path};
+use crate::sink::{BRANCH_BYTES, SinkError, bus_error};
 
 /// How long a muxer may take to finish.
 const FINISH_SECONDS: u64 = 120;

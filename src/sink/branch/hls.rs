@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::sink::{SinkError, write_whole};
+use crate::part::write_whole;
+use crate::sink::SinkError;
 
 /// Segments in a live playlist.
 const LISTED: usize = 6;

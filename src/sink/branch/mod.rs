@@ -16,7 +16,7 @@ pub use serve::RtspServer;
 
 use super::encode::KeyFrames;
 use super::{SinkError, Target};
-use crate::source::StreamInfo;
+use crate::stream::{LiveOutput, StreamInfo};
 
 /// One coded picture.
 pub(super) struct Unit {
@@ -79,25 +79,9 @@ pub struct Ended {
     /// Files that were begun, the most of any output.
     pub begun: u32,
     /// What whoever watched was sent.
-    pub live: Vec<LiveFigures>,
+    pub live: Vec<LiveOutput>,
     /// What went wrong.
     pub failure: Option<SinkError>,
-}
-
-/// What a live output sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct LiveFigures {
-    /// Its address, without secrets.
-    pub uri: String,
-    /// Frames that were sent; to several clients, a frame counts for each.
-    pub frames_sent: u64,
-    /// Frames that were not: nobody took them in time, or nobody was there.
-    pub frames_lost: u64,
-    /// Connections that were made anew.
-    pub reconnects: u64,
-    /// Clients there have been, where it is served.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clients: Option<u64>,
 }
 
 /// Opens a branch for `target`.

@@ -11,12 +11,13 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::live::LiveInput;
-use super::{Beginning, Branch, Ended, LiveFigures, News, Tell, Unit};
+use super::{Beginning, Branch, Ended, News, Tell, Unit};
 use crate::sink::audio::{AudioInput, Carried};
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyFrames;
 use crate::sink::target::PushUrl;
 use crate::sink::{SinkError, bus_error};
+use crate::stream::LiveOutput;
 
 /// How long a peer may take to accept the stream.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -128,7 +129,7 @@ impl Branch for Push {
             let _ = thread.join();
         }
         let link = lock(&self.link);
-        ended.live.push(LiveFigures {
+        ended.live.push(LiveOutput {
             uri: self.url.to_string(),
             frames_sent: link.sent,
             frames_lost: link.lost,
@@ -250,7 +251,7 @@ impl Connection {
     }
 
     fn error(&self) -> Option<String> {
-        bus_error(&self.pipeline).map(|error| crate::report::redact(&error.message))
+        bus_error(&self.pipeline).map(|error| crate::secrets::redact(&error.message))
     }
 
     /// Returns whether the peer took the stream, before it was stopped.

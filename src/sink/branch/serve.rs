@@ -16,11 +16,11 @@ use rtsp_server::glib;
 use rtsp_server::prelude::*;
 
 use super::live::LiveInput;
-use super::{Beginning, Branch, Ended, LiveFigures, News, Unit};
+use super::{Beginning, Branch, Ended, News, Unit};
 use crate::sink::SinkError;
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyFrames;
-use crate::source::codec_name;
+use crate::stream::{LiveOutput, codec_name};
 
 /// How long the last pictures may take to reach the clients.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -254,7 +254,7 @@ impl Branch for Mount {
         self.clients.list().iter().for_each(|client| client.input.end());
         // Who has all of it leaves; who does not read is not waited for.
         while !self.clients.list().is_empty() && self.gone.recv_deadline(deadline).is_ok() {}
-        ended.live.push(LiveFigures {
+        ended.live.push(LiveOutput {
             uri: self.server.url(&self.name),
             frames_sent: self.clients.sent.load(Ordering::Relaxed),
             frames_lost: self.clients.lost.load(Ordering::Relaxed),

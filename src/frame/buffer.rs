@@ -1,36 +1,35 @@
-//! A decoded picture: the decoder's own buffer, mapped for reading. Nothing is copied here.
+//! A decoded frame: the decoder's own buffer, mapped for reading. Nothing is copied here.
 
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use crate::frame::{ChromaSite, Colour, Matrix, PictureInfo, PictureView, PixelFormat, Plane, Range};
+use super::{ChromaSite, Colour, FrameInfo, FrameView, Matrix, PixelFormat, Plane, Range};
 use crate::geometry::Size;
 
 /// The decoder's buffer with its layout. Dropping it gives the buffer back to the decoder's pool.
 #[derive(Debug)]
-pub struct Picture {
+pub struct VideoBuffer {
     frame: gst_video::VideoFrame<gst_video::video_frame::Readable>,
     /// As the caps say: the mapped frame's own description has this buffer's strides, which no other buffer shares.
     video: gst_video::VideoInfo,
-    info: PictureInfo,
+    info: FrameInfo,
 }
 
-impl Picture {
+impl VideoBuffer {
     /// Maps a decoded buffer. `tagged` says whether the stream itself states its colours; an untagged one is read as
     /// BT.601, as ffmpeg and `OpenCV` read it, since that is what models are trained and compared on.
     ///
-    /// RGB and grey pictures become 4:4:4. Returns `None` for another layout that is not one of [`PixelFormat`]'s, or a
-    /// buffer that cannot be mapped.
-    pub(super) fn map(buffer: gstreamer::Buffer, video: &gst_video::VideoInfo, tagged: bool) -> Option<Self> {
-        let (buffer, video) = super::rgb::to_yuv(buffer, video)?;
-        let info = picture_info(&video, tagged)?;
+    /// Returns `None` for a layout that is not one of [`PixelFormat`]'s, or a buffer that cannot be mapped.
+    #[must_use]
+    pub fn map(buffer: gstreamer::Buffer, video: gst_video::VideoInfo, tagged: bool) -> Option<Self> {
+        let info = frame_info(&video, tagged)?;
         let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &video).ok()?;
         Some(Self { frame, video, info })
     }
 
     /// Format, size, colour.
     #[must_use]
-    pub fn info(&self) -> PictureInfo {
+    pub fn info(&self) -> FrameInfo {
         self.info
     }
 
@@ -59,7 +58,7 @@ impl Picture {
 
     /// The planes, to read.
     #[must_use]
-    pub fn view(&self) -> PictureView<'_> {
+    pub fn view(&self) -> FrameView<'_> {
         let mut planes = [Plane { data: &[], stride: 0 }; 3];
         for (index, plane) in planes.iter_mut().enumerate().take(self.info.format.planes()) {
             let stride = usize::try_from(self.frame.plane_stride()[index]).unwrap_or(0);
@@ -68,11 +67,11 @@ impl Picture {
                 *plane = Plane { data, stride };
             }
         }
-        PictureView { info: self.info, planes }
+        FrameView { info: self.info, planes }
     }
 }
 
-fn picture_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<PictureInfo> {
+fn frame_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<FrameInfo> {
     let format = match video.format() {
         gst_video::VideoFormat::I420 => PixelFormat::I420,
         gst_video::VideoFormat::Nv12 => PixelFormat::Nv12,
@@ -94,5 +93,5 @@ fn picture_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<PictureInf
     // (standard deviation, red, a clip of strong colours), else by 1.4.
     let site = ChromaSite::Centre;
     let size = Size { width: video.width(), height: video.height() };
-    Some(PictureInfo { format, size, colour: Colour { matrix, range, site } })
+    Some(FrameInfo { format, size, colour: Colour { matrix, range, site } })
 }

@@ -5,7 +5,13 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::part_path;
+/// `NAME.part`, where a file is written until it is whole.
+#[must_use]
+pub fn part_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
 
 /// A file that is `NAME.part` until it is whole. `-` is standard output; devices and pipes are written as they are.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ mod kernels;
 #[cfg(test)]
 mod tests;
 
-use crate::frame::{ChromaSite, PictureInfo, PictureView, PixelFormat, Plane};
+use crate::frame::{ChromaSite, FrameInfo, FrameView, PixelFormat, Plane};
 use crate::geometry::{Letterbox, Size};
 use crate::tensor::InputSpec;
 
@@ -43,7 +43,7 @@ pub struct Preprocessor {
 /// All that is known of a frame before its bytes.
 #[derive(Debug)]
 struct Plan {
-    info: PictureInfo,
+    info: FrameInfo,
     letterbox: Letterbox,
     conversion: Conversion,
     /// For Y, U, V.
@@ -93,7 +93,7 @@ impl Preprocessor {
     ///
     /// When `tensor` is not `3·H·W` long, the picture has no pixels, or a plane is shorter than its rows and stride
     /// say.
-    pub fn run(&mut self, picture: &PictureView<'_>, size: Size, tensor: &mut [f32]) -> Letterbox {
+    pub fn run(&mut self, picture: &FrameView<'_>, size: Size, tensor: &mut [f32]) -> Letterbox {
         let (width, height) = (size.width as usize, size.height as usize);
         assert_eq!(tensor.len(), 3 * width * height, "the tensor is one frame, [3, {height}, {width}]");
         let Size { width: across, height: down } = picture.info.size;
@@ -144,7 +144,7 @@ impl Preprocessor {
     }
 
     /// Brings the plan for such pictures to the front, making it when there is none.
-    fn prepare(&mut self, info: PictureInfo, size: Size) {
+    fn prepare(&mut self, info: FrameInfo, size: Size) {
         if let Some(at) = self.plans.iter().position(|plan| plan.info == info && plan.letterbox.tensor == size) {
             self.plans[..=at].rotate_right(1);
             return;
@@ -155,7 +155,7 @@ impl Preprocessor {
 }
 
 impl Plan {
-    fn new(info: PictureInfo, tensor: Size, spec: &InputSpec) -> Self {
+    fn new(info: FrameInfo, tensor: Size, spec: &InputSpec) -> Self {
         let letterbox = Letterbox::fit(info.size, tensor, spec.placement);
         let conversion = Conversion::new(info.colour, spec, letterbox.content == info.size);
         let channels = [0, 1, 2].map(|channel| ChannelPlan::new(channel, info, &letterbox, conversion.zeros));
@@ -164,7 +164,7 @@ impl Plan {
 }
 
 impl ChannelPlan {
-    fn new(channel: usize, info: PictureInfo, letterbox: &Letterbox, [luma_zero, chroma_zero]: [u8; 2]) -> Self {
+    fn new(channel: usize, info: FrameInfo, letterbox: &Letterbox, [luma_zero, chroma_zero]: [u8; 2]) -> Self {
         let interleaved = channel > 0 && info.format == PixelFormat::Nv12;
         let samples = info.plane_size(channel.min(1));
         let (halved_across, halved_down) = match info.format.chroma_shift() {
@@ -221,7 +221,7 @@ impl ScratchRows {
     }
 
     /// The two resampled rows that content row `row` is a blend of.
-    fn pair(&mut self, plan: &ChannelPlan, row: usize, picture: &PictureView<'_>, backend: Backend) -> RowPair<'_> {
+    fn pair(&mut self, plan: &ChannelPlan, row: usize, picture: &FrameView<'_>, backend: Backend) -> RowPair<'_> {
         let RowTap { lower, upper, weight } = plan.rows[row];
         let plane = picture.planes[plan.plane];
         let first = self.slot(lower, upper, plan, plane, backend);

@@ -7,9 +7,10 @@
 mod delays;
 mod deliver;
 mod detect;
+mod events;
 mod feed;
 mod first;
-mod observer;
+
 mod snapshot;
 mod tiles;
 
@@ -24,22 +25,23 @@ use crossbeam_channel::bounded;
 use crate::channel::lanes;
 use crate::clock::{Clock, HostTime};
 use crate::controls::Controls;
-use crate::frame::StreamId;
+use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
 use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::postprocess::Thresholds;
+use crate::report::StreamReport;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
-use crate::report::{Dropped, FrameCounts, StreamReport};
-use crate::sink::{EncoderOptions, LiveFigures, SinkError, Target};
-use crate::source::{Address, Gap, LiveOptions, Opening, SourceError, SourceEvent, SourceFrame};
+use crate::sink::{EncoderOptions, SinkError, Target};
+use crate::source::{Address, LiveOptions, SourceError, SourceEvent};
+use crate::stream::{Dropped, FrameCounts, Gap, LiveOutput, Opening, StreamId};
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
+pub use events::{Listener, RunEvent};
 pub use first::first_frames;
-pub use observer::{Observer, Observers};
 
 /// Decoded pictures between a recording and the worker: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
@@ -226,7 +228,7 @@ pub struct Outcome {
     /// Files written, with whether audio was kept.
     pub outputs: Vec<(PathBuf, usize)>,
     /// What was sent to whoever watched.
-    pub live_outputs: Vec<LiveFigures>,
+    pub live_outputs: Vec<LiveOutput>,
     /// Objects seen, by class id.
     pub objects: Vec<u64>,
     /// Runs of the model by how many frames they took.
@@ -249,7 +251,7 @@ struct Tally {
     book: LatencyBook,
     seconds: SecondCounts,
     outputs: Vec<(PathBuf, usize)>,
-    live_outputs: Vec<LiveFigures>,
+    live_outputs: Vec<LiveOutput>,
     objects: Vec<u64>,
     batches: BTreeMap<usize, u64>,
     threads: ThreadTimes,
@@ -264,7 +266,7 @@ struct Shared {
     settings: Settings,
     model: Model,
     clock: Arc<dyn Clock>,
-    observer: Arc<dyn Observer>,
+    listener: Arc<dyn Listener>,
     json: Option<Mutex<Box<dyn std::io::Write + Send>>>,
     interrupted: Arc<AtomicBool>,
     /// Set when the worker failed: everybody ends.
@@ -289,7 +291,8 @@ impl Shared {
         let frames = &mut self.tally().streams[stream].frames;
         frames.received += lost.total();
         frames.dropped.add(lost);
-        self.observer.dropped(StreamId(u32::try_from(stream).unwrap_or(u32::MAX)), lost, self.clock.now());
+        let stream = StreamId(u32::try_from(stream).unwrap_or(u32::MAX));
+        self.listener.on(&RunEvent::Dropped { stream, dropped: lost, at: self.clock.now() });
     }
 
     fn fail(&self, error: RunError) {
@@ -298,7 +301,7 @@ impl Shared {
 
     /// Something failed that only `stream` needs, where one is named.
     fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
-        self.observer.failed(stream, &error);
+        self.listener.on(&RunEvent::Failed { stream, error: &error });
         self.tally().errors.push(error);
     }
 
@@ -317,7 +320,7 @@ enum SinkEvent {
     Open(Box<Opening>),
     Reopen(Box<Opening>),
     Gap(Box<Gap>),
-    Frame(Box<SourceFrame>),
+    Frame(Box<DecodedFrame>),
 }
 
 /// Runs `settings` to the end, or until `interrupted`.
@@ -330,7 +333,7 @@ pub fn run(
     model: Model,
     runtime: &Runtime,
     clock: Arc<dyn Clock>,
-    observer: Arc<dyn Observer>,
+    listener: Arc<dyn Listener>,
     json: Option<Box<dyn std::io::Write + Send>>,
     interrupted: Arc<AtomicBool>,
 ) -> Outcome {
@@ -338,7 +341,7 @@ pub fn run(
         .jobs
         .iter()
         .map(|job| StreamReport {
-            uri: crate::report::redact(&job.name),
+            uri: crate::secrets::redact(&job.name),
             frame_rate: "0/1".into(),
             width: 0,
             height: 0,
@@ -368,7 +371,7 @@ pub fn run(
         settings,
         model,
         clock,
-        observer,
+        listener,
         json: json.map(Mutex::new),
         interrupted,
         failed: AtomicBool::new(false),

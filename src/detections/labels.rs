@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::geometry::{Detection, Size};
+use crate::detection::Detection;
+use crate::geometry::Size;
 
 /// Writes the labels of one picture of `size` pixels.
 ///

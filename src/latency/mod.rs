@@ -9,7 +9,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::{HostTime, StreamTime};
-use crate::frame::{Stamps, StreamId};
+use crate::frame::Stamps;
+use crate::stream::StreamId;
 
 pub use pace::SecondCounts;
 pub use stages::{INSIDE, STAGES, Stage, StageTimes};

@@ -6,10 +6,10 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{PictureWriter, SinkError};
-use crate::frame::PictureInfo;
-use crate::geometry::{Detection, FrameBox};
-use crate::source::{Picture, SourceFrame};
+use crate::detection::Detection;
+use crate::frame::{DecodedFrame, FrameInfo, VideoBuffer};
+use crate::geometry::FrameBox;
+use crate::sink::{PictureWriter, SinkError};
 
 /// Writes the objects of `frame`, cut out of the picture before anything was drawn on it.
 ///
@@ -18,7 +18,7 @@ use crate::source::{Picture, SourceFrame};
 pub fn write(
     folder: &Path,
     name: &str,
-    frame: &SourceFrame,
+    frame: &DecodedFrame,
     classes: &[String],
     writer: &mut PictureWriter,
 ) -> Result<(), SinkError> {
@@ -28,7 +28,7 @@ pub fn write(
         let path = folder.join(format!("{name}-{number}.jpg"));
         let fail = |problem: String| SinkError::Unwritable { path: path.clone(), problem };
         std::fs::create_dir_all(&folder).map_err(|e| fail(e.to_string()))?;
-        let (buffer, video) = cut_out(&frame.picture, bbox).map_err(|e| fail(e.to_string()))?;
+        let (buffer, video) = cut_out(&frame.pixels, bbox).map_err(|e| fail(e.to_string()))?;
         writer.write(&path, buffer, &video)?;
     }
     Ok(())
@@ -41,7 +41,7 @@ fn folder_name(class: &str) -> String {
 }
 
 /// Whole pixels of `bbox` that start on a chroma sample: `(x, y, width, height)`, at least one pixel.
-fn pixels(info: &PictureInfo, bbox: &FrameBox) -> [usize; 4] {
+fn pixels(info: &FrameInfo, bbox: &FrameBox) -> [usize; 4] {
     let (across, down) = info.format.chroma_shift();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the picture")]
     let axis = |low: f32, high: f32, side: u32, shift: u32| {
@@ -54,7 +54,10 @@ fn pixels(info: &PictureInfo, bbox: &FrameBox) -> [usize; 4] {
     [x, y, width, height]
 }
 
-fn cut_out(picture: &Picture, bbox: &FrameBox) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
+fn cut_out(
+    picture: &VideoBuffer,
+    bbox: &FrameBox,
+) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
     let info = picture.info();
     let [x, y, width, height] = pixels(&info, bbox);
     let source = picture.video_info();
@@ -100,7 +103,7 @@ mod tests {
             w in 1u32..50, h in 1u32..50, x1 in -9f32..60., y1 in -9f32..60., x2 in -9f32..60., y2 in -9f32..60.
         ) {
             let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };
-            let info = PictureInfo { format: PixelFormat::I420, size: Size { width: w, height: h }, colour };
+            let info = FrameInfo { format: PixelFormat::I420, size: Size { width: w, height: h }, colour };
             let [x, y, width, height] = pixels(&info, &FrameBox::new(x1, y1, x2, y2));
             prop_assert!(width > 0 && height > 0 && x % 2 == 0 && y % 2 == 0);
             prop_assert!(x + width <= w as usize && y + height <= h as usize);

@@ -1,17 +1,19 @@
 //! What travels through the pipeline: a frame, its planes, its place in the stream, and the stamps it collects.
 //!
-//! Stages see pictures as plain slices ([`PictureView`], [`PictureViewMut`]); only source and sink know what holds them.
+//! Stages see pictures as plain slices ([`FrameView`], [`FrameViewMut`]); only source and sink know what holds them.
+
+mod buffer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{HostTime, StreamTime};
-use crate::geometry::{Detection, Letterbox, Size};
+use crate::detection::Detection;
+use crate::geometry::{Letterbox, Size};
+use crate::stream::StreamId;
 use crate::tiling::Region;
 
-/// Which input stream a frame belongs to: its index on the command line, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u32);
+pub use buffer::VideoBuffer;
 
 /// Pixel layouts that travel through the pipeline: 8-bit YUV, as the decoder left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +100,7 @@ pub struct Colour {
 
 /// Everything about a picture but its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PictureInfo {
+pub struct FrameInfo {
     /// Layout of the planes.
     pub format: PixelFormat,
     /// Size as displayed, luma pixels; may be odd (chroma planes round up).
@@ -107,7 +109,7 @@ pub struct PictureInfo {
     pub colour: Colour,
 }
 
-impl PictureInfo {
+impl FrameInfo {
     /// Size in samples of plane `index` (for the interleaved plane of NV12: in UV pairs).
     #[must_use]
     pub fn plane_size(&self, index: usize) -> Size {
@@ -139,14 +141,14 @@ pub struct PlaneMut<'a> {
 
 /// A picture to read. Unused planes (the third of NV12) are empty.
 #[derive(Debug, Clone, Copy)]
-pub struct PictureView<'a> {
+pub struct FrameView<'a> {
     /// Format, size, colour.
-    pub info: PictureInfo,
+    pub info: FrameInfo,
     /// Y, U, V; or Y, UV and an empty one.
     pub planes: [Plane<'a>; 3],
 }
 
-impl<'a> PictureView<'a> {
+impl<'a> FrameView<'a> {
     /// The part of the picture that `region` names; nothing is copied.
     ///
     /// # Panics
@@ -166,15 +168,15 @@ impl<'a> PictureView<'a> {
             let start = top as usize * plane.stride + left as usize * samples;
             Plane { data: plane.data.get(start..).unwrap_or_default(), stride: plane.stride }
         });
-        Self { info: PictureInfo { size: region.size, ..self.info }, planes }
+        Self { info: FrameInfo { size: region.size, ..self.info }, planes }
     }
 }
 
 /// A picture to draw on. Unused planes (the third of NV12) are empty.
 #[derive(Debug)]
-pub struct PictureViewMut<'a> {
+pub struct FrameViewMut<'a> {
     /// Format, size, colour.
-    pub info: PictureInfo,
+    pub info: FrameInfo,
     /// Y, U, V; or Y, UV and an empty one.
     pub planes: [PlaneMut<'a>; 3],
 }
@@ -231,6 +233,9 @@ impl Stamps {
     }
 }
 
+/// A frame as sources deliver it: the decoder's own buffer.
+pub type DecodedFrame = Frame<VideoBuffer>;
+
 /// One decoded frame on its way from source to sink. `P` is what holds the pixels.
 #[derive(Debug)]
 pub struct Frame<P> {
@@ -243,7 +248,7 @@ pub struct Frame<P> {
     /// How long it is shown, where known.
     pub duration: Option<Duration>,
     /// The pixels.
-    pub picture: P,
+    pub pixels: P,
     /// For a picture file: its path as the user gave or would read it.
     pub file: Option<Arc<str>>,
     /// Host times so far.

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use crate::frame::{Frame, StreamId};
+use crate::frame::Frame;
 use crate::geometry::Size;
-use crate::source::Gap;
+use crate::stream::{Gap, StreamId};
 
 #[derive(serde::Serialize)]
 struct Line<'a> {

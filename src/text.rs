@@ -1,0 +1,75 @@
+//! Words for people: names that are safe to print, counts, the name that was probably meant.
+
+use std::fmt::Write as _;
+
+/// The one of `among` that resembles `name` most.
+#[must_use]
+pub fn nearest<T: AsRef<str>>(name: &str, among: impl IntoIterator<Item = T>) -> Option<T> {
+    let near = |other: &T| strsim::jaro_winkler(other.as_ref(), name);
+    among.into_iter().max_by(|a, b| near(a).total_cmp(&near(b)))
+}
+
+/// A name from outside, safe to print: control characters become `?`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// A count with its class name, in the plural where it is one.
+#[must_use]
+pub fn counted(count: u64, class: &str) -> String {
+    let class = printable(class);
+    let ending = match class.as_str() {
+        "people" | "sheep" | "skis" | "scissors" => "",
+        _ if count == 1 => "",
+        word if word.ends_with(['s', 'x', 'z']) || word.ends_with("ch") || word.ends_with("sh") => "es",
+        _ => "s",
+    };
+    format!("{} {class}{ending}", grouped(count))
+}
+
+/// A number with thin groups of three digits.
+#[must_use]
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// As many of `parts` as fit into `width` characters, the rest counted: `3 cars, 1 bus, and 4 more`.
+#[must_use]
+pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
+    for shown in (1..=parts.len()).rev() {
+        let mut text = parts[..shown].join(", ");
+        if shown < parts.len() {
+            let _ = write!(text, ", and {} more", parts.len() - shown);
+        }
+        if shown == 1 || text.chars().count() <= width {
+            return text;
+        }
+    }
+    String::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_read_as_people_say_them() {
+        assert_eq!(grouped(3812), "3 812");
+        assert_eq!(grouped(12), "12");
+        let parts = ["3 cars", "2 buses", "1 dog"].map(str::to_owned);
+        assert_eq!(as_many_as_fit(&parts, 80), "3 cars, 2 buses, 1 dog");
+        assert_eq!(as_many_as_fit(&parts, 20), "3 cars, and 2 more");
+        assert_eq!(counted(2, "bus"), "2 buses");
+        assert_eq!(counted(1, "bus"), "1 bus");
+        assert_eq!(counted(5, "people"), "5 people");
+    }
+}
