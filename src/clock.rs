@@ -4,7 +4,10 @@
 //! given); [`StreamTime`] says where in the video a frame belongs (its PTS). A latency is a difference of host times.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+
+use crate::shutdown::Shutdown;
 
 /// A moment on this machine: time since the clock was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -21,6 +24,12 @@ impl HostTime {
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment so much later.
+    #[must_use]
+    pub fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
     }
 
     /// Time since the clock was made.
@@ -44,6 +53,46 @@ pub trait Clock: Send + Sync {
 
     /// Returns when so much time has passed on this clock.
     fn sleep(&self, time: Duration);
+
+    /// Returns when so much time has passed on this clock or `shutdown` is requested; whether it was not.
+    fn pause(&self, time: Duration, shutdown: &Shutdown) -> bool;
+}
+
+/// The clock of this process, which starts when it is first asked for: at the beginning of `main`.
+#[must_use]
+pub fn process() -> &'static Arc<dyn Clock> {
+    static CLOCK: OnceLock<Arc<dyn Clock>> = OnceLock::new();
+    CLOCK.get_or_init(|| Arc::new(RealClock::new()))
+}
+
+/// The present moment by the clock of this process, where none is injected: what a person sees, and waiting for the network.
+#[must_use]
+pub fn now() -> HostTime {
+    process().now()
+}
+
+/// A moment on this machine by which something has to be there, where the real time is what counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(HostTime);
+
+impl Deadline {
+    /// So much later than now.
+    #[must_use]
+    pub fn after(time: Duration) -> Self {
+        Self(now().after(time))
+    }
+
+    /// The time that is left; zero once it is over.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self.0.since(now())
+    }
+
+    /// Whether it is over.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        self.left().is_zero()
+    }
 }
 
 /// The machine's monotonic clock.
@@ -52,6 +101,7 @@ pub struct RealClock {
     start: Instant,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the one place where time is read")]
 impl RealClock {
     /// A clock that starts now.
     #[must_use]
@@ -72,7 +122,12 @@ impl Clock for RealClock {
     }
 
     fn sleep(&self, time: Duration) {
+        #[expect(clippy::disallowed_methods, reason = "the one place where a thread sleeps")]
         std::thread::sleep(time);
+    }
+
+    fn pause(&self, time: Duration, shutdown: &Shutdown) -> bool {
+        !shutdown.wait(time)
     }
 }
 
@@ -98,6 +153,13 @@ impl Clock for SimulatedClock {
     /// Nobody else turns the hands meanwhile.
     fn sleep(&self, time: Duration) {
         self.advance(time);
+    }
+
+    fn pause(&self, time: Duration, shutdown: &Shutdown) -> bool {
+        if !shutdown.is_requested() {
+            self.advance(time);
+        }
+        !shutdown.is_requested()
     }
 }
 

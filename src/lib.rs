@@ -12,9 +12,11 @@ pub mod frame;
 pub mod geometry;
 pub mod part;
 pub mod secrets;
+pub mod shutdown;
 pub mod stream;
 pub mod tensor;
 pub mod text;
+pub mod thread;
 pub mod tiling;
 
 pub mod source;
