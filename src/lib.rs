@@ -44,4 +44,6 @@ pub mod report;
 
 pub mod monitoring;
 
+pub mod ui;
+
 pub mod profile;

@@ -57,6 +57,12 @@ pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
     String::new()
 }
 
+/// Bytes as people say them.
+#[must_use]
+pub fn megabytes(bytes: u64) -> String {
+    format!("{} MB", grouped(bytes / 1_000_000))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,6 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Unusable;
-use super::show::Screen;
-use super::stats::Stats;
 use crate::clock::HostTime;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
@@ -18,6 +16,8 @@ use crate::report::csv::CsvFile;
 use crate::report::trace::TraceFile;
 use crate::report::{RunReport, page};
 use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::ui::screen::Screen;
+use crate::ui::stats::{self, Stats};
 
 /// What is measured, and where it goes.
 #[derive(Debug, Clone, Default, Args)]
@@ -40,7 +40,7 @@ pub struct MeasureOptions {
     pub stats: Option<Duration>,
     /// Whose lines they look like
     #[arg(long, value_enum, default_value_t)]
-    pub stats_format: StatsFormat,
+    pub stats_format: StatsLines,
     /// Time added to stages, STAGE=MS, to see that the figures show it
     #[arg(long, hide = true, default_value = "decode=0", hide_default_value = true)]
     pub delay: Delays,
@@ -49,13 +49,13 @@ pub struct MeasureOptions {
 impl MeasureOptions {
     /// How often the screen prints the line that Ultralytics' users know.
     pub(super) fn frame_lines(&self) -> Option<Duration> {
-        self.stats.filter(|_| self.stats_format == StatsFormat::Ultralytics)
+        self.stats.filter(|_| self.stats_format == StatsLines::Ultralytics)
     }
 }
 
 /// How `--stats` lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum StatsFormat {
+pub enum StatsLines {
     /// Frame rate, latency, drops and queue
     #[default]
     Streamdet,
@@ -220,8 +220,12 @@ pub(super) fn watchers(
     instruments: &Arc<Instruments>,
 ) -> (Vec<Arc<dyn Listener>>, Option<Stats>) {
     let mut all: Vec<Arc<dyn Listener>> = vec![screen.clone(), instruments.clone()];
-    let every = options.stats.filter(|_| options.frame_lines().is_none());
-    let stats = every.map(|every| Stats::start(every, options.stats_format, screen));
+    let format = match options.stats_format {
+        StatsLines::Streamdet => Some(stats::Format::Streamdet),
+        StatsLines::Deepstream => Some(stats::Format::Deepstream),
+        StatsLines::Ultralytics => None,
+    };
+    let stats = options.stats.zip(format).map(|(every, format)| Stats::start(every, format, screen));
     all.extend(stats.as_ref().map(Stats::listener));
     (all, stats)
 }

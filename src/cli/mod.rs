@@ -15,11 +15,8 @@ pub mod options;
 mod outputs;
 pub mod profile;
 pub mod run;
-mod show;
 mod signals;
-mod stats;
 mod title;
-pub mod tui;
 pub mod val;
 
 use clap::{Parser, Subcommand};

@@ -18,6 +18,7 @@ use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::text::nearest;
 use crate::tiling::Tiling;
+use crate::ui::screen::Verbosity;
 
 /// Which model, and how it runs.
 #[derive(Debug, Clone, Args)]
@@ -229,6 +230,17 @@ pub struct Invocation {
     /// Nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+}
+
+impl Invocation {
+    /// How much the terminal says.
+    pub(super) fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, 0) => Verbosity::Normal,
+            (false, _) => Verbosity::Frames,
+        }
+    }
 }
 
 /// A number from 0 to 1.

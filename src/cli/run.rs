@@ -15,14 +15,16 @@ use super::options::{
     DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
     TilingOptions,
 };
-use super::tui::{self, Dashboard};
-use super::{Unusable, closing, show::Screen};
+use super::{Unusable, closing};
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::model::Model;
 use crate::part::PartFile;
 use crate::pipeline::{self, Job, Settings};
 use crate::report::RunReport;
+use crate::ui;
+use crate::ui::dashboard::{self, Dashboard};
+use crate::ui::screen::Screen;
 
 /// Options of every such command.
 #[derive(Debug, Clone, Args)]
@@ -99,8 +101,8 @@ impl RunOptions {
         let Task { command, jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
-        let no_dashboard = if self.tui { tui::unsuitable(to_stdout) } else { None };
-        let log = (self.tui && no_dashboard.is_none()).then(Arc::<tui::Log>::default);
+        let no_dashboard = if self.tui { dashboard::unsuitable(to_stdout) } else { None };
+        let log = (self.tui && no_dashboard.is_none()).then(Arc::<dashboard::Log>::default);
         let instruments = Instruments::open(&self.measure)?;
         // Last: what is refused leaves no empty file.
         let (json, detections) = match json.map(|path| open_json(&path)).transpose() {
@@ -112,7 +114,7 @@ impl RunOptions {
         };
         let instruments = Arc::new(instruments);
         let imgsz = self.model.imgsz.unwrap_or(model.default_size);
-        let screen = Screen::new(invocation, &jobs, self.source.frames, &model, imgsz);
+        let screen = Screen::new(invocation.verbosity(), &jobs, self.source.frames, &model, imgsz);
         let screen = Arc::new(screen.lines_every(self.measure.frame_lines()).logged(log.clone()));
         let no_dashboard = no_dashboard.map(|why| format!("{why}; there are lines instead"));
         for notice in no_dashboard.into_iter().chain(notices).chain(model.notices.iter().cloned()) {
@@ -156,12 +158,12 @@ impl RunOptions {
         let listeners: Arc<dyn pipeline::Listener> = Arc::new(listeners);
         let outcome =
             pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, stop.clone());
-        stats.into_iter().for_each(super::stats::Stats::stop);
+        stats.into_iter().for_each(ui::stats::Stats::stop);
         dashboard.into_iter().for_each(Dashboard::finish);
         screen.finish();
         let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
         report.settings = said;
-        closing::show(&model, &outcome, &report, &screen, thorough);
+        ui::closing::show(&model, &outcome, &report, &screen, thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
         let code = instruments.close(&report, &outcome.book, 0);
         let mut code = closing::failures(&outcome, report.processed(), code);
@@ -181,12 +183,12 @@ fn dashboard(
     settings: &Settings,
     model: &Model,
     screen: &Screen,
-    log: &Arc<tui::Log>,
+    log: &Arc<dashboard::Log>,
     stop: &Arc<AtomicBool>,
 ) -> Option<Dashboard> {
-    let facts = tui::Facts { command, model: screen.model().to_owned(), classes: model.classes.clone() };
+    let facts = dashboard::Facts { command, model: screen.model().to_owned(), classes: model.classes.clone() };
     let classes = model.classes.len();
-    let state = tui::State::new(&settings.jobs, settings.frames, settings.real_time, classes, log.clone());
+    let state = dashboard::State::new(&settings.jobs, settings.frames, settings.real_time, classes, log.clone());
     let started = Dashboard::start(facts, state, &settings.controls, log, stop);
     started.map_err(|e| screen.line(&format!("  notice: --tui: {e}; there are lines instead"))).ok()
 }

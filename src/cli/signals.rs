@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::tui::terminal::give_back;
 use super::{Unusable, or_unusable};
+use crate::ui::dashboard::terminal::give_back;
 
 /// What has come so far.
 pub(super) struct Signals {

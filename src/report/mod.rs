@@ -1,11 +1,10 @@
-//! What a run says of itself: the JSON report and the figures in the terminal.
+//! The figures of a run: JSON report, CSV, trace and page.
 
 pub mod csv;
 pub mod gpu;
 pub mod page;
 pub mod plot;
 pub mod sheet;
-pub mod terminal;
 pub mod threads;
 pub mod trace;
 pub mod verdict;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::threads::{ThreadTimes, WORKERS};
+
 /// Share of the frames that a live run may lose and still keep up.
 const LOSS: f64 = 0.01;
 /// Frame times that a live run may be behind at p99, and the least that is allowed, ms.
@@ -73,6 +75,16 @@ impl Load {
         }
         Verdict { verdict: if keeps_up { "yes" } else { "no" }, budget_ms, reason }
     }
+}
+
+/// What holds the run back: the two that take most of the CPU time, with their shares.
+#[must_use]
+pub fn bound_by(threads: &ThreadTimes) -> String {
+    let Some(shares) = threads.shares() else { return "too short a run to say what bounds it".into() };
+    let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).collect();
+    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 * 100.0);
+    format!("bound by {}, {}", share(&parts[0]), share(&parts[1]))
 }
 
 #[cfg(test)]

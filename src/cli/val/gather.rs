@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{ModelRun, Scoring, ValArgs};
-use crate::cli::{Unusable, closing, show::Screen, signals::Signals};
+use crate::cli::{Unusable, closing, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::controls::Controls;
 use crate::frame::{DecodedFrame, FrameView, PixelFormat, Plane};
@@ -18,6 +18,7 @@ use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::stream::{StreamId, StreamInfo};
 use crate::text::{counted, printable};
+use crate::ui::screen::Screen;
 use crate::validate::classes::ClassMap;
 use crate::validate::dataset::header::Header;
 use crate::validate::dataset::{Dataset, Issue};
@@ -46,7 +47,7 @@ pub(super) fn run_model(
         Job { name: dataset.name.clone(), source: SourceSpec::Pictures(paths), output: OutputSpec::None, paced: false };
     let imgsz = args.model.imgsz.unwrap_or(model.default_size);
     let jobs = vec![job];
-    let screen = Arc::new(Screen::new(&args.invocation, &jobs, None, &model, imgsz));
+    let screen = Arc::new(Screen::new(args.invocation.verbosity(), &jobs, None, &model, imgsz));
     say_classes(&map, dataset, &model, &screen);
     let gatherer = Arc::new(Gatherer {
         screen: screen.clone(),

@@ -7,10 +7,9 @@ use std::fmt::Write;
 
 use super::plot::{escaped, to_svg};
 use super::sheet;
-use super::terminal::megabytes;
 use super::{RunReport, StreamReport};
 use crate::latency::{LatencyBook, Timeline};
-use crate::text::{counted, grouped};
+use crate::text::{counted, grouped, megabytes};
 
 const STYLE: &str = include_str!("page.css");
 

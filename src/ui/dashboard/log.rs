@@ -14,7 +14,7 @@ const LONGEST: usize = 2000;
 
 /// The lines of a run.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Log {
+pub(crate) struct Log {
     inner: Mutex<Inner>,
 }
 
@@ -33,7 +33,7 @@ impl Log {
     }
 
     /// Takes a line; whether it is to be printed now.
-    pub(in crate::cli) fn line(&self, text: &str) -> bool {
+    pub(crate) fn line(&self, text: &str) -> bool {
         let mut inner = self.lock();
         inner.show(text);
         if inner.up {
@@ -47,7 +47,7 @@ impl Log {
     }
 
     /// Takes a line of the moment, which nobody needs later; whether it is to be printed now.
-    pub(in crate::cli) fn passing(&self, text: &str) -> bool {
+    pub(crate) fn passing(&self, text: &str) -> bool {
         let mut inner = self.lock();
         inner.show(text);
         !inner.up

@@ -41,7 +41,7 @@ static HOOK: Once = Once::new();
 pub(super) type Screen = ratatui::Terminal<CrosstermBackend<BufWriter<File>>>;
 
 /// Why there can be no dashboard here; `None` where there can be. `to_stdout`: whether data goes to standard output.
-pub(in crate::cli) fn unsuitable(to_stdout: bool) -> Option<&'static str> {
+pub(crate) fn unsuitable(to_stdout: bool) -> Option<&'static str> {
     if !io::stderr().is_terminal() {
         Some("--tui needs a terminal on standard error")
     } else if File::options().read(true).write(true).open("/dev/tty").is_err() {
@@ -251,7 +251,7 @@ mod tests {
     fn a_panic_leaves_the_terminal_as_it_was() {
         let folder = tempfile::tempdir().expect("a folder");
         let program = std::env::current_exe().expect("this program");
-        let child = "cli::tui::terminal::tests::panics_on_a_dashboard";
+        let child = "ui::dashboard::terminal::tests::panics_on_a_dashboard";
         let seen = folder.path().join("stty");
         let script = format!(
             "echo BEFORE; '{}' --ignored --exact {child} --nocapture; stty -a > '{}'; tmux wait-for -S done; cat",

@@ -33,16 +33,16 @@ use keys::Wish;
 use terminal::{Held, Screen};
 use theme::Theme;
 
-pub(super) use draw::Facts;
-pub(super) use log::Log;
-pub(super) use state::State;
-pub(super) use terminal::unsuitable;
+pub(crate) use draw::Facts;
+pub(crate) use log::Log;
+pub(crate) use state::State;
+pub(crate) use terminal::unsuitable;
 
 /// How often it is drawn.
 const EVERY: Duration = Duration::from_millis(100);
 
 /// The dashboard, until it is finished.
-pub(super) struct Dashboard {
+pub(crate) struct Dashboard {
     state: Arc<State>,
     log: Arc<Log>,
     stop: Sender<()>,

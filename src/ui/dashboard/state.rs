@@ -26,7 +26,7 @@ const NONE: u32 = u32::MAX;
 
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::cli) enum Phase {
+pub(crate) enum Phase {
     /// No picture of it has come through yet.
     Opening,
     Running,
@@ -38,7 +38,7 @@ pub(in crate::cli) enum Phase {
 
 /// Half a second of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(in crate::cli) struct Bin {
+pub(crate) struct Bin {
     pub frames: u32,
     /// End to end, all frames together, µs.
     pub latency_us: u64,
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Bin {
 
 /// What is known of a stream.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct Stream {
+pub(crate) struct Stream {
     pub name: String,
     pub phase: Phase,
     /// Whether it can stand still.
@@ -75,7 +75,7 @@ pub(in crate::cli) struct Stream {
 
 /// Everything that is drawn but the log.
 #[derive(Debug, Clone)]
-pub(in crate::cli) struct View {
+pub(crate) struct View {
     pub streams: Vec<Stream>,
     pub provider: Option<String>,
     /// Frames that wait, of how many.
@@ -83,7 +83,7 @@ pub(in crate::cli) struct View {
 }
 
 /// The observer.
-pub(in crate::cli) struct State {
+pub(crate) struct State {
     inner: Mutex<View>,
     limit: Option<u64>,
     log: Arc<Log>,

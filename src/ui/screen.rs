@@ -7,26 +7,37 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::options::Invocation;
-use super::tui::Log;
+use super::dashboard::Log;
+use super::tables::objects;
 use crate::clock::StreamTime;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::pipeline::{Job, Listener, RunEvent, SourceSpec};
-use crate::report::terminal::objects;
 use crate::stream::{Gap, StreamId, StreamInfo};
 use crate::text::{counted, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Header, progress, notices, closing figures.
+    #[default]
+    Normal,
+    /// A line a frame as well.
+    Frames,
+}
+
 /// Shows a run to a person.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     bar: ProgressBar,
     quiet: bool,
-    verbosity: u8,
+    verbosity: Verbosity,
     streams: usize,
     /// Of every stream, once it is open: its name, and how many frames are expected.
     known: Mutex<Vec<(String, u64)>>,
@@ -43,15 +54,15 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn new(invocation: &Invocation, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
-        let (quiet, verbosity, streams) = (invocation.quiet, invocation.verbose, jobs.len());
+    pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
+        let (quiet, streams) = (verbosity == Verbosity::Quiet, jobs.len());
         let pictures = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
             SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
         let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if !quiet && verbosity == 0 && std::io::stderr().is_terminal() {
+        if verbosity == Verbosity::Normal && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
         if let Ok(style) =
@@ -82,12 +93,12 @@ impl Screen {
     }
 
     /// Gives frames their lines this often.
-    pub(super) fn lines_every(self, every: Option<Duration>) -> Self {
+    pub(crate) fn lines_every(self, every: Option<Duration>) -> Self {
         Self { line_every: every.map(|every| (every, Mutex::default())), ..self }
     }
 
     /// Has the dashboard show the lines; it shows progress, too.
-    pub(super) fn logged(mut self, log: Option<Arc<Log>>) -> Self {
+    pub(crate) fn logged(mut self, log: Option<Arc<Log>>) -> Self {
         if log.is_some() {
             self.bar.set_draw_target(ProgressDrawTarget::hidden());
         }
@@ -97,13 +108,13 @@ impl Screen {
 
     /// Whether this frame gets a line.
     fn wants_line(&self) -> bool {
-        let Some((every, last)) = &self.line_every else { return self.verbosity > 0 };
+        let Some((every, last)) = &self.line_every else { return self.verbosity == Verbosity::Frames };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|last| last.elapsed() >= *every);
         if due {
             *last = Some(Instant::now());
         }
-        due || self.verbosity > 0
+        due || self.verbosity == Verbosity::Frames
     }
 
     fn name(&self, stream: StreamId) -> String {
@@ -117,40 +128,40 @@ impl Screen {
     }
 
     /// One line on standard error, above the bar.
-    pub(super) fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         if !self.quiet && self.log.as_ref().is_none_or(|log| log.line(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
         }
     }
 
     /// A line of the moment, which the dashboard shows and forgets.
-    pub(super) fn passing(&self, text: &str) {
+    pub(crate) fn passing(&self, text: &str) {
         if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
         }
     }
 
     /// The model: its name, how many classes it has, and its input's size.
-    pub(super) fn model(&self) -> &str {
+    pub(crate) fn model(&self) -> &str {
         &self.model
     }
 
     /// Characters a line, of the terminal or of whoever reads it later.
-    pub(super) fn width() -> usize {
+    pub(crate) fn width() -> usize {
         console::Term::stderr().size_checked().map_or(100, |(_, columns)| usize::from(columns))
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
     /// What [`RunEvent::StreamUp`] says and does beyond naming the stream, which a set of pictures does better itself.
-    pub(super) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+    pub(crate) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
             self.line(&format!("  {} · {actual} ({}) · {cores} core{plural}", self.model, provider.detail));
-            if self.verbosity > 0 {
+            if self.verbosity == Verbosity::Frames {
                 for (rejected, reason) in &provider.rejected {
                     self.line(&format!("  {} not used: {reason}", rejected.name()));
                 }
@@ -173,7 +184,7 @@ fn rate(info: &StreamInfo) -> Option<f64> {
 }
 
 impl Screen {
-    pub(super) fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
+    pub(crate) fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         let mut parts = vec![printable(&info.name), format!("{}×{}", info.size.width, info.size.height)];
         parts.extend(rate(info).map(|r| format!("{} fps", (r * 100.0).round() / 100.0)));
         parts.push(std::iter::once(&info.codec).chain(&info.audio_codecs).cloned().collect::<Vec<_>>().join(" + "));
@@ -181,7 +192,7 @@ impl Screen {
         self.began(stream, info, provider);
     }
 
-    pub(super) fn frame(&self, frame: &DecodedFrame, size: Size) {
+    pub(crate) fn frame(&self, frame: &DecodedFrame, size: Size) {
         self.bar.inc(1);
         if self.wants_line() {
             let s = &frame.stamps;
@@ -213,21 +224,21 @@ impl Screen {
         }
     }
 
-    pub(super) fn serving(&self, _: StreamId, address: &str) {
+    pub(crate) fn serving(&self, _: StreamId, address: &str) {
         self.line(&format!("  serving {address}"));
     }
 
-    pub(super) fn away(&self, stream: StreamId, reason: &str) {
+    pub(crate) fn away(&self, stream: StreamId, reason: &str) {
         self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
     }
 
-    pub(super) fn gap(&self, stream: StreamId, gap: &Gap) {
+    pub(crate) fn gap(&self, stream: StreamId, gap: &Gap) {
         let s = |time: StreamTime| Duration::from_nanos(time.ns).as_secs_f64();
         let back = if gap.resumed { "back after" } else { "still away after" };
         self.line(&format!("  {}: {back} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
     }
 
-    pub(super) fn notice(&self, text: &str) {
+    pub(crate) fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));
         }

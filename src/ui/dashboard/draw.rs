@@ -26,7 +26,7 @@ const ROOMY: usize = 64;
 const CHART_ROWS: u16 = 12;
 
 /// What stays the same during a run.
-pub(in crate::cli) struct Facts {
+pub(crate) struct Facts {
     /// `detect` or `bench`.
     pub command: &'static str,
     /// Name, classes and input size.

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use hdrhistogram::Histogram;
 
-use super::measure::StatsFormat;
-use super::show::Screen;
+use super::screen::Screen;
 use crate::clock::HostTime;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
@@ -22,15 +21,24 @@ const LONGEST_US: u64 = 3_600_000_000;
 /// Lines after which `DeepStream`'s head is repeated.
 const HEAD_EVERY: u64 = 20;
 
+/// How the lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Frame rate, latency, drops and queue.
+    Streamdet,
+    /// `**PERF:` lines, a column a stream.
+    Deepstream,
+}
+
 /// The lines, being printed by a thread of their own: they come when no frame does, too.
-pub(super) struct Stats {
+pub(crate) struct Stats {
     watch: Arc<Watch>,
     stop: Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Watch {
-    format: StatsFormat,
+    format: Format,
     inner: Mutex<Inner>,
 }
 
@@ -49,7 +57,7 @@ struct Inner {
 
 impl Stats {
     /// Begins to print through `screen`.
-    pub(super) fn start(every: Duration, format: StatsFormat, screen: &Arc<Screen>) -> Self {
+    pub(crate) fn start(every: Duration, format: Format, screen: &Arc<Screen>) -> Self {
         let now = Instant::now();
         let inner = Inner {
             streams: Vec::new(),
@@ -74,12 +82,12 @@ impl Stats {
         Self { watch, stop, thread }
     }
 
-    pub(super) fn listener(&self) -> Arc<dyn Listener> {
+    pub(crate) fn listener(&self) -> Arc<dyn Listener> {
         self.watch.clone()
     }
 
     /// Ends the lines.
-    pub(super) fn stop(self) {
+    pub(crate) fn stop(self) {
         drop(self.stop);
         if let Some(thread) = self.thread {
             let _ = thread.join();
@@ -149,7 +157,7 @@ impl Listener for Watch {
 
 impl Inner {
     /// The figures since the last call; nothing before a stream is open.
-    fn line(&mut self, format: StatsFormat) -> String {
+    fn line(&mut self, format: Format) -> String {
         if self.streams.is_empty() {
             return String::new();
         }
@@ -159,7 +167,7 @@ impl Inner {
         #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
         let rates = |[since, all]: [u64; 2]| (since as f64 / since_s, all as f64 / all_s);
         let mut text = String::new();
-        if format == StatsFormat::Deepstream {
+        if format == Format::Deepstream {
             if self.lines.is_multiple_of(HEAD_EVERY) {
                 text += "**PERF:  ";
                 for stream in 0..self.streams.len() {

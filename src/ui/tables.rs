@@ -1,17 +1,16 @@
-//! The terminal: what a person sees, on standard error.
+//! Figures as text: the table of stages, the `Speed:` line, what a frame shows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::TilingReport;
-use super::threads::{ThreadTimes, WORKERS};
 use crate::detection::Detection;
 use crate::latency::{LatencyBook, STAGES};
-use crate::text::{counted, grouped};
+use crate::report::TilingReport;
+use crate::report::threads::{ThreadTimes, WORKERS};
+use crate::text::counted;
 
 /// What a frame shows, most frequent classes in order of their ids: `4 persons, 1 car`.
-#[must_use]
-pub fn objects(detections: &[Detection], classes: &[String]) -> String {
+pub(crate) fn objects(detections: &[Detection], classes: &[String]) -> String {
     let mut counts: BTreeMap<u16, u64> = BTreeMap::new();
     for d in detections {
         *counts.entry(d.class_id).or_default() += 1;
@@ -25,8 +24,7 @@ pub fn objects(detections: &[Detection], classes: &[String]) -> String {
 }
 
 /// The table of stages, milliseconds; stages without a sample are left out.
-#[must_use]
-pub fn stage_table(book: &LatencyBook) -> String {
+pub(crate) fn stage_table(book: &LatencyBook) -> String {
     let [p50, p90, p99, max, mean] = ["p50", "p90", "p99", "max", "mean"];
     let rows: Vec<_> = STAGES
         .iter()
@@ -43,8 +41,7 @@ pub fn stage_table(book: &LatencyBook) -> String {
 }
 
 /// The closing line that users of Ultralytics know.
-#[must_use]
-pub fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
+pub(crate) fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
     let [pre, inference, post] = book.per_image_ms();
     let [b, c, h, w] = input;
     format!(
@@ -53,8 +50,7 @@ pub fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
 }
 
 /// The tiles of a stream: grid, and how many a frame got.
-#[must_use]
-pub fn tiles(tiling: &TilingReport) -> String {
+pub(crate) fn tiles(tiling: &TilingReport) -> String {
     let TilingReport { requested, grid, tiles_min, tiles_mean, tiles_max } = tiling;
     match (tiles_min, tiles_max) {
         (_, 0) => format!("no tiles ({requested}): the whole picture only"),
@@ -64,28 +60,11 @@ pub fn tiles(tiling: &TilingReport) -> String {
 }
 
 /// Each part's share of the CPU time, the largest first: `decode 41 % · inference 38 %`.
-#[must_use]
-pub fn bottleneck(threads: &ThreadTimes) -> String {
+pub(crate) fn bottleneck(threads: &ThreadTimes) -> String {
     let Some(shares) = threads.shares() else { return "not known: the run was too short".into() };
     let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).filter(|(_, share)| *share >= 0.005).collect();
     parts.sort_by(|a, b| b.1.total_cmp(&a.1));
     parts.iter().map(|(name, share)| format!("{name} {:.0} %", share * 100.0)).collect::<Vec<_>>().join(" · ")
-}
-
-/// Bytes as people say them.
-#[must_use]
-pub fn megabytes(bytes: u64) -> String {
-    format!("{} MB", grouped(bytes / 1_000_000))
-}
-
-/// What holds the run back: the two that take most of the CPU time, with their shares.
-#[must_use]
-pub fn bound_by(threads: &ThreadTimes) -> String {
-    let Some(shares) = threads.shares() else { return "too short a run to say what bounds it".into() };
-    let mut parts: Vec<(&str, f64)> = WORKERS.into_iter().zip(shares).collect();
-    parts.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let share = |p: &(&str, f64)| format!("{} {:.0} %", p.0, p.1 * 100.0);
-    format!("bound by {}, {}", share(&parts[0]), share(&parts[1]))
 }
 
 #[cfg(test)]

@@ -1,0 +1,7 @@
+//! What a person sees in a terminal: progress, closing figures, `--stats` lines, the dashboard.
+
+pub(crate) mod closing;
+pub mod dashboard;
+pub(crate) mod screen;
+pub(crate) mod stats;
+pub(crate) mod tables;
