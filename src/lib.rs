@@ -4,6 +4,7 @@
 
 pub mod cli;
 
+pub mod backoff;
 pub mod channel;
 pub mod clock;
 pub mod controls;

@@ -1,7 +1,6 @@
 //! Sources: whatever is watched, turned into decoded frames in a bounded channel.
 
 mod address;
-mod backoff;
 pub mod cameras;
 mod course;
 mod decoding;

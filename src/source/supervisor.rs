@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::address::{Address, Kind};
-use super::backoff::Backoff;
 use super::course::Course;
 use super::live::{Connection, Ending, Failure, LiveOptions, Plan, Transport};
 use super::refusal::Refusal;
+use crate::backoff::Backoff;
 use crate::channel::WhenFull;
 use crate::clock::StreamTime;
 use crate::source::{Outlet, SourceError, SourceEvent, Wanted, page};
@@ -15,6 +15,10 @@ use crate::stream::Gap;
 
 /// How often a wait looks whether it should end.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// Delays between attempts to reconnect: the first, and the longest.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// How long a server that is busy is given before it is asked again.
 const BUSY: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
@@ -73,7 +77,7 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<u64, SourceError> {
-        let (mut backoff, mut worked, mut failed, mut lost, mut frames) = (Backoff::default(), false, 0, 0, 0);
+        let (mut backoff, mut worked, mut failed, mut lost, mut frames) = (Backoff::new(FIRST_DELAY, LONGEST_DELAY), false, 0, 0, 0);
         let stopping = || self.watcher.is_stopping();
         loop {
             let refusal = match self.connect() {
@@ -125,7 +129,7 @@ impl Supervisor<'_> {
                 self.stay_away();
                 return Err(self.broken(frames, refusal.problem));
             }
-            if !self.pauses(backoff.next()) {
+            if !self.pauses(backoff.next_delay()) {
                 self.stay_away();
                 return Ok(lost);
             }

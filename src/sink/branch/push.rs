@@ -12,6 +12,7 @@ use gstreamer_app as gst_app;
 
 use super::live::LiveInput;
 use super::{Beginning, Branch, Ended, News, Tell, Unit};
+use crate::backoff::Backoff;
 use crate::sink::audio::{AudioInput, Carried};
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyFrames;
@@ -23,7 +24,7 @@ use crate::stream::LiveOutput;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long a peer may take nothing while pictures wait for it.
 const STALL: Duration = Duration::from_secs(10);
-/// Between attempts to connect again: twice as long each time.
+/// Between attempts to reconnect: the first delay, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long the last pictures may take.
@@ -179,12 +180,11 @@ impl Pusher {
 
     /// A connection, as soon as there is one again; `None` when nothing is sent any more.
     fn reconnect(&self) -> Option<Connection> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
-            if self.stopped.recv_timeout(pause).is_ok() {
+            if self.stopped.recv_timeout(backoff.next_delay()).is_ok() {
                 return None;
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
             let Ok((connection, input, _)) = Connection::make(&self.url, self.audio.as_ref()) else { continue };
             match connection.wait_for_peer(&self.stopped) {
                 Ok(true) => {}
