@@ -1,6 +1,6 @@
 //! A request to stop that can be waited for: no thread has to look again and again whether it was made.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -8,9 +8,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 /// Asks whoever holds a clone to stop; the request cannot be taken back.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
-    /// Dropped by the request; the channel carries nothing.
-    request: Arc<Mutex<Option<Sender<()>>>>,
+    pending: Arc<Mutex<Pending>>,
     requested: Receiver<()>,
+}
+
+/// What a request does.
+#[derive(Debug, Default)]
+struct Pending {
+    /// Dropped by the request; the channel carries nothing. `None` once it was made.
+    request: Option<Sender<()>>,
+    children: Vec<Shutdown>,
 }
 
 impl Shutdown {
@@ -18,12 +25,28 @@ impl Shutdown {
     #[must_use]
     pub fn new() -> Self {
         let (request, requested) = bounded(0);
-        Self { request: Arc::new(Mutex::new(Some(request))), requested }
+        let pending = Pending { request: Some(request), children: Vec::new() };
+        Self { pending: Arc::new(Mutex::new(pending)), requested }
+    }
+
+    /// One that is requested with this one, or by itself: that of a part, which can end before the whole.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        let mut pending = self.pending();
+        if pending.request.is_some() {
+            pending.children.push(child.clone());
+        } else {
+            child.request();
+        }
+        child
     }
 
     /// Requests it: every wait ends.
     pub fn request(&self) {
-        drop(self.request.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Pending { request, children } = std::mem::take(&mut *self.pending());
+        drop(request);
+        children.iter().for_each(Self::request);
     }
 
     /// Whether it was requested.
@@ -42,6 +65,10 @@ impl Shutdown {
     #[must_use]
     pub fn requested(&self) -> &Receiver<()> {
         &self.requested
+    }
+
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -67,5 +94,17 @@ mod tests {
         });
         shutdown.request();
         assert!(shutdown.is_requested() && shutdown.wait(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_not_the_other_way_round() {
+        let whole = Shutdown::new();
+        let (one, other) = (whole.child(), whole.child());
+        one.request();
+        assert!(one.is_requested() && !other.is_requested() && !whole.is_requested());
+        let grandchild = other.child();
+        whole.request();
+        assert!(other.is_requested() && grandchild.is_requested());
+        assert!(whole.child().is_requested(), "too late to begin");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -14,6 +13,7 @@ use super::outputs::Given;
 use super::run::{Done, RunOptions, Task};
 use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
+use crate::shutdown::Shutdown;
 
 const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4                            decode, detect; nothing is written
@@ -82,14 +82,14 @@ pub fn run(args: &BenchArgs) -> u8 {
             if args.run.tui {
                 eprintln!("  notice: --tui shows one run, --compare makes many: there are lines instead");
             }
-            compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.stop)
+            compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.shutdown)
         }
-        _ => one_run(args, &clock, &signals.stop),
+        _ => one_run(args, &clock, &signals.shutdown),
     };
     signals.conclude(result)
 }
 
-fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Result<u8, Unusable> {
     title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut options = args.run.clone();
@@ -117,7 +117,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> 
     }
     let task =
         || Ok(Task { command: "bench", jobs, notices, real_time: args.real_time, thorough: true, ..Task::default() });
-    let Done { report, screen, code } = options.run(&args.invocation, task, clock, stop)?;
+    let Done { report, screen, code } = options.run(&args.invocation, task, clock, shutdown)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));
     screen.line(&text);

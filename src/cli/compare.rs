@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Cli, Unusable};
 use crate::part::write_whole;
 use crate::secrets::redact;
+use crate::shutdown::Shutdown;
 use crate::text::nearest;
 
 /// How often a run is asked whether it has ended.
@@ -82,7 +82,7 @@ fn named(combination: &[(&str, &str)]) -> String {
 }
 
 /// Runs every combination `rounds` times, in turns, and prints one table; the exit code.
-pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, stop: &AtomicBool) -> Result<u8, Unusable> {
+pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &Shutdown) -> Result<u8, Unusable> {
     let args: Vec<OsString> = std::env::args_os().collect();
     for axis in axes {
         let flag = format!("--{}", axis.key);
@@ -101,7 +101,7 @@ pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, stop: &Atom
     }
     let folder = std::env::temp_dir().join(format!("streamdet-compare-{}", std::process::id()));
     std::fs::create_dir(&folder).map_err(|e| format!("{}: {e}\n  set TMPDIR to another folder", folder.display()))?;
-    let result = take_turns(&args, &rows, rounds, &folder, stop);
+    let result = take_turns(&args, &rows, rounds, &folder, shutdown);
     let _ = std::fs::remove_dir_all(&folder);
     let runs = result?;
     if runs.iter().any(Vec::is_empty) {
@@ -125,13 +125,13 @@ fn take_turns(
     rows: &[Vec<(&str, &str)>],
     rounds: u16,
     folder: &Path,
-    stop: &AtomicBool,
+    shutdown: &Shutdown,
 ) -> Result<Vec<Vec<Value>>, Unusable> {
     let mut runs = vec![Vec::new(); rows.len()];
     for round in 1..=rounds {
         for (row, reports) in rows.iter().zip(&mut runs) {
             let into = folder.join("report.json");
-            let Some(report) = one(args, row, &into, stop)? else { return Ok(runs) };
+            let Some(report) = one(args, row, &into, shutdown)? else { return Ok(runs) };
             let fps = report["fps"]["mean"].as_f64().unwrap_or(0.0);
             eprintln!("  round {round}/{rounds}  {:<40}{fps:>8.1} fps", redact(&named(row)));
             reports.push(report);
@@ -141,7 +141,7 @@ fn take_turns(
 }
 
 /// One run in a process of its own; `None` when it was interrupted.
-fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, stop: &AtomicBool) -> Result<Option<Value>, Unusable> {
+fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, shutdown: &Shutdown) -> Result<Option<Value>, Unusable> {
     let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", named(row));
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     let said = into.with_extension("stderr");
@@ -154,18 +154,18 @@ fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, stop: &AtomicBool) 
         command.env(format!("STREAMDET_{}", key.to_ascii_uppercase().replace('-', "_")), value);
     }
     let mut child = command.spawn().map_err(|e| failed(&e))?;
-    let mut told = false;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(|e| failed(&e))? {
             break status;
         }
-        if stop.load(Ordering::SeqCst) && !std::mem::replace(&mut told, true) {
-            let _ =
-                rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM);
+        if shutdown.wait(LOOK) {
+            let process = rustix::process::Pid::from_child(&child);
+            // It may have ended by itself: that is seen next.
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+            break child.wait().map_err(|e| failed(&e))?;
         }
-        std::thread::sleep(LOOK);
     };
-    if stop.load(Ordering::SeqCst) {
+    if shutdown.is_requested() {
         return Ok(None);
     }
     if !status.success() {

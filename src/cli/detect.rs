@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +11,7 @@ use super::outputs::{Given, length};
 use super::run::{RunOptions, Task};
 use super::{Unusable, jobs, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
+use crate::shutdown::Shutdown;
 use crate::sink::Segments;
 
 const EXAMPLES: &str = "Examples:
@@ -84,10 +84,11 @@ pub struct DetectArgs {
 pub fn run(args: &DetectArgs) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let signals = Signals::watch();
-    signals.conclude(prepare_and_run(args, &clock, &signals.stop))
+    let result = prepare_and_run(args, &clock, &signals.shutdown);
+    signals.conclude(result)
 }
 
-fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicBool>) -> Result<u8, Unusable> {
+fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Result<u8, Unusable> {
     title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
     let mut notices = Vec::new();
@@ -108,5 +109,5 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, stop: &Arc<AtomicB
         let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
         Ok(Task { command: "detect", jobs, notices, json, save_txt, crops, ..Task::default() })
     };
-    args.run.run(&args.invocation, task, clock, stop).map(|done| done.code)
+    args.run.run(&args.invocation, task, clock, shutdown).map(|done| done.code)
 }

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 
@@ -18,6 +17,7 @@ use crate::preprocess::Preprocessor;
 use crate::profile::{self, Profile, ProfileError, Request};
 use crate::report::write_json;
 use crate::secrets::redact;
+use crate::shutdown::Shutdown;
 use crate::source::LiveOptions;
 use crate::tensor::InputShape;
 
@@ -67,7 +67,7 @@ pub fn run(args: &ProfileArgs) -> u8 {
         eprintln!("error: {}", redact(&message));
         code
     };
-    match prepare_and_run(args, &signals.stop) {
+    match prepare_and_run(args, &signals.shutdown) {
         Ok(Ok(profile)) => match close(args, &profile) {
             Ok(()) => signals.exit_code(0),
             Err(message) => failed(message, 1),
@@ -78,7 +78,7 @@ pub fn run(args: &ProfileArgs) -> u8 {
     }
 }
 
-fn prepare_and_run(args: &ProfileArgs, stop: &AtomicBool) -> Result<Result<Profile, ProfileError>, Unusable> {
+fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> Result<Result<Profile, ProfileError>, Unusable> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let job = match &args.source {
         Some(source) => {
@@ -109,7 +109,7 @@ fn prepare_and_run(args: &ProfileArgs, stop: &AtomicBool) -> Result<Result<Profi
         runs: usize::from(args.runs),
         scratch: scratch.path().to_owned(),
     };
-    let profile = profile::profile(&request, clock.as_ref(), &|| stop.load(Ordering::SeqCst));
+    let profile = profile::profile(&request, clock.as_ref(), &|| shutdown.is_requested());
     if let (Ok(profile), Some(kept)) = (&profile, &args.trace) {
         std::fs::rename(&profile.trace, kept).map_err(|e| format!("--trace {}: {e}", kept.display()))?;
     }

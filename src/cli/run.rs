@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -22,6 +21,7 @@ use crate::model::Model;
 use crate::part::PartFile;
 use crate::pipeline::{self, Job, Settings};
 use crate::report::RunReport;
+use crate::shutdown::Shutdown;
 use crate::ui;
 use crate::ui::dashboard::{self, Dashboard};
 use crate::ui::screen::Screen;
@@ -93,7 +93,7 @@ impl RunOptions {
         invocation: &Invocation,
         task: impl FnOnce() -> Result<Task, Unusable>,
         clock: &Arc<dyn Clock>,
-        stop: &Arc<AtomicBool>,
+        shutdown: &Shutdown,
     ) -> Result<Done, Unusable> {
         let live = self.live.options()?;
         let (runtime, model) = self.model.load()?;
@@ -153,11 +153,10 @@ impl RunOptions {
             screen.line(&format!("  metrics at http://{}/metrics", server.address()));
             listeners.push(metrics.clone());
         }
-        let dashboard = log.and_then(|log| dashboard(command, &settings, &model, &screen, &log, stop));
+        let dashboard = log.and_then(|log| dashboard(command, &settings, &model, &screen, &log, shutdown));
         listeners.extend(dashboard.as_ref().map(Dashboard::listener));
         let listeners: Arc<dyn pipeline::Listener> = Arc::new(listeners);
-        let outcome =
-            pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, stop.clone());
+        let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
         stats.into_iter().for_each(ui::stats::Stats::stop);
         dashboard.into_iter().for_each(Dashboard::finish);
         screen.finish();
@@ -184,12 +183,12 @@ fn dashboard(
     model: &Model,
     screen: &Screen,
     log: &Arc<dashboard::Log>,
-    stop: &Arc<AtomicBool>,
+    shutdown: &Shutdown,
 ) -> Option<Dashboard> {
     let facts = dashboard::Facts { command, model: screen.model().to_owned(), classes: model.classes.clone() };
     let classes = model.classes.len();
     let state = dashboard::State::new(&settings.jobs, settings.frames, settings.real_time, classes, log.clone());
-    let started = Dashboard::start(facts, state, &settings.controls, log, stop);
+    let started = Dashboard::start(facts, state, &settings.controls, log, shutdown);
     started.map_err(|e| screen.line(&format!("  notice: --tui: {e}; there are lines instead"))).ok()
 }
 

@@ -1,54 +1,89 @@
 //! SIGINT and SIGTERM: the first asks to finish, the second leaves at once.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use signal_hook::{flag, iterator, low_level};
 
 use super::{Unusable, or_unusable};
+use crate::shutdown::Shutdown;
+use crate::thread::{self, Thread, test_panic_point};
 use crate::ui::dashboard::terminal::give_back;
+
+/// What is watched for.
+const WATCHED: [i32; 2] = [SIGINT, SIGTERM];
 
 /// What has come so far.
 pub(super) struct Signals {
-    interrupt: Arc<AtomicBool>,
-    terminate: Arc<AtomicBool>,
-    /// Set by either.
-    pub(super) stop: Arc<AtomicBool>,
+    /// The first signal.
+    first: Arc<OnceLock<i32>>,
+    /// Requested by it.
+    pub(super) shutdown: Shutdown,
+    /// It ends only by a panic.
+    thread: Option<Thread<()>>,
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Watches from now on.
     pub(super) fn watch() -> Self {
-        let signals = Self { interrupt: Arc::default(), terminate: Arc::default(), stop: Arc::default() };
-        for (signal, came, code) in [(SIGINT, &signals.interrupt, 130), (SIGTERM, &signals.terminate, 143)] {
-            let stop = signals.stop.clone();
-            let leaving = move || {
-                if stop.load(Ordering::SeqCst) {
-                    give_back();
-                }
-            };
-            // SAFETY: reading an atomic and giving the terminal back are allowed in a signal handler.
-            let _ = unsafe { signal_hook::low_level::register(signal, leaving) };
-            // In this order the second signal leaves at once.
-            let _ = flag::register_conditional_shutdown(signal, code, signals.stop.clone());
-            let _ = flag::register(signal, came.clone());
-            let _ = flag::register(signal, signals.stop.clone());
+        let (first, shutdown) = (Arc::<OnceLock<i32>>::default(), Shutdown::new());
+        let watcher = Watcher { first: first.clone(), shutdown: shutdown.clone() };
+        let started = iterator::Signals::new(WATCHED)
+            .map_err(|e| e.to_string())
+            .and_then(|signals| thread::spawn("signals", move || watcher.watch(signals)).map_err(|e| e.to_string()));
+        if let Err(problem) = &started {
+            eprintln!("  notice: signals cannot be watched ({problem}): the first one ends the program at once");
         }
-        signals
+        Self { first, shutdown, thread: started.ok() }
     }
 
     /// The exit code of a command that has ended or was interrupted; says why, where there was nothing to run.
-    pub(super) fn conclude(&self, result: Result<u8, Unusable>) -> u8 {
+    pub(super) fn conclude(self, result: Result<u8, Unusable>) -> u8 {
         self.exit_code(or_unusable(result))
     }
 
     /// The exit code of a command that would else have ended with `code`.
-    pub(super) fn exit_code(&self, code: u8) -> u8 {
-        match code {
-            0 if self.interrupt.load(Ordering::SeqCst) => 130,
-            0 if self.terminate.load(Ordering::SeqCst) => 143,
+    pub(super) fn exit_code(self, code: u8) -> u8 {
+        if let Some(Err(panicked)) = self.thread.filter(Thread::is_finished).map(Thread::join) {
+            eprintln!("error: {panicked}");
+            return code.max(1);
+        }
+        match (code, self.first.get()) {
+            (0, Some(signal)) => u8::try_from(128 + signal).unwrap_or(1),
             _ => code,
+        }
+    }
+}
+
+/// The thread's own.
+struct Watcher {
+    first: Arc<OnceLock<i32>>,
+    shutdown: Shutdown,
+}
+
+impl Watcher {
+    fn watch(self, mut signals: iterator::Signals) {
+        for signal in signals.forever() {
+            test_panic_point();
+            if self.shutdown.is_requested() {
+                give_back();
+                low_level::exit(128 + signal);
+            }
+            // An earlier one would have requested the shutdown.
+            let _ = self.first.set(signal);
+            self.shutdown.request();
+        }
+    }
+}
+
+/// Without its thread a program that ignores signals could not be ended: the run ends, and the next signal leaves at once.
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        for signal in WATCHED {
+            // Where it fails, SIGKILL is left.
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)));
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -461,7 +460,7 @@ impl<'a> Delivery<'a> {
         let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
         let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
         let live = self.job().source.is_live();
-        let cut = live || limit || self.shared.stopping() || self.shared.has_failed(self.stream);
+        let cut = live || limit || self.shared.shutdown.is_requested() || self.shared.has_failed(self.stream);
         let (ended, encoded) = sink.finish(cut);
         self.encoded = encoded;
         self.attach();
@@ -483,7 +482,7 @@ fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
         News::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
         News::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
         // Whoever closes the window has seen enough.
-        News::WindowClosed => shared.interrupted.store(true, Ordering::SeqCst),
+        News::WindowClosed => shared.requested.request(),
     })
 }
 

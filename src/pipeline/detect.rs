@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -284,9 +283,6 @@ impl Worker<'_> {
             (stamps.ran_from, stamps.batch_place) = (ran_from, place);
             [stamps.preprocess, stamps.inference, stamps.postprocess] = times;
             stamps.batch_size = u32::try_from(group.len()).unwrap_or(u32::MAX);
-        }
-        if self.shared.failed.load(Ordering::SeqCst) {
-            return Err(RunError::Thread("the run was given up".into()));
         }
         Ok(())
     }

@@ -69,7 +69,7 @@ fn run_job(
         let shared = shared.clone();
         std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
     };
-    let lost = if shared.stopping() { 0 } else { feed(shared, stream, events, ready) };
+    let lost = if shared.shutdown.is_requested() { 0 } else { feed(shared, stream, events, ready) };
     let _ = events.note(SourceEvent::End(stream, lost));
     match sink.map(std::thread::JoinHandle::join) {
         Ok(Ok(())) => {}
@@ -126,7 +126,7 @@ struct Watching<'a> {
 
 impl Watcher for Watching<'_> {
     fn is_stopping(&self) -> bool {
-        self.shared.stopping() || self.shared.has_failed(self.stream)
+        self.shared.shutdown_of(self.stream).is_requested()
     }
 
     fn away(&self, reason: &str) {
@@ -139,7 +139,7 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
     let most = shared.settings.frames.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let (mut lost, mut opened, mut last) = (0, false, None);
     for (number, path) in (0..).zip(paths.iter().take(most)) {
-        if shared.stopping() || shared.has_failed(outlet.stream) {
+        if shared.shutdown_of(outlet.stream).is_requested() {
             return lost;
         }
         let picture = Some((Arc::from(path.display().to_string()), number));
@@ -173,5 +173,5 @@ fn feed_file(shared: &Shared, path: &Path, wanted: Wanted, outlet: &Outlet, firs
         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
     }
     source.release();
-    source.wait(&|| shared.stopping() || shared.has_failed(outlet.stream))
+    source.wait(&|| shared.shutdown_of(outlet.stream).is_requested())
 }

@@ -34,6 +34,7 @@ use crate::postprocess::Thresholds;
 use crate::report::StreamReport;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
+use crate::shutdown::Shutdown;
 use crate::sink::{EncoderOptions, SinkError, Target};
 use crate::source::{Address, LiveOptions, SourceError, SourceEvent};
 use crate::stream::{Dropped, FrameCounts, Gap, LiveOutput, Opening, StreamId};
@@ -268,18 +269,22 @@ struct Shared {
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
     json: Option<Mutex<Box<dyn std::io::Write + Send>>>,
-    interrupted: Arc<AtomicBool>,
-    /// Set when the worker failed: everybody ends.
-    failed: AtomicBool,
-    /// One a stream, set when its output failed: it ends, the others go on.
+    /// What the caller requests, and the user who closes the window.
+    requested: Shutdown,
+    /// The run's: requested with the caller's, and when the worker fails.
+    shutdown: Shutdown,
+    /// One a stream: requested with the run's, and when the stream's output fails; the others go on.
+    streams: Vec<Shutdown>,
+    /// One a stream, set when its output failed.
     stream_failed: Vec<AtomicBool>,
     tally: Mutex<Tally>,
     provider: Mutex<Option<ProviderReport>>,
 }
 
 impl Shared {
-    fn stopping(&self) -> bool {
-        self.interrupted.load(Ordering::SeqCst) || self.failed.load(Ordering::SeqCst)
+    /// Requested when `stream` delivers no more.
+    fn shutdown_of(&self, stream: StreamId) -> &Shutdown {
+        &self.streams[stream.0 as usize]
     }
 
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
@@ -307,6 +312,7 @@ impl Shared {
 
     fn fail_stream(&self, stream: StreamId, error: RunError) {
         self.stream_failed[stream.0 as usize].store(true, Ordering::SeqCst);
+        self.shutdown_of(stream).request();
         self.fail_of(Some(stream), error);
     }
 
@@ -323,7 +329,7 @@ enum SinkEvent {
     Frame(Box<DecodedFrame>),
 }
 
-/// Runs `settings` to the end, or until `interrupted`.
+/// Runs `settings` to the end, or until `requested`.
 ///
 /// # Panics
 /// When a frame is unaccounted for, which would be a bug.
@@ -335,7 +341,7 @@ pub fn run(
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
     json: Option<Box<dyn std::io::Write + Send>>,
-    interrupted: Arc<AtomicBool>,
+    requested: &Shutdown,
 ) -> Outcome {
     let streams = settings
         .jobs
@@ -352,6 +358,7 @@ pub fn run(
             tiling: None,
         })
         .collect();
+    let shutdown = requested.child();
     let shared = Arc::new(Shared {
         tally: Mutex::new(Tally {
             streams,
@@ -367,14 +374,15 @@ pub fn run(
             first_frame: None,
             last_frame: None,
         }),
+        streams: settings.jobs.iter().map(|_| shutdown.child()).collect(),
         stream_failed: settings.jobs.iter().map(|_| AtomicBool::new(false)).collect(),
         settings,
         model,
         clock,
         listener,
         json: json.map(Mutex::new),
-        interrupted,
-        failed: AtomicBool::new(false),
+        requested: requested.clone(),
+        shutdown,
         provider: Mutex::new(None),
     });
 
@@ -390,7 +398,7 @@ pub fn run(
 
     let mut input = [0; 4];
     if let Err(error) = detect::work(&shared, runtime, (&decoded, ready_tx), &mut to_sinks, &mut input) {
-        shared.failed.store(true, Ordering::SeqCst);
+        shared.shutdown.request();
         shared.fail(error);
     }
     drop((decoded, to_sinks));

@@ -84,7 +84,7 @@ pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
     consent(args, licence, card.as_ref())?;
     let signals = Signals::watch();
     let screen = Progress::new(args.quiet);
-    let outcome = fetch::fetch(&request, &screen, &signals.stop);
+    let outcome = fetch::fetch(&request, &screen, &signals.shutdown);
     screen.bar.finish_and_clear();
     match outcome {
         Ok(fetched) => {

@@ -1,6 +1,5 @@
 //! The model's run: every picture's boxes, in the dataset's classes and pixels.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -82,13 +81,13 @@ pub(super) fn run_model(
         save_txt: None,
         crops: None,
     };
-    let stop = signals.stop.clone();
-    let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), gatherer.clone(), None, stop);
+    let outcome =
+        pipeline::run(settings, model.clone(), &runtime, clock.clone(), gatherer.clone(), None, &signals.shutdown);
     screen.finish();
     let report = closing::run_report(args.model.provider, &model, &outcome, clock.now());
     let processed = report.processed();
     let code = closing::failures(&outcome, processed, 0);
-    if code != 0 || signals.stop.load(Ordering::SeqCst) {
+    if code != 0 || signals.shutdown.is_requested() {
         eprintln!("{processed} of {} were run; no figures without the rest", counted(present.len() as u64, "picture"));
         return Ok(Err(code));
     }

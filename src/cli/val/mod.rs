@@ -109,7 +109,8 @@ struct ModelRun {
 #[must_use]
 pub fn run(args: &ValArgs) -> u8 {
     let signals = Signals::watch();
-    signals.conclude(validate(args, &signals))
+    let result = validate(args, &signals);
+    signals.conclude(result)
 }
 
 fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {

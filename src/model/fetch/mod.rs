@@ -5,20 +5,18 @@ mod http;
 mod part;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, select};
 
 use crate::secrets::redact;
+use crate::shutdown::Shutdown;
 pub use error::FetchError;
 use http::{Client, Head, Message, Origin};
 use part::Part;
 
 /// An ONNX file is one protobuf message, and those end at 2 GiB (protobuf.dev, "Proto Limits").
 pub const MAX_BYTES: u64 = 1 << 31;
-/// How often a wait looks whether it is interrupted.
-const TICK: Duration = Duration::from_millis(50);
 /// Waiting time before the second try; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait that a server may ask for.
@@ -126,24 +124,24 @@ pub fn already_here(request: &Request) -> Result<Option<Fetched>, FetchError> {
     }
 }
 
-/// Downloads the file and gives it its name when it is whole and right. `stop` interrupts it at any moment.
+/// Downloads the file and gives it its name when it is whole and right. `shutdown` interrupts it at any moment.
 ///
 /// # Errors
-/// When the server does not give it, it is not what was expected, it cannot be written, or `stop` was set.
-pub fn fetch(request: &Request, observer: &dyn Observer, stop: &AtomicBool) -> Result<Fetched, FetchError> {
+/// When the server does not give it, it is not what was expected, it cannot be written, or `shutdown` was requested.
+pub fn fetch(request: &Request, observer: &dyn Observer, shutdown: &Shutdown) -> Result<Fetched, FetchError> {
     let origin = Origin::parse(&request.url)
         .map_err(|problem| FetchError::Url { url: redact(request.url.split('?').next().unwrap_or("")), problem })?;
     let shown = origin.shown().to_owned();
     let limit = request.size_bytes.unwrap_or(MAX_BYTES);
     let part = Part::open(&request.target, &origin.url, limit)?;
     let client = Client::new(origin, request.patience);
-    Download { request, observer, stop, shown, limit, client, part }.run()
+    Download { request, observer, shutdown, shown, limit, client, part }.run()
 }
 
 struct Download<'a> {
     request: &'a Request,
     observer: &'a dyn Observer,
-    stop: &'a AtomicBool,
+    shutdown: &'a Shutdown,
     shown: String,
     limit: u64,
     client: Client,
@@ -281,30 +279,24 @@ impl Download<'_> {
 
     /// The thread's next message, or why there is none.
     fn next(&self, messages: &Receiver<Message>) -> Result<Message, Cut> {
-        loop {
-            if self.stop.load(Ordering::SeqCst) {
-                return Err(self.interrupted().into());
-            }
-            match messages.recv_timeout(TICK) {
-                Ok(Message::Failed { problem, lasting: true }) => return Err(self.server(&problem).into()),
-                Ok(Message::Failed { problem, lasting: false }) => return Err(Cut::passing(problem)),
-                Ok(message) => return Ok(message),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Err(Cut::passing("the connection ended")),
-            }
+        if self.shutdown.is_requested() {
+            return Err(self.interrupted().into());
+        }
+        let message = select! {
+            recv(messages) -> message => message,
+            recv(self.shutdown.requested()) -> _ => return Err(self.interrupted().into()),
+        };
+        match message {
+            Ok(Message::Failed { problem, lasting: true }) => Err(self.server(&problem).into()),
+            Ok(Message::Failed { problem, lasting: false }) => Err(Cut::passing(problem)),
+            Ok(message) => Ok(message),
+            Err(_) => Err(Cut::passing("the connection ended")),
         }
     }
 
     fn pause(&self, problem: &str, wait: Duration) -> Result<(), FetchError> {
         self.observer.notice(&format!("{}; next try in {:.1} s", one_line(problem), wait.as_secs_f64()));
-        let until = Instant::now() + wait;
-        while Instant::now() < until {
-            if self.stop.load(Ordering::SeqCst) {
-                return Err(self.interrupted());
-            }
-            std::thread::sleep(TICK.min(until.saturating_duration_since(Instant::now())));
-        }
-        Ok(())
+        if self.shutdown.wait(wait) { Err(self.interrupted()) } else { Ok(()) }
     }
 
     /// Whether the part is the file that is wanted, as far as anybody knows.

@@ -17,7 +17,6 @@ mod theme;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -27,6 +26,7 @@ use signal_hook::consts::SIGINT;
 
 use crate::controls::Controls;
 use crate::pipeline::Listener;
+use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 use draw::Picture;
 use keys::Wish;
@@ -50,7 +50,7 @@ pub(crate) struct Dashboard {
 }
 
 impl Dashboard {
-    /// Takes the terminal and begins to draw. `stop` is set when somebody wants the run to end.
+    /// Takes the terminal and begins to draw. `shutdown` is requested by the key that quits.
     ///
     /// # Errors
     /// When the terminal cannot be taken.
@@ -59,7 +59,7 @@ impl Dashboard {
         state: State,
         controls: &Arc<Controls>,
         log: &Arc<Log>,
-        stop: &Arc<AtomicBool>,
+        shutdown: &Shutdown,
     ) -> io::Result<Self> {
         let (held, screen) = terminal::take(log)?;
         log.hold();
@@ -70,7 +70,7 @@ impl Dashboard {
             state: state.clone(),
             controls: controls.clone(),
             log: log.clone(),
-            stop: stop.clone(),
+            shutdown: shutdown.clone(),
             theme: Theme::from_environment(),
             started: Instant::now(),
             selected: 0,
@@ -105,7 +105,7 @@ struct Desk {
     state: Arc<State>,
     controls: Arc<Controls>,
     log: Arc<Log>,
-    stop: Arc<AtomicBool>,
+    shutdown: Shutdown,
     theme: Theme,
     started: Instant,
     selected: usize,
@@ -157,7 +157,7 @@ impl Desk {
             elapsed: now - self.started,
             selected: self.selected,
             help: self.help,
-            finishing: self.stop.load(Ordering::SeqCst),
+            finishing: self.shutdown.is_requested(),
         };
         terminal::draw(screen, |frame| draw::draw(frame, &picture)).unwrap_or(false)
     }
@@ -167,7 +167,7 @@ impl Desk {
         let Some(wish) = keys::wish(*key) else { return };
         let stream = StreamId(u32::try_from(self.selected).unwrap_or(u32::MAX));
         match wish {
-            Wish::Quit => self.stop.store(true, Ordering::SeqCst),
+            Wish::Quit => self.shutdown.request(),
             // Through the same door as the signal itself: a second one leaves at once.
             Wish::Interrupt => drop(signal_hook::low_level::raise(SIGINT)),
             Wish::Pause => self.pause(),
