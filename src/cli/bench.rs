@@ -9,10 +9,10 @@ use super::baseline::Baseline;
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
-use super::outputs::Given;
 use super::run::{Done, RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals, title};
+use super::{Unusable, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
+use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
 
 const EXAMPLES: &str = "Examples:
@@ -103,20 +103,19 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Res
     } else if let Some(path) = &args.baseline {
         baseline = Some(Baseline::read(path)?);
     }
-    let mut notices = Vec::new();
     let outputs = match save {
         None => vec!["none".to_owned()],
         Some(default) if default.is_empty() => Vec::new(),
         Some(output) => vec![output],
     };
     let credentials = args.run.live.credentials();
-    let given = Given { outputs, overwrite: args.overwrite || args.into.is_some(), ..Given::default() };
-    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
-    if args.real_time && jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
-        notices.push("pictures have no time of their own: they come as fast as they can".into());
+    let overwrite = args.overwrite || args.into.is_some();
+    let request = OutputRequest { outputs, overwrite, ..OutputRequest::default() };
+    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request).map_err(|e| e.to_string())?;
+    if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
+        plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
-    let task =
-        || Ok(Task { command: "bench", jobs, notices, real_time: args.real_time, thorough: true, ..Task::default() });
+    let task = Task { command: "bench", plan, overwrite, real_time: args.real_time, thorough: true, ..Task::default() };
     let Done { report, screen, code } = options.run(&args.invocation, task, clock, shutdown)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));

@@ -7,10 +7,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::options::Invocation;
-use super::outputs::{Given, length};
 use super::run::{RunOptions, Task};
-use super::{Unusable, jobs, signals::Signals, title};
+use super::units::length;
+use super::{Unusable, signals::Signals, title};
 use crate::clock::{Clock, RealClock};
+use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::Segments;
 
@@ -91,8 +92,7 @@ pub fn run(args: &DetectArgs) -> u8 {
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Result<u8, Unusable> {
     title::hide_secrets();
     gstreamer::init().map_err(|e| e.to_string())?;
-    let mut notices = Vec::new();
-    let given = Given {
+    let request = OutputRequest {
         outputs: args.output.clone(),
         overwrite: args.overwrite,
         display: args.display,
@@ -100,14 +100,9 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         full_speed: args.full_speed,
     };
     let credentials = args.run.live.credentials();
-    let jobs = jobs::plan(&args.sources, credentials.as_ref(), &given, &mut notices)?;
-    let task = || {
-        for folder in args.save_txt.iter().chain(&args.crops) {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
-        }
-        let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-        Ok(Task { command: "detect", jobs, notices, json, save_txt, crops, ..Task::default() })
-    };
+    let plan = plan::plan(&args.sources, credentials.as_ref(), &request).map_err(|e| e.to_string())?;
+    let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
+    let overwrite = args.overwrite;
+    let task = Task { command: "detect", plan, overwrite, json, save_txt, crops, ..Task::default() };
     args.run.run(&args.invocation, task, clock, shutdown).map(|done| done.code)
 }

@@ -8,7 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::Unusable;
-use super::measure::interval;
+use super::units::interval;
 use crate::secrets::{Credentials, Secret};
 use crate::source::{Heads, LiveOptions, Transport};
 use crate::text::nearest;

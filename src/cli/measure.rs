@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::Unusable;
+use super::units::interval;
 use crate::clock::HostTime;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
@@ -63,18 +64,6 @@ pub enum StatsLines {
     Deepstream,
     /// The newest frame's line, as -v prints it for every frame
     Ultralytics,
-}
-
-/// `1s`, `500ms`, `2`.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.strip_suffix("ms") {
-        Some(number) => (number, 0.001),
-        None => (text.strip_suffix('s').unwrap_or(text), 1.0),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(n) if (0.01..=86_400.0).contains(&(n * unit)) => Ok(Duration::from_secs_f64(n * unit)),
-        _ => Err("give seconds or milliseconds from 10ms to a day, as 1s or 500ms".into()),
-    }
 }
 
 /// What is open while a run is measured.
@@ -228,19 +217,4 @@ pub(super) fn watchers(
     let stats = options.stats.zip(format).map(|(every, format)| Stats::start(every, format, screen));
     all.extend(stats.as_ref().map(Stats::listener));
     (all, stats)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn intervals_have_units() {
-        assert_eq!(interval("1s"), Ok(Duration::from_secs(1)));
-        assert_eq!(interval("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
-        for wrong in ["", "0", "-1s", "s", "1h", "NaN", "inf", "1e9"] {
-            assert!(interval(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -7,16 +7,15 @@ mod compare;
 pub mod config;
 pub mod detect;
 pub mod doctor;
-mod jobs;
 pub mod live;
 pub mod measure;
 pub mod model;
 pub mod options;
-mod outputs;
 pub mod profile;
 pub mod run;
 mod signals;
 mod title;
+mod units;
 pub mod val;
 
 use clap::{Parser, Subcommand};

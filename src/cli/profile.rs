@@ -7,11 +7,11 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::options::{Invocation, ModelOptions};
-use super::outputs::Given;
-use super::{Unusable, jobs, signals::Signals};
+use super::{Unusable, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::geometry::Size;
 use crate::model::Model;
+use crate::pipeline::plan::{self, OutputRequest};
 use crate::pipeline::{Job, first_frames};
 use crate::preprocess::Preprocessor;
 use crate::profile::{self, Profile, ProfileError, Request};
@@ -83,7 +83,11 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> Result<Result<Pro
     let job = match &args.source {
         Some(source) => {
             gstreamer::init().map_err(|e| e.to_string())?;
-            jobs::plan(std::slice::from_ref(source), None, &Given::none(), &mut Vec::new())?.into_iter().next()
+            plan::plan(std::slice::from_ref(source), None, &OutputRequest::none())
+                .map_err(|e| e.to_string())?
+                .jobs
+                .into_iter()
+                .next()
         }
         None => None,
     };

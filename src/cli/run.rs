@@ -19,7 +19,8 @@ use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::model::Model;
 use crate::part::PartFile;
-use crate::pipeline::{self, Job, Settings};
+use crate::pipeline::plan::{self, Plan};
+use crate::pipeline::{self, Settings};
 use crate::report::RunReport;
 use crate::shutdown::Shutdown;
 use crate::ui;
@@ -66,9 +67,9 @@ pub struct RunOptions {
 pub(super) struct Task {
     /// The command's name.
     pub command: &'static str,
-    pub jobs: Vec<Job>,
-    /// Notices that came up so far.
-    pub notices: Vec<String>,
+    pub plan: Plan,
+    /// Outputs that exist are replaced.
+    pub overwrite: bool,
     /// Where detections go.
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
@@ -86,19 +87,24 @@ pub(super) struct Done {
 }
 
 impl RunOptions {
-    /// Runs the pipeline to its end and says what came of it. `task` is asked when the model can be used, before anything is
-    /// written.
+    /// Runs the pipeline to its end and prints its figures.
     pub(super) fn run(
         &self,
         invocation: &Invocation,
-        task: impl FnOnce() -> Result<Task, Unusable>,
+        task: Task,
         clock: &Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> Result<Done, Unusable> {
+        let Task { command, plan: Plan { jobs, notices }, overwrite, json, save_txt, crops, real_time, thorough } =
+            task;
         let live = self.live.options()?;
+        plan::prepare(&jobs, overwrite).map_err(|e| e.to_string())?;
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
-        let Task { command, jobs, notices, json, save_txt, crops, real_time, thorough } = task()?;
+        for folder in save_txt.iter().chain(&crops) {
+            std::fs::create_dir_all(folder)
+                .map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
+        }
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let no_dashboard = if self.tui { dashboard::unsuitable(to_stdout) } else { None };

@@ -11,8 +11,9 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::job::{Job, OutputSpec, stem};
 use super::snapshot::{Snapshots, free_name};
-use super::{Job, OutputSpec, RunError, RunEvent, Shared, SinkEvent, stem};
+use super::{RunError, RunEvent, Shared, SinkEvent};
 use crate::clock::StreamTime;
 use crate::detections::{crops, json, labels};
 use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};

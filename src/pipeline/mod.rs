@@ -10,12 +10,13 @@ mod detect;
 mod events;
 mod feed;
 mod first;
-
+mod job;
+pub mod plan;
 mod snapshot;
 mod tiles;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,85 +36,21 @@ use crate::report::StreamReport;
 use crate::report::gpu::{GpuMeter, GpuUse};
 use crate::report::threads::ThreadTimes;
 use crate::shutdown::Shutdown;
-use crate::sink::{EncoderOptions, SinkError, Target};
-use crate::source::{Address, LiveOptions, SourceError, SourceEvent};
+use crate::sink::{EncoderOptions, SinkError};
+use crate::source::{LiveOptions, SourceError, SourceEvent};
 use crate::stream::{Dropped, FrameCounts, Gap, LiveOutput, Opening, StreamId};
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
 pub use events::{Listener, RunEvent};
 pub use first::first_frames;
+pub use job::{Job, OutputSpec, SourceSpec};
 
 /// Decoded pictures between a recording and the worker: enough that decoding never waits for one slow run.
 const DECODED: usize = 8;
 /// The same for a source that does not wait: those that an encoder sends at once, since it stores them before one that is
 /// shown earlier.
 const DECODED_LIVE: usize = 4;
-
-/// What is watched.
-#[derive(Debug, Clone)]
-pub enum SourceSpec {
-    /// One recorded file.
-    Video(PathBuf),
-    /// Pictures, one stream in this order.
-    Pictures(Vec<PathBuf>),
-    /// What is there only while it lasts.
-    Live(Address),
-}
-
-impl SourceSpec {
-    /// Whether its frames are all of one size, or change it hardly ever.
-    fn is_video(&self) -> bool {
-        !matches!(self, Self::Pictures(_))
-    }
-
-    /// Whether it does not wait for us.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
-    }
-}
-
-/// Where the annotated result goes.
-#[derive(Debug, Clone)]
-pub enum OutputSpec {
-    /// Nowhere.
-    None,
-    /// One picture's file.
-    Picture(PathBuf),
-    /// A folder, for pictures under their own names.
-    Folder(PathBuf),
-    /// Wherever video goes; it is encoded once for all of them.
-    Stream(Vec<Target>),
-}
-
-/// One source with its output.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// As the user named it, without secrets.
-    pub name: String,
-    /// What is watched.
-    pub source: SourceSpec,
-    /// Where the result goes.
-    pub output: OutputSpec,
-    /// A recording comes in its own time, since someone watches; no frame of it is dropped for that.
-    pub paced: bool,
-}
-
-impl Job {
-    /// A short name for files.
-    fn stem(&self) -> String {
-        match &self.source {
-            SourceSpec::Live(address) => address.stem(),
-            _ => stem(Path::new(&self.name)),
-        }
-    }
-}
-
-/// A path's name without its ending.
-fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
-}
 
 /// Everything a run needs, validated.
 pub struct Settings {

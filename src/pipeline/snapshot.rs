@@ -73,7 +73,7 @@ pub(super) fn free_name(job: &Job, file: Option<&str>, frame: u64) -> PathBuf {
 fn stem(name: &str) -> String {
     let name = redact(name);
     let name = name.split(['?', '#']).next().unwrap_or_default();
-    let stem = super::stem(Path::new(name));
+    let stem = super::job::stem(Path::new(name));
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let stem: String = stem.chars().map(plain).take(LONGEST_STEM).collect();
     let stem = stem.trim_matches('_').to_owned();

@@ -77,7 +77,8 @@ struct Supervisor<'a> {
 
 impl Supervisor<'_> {
     fn run(mut self) -> Result<u64, SourceError> {
-        let (mut backoff, mut worked, mut failed, mut lost, mut frames) = (Backoff::new(FIRST_DELAY, LONGEST_DELAY), false, 0, 0, 0);
+        let (mut backoff, mut worked, mut failed, mut lost, mut frames) =
+            (Backoff::new(FIRST_DELAY, LONGEST_DELAY), false, 0, 0, 0);
         let stopping = || self.watcher.is_stopping();
         loop {
             let refusal = match self.connect() {

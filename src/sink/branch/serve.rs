@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,14 @@ const CLEAN_UP_SECONDS: u32 = 5;
 /// A new client gets a key frame at once, but no more often than this: key frames are large.
 const KEY_FRAME_EVERY: Duration = Duration::from_millis(250);
 
-/// A server on one address; streams are added under their names.
+/// A server on one address; streams are added under their names. It listens from [`Self::listen`] on.
 pub struct RtspServer {
+    asked: SocketAddr,
+    running: OnceLock<Running>,
+}
+
+/// A server that listens.
+struct Running {
     address: SocketAddr,
     server: rtsp_server::RTSPServer,
     main_loop: glib::MainLoop,
@@ -41,16 +47,50 @@ pub struct RtspServer {
 
 impl std::fmt::Debug for RtspServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("RtspServer").field(&self.address).finish()
+        f.debug_tuple("RtspServer").field(&self.address()).finish()
     }
 }
 
 impl RtspServer {
-    /// Listens at `address` from now on; port 0 takes a free one.
+    /// A server for `address` that does not listen yet; port 0 will take a free one.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self { asked: address, running: OnceLock::new() }
+    }
+
+    /// Listens from now on; does nothing where it does already.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn start(address: SocketAddr) -> Result<Self, SinkError> {
+    pub fn listen(&self) -> Result<(), SinkError> {
+        if self.running.get().is_some() {
+            return Ok(());
+        }
+        let running = Running::start(self.asked)?;
+        // Another thread that was faster has a server that listens, too.
+        drop(self.running.set(running));
+        Ok(())
+    }
+
+    /// Where it listens; before that, where it is to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.running.get().map_or(self.asked, |running| running.address)
+    }
+
+    /// The address of a stream.
+    #[must_use]
+    pub fn url(&self, mount: &str) -> String {
+        format!("rtsp://{}{mount}", self.address())
+    }
+
+    fn mount_points(&self) -> Option<rtsp_server::RTSPMountPoints> {
+        self.running.get().and_then(|running| running.server.mount_points())
+    }
+}
+
+impl Running {
+    fn start(address: SocketAddr) -> Result<Self, SinkError> {
         let refused = |problem: String| SinkError::Address { address, problem };
         // The server itself does not say why it cannot listen.
         let listener = TcpListener::bind(address).map_err(|e| refused(e.to_string()))?;
@@ -79,21 +119,9 @@ impl RtspServer {
             .map_err(|e| refused(e.to_string()))?;
         Ok(Self { address, server, main_loop, thread: Mutex::new(Some(thread)) })
     }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of a stream.
-    #[must_use]
-    pub fn url(&self, mount: &str) -> String {
-        format!("rtsp://{}{mount}", self.address)
-    }
 }
 
-impl Drop for RtspServer {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.server.client_filter(Some(&mut |_, _| rtsp_server::RTSPFilterResult::Remove));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -193,7 +221,7 @@ impl Mount {
                 clients.add(media, format.as_ref(), &gone_tx);
             }
         });
-        if let Some(points) = server.server.mount_points() {
+        if let Some(points) = server.mount_points() {
             points.add_factory(name, factory.clone());
         }
         (beginning.tell)(News::Serving(server.url(name)));
@@ -247,7 +275,7 @@ impl Branch for Mount {
     }
 
     fn finish(self: Box<Self>, _: bool, ended: &mut Ended) {
-        if let Some(points) = self.server.server.mount_points() {
+        if let Some(points) = self.server.mount_points() {
             points.remove_factory(&self.name);
         }
         let deadline = Instant::now() + FAREWELL;

@@ -1,0 +1,142 @@
+//! From sources and outputs as they were named to jobs: nothing is opened, created or started by it.
+//!
+//! [`plan`] reads folders and globs, and names every output; [`prepare`], called when a run starts, creates folders, checks
+//! that every file can be written, and listens where streams are served.
+
+mod error;
+mod names;
+mod outputs;
+mod sources;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+pub use error::PlanError;
+
+use super::job::{Job, OutputSpec, SourceSpec};
+use crate::secrets::Credentials;
+use crate::sink::{Segments, Target, check_display, check_output};
+use names::Names;
+use outputs::Outputs;
+
+/// Which outputs were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct OutputRequest {
+    /// Files, folders, patterns and URLs, as given; empty: `STEM-annotated.EXT` for recordings, none for live sources.
+    pub outputs: Vec<String>,
+    /// Existing files are replaced.
+    pub overwrite: bool,
+    /// Video is shown in a window as well.
+    pub display: bool,
+    /// Files are cut into segments.
+    pub segments: Option<Segments>,
+    /// Recordings are read as fast as possible even where an output is live.
+    pub full_speed: bool,
+}
+
+impl OutputRequest {
+    /// No output.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { outputs: vec!["none".into()], ..Self::default() }
+    }
+}
+
+/// The jobs of a run, and what the user should know about them.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// In the order of their stream numbers.
+    pub jobs: Vec<Job>,
+    /// Notices, each with what was done.
+    pub notices: Vec<String>,
+}
+
+/// Plans one job a source; a folder or glob may hold several.
+///
+/// # Errors
+/// When a source does not exist or an output cannot be named.
+pub fn plan(sources: &[String], credentials: Option<&Credentials>, request: &OutputRequest) -> Result<Plan, PlanError> {
+    let mut specs = Vec::new();
+    for source in sources {
+        sources::expand(source, credentials, &mut specs)?;
+    }
+    let several = specs.len() > 1;
+    let mut outputs = Outputs::read(request)?;
+    let mut names = Names { several, taken: HashSet::new(), notices: Vec::new() };
+    let mut jobs = Vec::new();
+    for (number, (name, source)) in specs.into_iter().enumerate() {
+        let mut targets = Vec::new();
+        let mut output = OutputSpec::None;
+        for file in outputs.files() {
+            match names.output(&name, &source, file, number)? {
+                OutputSpec::Stream(named) => targets.extend(named),
+                other => output = other,
+            }
+        }
+        if let SourceSpec::Pictures(_) = source {
+            outputs.refuse_images(&name)?;
+        } else {
+            outputs.complete(&source, several, number, &mut targets)?;
+            if !targets.is_empty() {
+                output = OutputSpec::Stream(targets);
+            }
+        }
+        let live = matches!(&output, OutputSpec::Stream(targets) if targets.iter().any(Target::is_live));
+        jobs.push(Job { name, source, output, paced: live && !request.full_speed });
+    }
+    Ok(Plan { jobs, notices: names.notices })
+}
+
+/// Makes the outputs of `jobs` ready: folders are created, files checked, addresses listened on. Nothing that exists is
+/// touched.
+///
+/// # Errors
+/// When an output exists and `overwrite` is not given, or cannot be written or served.
+pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<(), PlanError> {
+    for job in jobs {
+        match &job.output {
+            OutputSpec::None => {}
+            OutputSpec::Picture(path) => check_output(path, overwrite)?,
+            OutputSpec::Folder(folder) => {
+                std::fs::create_dir_all(folder)
+                    .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
+                let SourceSpec::Pictures(images) = &job.source else { continue };
+                for image in images {
+                    check_output(&folder.join(image.file_name().unwrap_or_default()), overwrite)?;
+                }
+            }
+            OutputSpec::Stream(targets) => {
+                for target in targets {
+                    prepare_target(target, overwrite)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn prepare_target(target: &Target, overwrite: bool) -> Result<(), PlanError> {
+    match target {
+        Target::File { path, segments: None, overwrite } => check_output(path, *overwrite)?,
+        Target::File { path, segments: Some(_), overwrite } => check_segments(path, *overwrite)?,
+        Target::Hls { folder, .. } => check_output(&folder.join("index.m3u8"), overwrite)?,
+        Target::Serve { server, .. } => server.listen()?,
+        Target::Push(url) => outputs::check_host(url)?,
+        Target::Display => check_display()?,
+    }
+    Ok(())
+}
+
+/// Checks that segments of `path` may be written.
+fn check_segments(path: &Path, overwrite: bool) -> Result<(), PlanError> {
+    let numbered = |number: &str| {
+        let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+        path.with_file_name(format!("{}-{number}{extension}", names::stem(path)))
+    };
+    let pattern = numbered("[0-9][0-9][0-9][0-9]").display().to_string();
+    let existing = glob::glob(&pattern).ok().and_then(|mut found| found.find_map(Result::ok));
+    if let Some(existing) = existing.filter(|_| !overwrite) {
+        return Err(crate::sink::SinkError::Exists(existing).into());
+    }
+    Ok(check_output(&numbered("0001"), overwrite)?)
+}

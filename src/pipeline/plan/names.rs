@@ -1,0 +1,103 @@
+//! What the output of a source is called.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::PlanError;
+use super::sources::has_extension;
+use crate::pipeline::job::{OutputSpec, SourceSpec};
+use crate::sink::Target;
+
+/// Names that were given so far.
+pub(super) struct Names {
+    /// Whether there are several sources.
+    pub several: bool,
+    pub taken: HashSet<PathBuf>,
+    pub notices: Vec<String>,
+}
+
+impl Names {
+    /// The output of source `number`, where `output` is what was asked for; `None`: a name from the source's own.
+    pub fn output(
+        &mut self,
+        name: &str,
+        source: &SourceSpec,
+        output: Option<&str>,
+        number: usize,
+    ) -> Result<OutputSpec, PlanError> {
+        let from_address;
+        let file = match source {
+            SourceSpec::Pictures(images) if images.len() == 1 => images[0].as_path(),
+            SourceSpec::Pictures(_) => return Ok(OutputSpec::Folder(self.folder(name, output))),
+            SourceSpec::Video(path) => path.as_path(),
+            SourceSpec::Live(_) if output.is_none() => return Ok(OutputSpec::None),
+            SourceSpec::Live(address) => {
+                from_address = PathBuf::from(format!("{}.mkv", address.stem()));
+                from_address.as_path()
+            }
+        };
+        let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("mkv").to_ascii_lowercase();
+        let own_name = format!("{}-annotated.{extension}", stem(file));
+        let path = match output {
+            None => PathBuf::from(own_name),
+            Some(folder) if folder.ends_with('/') || Path::new(folder).is_dir() => Path::new(folder).join(own_name),
+            Some(pattern) if pattern.contains('{') => {
+                PathBuf::from(pattern.replace("{stem}", &stem(file)).replace("{stream}", &number.to_string()))
+            }
+            Some(one) if self.several => return Err(PlanError::OneFile { output: one.to_owned() }),
+            Some(one) => PathBuf::from(one),
+        };
+        let is_image = matches!(source, SourceSpec::Pictures(_));
+        let path = self.writable(path, is_image);
+        let path = self.free(path, number);
+        if path.exists() && file.exists() && std::fs::canonicalize(&path).ok() == std::fs::canonicalize(file).ok() {
+            return Err(PlanError::ReplacesInput { output: path });
+        }
+        Ok(if is_image {
+            OutputSpec::Picture(path)
+        } else {
+            OutputSpec::Stream(vec![Target::File { path, segments: None, overwrite: false }])
+        })
+    }
+
+    /// Where several images go.
+    fn folder(&self, name: &str, output: Option<&str>) -> PathBuf {
+        match output {
+            Some(folder) if self.several => Path::new(folder).join(stem(Path::new(name))),
+            Some(folder) => PathBuf::from(folder),
+            None if name.contains(['*', '?', '[']) => PathBuf::from("pictures-annotated"),
+            None => PathBuf::from(format!("{}-annotated", stem(Path::new(name)))),
+        }
+    }
+
+    /// `path`, or with another extension where its own cannot be written.
+    fn writable(&mut self, path: PathBuf, is_image: bool) -> PathBuf {
+        let (writable, instead): (&[&str], _) = if is_image {
+            (&["jpg", "jpeg", "png"], "png")
+        } else {
+            (&["mp4", "m4v", "mov", "mkv", "webm", "ts"], "mkv")
+        };
+        if has_extension(&path, writable) {
+            return path;
+        }
+        let seen = path.extension().map_or_else(|| "no extension".into(), |e| format!(".{}", e.to_string_lossy()));
+        let instead = path.with_extension(instead);
+        self.notices.push(format!("{seen} cannot be written; writing {} instead", instead.display()));
+        instead
+    }
+
+    /// `path`, or with the stream's number where another output has that name.
+    fn free(&mut self, mut path: PathBuf, number: usize) -> PathBuf {
+        if !self.taken.insert(path.clone()) {
+            let extension = path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
+            path = path.with_file_name(format!("{}-{number}.{extension}", stem(&path)));
+            self.taken.insert(path.clone());
+        }
+        path
+    }
+}
+
+/// A path's name without its extension.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().map_or_else(|| "output".into(), |s| s.to_string_lossy().into_owned())
+}

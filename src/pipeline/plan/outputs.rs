@@ -1,0 +1,234 @@
+//! What `-o`, `--display` and `--segment` ask for, as targets.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::names::stem;
+use super::{OutputRequest, PlanError};
+use crate::pipeline::job::SourceSpec;
+use crate::secrets::redact;
+use crate::sink::{PushUrl, RtspServer, Target, codec_for};
+
+/// Port of a served stream where none is given.
+const RTSP_PORT: u16 = 8554;
+/// Length of an HLS segment: a player is a few of them behind.
+const HLS_SEGMENT: Duration = Duration::from_secs(4);
+
+/// The outputs that were asked for, read.
+pub(super) struct Outputs<'a> {
+    request: &'a OutputRequest,
+    files: Vec<Option<&'a str>>,
+    live: Vec<Live>,
+    /// By the address asked for.
+    servers: BTreeMap<SocketAddr, Arc<RtspServer>>,
+    mounts: HashSet<(SocketAddr, String)>,
+    folders: HashSet<PathBuf>,
+}
+
+/// An output that is no file.
+enum Live {
+    Serve { address: SocketAddr, name: String },
+    Push(PushUrl),
+    Hls(String),
+}
+
+impl<'a> Outputs<'a> {
+    /// Reads what was asked for.
+    pub fn read(request: &'a OutputRequest) -> Result<Self, PlanError> {
+        let (mut files, mut live, mut servers) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for output in &request.outputs {
+            let refused = |problem: String, remedy: &str| PlanError::Output {
+                output: redact(output),
+                problem,
+                remedy: remedy.to_owned(),
+            };
+            if let Some(folder) = output.strip_prefix("hls:") {
+                if folder.is_empty() {
+                    return Err(refused("names no folder".into(), "give one, as hls:live/"));
+                }
+                live.push(Live::Hls(folder.to_owned()));
+                continue;
+            }
+            let Some((scheme, rest)) = output.split_once("://") else {
+                files.push(Some(output.as_str()));
+                continue;
+            };
+            live.push(match scheme {
+                "rtsp" => {
+                    let (address, name) = served(rest).map_err(|problem| refused(problem, SERVED))?;
+                    servers.entry(address).or_insert_with(|| Arc::new(RtspServer::new(address)));
+                    Live::Serve { address, name }
+                }
+                "rtmp" | "rtmps" | "udp" | "srt" => Live::Push(pushed(output)?),
+                _ => {
+                    return Err(refused(
+                        format!("nothing is sent by {scheme}://"),
+                        "rtsp://:PORT/NAME serves it; rtmp://, udp:// and srt:// send it; hls:FOLDER/ writes a playlist",
+                    ));
+                }
+            });
+        }
+        let nothing = files == [Some("none")];
+        if files.len() > 1 && files.contains(&Some("none")) {
+            return Err(PlanError::NoneAndFile);
+        }
+        if nothing || (files.is_empty() && live.is_empty()) {
+            // Without any, a file has a name from its source's.
+            files = if nothing { Vec::new() } else { vec![None] };
+        }
+        if let Some(segments) = request.segments {
+            if files.is_empty() {
+                return Err(PlanError::NothingToSegment);
+            }
+            if segments.keep.is_some_and(|keep| keep < segments.length) {
+                return Err(PlanError::KeepsNothing);
+            }
+        }
+        Ok(Self { request, files, live, servers, mounts: HashSet::new(), folders: HashSet::new() })
+    }
+
+    /// Files asked for, as given; `None` is the one under the source's own name.
+    pub fn files(&self) -> Vec<Option<&'a str>> {
+        self.files.clone()
+    }
+
+    /// Images have no time: they are not served.
+    pub fn refuse_images(&self, source: &str) -> Result<(), PlanError> {
+        let output = match (self.live.is_empty(), self.request.display, self.request.segments) {
+            (false, ..) => "a stream",
+            (_, true, _) => "--display",
+            (.., Some(_)) => "--segment",
+            _ => return Ok(()),
+        };
+        Err(PlanError::Images { source_name: source.to_owned(), output })
+    }
+
+    /// Makes `targets`, the files of source `number`, complete, and adds its live outputs.
+    pub fn complete(
+        &mut self,
+        source: &SourceSpec,
+        several: bool,
+        number: usize,
+        targets: &mut Vec<Target>,
+    ) -> Result<(), PlanError> {
+        for target in targets.iter_mut() {
+            if let Target::File { segments, overwrite, .. } = target {
+                (*segments, *overwrite) = (self.request.segments, self.request.overwrite);
+            }
+        }
+        let name = match source {
+            SourceSpec::Live(address) => address.stem(),
+            SourceSpec::Video(path) => stem(path),
+            SourceSpec::Pictures(_) => String::new(),
+        };
+        let fill = |pattern: &str| pattern.replace("{stem}", &name).replace("{stream}", &number.to_string());
+        let one = |output: String| PlanError::OneAddress { output };
+        for live in &self.live {
+            targets.push(match live {
+                Live::Serve { address, name } => {
+                    let mount = fill(name);
+                    let server = self.servers[address].clone();
+                    if !self.mounts.insert((*address, mount.clone())) {
+                        return Err(one(server.url(name)));
+                    }
+                    Target::Serve { server, mount }
+                }
+                Live::Push(url) => {
+                    let filled = PushUrl::new(&fill(url.secret()));
+                    if several && filled == *url {
+                        return Err(one(url.to_string()));
+                    }
+                    Target::Push(filled)
+                }
+                Live::Hls(pattern) => {
+                    let folder = PathBuf::from(fill(pattern));
+                    if !self.folders.insert(folder.clone()) {
+                        return Err(one(format!("hls:{pattern}")));
+                    }
+                    Target::Hls { folder, segment: HLS_SEGMENT, live: source.is_live() }
+                }
+            });
+        }
+        if self.request.display {
+            targets.push(Target::Display);
+        }
+        codec_for(targets)?;
+        Ok(())
+    }
+}
+
+/// How an address to serve at is written.
+const SERVED: &str = "give rtsp://:8554/NAME, or rtsp://0.0.0.0:8554/NAME for other machines";
+
+/// `[ADDRESS][:PORT]/NAME` of an address that is served: loopback unless another is written; else what is wrong with it.
+fn served(rest: &str) -> Result<(SocketAddr, String), String> {
+    let (place, name) = rest.split_once('/').unwrap_or((rest, ""));
+    if place.contains('@') {
+        return Err("a served stream asks for no password, so it can have none".into());
+    }
+    if name.trim_matches('/').is_empty() || name.contains(['?', '#', ' ']) {
+        return Err("the stream needs a name".into());
+    }
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| format!("{port} is no port"))?),
+        _ => (place, RTSP_PORT),
+    };
+    let host = host.trim_matches(['[', ']']);
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    let mut found = (host, port).to_socket_addrs().map_err(|e| format!("{host}: {e}"))?;
+    let address = found.next().ok_or_else(|| format!("{host} has no address"))?;
+    Ok((address, format!("/{}", name.trim_matches('/'))))
+}
+
+/// A URL to push to.
+fn pushed(url: &str) -> Result<PushUrl, PlanError> {
+    let push = PushUrl::new(url);
+    if push.host_and_port().is_some() {
+        return Ok(push);
+    }
+    Err(PlanError::Output {
+        output: push.to_string(),
+        problem: "host and port are missing".into(),
+        remedy: format!("give {}://HOST:PORT", push.scheme()),
+    })
+}
+
+/// Checks that the host of a URL to push to has an address.
+pub(super) fn check_host(url: &PushUrl) -> Result<(), PlanError> {
+    let Some((host, port)) = url.host_and_port() else { return Ok(()) };
+    if url.scheme() == "srt" && host.is_empty() {
+        // A listener.
+        return Ok(());
+    }
+    match (host.as_str(), port).to_socket_addrs() {
+        Ok(_) => Ok(()),
+        Err(e) => Err(PlanError::Output {
+            output: url.to_string(),
+            problem: e.to_string(),
+            remedy: "check the host's name".into(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_loopback_unless_another_is_written() {
+        let read = |rest: &str| served(rest).map(|(address, name)| format!("{address}{name}"));
+        assert_eq!(read(":8554/cam").as_deref(), Ok("127.0.0.1:8554/cam"));
+        assert_eq!(read("0.0.0.0:9000/a/b/").as_deref(), Ok("0.0.0.0:9000/a/b"));
+        assert_eq!(read("/cam").as_deref(), Ok("127.0.0.1:8554/cam"));
+        assert_eq!(read("[::1]:8554/cam").as_deref(), Ok("[::1]:8554/cam"));
+        assert_eq!(read("[::1]/cam").as_deref(), Ok("[::1]:8554/cam"));
+        for wrong in [":8554", ":8554/", ":99999/x", "user:geheim@:8554/x"] {
+            let request = OutputRequest { outputs: vec![format!("rtsp://{wrong}")], ..OutputRequest::default() };
+            let said = Outputs::read(&request).map(|_| ()).expect_err("it is refused").to_string();
+            assert!(said.contains("give rtsp://") && !said.contains("geheim"), "{said}");
+        }
+    }
+}
