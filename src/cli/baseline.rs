@@ -3,9 +3,9 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use serde_json::Value;
 
-use super::Unusable;
 use crate::latency::STAGES;
 use crate::report::RunReport;
 
@@ -22,9 +22,9 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    pub(super) fn read(path: &Path) -> Result<Self, Unusable> {
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         let refused = |problem: &dyn std::fmt::Display| {
-            format!("--baseline {}: {problem}\n  give a file that --report wrote", path.display())
+            anyhow!("--baseline {}: {problem}\n  give a file that --report wrote", path.display())
         };
         let text = std::fs::read_to_string(path).map_err(|e| refused(&e))?;
         let report: Value = serde_json::from_str(&text).map_err(|e| refused(&e))?;

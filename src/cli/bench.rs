@@ -10,7 +10,7 @@ use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
 use super::run::{Done, RunOptions, Task};
-use super::{Unusable, signals::Signals, title};
+use super::{signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -89,9 +89,9 @@ pub fn run(args: &BenchArgs) -> u8 {
     signals.conclude(result)
 }
 
-fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Result<u8, Unusable> {
+fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     title::hide_secrets();
-    gstreamer::init().map_err(|e| e.to_string())?;
+    gstreamer::init()?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);
     if let Some(into) = &args.into {
@@ -111,7 +111,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Res
     let credentials = args.run.live.credentials();
     let overwrite = args.overwrite || args.into.is_some();
     let request = OutputRequest { outputs, overwrite, ..OutputRequest::default() };
-    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request).map_err(|e| e.to_string())?;
+    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::CommandFactory;
 use serde_json::{Value, json};
 
-use super::{Cli, Unusable};
+use super::Cli;
 use crate::part::write_whole;
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
@@ -82,7 +83,7 @@ fn named(combination: &[(&str, &str)]) -> String {
 }
 
 /// Runs every combination `rounds` times, in turns, and prints one table; the exit code.
-pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &Shutdown) -> Result<u8, Unusable> {
+pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     let args: Vec<OsString> = std::env::args_os().collect();
     for axis in axes {
         let flag = format!("--{}", axis.key);
@@ -91,16 +92,16 @@ pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &
             arg == flag || arg.starts_with(&format!("{flag}=")) || (axis.key == "model" && arg.starts_with("-m"))
         };
         if args.iter().any(given) || axes.iter().filter(|other| other.key == axis.key).count() > 1 {
-            return Err(format!("--compare {0}=…: {0} is given twice\n  leave one of them out", axis.key));
+            return Err(anyhow!("--compare {0}=…: {0} is given twice\n  leave one of them out", axis.key));
         }
     }
     let rows = combinations(axes);
     if rows.len() * usize::from(rounds) > MOST {
         let runs = rows.len() * usize::from(rounds);
-        return Err(format!("--compare: {runs} runs, more than {MOST}\n  compare fewer settings, or lower --rounds"));
+        return Err(anyhow!("--compare: {runs} runs, more than {MOST}\n  compare fewer settings, or lower --rounds"));
     }
     let folder = std::env::temp_dir().join(format!("streamdet-compare-{}", std::process::id()));
-    std::fs::create_dir(&folder).map_err(|e| format!("{}: {e}\n  set TMPDIR to another folder", folder.display()))?;
+    std::fs::create_dir(&folder).map_err(|e| anyhow!("{}: {e}\n  set TMPDIR to another folder", folder.display()))?;
     let result = take_turns(&args, &rows, rounds, &folder, shutdown);
     let _ = std::fs::remove_dir_all(&folder);
     let runs = result?;
@@ -126,7 +127,7 @@ fn take_turns(
     rounds: u16,
     folder: &Path,
     shutdown: &Shutdown,
-) -> Result<Vec<Vec<Value>>, Unusable> {
+) -> anyhow::Result<Vec<Vec<Value>>> {
     let mut runs = vec![Vec::new(); rows.len()];
     for round in 1..=rounds {
         for (row, reports) in rows.iter().zip(&mut runs) {
@@ -141,8 +142,8 @@ fn take_turns(
 }
 
 /// One run in a process of its own; `None` when it was interrupted.
-fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, shutdown: &Shutdown) -> Result<Option<Value>, Unusable> {
-    let failed = |problem: &dyn std::fmt::Display| format!("{}: {problem}", named(row));
+fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, shutdown: &Shutdown) -> anyhow::Result<Option<Value>> {
+    let failed = |problem: &dyn std::fmt::Display| anyhow!("{}: {problem}", named(row));
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     let said = into.with_extension("stderr");
     let stderr = std::fs::File::create(&said).map_err(|e| failed(&e))?;

@@ -9,7 +9,7 @@ use clap::Args;
 use super::options::Invocation;
 use super::run::{RunOptions, Task};
 use super::units::length;
-use super::{Unusable, signals::Signals, title};
+use super::{signals::Signals, title};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -89,9 +89,9 @@ pub fn run(args: &DetectArgs) -> u8 {
     signals.conclude(result)
 }
 
-fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> Result<u8, Unusable> {
+fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     title::hide_secrets();
-    gstreamer::init().map_err(|e| e.to_string())?;
+    gstreamer::init()?;
     let request = OutputRequest {
         outputs: args.output.clone(),
         overwrite: args.overwrite,
@@ -100,7 +100,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         full_speed: args.full_speed,
     };
     let credentials = args.run.live.credentials();
-    let plan = plan::plan(&args.sources, credentials.as_ref(), &request).map_err(|e| e.to_string())?;
+    let plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
     let overwrite = args.overwrite;
     let task = Task { command: "detect", plan, overwrite, json, save_txt, crops, ..Task::default() };

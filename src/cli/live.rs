@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::Unusable;
 use super::units::interval;
 use crate::secrets::{Credentials, Secret};
 use crate::source::{Heads, LiveOptions, Transport};
@@ -67,11 +67,11 @@ impl LiveArgs {
     }
 
     /// As the pipeline takes them; a decoder that was asked for is preferred from now on.
-    pub(super) fn options(&self) -> Result<LiveOptions, Unusable> {
+    pub(super) fn options(&self) -> anyhow::Result<LiveOptions> {
         prefer_decoder(self.decoder.as_deref())?;
         if let Some(path) = &self.tls_ca {
             std::fs::metadata(path)
-                .map_err(|e| format!("--tls-ca {}: {e}\n  give a file of certificates in PEM", path.display()))?;
+                .map_err(|e| anyhow!("--tls-ca {}: {e}\n  give a file of certificates in PEM", path.display()))?;
         }
         Ok(LiveOptions {
             max_lag: Duration::from_millis(self.max_lag),
@@ -82,7 +82,11 @@ impl LiveArgs {
             transport: self.rtsp_transport,
             tls_ca: self.tls_ca.clone(),
             insecure: self.insecure,
-            heads: self.pipeline.as_deref().map_or_else(|| Ok(Heads::default()), Heads::with_file)?,
+            heads: self
+                .pipeline
+                .as_deref()
+                .map_or_else(|| Ok(Heads::default()), Heads::with_file)
+                .map_err(|e| anyhow!(e))?,
         })
     }
 }
@@ -103,7 +107,7 @@ const HARDWARE: [&str; 12] = [
     "v4l2slh265dec",
 ];
 
-fn prefer_decoder(asked: Option<&str>) -> Result<(), Unusable> {
+fn prefer_decoder(asked: Option<&str>) -> anyhow::Result<()> {
     for name in HARDWARE {
         if let Some(factory) = gst::ElementFactory::find(name) {
             factory.set_rank(factory.rank().max(gst::Rank::PRIMARY + 128));
@@ -118,5 +122,5 @@ fn prefer_decoder(asked: Option<&str>) -> Result<(), Unusable> {
     let all = gst::ElementFactory::factories_with_type(kind, gst::Rank::NONE);
     let names: Vec<String> = all.iter().map(|factory| factory.name().to_string()).collect();
     let nearest = nearest(name, names.iter()).map_or("", String::as_str);
-    Err(format!("--decoder {name}: there is no such video decoder here\n  the nearest is {nearest}"))
+    Err(anyhow!("--decoder {name}: there is no such video decoder here\n  the nearest is {nearest}"))
 }

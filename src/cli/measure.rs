@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::{Args, ValueEnum};
 
-use super::Unusable;
 use super::units::interval;
 use crate::clock::HostTime;
 use crate::inference::ProviderReport;
@@ -76,9 +76,9 @@ pub(super) struct Instruments {
 
 impl Instruments {
     /// Opens what was asked for.
-    pub(super) fn open(options: &MeasureOptions) -> Result<Self, Unusable> {
+    pub(super) fn open(options: &MeasureOptions) -> anyhow::Result<Self> {
         let refused = |flag: &str, path: &Path, e: &dyn std::fmt::Display| {
-            format!("--{flag} {}: {e}\n  name a file in a folder that can be written", path.display())
+            anyhow!("--{flag} {}: {e}\n  name a file in a folder that can be written", path.display())
         };
         if let Some(path) = options.report.as_ref().filter(|p| p.as_os_str() != "-") {
             let folder = path.parent().filter(|f| !f.as_os_str().is_empty());
@@ -98,8 +98,8 @@ impl Instruments {
     fn open_files(
         &mut self,
         options: &MeasureOptions,
-        refused: &dyn Fn(&str, &Path, &dyn std::fmt::Display) -> Unusable,
-    ) -> Result<(), Unusable> {
+        refused: &dyn Fn(&str, &Path, &dyn std::fmt::Display) -> anyhow::Error,
+    ) -> anyhow::Result<()> {
         if let Some(path) = &options.csv {
             self.csv = Some(Mutex::new(CsvFile::create(path).map_err(|e| refused("csv", path, &e))?));
         }

@@ -22,15 +22,25 @@ use clap::{Parser, Subcommand};
 
 use crate::secrets::redact;
 
-/// Something unusable before the run: exit code 2.
-type Unusable = String;
-
-/// The exit code of a command that has ended; says why, where there was nothing to run.
-fn or_unusable(result: Result<u8, Unusable>) -> u8 {
-    result.unwrap_or_else(|message| {
-        eprintln!("error: {}", redact(&message));
+/// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
+/// cannot be used.
+fn or_unusable(result: anyhow::Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {}", redact(&told(&error)));
         2
     })
+}
+
+/// An error with its causes, each said once: most messages contain their cause's.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// A path as a person writes it: `~` for the home folder.

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::Args;
 
-use super::Unusable;
 use crate::clock::Clock;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
@@ -55,12 +55,11 @@ pub struct ModelOptions {
 
 impl ModelOptions {
     /// Loads the runtime, and makes of the model's file, metadata and card what can be run.
-    pub(super) fn load(&self) -> Result<(Runtime, Model), Unusable> {
-        let text = |e: &dyn std::fmt::Display| e.to_string();
-        let reference = ModelRef::resolve(self.model.as_deref()).map_err(|e| text(&e))?;
-        let runtime = Runtime::load(self.onnxruntime.as_deref(), self.provider).map_err(|e| text(&e))?;
-        let facts = inference::inspect(&runtime, reference.file()).map_err(|e| text(&e))?;
-        let model = Model::build(reference, &facts).map_err(|e| text(&e))?;
+    pub(super) fn load(&self) -> anyhow::Result<(Runtime, Model)> {
+        let reference = ModelRef::resolve(self.model.as_deref())?;
+        let runtime = Runtime::load(self.onnxruntime.as_deref(), self.provider)?;
+        let facts = inference::inspect(&runtime, reference.file())?;
+        let model = Model::build(reference, &facts)?;
         Ok((runtime, model))
     }
 
@@ -101,7 +100,7 @@ pub struct DetectionOptions {
 }
 
 impl DetectionOptions {
-    pub(super) fn thresholds(&self, model: &Model) -> Result<Thresholds, Unusable> {
+    pub(super) fn thresholds(&self, model: &Model) -> anyhow::Result<Thresholds> {
         Ok(Thresholds {
             conf: self.conf.unwrap_or(model.conf),
             iou: self.iou.unwrap_or(model.iou),
@@ -206,11 +205,11 @@ impl MonitoringOptions {
         jobs: &[Job],
         model: &Model,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Option<(Arc<Metrics>, Server)>, Unusable> {
+    ) -> anyhow::Result<Option<(Arc<Metrics>, Server)>> {
         let Some(address) = self.metrics else { return Ok(None) };
         let sources: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
         let metrics = Arc::new(Metrics::new(&sources, model, clock.clone()));
-        let server = monitoring::serve(address, &metrics).map_err(|e| e.to_string())?;
+        let server = monitoring::serve(address, &metrics)?;
         Ok(Some((metrics, server)))
     }
 }
@@ -261,7 +260,7 @@ pub(super) fn image_size(text: &str) -> Result<Size, String> {
     size.ok_or_else(|| "give N or HxW, each from 32 to 8192".into())
 }
 
-fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, Unusable> {
+fn wanted_classes(wanted: &[String], model: &Model) -> anyhow::Result<Option<Vec<bool>>> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -272,7 +271,7 @@ fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>,
             *slot = true;
         } else {
             let nearest = nearest(class, model.classes.iter()).map_or("", String::as_str);
-            return Err(format!(
+            return Err(anyhow!(
                 "--classes {class}: {} has no such class; the nearest is {nearest:?}, ids are 0 to {}",
                 model.name,
                 model.classes.len() - 1

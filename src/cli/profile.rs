@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::options::{Invocation, ModelOptions};
-use super::{Unusable, signals::Signals};
+use super::signals::Signals;
+use super::told;
 use crate::clock::{Clock, RealClock};
 use crate::geometry::Size;
 use crate::model::Model;
@@ -63,31 +65,27 @@ pub struct ProfileArgs {
 #[must_use]
 pub fn run(args: &ProfileArgs) -> u8 {
     let signals = Signals::watch();
-    let failed = |message: String, code| {
-        eprintln!("error: {}", redact(&message));
+    let failed = |error: anyhow::Error, code| {
+        eprintln!("error: {}", redact(&told(&error)));
         code
     };
     match prepare_and_run(args, &signals.shutdown) {
         Ok(Ok(profile)) => match close(args, &profile) {
             Ok(()) => signals.exit_code(0),
-            Err(message) => failed(message, 1),
+            Err(error) => failed(error, 1),
         },
         Ok(Err(ProfileError::Interrupted)) => signals.exit_code(0),
-        Ok(Err(error)) => failed(error.to_string(), 1),
-        Err(message) => failed(message, 2),
+        Ok(Err(error)) => failed(error.into(), 1),
+        Err(error) => failed(error, 2),
     }
 }
 
-fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> Result<Result<Profile, ProfileError>, Unusable> {
+fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> anyhow::Result<Result<Profile, ProfileError>> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let job = match &args.source {
         Some(source) => {
-            gstreamer::init().map_err(|e| e.to_string())?;
-            plan::plan(std::slice::from_ref(source), None, &OutputRequest::none())
-                .map_err(|e| e.to_string())?
-                .jobs
-                .into_iter()
-                .next()
+            gstreamer::init()?;
+            plan::plan(std::slice::from_ref(source), None, &OutputRequest::none())?.jobs.into_iter().next()
         }
         None => None,
     };
@@ -102,7 +100,7 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> Result<Result<Pro
     let beside = beside.map(Path::to_owned).or_else(|| args.trace.as_ref().map(|_| PathBuf::from(".")));
     let beside = beside.unwrap_or_else(std::env::temp_dir);
     let scratch = tempfile::Builder::new().prefix(".streamdet-profile-").tempdir_in(&beside);
-    let scratch = scratch.map_err(|e| format!("{}: {e}\n  choose a folder that can be written", beside.display()))?;
+    let scratch = scratch.map_err(|e| anyhow!("{}: {e}\n  choose a folder that can be written", beside.display()))?;
     let request = Request {
         runtime: &runtime,
         model: &model,
@@ -115,13 +113,13 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> Result<Result<Pro
     };
     let profile = profile::profile(&request, clock.as_ref(), &|| shutdown.is_requested());
     if let (Ok(profile), Some(kept)) = (&profile, &args.trace) {
-        std::fs::rename(&profile.trace, kept).map_err(|e| format!("--trace {}: {e}", kept.display()))?;
+        std::fs::rename(&profile.trace, kept).map_err(|e| anyhow!("--trace {}: {e}", kept.display()))?;
     }
     Ok(profile)
 }
 
 /// Says what was found.
-fn close(args: &ProfileArgs, profile: &Profile) -> Result<(), String> {
+fn close(args: &ProfileArgs, profile: &Profile) -> anyhow::Result<()> {
     let to_stdout = args.report.as_ref().is_some_and(|path| path.as_os_str() == "-");
     if !args.invocation.quiet && !to_stdout {
         let text = profile::text(profile, usize::from(args.top));
@@ -129,7 +127,7 @@ fn close(args: &ProfileArgs, profile: &Profile) -> Result<(), String> {
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
     if let Some(path) = &args.report {
-        write_json(profile, path).map_err(|e| format!("--report {}: {e}", path.display()))?;
+        write_json(profile, path).map_err(|e| anyhow!("--report {}: {e}", path.display()))?;
     }
     Ok(())
 }
@@ -148,7 +146,7 @@ fn frames(
     imgsz: Option<Size>,
     batch: usize,
     clock: &Arc<dyn Clock>,
-) -> Result<Input, Unusable> {
+) -> anyhow::Result<Input> {
     let mut preprocessor = Preprocessor::new(model.input);
     let mut shape: Option<InputShape> = None;
     let mut packed: Vec<Vec<f32>> = Vec::new();
@@ -160,10 +158,9 @@ fn frames(
         let mut tensor = vec![0.0; shape.frame_len()];
         preprocessor.run(&frame.pixels.view(), shape.size, &mut tensor);
         packed.push(tensor);
-    })
-    .map_err(|e| e.to_string())?;
+    })?;
     let Some(shape) = shape else {
-        return Err(format!("{}: no picture came out of it\n  give another source, or none", job.name));
+        return Err(anyhow!("{}: no picture came out of it\n  give another source, or none", job.name));
     };
     let frames = packed.len();
     let whole = (frames / batch).max(1);

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 
+use super::closing;
 use super::live::LiveArgs;
 use super::measure::{Instruments, MeasureOptions, watchers};
 use super::options::{
     DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
     TilingOptions,
 };
-use super::{Unusable, closing};
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::model::Model;
@@ -94,16 +95,16 @@ impl RunOptions {
         task: Task,
         clock: &Arc<dyn Clock>,
         shutdown: &Shutdown,
-    ) -> Result<Done, Unusable> {
+    ) -> anyhow::Result<Done> {
         let Task { command, plan: Plan { jobs, notices }, overwrite, json, save_txt, crops, real_time, thorough } =
             task;
         let live = self.live.options()?;
-        plan::prepare(&jobs, overwrite).map_err(|e| e.to_string())?;
+        plan::prepare(&jobs, overwrite)?;
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
         for folder in save_txt.iter().chain(&crops) {
             std::fs::create_dir_all(folder)
-                .map_err(|e| format!("{}: {e}\n  choose another folder", folder.display()))?;
+                .map_err(|e| anyhow!("{}: {e}\n  choose another folder", folder.display()))?;
         }
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
@@ -199,9 +200,9 @@ fn dashboard(
 }
 
 /// The file of detections, and what writes into it.
-fn open_json(path: &Path) -> Result<(PartFile, Box<dyn Write + Send>), Unusable> {
+fn open_json(path: &Path) -> anyhow::Result<(PartFile, Box<dyn Write + Send>)> {
     let refused =
-        |e: std::io::Error| format!("--json {}: {e}\n  name a file in a folder that can be written", path.display());
+        |e: std::io::Error| anyhow!("--json {}: {e}\n  name a file in a folder that can be written", path.display());
     let file = PartFile::create(path).map_err(refused)?;
     let writer = file.writer().map_err(refused)?;
     Ok((file, Box::new(BufWriter::new(writer))))

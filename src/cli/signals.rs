@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, iterator, low_level};
 
-use super::{Unusable, or_unusable};
+use super::or_unusable;
 use crate::shutdown::Shutdown;
 use crate::thread::{self, Thread, test_panic_point};
 use crate::ui::dashboard::terminal::give_back;
@@ -39,7 +39,7 @@ impl Signals {
     }
 
     /// The exit code of a command that has ended or was interrupted; says why, where there was nothing to run.
-    pub(super) fn conclude(self, result: Result<u8, Unusable>) -> u8 {
+    pub(super) fn conclude(self, result: anyhow::Result<u8>) -> u8 {
         self.exit_code(or_unusable(result))
     }
 

@@ -5,10 +5,11 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use clap::Args;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Unusable, short, user_folder};
+use super::{short, user_folder};
 use crate::cli::signals::Signals;
 use crate::model::fetch::{self, FetchError, Fetched, Observer, Request};
 use crate::model::licence::{self, LicenceKind};
@@ -67,7 +68,7 @@ fn checksum(text: &str) -> Result<String, String> {
     if is_sha256(text) { Ok(text.to_ascii_lowercase()) } else { Err("give 64 hex digits".into()) }
 }
 
-pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
+pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
     let (request, card) = match plan(args)? {
         Plan::Download(download) => *download,
         Plan::Nothing(message) => {
@@ -75,7 +76,7 @@ pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
             return Ok(0);
         }
     };
-    let here = fetch::already_here(&request).map_err(|e| e.to_string())?;
+    let here = fetch::already_here(&request)?;
     if let Some(fetched) = here {
         say(args, &format!("already here, SHA-256 as expected: {}", printable(&short(&fetched.path))));
         return Ok(0);
@@ -95,7 +96,7 @@ pub(super) fn run(args: &FetchArgs) -> Result<u8, Unusable> {
             eprintln!("{}", redact(&e.to_string()));
             Ok(signals.exit_code(0))
         }
-        Err(e) if e.is_usage() => Err(e.to_string()),
+        Err(e) if e.is_usage() => Err(e.into()),
         Err(e) => {
             eprintln!("error: {}", redact(&e.to_string()));
             Ok(1)
@@ -115,40 +116,42 @@ enum Plan {
     Nothing(String),
 }
 
-fn plan(args: &FetchArgs) -> Result<Plan, Unusable> {
+fn plan(args: &FetchArgs) -> anyhow::Result<Plan> {
     let (url, name, card) = if args.model.contains("://") {
         (args.model.clone(), file_name(&args.model), None)
     } else {
         let name = &args.model;
-        let known = store::find(name)
-            .map_err(|e| e.to_string())?
-            .ok_or_else(|| ModelError::Missing { name: name.clone(), nearest: nearest(name) }.to_string())?;
+        let known =
+            store::find(name)?.ok_or_else(|| ModelError::Missing { name: name.clone(), nearest: nearest(name) })?;
         match known {
             Known { place: Place::BuiltIn, .. } => {
                 return Ok(Plan::Nothing(format!("{name} is built in: nothing to fetch")));
             }
             Known { card: Some(card), .. } => match &card.url {
                 Some(url) => (url.clone(), Some(card.file.clone()), Some(card)),
-                None => return Err(no_download(name, &card)),
+                None => return Err(anyhow!(no_download(name, &card))),
             },
             Known { place, .. } => {
                 let path = if let Place::Here(path) = place { short(&path) } else { String::new() };
-                return Err(format!("{name} has no card to say where it comes from; its file is {path}"));
+                return Err(anyhow!("{name} has no card to say where it comes from; its file is {path}"));
             }
         }
     };
     let target = match (&args.output, &args.folder) {
         (Some(file), _) => file.clone(),
         (None, folder) => {
-            let folder = folder.clone().or_else(store::user_folder).ok_or("HOME is not set\n  name a --folder")?;
-            folder.join(name.ok_or("the URL ends in no file name\n  name the file with -o")?)
+            let folder = folder
+                .clone()
+                .or_else(store::user_folder)
+                .ok_or_else(|| anyhow!("HOME is not set\n  name a --folder"))?;
+            folder.join(name.ok_or_else(|| anyhow!("the URL ends in no file name\n  name the file with -o"))?)
         }
     };
     let card_says = card.as_ref().and_then(|card| card.sha256.clone());
     if let (Some(flag), Some(card)) = (&args.sha256, &card_says)
         && !flag.eq_ignore_ascii_case(card)
     {
-        return Err(format!("--sha256 {flag}: the card of {} says {card}\n  leave out one of them", args.model));
+        return Err(anyhow!("--sha256 {flag}: the card of {} says {card}\n  leave out one of them", args.model));
     }
     let request = Request {
         url,
@@ -191,7 +194,7 @@ fn licence_words(licence: &str, card: &Card) -> String {
 }
 
 /// Shows the licence; refuses to go on where it asks much and was not accepted.
-fn consent(args: &FetchArgs, licence: Option<&str>, card: Option<&Card>) -> Result<(), Unusable> {
+fn consent(args: &FetchArgs, licence: Option<&str>, card: Option<&Card>) -> anyhow::Result<()> {
     let (Some(licence), Some(card)) = (licence, card) else {
         say(args, "licence: not stated here; look at where it comes from");
         return Ok(());
@@ -200,7 +203,7 @@ fn consent(args: &FetchArgs, licence: Option<&str>, card: Option<&Card>) -> Resu
     let words = licence_words(licence, card);
     if kind != LicenceKind::Permissive && !args.accept_license {
         let page = card.source.as_deref().unwrap_or("the model's page");
-        return Err(format!(
+        return Err(anyhow!(
             "{}: its licence is {words}\n  {}\n  read it at {page}; if you accept it, add --accept-license",
             args.model,
             kind.words()

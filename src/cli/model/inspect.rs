@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
 use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
-use super::{Unusable, print};
+use super::print;
 use crate::inference::{self, ProviderChoice, Runtime};
 use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 use crate::model::{Model, ModelError, ModelFile, ModelRef, card_word, starter, store};
@@ -62,7 +63,7 @@ struct Seen {
     model: Result<Model, String>,
 }
 
-pub(super) fn run(args: &InspectArgs) -> Result<u8, Unusable> {
+pub(super) fn run(args: &InspectArgs) -> anyhow::Result<u8> {
     let path = Path::new(&args.model);
     let (reference, problem) = match ModelRef::resolve(Some(&args.model)) {
         Ok(reference) => (reference, None),
@@ -70,14 +71,14 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Unusable> {
         Err(e @ (ModelError::Card { .. } | ModelError::Checksum { .. }))
             if path.is_file() && path.extension().is_none_or(|ending| ending != "toml") =>
         {
-            (ModelRef::without_card(path).map_err(|e| e.to_string())?, Some(e.to_string()))
+            (ModelRef::without_card(path)?, Some(e.to_string()))
         }
-        Err(e) => return Err(e.to_string()),
+        Err(e) => return Err(e.into()),
     };
-    let runtime = Runtime::load(args.onnxruntime.as_deref(), ProviderChoice::Cpu).map_err(|e| e.to_string())?;
-    let facts = inference::inspect(&runtime, reference.file()).map_err(|e| e.to_string())?;
+    let runtime = Runtime::load(args.onnxruntime.as_deref(), ProviderChoice::Cpu)?;
+    let facts = inference::inspect(&runtime, reference.file())?;
     let size_bytes = match reference.file() {
-        ModelFile::Path(path) => std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.len(),
+        ModelFile::Path(path) => std::fs::metadata(path).map_err(|e| anyhow!("{}: {e}", path.display()))?.len(),
         ModelFile::Embedded(bytes) => bytes.len() as u64,
     };
     let (file, sha256) = (reference.file().clone(), reference.sha256().to_owned());
@@ -94,7 +95,7 @@ pub(super) fn run(args: &InspectArgs) -> Result<u8, Unusable> {
     }
     match seen.model {
         Ok(_) => Ok(0),
-        Err(problem) => Err(problem),
+        Err(problem) => Err(anyhow!(problem)),
     }
 }
 
@@ -110,7 +111,7 @@ fn card_place(model: &str) -> String {
     path.map_or_else(|| "built in".into(), |path| printable(&path.display().to_string()))
 }
 
-fn write_card(seen: &Seen, reference: &ModelRef, path: &Path, overwrite: bool) -> Result<(), Unusable> {
+fn write_card(seen: &Seen, reference: &ModelRef, path: &Path, overwrite: bool) -> anyhow::Result<()> {
     let licence = seen.facts.metadata.get("license").or_else(|| seen.facts.metadata.get("licence"));
     let model = seen.model.as_ref().map_err(String::as_str);
     let card = starter::card(reference, seen.size_bytes, model, licence.map(String::as_str));
@@ -131,9 +132,9 @@ fn write_card(seen: &Seen, reference: &ModelRef, path: &Path, overwrite: bool) -
         .and_then(|mut file| std::io::Write::write_all(&mut file, card.as_bytes()))
         .map_err(|e| match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                format!("{} exists\n  --overwrite replaces it, --card PATH chooses another name", beside.display())
+                anyhow!("{} exists\n  --overwrite replaces it, --card PATH chooses another name", beside.display())
             }
-            _ => format!("{}: {e}", beside.display()),
+            _ => anyhow!("{}: {e}", beside.display()),
         })?;
     eprintln!("→ {}: check what it says under CHECK", printable(&beside.display().to_string()));
     Ok(())

@@ -8,7 +8,7 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
-use super::{Unusable, or_unusable, short};
+use super::{or_unusable, short};
 use crate::model::store;
 
 /// Options of `model`.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{ModelRun, Scoring, ValArgs};
-use crate::cli::{Unusable, closing, signals::Signals};
+use crate::cli::{closing, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::controls::Controls;
 use crate::frame::{DecodedFrame, FrameView, PixelFormat, Plane};
@@ -22,25 +22,26 @@ use crate::validate::classes::ClassMap;
 use crate::validate::dataset::header::Header;
 use crate::validate::dataset::{Dataset, Issue};
 use crate::validate::{LabelBox, Scored};
+use anyhow::anyhow;
 
 /// Finds the boxes with the model; an exit code where it came to no end.
 pub(super) fn run_model(
     args: &ValArgs,
     dataset: &mut Dataset,
     signals: &Signals,
-) -> Result<Result<Scoring, u8>, Unusable> {
+) -> anyhow::Result<Result<Scoring, u8>> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-    gstreamer::init().map_err(|e| e.to_string())?;
+    gstreamer::init()?;
     let present: Vec<usize> = (0..dataset.pictures.len()).filter(|i| dataset.pictures[*i].header.is_some()).collect();
     if present.is_empty() {
         let example = dataset.pictures.first().map_or_else(String::new, |p| p.path.display().to_string());
-        return Err(format!(
+        return Err(anyhow!(
             "{}: none of its pictures is there, e.g. {example}\n  say where they are with --images",
             dataset.name
         ));
     }
     let (runtime, model) = args.model.load()?;
-    let map = ClassMap::new(&model.classes, &dataset.classes, &args.map).map_err(|e| e.to_string())?;
+    let map = ClassMap::new(&model.classes, &dataset.classes, &args.map)?;
     let paths = present.iter().map(|i| dataset.pictures[*i].path.clone()).collect();
     let job =
         Job { name: dataset.name.clone(), source: SourceSpec::Pictures(paths), output: OutputSpec::None, paced: false };

@@ -6,10 +6,11 @@ mod table;
 
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
-use super::{Unusable, signals::Signals};
+use super::signals::Signals;
 use crate::model::Model;
 use crate::pipeline::Outcome;
 use crate::report::RunReport;
@@ -113,12 +114,12 @@ pub fn run(args: &ValArgs) -> u8 {
     signals.conclude(result)
 }
 
-fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {
-    let path = args.dataset.as_ref().ok_or("give a dataset")?;
+fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
+    let path = args.dataset.as_ref().ok_or_else(|| anyhow!("give a dataset"))?;
     for file in args.html.iter().chain(&args.save_json).chain(&args.report).filter(|p| p.as_os_str() != "-") {
         let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
         if folder.is_some_and(|f| !f.is_dir()) {
-            return Err(format!("{}: no such folder\n  create it, or name another", file.display()));
+            return Err(anyhow!("{}: no such folder\n  create it, or name another", file.display()));
         }
     }
     let say = |text: &str| {
@@ -127,10 +128,10 @@ fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {
         }
     };
     let places = Places { images: args.images.clone(), split: args.split.clone() };
-    let mut dataset = Dataset::load(path, &places).map_err(|e| e.to_string())?;
+    let mut dataset = Dataset::load(path, &places)?;
     checks::check(&mut dataset, args.predictions.is_none());
     let read = match &args.predictions {
-        Some(file) => Some(predictions::read(file, &mut dataset).map_err(|e| e.to_string())?),
+        Some(file) => Some(predictions::read(file, &mut dataset)?),
         None => None,
     };
     let summary = Summary::of(&dataset);
@@ -138,7 +139,7 @@ fn validate(args: &ValArgs, signals: &Signals) -> Result<u8, Unusable> {
     let mut said = Vec::new();
     say_findings(args, &dataset, &mut said, &say);
     if summary.objects == 0 {
-        return Err(format!("{}: it has no labelled object\n  check what is said of its labels above", dataset.name));
+        return Err(anyhow!("{}: it has no labelled object\n  check what is said of its labels above", dataset.name));
     }
     let scoring = match read {
         Some(found) => {
@@ -180,12 +181,12 @@ fn close(
     summary: Summary,
     scoring: Scoring,
     say: &dyn Fn(&str),
-) -> Result<u8, Unusable> {
+) -> anyhow::Result<u8> {
     let Scoring { mut found, counted: counts, scored, run } = scoring;
     let scores = Scores::of(dataset, &mut found, counts, scored);
     let (objects, pictures) = scores.totals();
     if objects == 0 {
-        return Err(format!("{}: nothing is left to be scored\n  check what is said of it above", dataset.name));
+        return Err(anyhow!("{}: nothing is left to be scored\n  check what is said of it above", dataset.name));
     }
     say(&table::table(dataset, &scores, table::width()));
     let left_out = scores.counted.len() - pictures;
