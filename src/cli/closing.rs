@@ -6,30 +6,31 @@ use crate::clock::HostTime;
 use crate::inference::ProviderChoice;
 use crate::latency::{STAGES, Stage};
 use crate::model::Model;
-use crate::pipeline::Outcome;
+use crate::pipeline::RunError;
+use crate::report::figures::RunFigures;
 use crate::report::verdict::{Load, Verdict, bound_by};
 use crate::report::{self, Fps, Machine, ModelReport, ProviderFigures, Resources, RunReport};
 use crate::secrets::redact;
 
 /// Puts a run's figures together.
-pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Outcome, now: HostTime) -> RunReport {
+pub(super) fn run_report(requested: ProviderChoice, model: &Model, figures: &RunFigures, now: HostTime) -> RunReport {
     let wall_s = now.since_start().as_secs_f64();
-    let start_up_s = outcome.first_frame.map_or(wall_s, |t| t.since_start().as_secs_f64());
-    let run_s = match (outcome.first_frame, outcome.last_frame) {
+    let start_up_s = figures.first_frame.map_or(wall_s, |t| t.since_start().as_secs_f64());
+    let run_s = match (figures.first_frame, figures.last_frame) {
         (Some(first), Some(last)) => last.since(first).as_secs_f64(),
         _ => 0.0,
     };
-    let processed: u64 = outcome.streams.iter().map(|s| s.frames.processed).sum();
+    let processed: u64 = figures.streams.iter().map(|s| s.frames.processed).sum();
     #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
     let mean = if run_s > 0.0 { processed as f64 / run_s } else { 0.0 };
-    let gpu = outcome.gpu.as_ref();
+    let gpu = figures.gpu.as_ref();
     let resources = Resources {
         wall_s,
         start_up_s,
         run_s,
         close_s: (wall_s - start_up_s - run_s).max(0.0),
-        cpu_share: report::threads::WORKERS.into_iter().zip(outcome.threads.shares().into_iter().flatten()).collect(),
-        threads: outcome.threads.most(),
+        cpu_share: report::threads::WORKERS.into_iter().zip(figures.threads.shares().into_iter().flatten()).collect(),
+        threads: figures.threads.most(),
         gpu_utilisation: gpu.and_then(|gpu| gpu.utilisation),
         gpu_memory_bytes: gpu.and_then(|gpu| gpu.memory_bytes),
         ..report::Resources::read()
@@ -38,55 +39,55 @@ pub(super) fn run_report(requested: ProviderChoice, model: &Model, outcome: &Out
         version: env!("CARGO_PKG_VERSION"),
         command: redact(&std::env::args().collect::<Vec<_>>().join(" ")),
         machine: Machine { gpu: gpu.map(|gpu| gpu.name.clone()), ..Machine::read() },
-        model: ModelReport { name: model.name.clone(), sha256: model.sha256.clone(), input: outcome.input },
-        provider: outcome.provider.as_ref().map_or_else(
+        model: ModelReport { name: model.name.clone(), sha256: model.sha256.clone(), input: figures.input },
+        provider: figures.provider.as_ref().map_or_else(
             || ProviderFigures { requested: requested.name(), actual: "none", detail: String::new() },
             |p| ProviderFigures { requested: p.requested.name(), actual: p.actual.name(), detail: p.detail.clone() },
         ),
-        streams: outcome.streams.clone(),
-        fps: Fps { mean, min_1s: outcome.seconds.slowest().unwrap_or(mean), std_dev_1s: outcome.seconds.deviation() },
+        streams: figures.streams.clone(),
+        fps: Fps { mean, min_1s: figures.seconds.slowest().unwrap_or(mean), std_dev_1s: figures.seconds.deviation() },
         latency_ms: STAGES
             .iter()
-            .map(|stage| (*stage, outcome.book.summary(*stage)))
+            .map(|stage| (*stage, figures.book.summary(*stage)))
             .filter(|(stage, summary)| *stage != Stage::CaptureToDisplay || summary.count > 0)
             .map(|(stage, summary)| (stage.key(), summary))
             .collect(),
-        batches: report::Batches::new(outcome.batches.clone()),
-        real_time: verdict(outcome, mean),
+        batches: report::Batches::new(figures.batches.clone()),
+        real_time: verdict(figures, mean),
         resources: Resources {
             cores_used: (resources.cpu_user_s + resources.cpu_system_s) / wall_s.max(1e-9),
             ..resources
         },
-        warm_up_frames_excluded: outcome.book.warm_up_frames_excluded(),
-        outputs: outcome.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
-        live_outputs: outcome.live_outputs.clone(),
+        warm_up_frames_excluded: figures.book.warm_up_frames_excluded(),
+        outputs: figures.outputs.iter().map(|(p, _)| p.display().to_string()).collect(),
+        live_outputs: figures.live_outputs.clone(),
         settings: BTreeMap::new(),
     }
 }
 
-fn verdict(outcome: &Outcome, fps: f64) -> Verdict {
+fn verdict(figures: &RunFigures, fps: f64) -> Verdict {
     let rate = |fraction: &str| {
         let (n, d) = fraction.split_once('/')?;
         let (n, d): (f64, f64) = (n.parse().ok()?, d.parse().ok()?);
         (n > 0.0 && d > 0.0).then_some(n / d)
     };
-    let behind = outcome.book.summary(Stage::BehindLive);
-    let frames = || outcome.streams.iter().map(|s| s.frames);
+    let behind = figures.book.summary(Stage::BehindLive);
+    let frames = || figures.streams.iter().map(|s| s.frames);
     Load {
-        rates: outcome.streams.iter().filter_map(|s| rate(&s.frame_rate)).collect(),
+        rates: figures.streams.iter().filter_map(|s| rate(&s.frame_rate)).collect(),
         fps,
         received: frames().map(|f| f.received).sum(),
         lost: frames().map(|f| f.dropped.stale + f.dropped.queue_full).sum(),
         behind_p99_ms: (behind.count > 0).then_some(behind.p99),
-        model_ms: outcome.book.per_image_ms().iter().sum(),
-        bound_by: bound_by(&outcome.threads),
+        model_ms: figures.book.per_image_ms().iter().sum(),
+        bound_by: bound_by(&figures.threads),
     }
     .judge()
 }
 
 /// Says what went wrong; the exit code of a run that would else have ended with `code`.
-pub(super) fn failures(outcome: &Outcome, processed: u64, mut code: u8) -> u8 {
-    for error in &outcome.errors {
+pub(super) fn failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
+    for error in errors {
         eprintln!("error: {}", redact(&error.to_string()));
         code = if error.is_usage() && processed == 0 && code != 1 { 2 } else { 1 };
     }

@@ -21,7 +21,7 @@ use crate::controls::Controls;
 use crate::model::Model;
 use crate::part::PartFile;
 use crate::pipeline::plan::{self, Plan};
-use crate::pipeline::{self, Settings};
+use crate::pipeline::{self, Outcome, Settings};
 use crate::report::RunReport;
 use crate::shutdown::Shutdown;
 use crate::ui;
@@ -163,16 +163,17 @@ impl RunOptions {
         let dashboard = log.and_then(|log| dashboard(command, &settings, &model, &screen, &log, shutdown));
         listeners.extend(dashboard.as_ref().map(Dashboard::listener));
         let listeners: Arc<dyn pipeline::Listener> = Arc::new(listeners);
-        let outcome = pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
+        let Outcome { figures, errors } =
+            pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
         stats.into_iter().for_each(ui::stats::Stats::stop);
         dashboard.into_iter().for_each(Dashboard::finish);
         screen.finish();
-        let mut report = closing::run_report(self.model.provider, &model, &outcome, clock.now());
+        let mut report = closing::run_report(self.model.provider, &model, &figures, clock.now());
         report.settings = said;
-        ui::closing::show(&model, &outcome, &report, &screen, thorough);
+        ui::closing::show(&model, &figures, &report, &screen, thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
-        let code = instruments.close(&report, &outcome.book, 0);
-        let mut code = closing::failures(&outcome, report.processed(), code);
+        let code = instruments.close(&report, &figures.book, 0);
+        let mut code = closing::failures(&errors, report.processed(), code);
         if let Some(json) = json
             && let Err(e) = close_json(json, report.processed())
         {

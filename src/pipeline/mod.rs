@@ -33,7 +33,8 @@ use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::postprocess::Thresholds;
 use crate::report::StreamReport;
-use crate::report::gpu::{GpuMeter, GpuUse};
+use crate::report::figures::RunFigures;
+use crate::report::gpu::GpuMeter;
 use crate::report::threads::ThreadTimes;
 use crate::shutdown::Shutdown;
 use crate::sink::{EncoderOptions, SinkError};
@@ -151,36 +152,12 @@ impl RunError {
     }
 }
 
-/// What came out.
+/// How a run went.
 pub struct Outcome {
-    /// One a source.
-    pub streams: Vec<StreamReport>,
-    /// Latencies of all streams.
-    pub book: LatencyBook,
-    /// Frames handed over in every second.
-    pub seconds: SecondCounts,
-    /// The provider that ran, once one did.
-    pub provider: Option<ProviderReport>,
-    /// Shape of the last run's input.
-    pub input: [usize; 4],
-    /// Files written, with whether audio was kept.
-    pub outputs: Vec<(PathBuf, usize)>,
-    /// What was sent to whoever watched.
-    pub live_outputs: Vec<LiveOutput>,
-    /// Objects seen, by class id.
-    pub objects: Vec<u64>,
-    /// Runs of the model by how many frames they took.
-    pub batches: BTreeMap<usize, u64>,
-    /// Whom the processors worked for.
-    pub threads: ThreadTimes,
-    /// The GPU's part, where one is seen.
-    pub gpu: Option<GpuUse>,
+    /// What it measured.
+    pub figures: RunFigures,
     /// Everything that went wrong.
     pub errors: Vec<RunError>,
-    /// When the first frame could be processed: it was decoded, and the session was there.
-    pub first_frame: Option<HostTime>,
-    /// When the last frame was handed over.
-    pub last_frame: Option<HostTime>,
 }
 
 /// What sink threads gather.
@@ -355,7 +332,7 @@ pub fn run(
         let f = stream.frames;
         assert_eq!(f.received, f.processed + f.dropped.total(), "every frame of {} is accounted for", stream.uri);
     }
-    Outcome {
+    let figures = RunFigures {
         streams: std::mem::take(&mut tally.streams),
         book: std::mem::take(&mut tally.book),
         seconds: std::mem::take(&mut tally.seconds),
@@ -367,8 +344,8 @@ pub fn run(
         batches: std::mem::take(&mut tally.batches),
         threads: std::mem::take(&mut tally.threads),
         gpu: tally.gpu.take().map(GpuMeter::finish),
-        errors: std::mem::take(&mut tally.errors),
         first_frame: tally.first_frame,
         last_frame: tally.last_frame,
-    }
+    };
+    Outcome { figures, errors: std::mem::take(&mut tally.errors) }
 }

@@ -1,6 +1,7 @@
 //! The figures of a run: JSON report, CSV, trace and page.
 
 pub mod csv;
+pub mod figures;
 pub mod gpu;
 pub mod page;
 pub mod plot;

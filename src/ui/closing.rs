@@ -3,21 +3,21 @@
 use super::screen::Screen;
 use super::tables;
 use crate::model::Model;
-use crate::pipeline::Outcome;
 use crate::report::RunReport;
+use crate::report::figures::RunFigures;
 use crate::report::verdict::{Verdict, bound_by};
 use crate::stream::{Dropped, LiveOutput};
 use crate::text;
 
 /// Shows what was found and where the time went; `thoroughly` also what it took, and whether it keeps up.
-pub(crate) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen: &Screen, thoroughly: bool) {
+pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, screen: &Screen, thoroughly: bool) {
     if report.processed() > 0 {
         screen.line("");
-        screen.line(&tables::stage_table(&outcome.book));
-        screen.line(&tables::speed_line(&outcome.book, outcome.input));
+        screen.line(&tables::stage_table(&figures.book));
+        screen.line(&tables::speed_line(&figures.book, figures.input));
         screen.line("");
         if thoroughly {
-            cost(report, outcome, screen);
+            cost(report, figures, screen);
         } else {
             screen.line(&format!(
                 "  {} in {:.1} s · {:.1} fps · {}\n  {}",
@@ -25,23 +25,23 @@ pub(crate) fn show(model: &Model, outcome: &Outcome, report: &RunReport, screen:
                 report.resources.run_s,
                 report.fps.mean,
                 dropped(report),
-                bound_by(&outcome.threads)
+                bound_by(&figures.threads)
             ));
         }
         for tiling in report.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
             screen.line(&format!("  {}", tables::tiles(tiling)));
         }
-        found(model, outcome, screen);
+        found(model, figures, screen);
     }
     for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
         let times = text::counted(stream.reconnects, "reconnect");
         screen.line(&format!("  {} · {times} · away for {:.1} s", text::printable(&stream.uri), stream.outages_s));
     }
-    for (path, audio) in &outcome.outputs {
+    for (path, audio) in &figures.outputs {
         let audio = if *audio > 0 { " (audio kept)" } else { "" };
         screen.line(&format!("  → {}{audio}", path.display()));
     }
-    for output in &outcome.live_outputs {
+    for output in &figures.live_outputs {
         screen.line(&format!("  → {}", live(output)));
     }
 }
@@ -60,9 +60,9 @@ fn live(output: &LiveOutput) -> String {
     said
 }
 
-fn found(model: &Model, outcome: &Outcome, screen: &Screen) {
+fn found(model: &Model, figures: &RunFigures, screen: &Screen) {
     let mut seen: Vec<(u64, &String)> =
-        outcome.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
+        figures.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
     seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     if !seen.is_empty() {
         let parts: Vec<String> = seen.iter().map(|(n, c)| text::counted(*n, c)).collect();
@@ -85,7 +85,7 @@ fn dropped(report: &RunReport) -> String {
 }
 
 /// What a streaming test ends with.
-fn cost(report: &RunReport, outcome: &Outcome, screen: &Screen) {
+fn cost(report: &RunReport, figures: &RunFigures, screen: &Screen) {
     let (r, fps) = (&report.resources, &report.fps);
     let deviation = fps.std_dev_1s.map_or_else(String::new, |d| format!(", deviation {d:.1}"));
     let gpu = match (&report.machine.gpu, r.gpu_utilisation, r.gpu_memory_bytes) {
@@ -114,7 +114,7 @@ fn cost(report: &RunReport, outcome: &Outcome, screen: &Screen) {
                 r.threads
             ),
         ),
-        ("bottleneck", tables::bottleneck(&outcome.threads)),
+        ("bottleneck", tables::bottleneck(&figures.threads)),
     ];
     for (name, value) in rows {
         screen.line(&format!("  {name:<11} {value}"));

@@ -12,7 +12,7 @@ use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::overlay::Style;
-use crate::pipeline::{self, Job, Listener, OutputSpec, RunEvent, Settings, SourceSpec};
+use crate::pipeline::{self, Job, Listener, Outcome, OutputSpec, RunEvent, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::stream::{StreamId, StreamInfo};
@@ -82,12 +82,12 @@ pub(super) fn run_model(
         save_txt: None,
         crops: None,
     };
-    let outcome =
+    let Outcome { figures, errors } =
         pipeline::run(settings, model.clone(), &runtime, clock.clone(), gatherer.clone(), None, &signals.shutdown);
     screen.finish();
-    let report = closing::run_report(args.model.provider, &model, &outcome, clock.now());
+    let report = closing::run_report(args.model.provider, &model, &figures, clock.now());
     let processed = report.processed();
-    let code = closing::failures(&outcome, processed, 0);
+    let code = closing::failures(&errors, processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
         eprintln!("{processed} of {} were run; no figures without the rest", counted(present.len() as u64, "picture"));
         return Ok(Err(code));
@@ -108,7 +108,7 @@ pub(super) fn run_model(
     let counted = found.iter().map(Option::is_some).collect();
     let found = found.into_iter().map(|seen| seen.map_or_else(Vec::new, |s| s.boxes)).collect();
     let scored = (0..dataset.classes.len()).map(|c| !map.unknown.contains(&c)).collect();
-    Ok(Ok(Scoring { found, counted, scored, run: Some(ModelRun { model, outcome, report }) }))
+    Ok(Ok(Scoring { found, counted, scored, run: Some(ModelRun { model, figures, report }) }))
 }
 
 /// Says which classes did not meet.

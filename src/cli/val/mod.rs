@@ -12,8 +12,8 @@ use clap::Args;
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
 use crate::model::Model;
-use crate::pipeline::Outcome;
 use crate::report::RunReport;
+use crate::report::figures::RunFigures;
 use crate::text::{counted, printable};
 use crate::ui::tables::{speed_line, tiles};
 use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
@@ -102,7 +102,7 @@ struct Scoring {
 /// What a model's run left.
 struct ModelRun {
     model: Model,
-    outcome: Outcome,
+    figures: RunFigures,
     report: RunReport,
 }
 
@@ -193,9 +193,9 @@ fn close(
     if left_out > 0 {
         say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "picture")));
     }
-    if let Some(ModelRun { outcome, .. }) = &run {
-        say(&speed_line(&outcome.book, outcome.input));
-        for tiling in outcome.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
+    if let Some(ModelRun { figures, .. }) = &run {
+        say(&speed_line(&figures.book, figures.input));
+        for tiling in figures.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
             say(&format!("  {}", tiles(tiling)));
         }
     }

@@ -92,7 +92,7 @@ pub(super) fn write(
         }
     }
     let speed_ms = run.as_ref().map(|run| {
-        let [preprocess, inference, postprocess] = run.outcome.book.per_image_ms();
+        let [preprocess, inference, postprocess] = run.figures.book.per_image_ms();
         Speed { preprocess, inference, postprocess }
     });
     let report = ValReport {
@@ -133,13 +133,13 @@ fn scenes(dataset: &Dataset, scores: &Scores) -> [(&'static str, Scene); 5] {
 fn about<'a>(args: &ValArgs, summary: &'a Summary, run: Option<&ModelRun>) -> About<'a> {
     let command = redact(&std::env::args().collect::<Vec<_>>().join(" "));
     let samples = args.samples;
-    if let Some(ModelRun { model, outcome, report }) = run {
-        let [_, _, height, width] = outcome.input;
+    if let Some(ModelRun { model, figures, report }) = run {
+        let [_, _, height, width] = figures.input;
         let (actual, detail) = (report.provider.actual, &report.provider.detail);
         return About {
             model: text::printable(&model.name),
             run: format!("last input {height}×{width}, {actual} ({detail})"),
-            ms: Some(outcome.book.per_image_ms().iter().sum()),
+            ms: Some(figures.book.per_image_ms().iter().sum()),
             command,
             summary,
             samples,
