@@ -1,17 +1,17 @@
 //! What a person may change while a run goes on. The pipeline's threads read atomics; only what waits takes a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
+use crossbeam_channel::select;
+
+use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 
 /// One step of the confidence.
 const STEP: f32 = 0.05;
 /// Steps between which the confidence is moved: 0.05 to 0.95.
 const STEPS: (f32, f32) = (1.0, 19.0);
-/// How long a source that is held waits before it looks whether it should stop.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Switches and wishes of whoever watches a run.
 #[derive(Debug)]
@@ -21,9 +21,8 @@ pub struct Controls {
     paused: AtomicBool,
     /// Pauses that have begun so far.
     pauses: AtomicU32,
-    /// Held with `resumed`, so that nobody misses the end of a pause.
-    waiting: Mutex<()>,
-    resumed: Condvar,
+    /// The end of the pause, while there is one.
+    resumed: Mutex<Option<Shutdown>>,
     hud: AtomicBool,
     /// Bits of an `f32`.
     confidence: AtomicU32,
@@ -39,8 +38,7 @@ impl Controls {
             attended: false,
             paused: AtomicBool::new(false),
             pauses: AtomicU32::new(0),
-            waiting: Mutex::default(),
-            resumed: Condvar::new(),
+            resumed: Mutex::default(),
             hud: AtomicBool::new(hud),
             confidence: AtomicU32::new(confidence.to_bits()),
             snapshots: Vec::new(),
@@ -68,12 +66,16 @@ impl Controls {
 
     /// Has recorded files stand still, or go on.
     pub fn pause(&self, paused: bool) {
-        let held = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.paused.swap(paused, Ordering::Relaxed) && paused {
-            self.pauses.fetch_add(1, Ordering::Relaxed);
+        let mut resumed = self.resumed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.paused.swap(paused, Ordering::Relaxed) == paused {
+            return;
         }
-        drop(held);
-        self.resumed.notify_all();
+        if paused {
+            self.pauses.fetch_add(1, Ordering::Relaxed);
+            *resumed = Some(Shutdown::new());
+        } else if let Some(resumed) = resumed.take() {
+            resumed.request();
+        }
     }
 
     /// Pauses that have begun so far.
@@ -81,14 +83,17 @@ impl Controls {
         self.pauses.load(Ordering::Relaxed)
     }
 
-    /// Returns when the pause, if there is one, is over or `stopped`; whether there was one.
-    pub(crate) fn hold(&self, stopped: &dyn Fn() -> bool) -> bool {
+    /// Returns when the pause, if there is one, is over or `shutdown` is requested; whether there was one.
+    pub(crate) fn hold(&self, shutdown: &Shutdown) -> bool {
         if !self.is_paused() {
             return false;
         }
-        let mut held = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.is_paused() && !stopped() {
-            held = self.resumed.wait_timeout(held, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        let resumed = self.resumed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(resumed) = resumed else { return false };
+        // Both channels carry nothing: they become ready by being disconnected.
+        select! {
+            recv(resumed.requested()) -> _ => {}
+            recv(shutdown.requested()) -> _ => {}
         }
         true
     }
@@ -139,8 +144,6 @@ impl Controls {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -169,18 +172,20 @@ mod tests {
 
     #[test]
     fn a_pause_ends_when_it_is_over_or_the_run_is() {
-        let controls = Arc::new(Controls::attended(0.25, false, 1));
-        assert!(!controls.hold(&|| false));
+        let (controls, shutdown) = (Controls::attended(0.25, false, 1), Shutdown::new());
+        assert!(!controls.hold(&shutdown));
         controls.pause(true);
         controls.pause(true);
         assert_eq!(controls.pauses(), 1);
-        assert!(controls.hold(&|| true), "a run that ends holds nobody");
-        let held = {
-            let controls = controls.clone();
-            std::thread::Builder::new().name("held".into()).spawn(move || controls.hold(&|| false)).expect("a thread")
-        };
-        controls.pause(false);
-        let _ = held.join().expect("it went on");
+        std::thread::scope(|scope| {
+            let held = scope.spawn(|| controls.hold(&shutdown));
+            controls.pause(false);
+            // Whether it came before the end of the pause, the scheduler decides.
+            held.join().map(|_| ()).expect("it went on");
+        });
+        controls.pause(true);
+        shutdown.request();
+        assert!(controls.hold(&shutdown), "a run that ends holds nothing back");
     }
 
     #[test]

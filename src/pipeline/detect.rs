@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
 
 use super::tiles::Tiler;
 use super::{RunError, RunEvent, Shared, SinkEvent};
 use crate::channel::Lanes;
-use crate::clock::HostTime;
+use crate::clock::{Deadline, HostTime};
 use crate::detection::Detection;
 use crate::frame::DecodedFrame;
 use crate::geometry::{Letterbox, Size};
@@ -100,7 +100,7 @@ pub(super) fn work(
                     break;
                 }
             }
-            deadline.get_or_insert_with(|| Instant::now() + shared.settings.batch_timeout);
+            deadline.get_or_insert_with(|| Deadline::after(shared.settings.batch_timeout));
         }
         if batch.is_empty() && other.is_none() {
             // Every source has gone.

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{RunError, RunEvent, Shared, SinkEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
-use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, Watcher, watch};
+use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
 
 /// Pictures between worker and sink, a stream.
@@ -105,7 +105,7 @@ fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &R
     match &job.source {
         SourceSpec::Video(path) => {
             if settings.real_time {
-                events.set_when_full(WhenFull::OldestGoes);
+                events.set_when_full(WhenFull::DropOldest);
             }
             let real_time = settings.real_time || job.paced;
             feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
@@ -113,24 +113,10 @@ fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &R
         SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
         SourceSpec::Live(address) => {
             let wanted = Wanted { real_time: false, ..wanted };
-            watch(address, &settings.live, &wanted, &outlet, &Watching { shared, stream }).unwrap_or_else(failed)
+            let disconnected = |reason: &str| shared.listener.on(&RunEvent::Disconnected { stream, reason });
+            watch(address, &settings.live, &wanted, &outlet, shared.shutdown_of(stream), &disconnected)
+                .unwrap_or_else(failed)
         }
-    }
-}
-
-/// Watches a live source on behalf of a run.
-struct Watching<'a> {
-    shared: &'a Shared,
-    stream: StreamId,
-}
-
-impl Watcher for Watching<'_> {
-    fn is_stopping(&self) -> bool {
-        self.shared.shutdown_of(self.stream).is_requested()
-    }
-
-    fn away(&self, reason: &str) {
-        self.shared.listener.on(&RunEvent::Disconnected { stream: self.stream, reason });
     }
 }
 
@@ -169,9 +155,9 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
 fn feed_file(shared: &Shared, path: &Path, wanted: Wanted, outlet: &Outlet, first: bool) -> Result<u64, SourceError> {
     let mut source = FileSource::open(path, wanted, outlet)?;
     if first {
-        let opening = (source.info().clone(), source.take_sides());
+        let opening = (source.info().clone(), source.take_audio());
         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
     }
     source.release();
-    source.wait(&|| shared.shutdown_of(outlet.stream).is_requested())
+    source.wait(shared.shutdown_of(outlet.stream))
 }

@@ -10,22 +10,12 @@ use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::frame::DecodedFrame;
-use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, Wanted, Watcher, watch};
+use crate::shutdown::Shutdown;
+use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
 
 /// Frames on their way.
 const DECODED: usize = 4;
-
-/// Waits as long as it takes.
-struct Patient;
-
-impl Watcher for Patient {
-    fn is_stopping(&self) -> bool {
-        false
-    }
-
-    fn away(&self, _reason: &str) {}
-}
 
 /// Shows up to `count` decoded frames of `source` to `take`.
 ///
@@ -58,7 +48,7 @@ pub fn first_frames(
         let file = |path: &Path, wanted: &Wanted| {
             let mut source = FileSource::open(path, wanted.clone(), outlet)?;
             source.release();
-            source.wait(&|| false)
+            source.wait(&Shutdown::new())
         };
         match source {
             SourceSpec::Video(path) => file(path, &several).map(|_| ()),
@@ -69,7 +59,7 @@ pub fn first_frames(
             }
             SourceSpec::Live(address) => {
                 let options = LiveOptions { reconnect: Some(0), ..live.clone() };
-                watch(address, &options, &several, outlet, &Patient).map(|_| ())
+                watch(address, &options, &several, outlet, &Shutdown::new(), &|_| {}).map(|_| ())
             }
         }
     };

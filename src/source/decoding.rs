@@ -13,6 +13,7 @@ use super::course::Session;
 use super::probe::DecoderProbe;
 use super::tracks::Side;
 use crate::geometry::Size;
+use crate::shutdown::Shutdown;
 use crate::source::{Outlet, SourceEvent};
 use crate::stream::{StreamInfo, codec_name};
 
@@ -67,8 +68,8 @@ pub(super) struct Decoding {
     pub late: AtomicU64,
     /// Those of them that nobody downstream has heard of.
     pub late_unsaid: AtomicU64,
-    /// Nothing more is wanted.
-    pub stopped: AtomicBool,
+    /// Nothing more is decoded.
+    pub stop: Shutdown,
     pub timing: Timing,
     /// The first picture's description.
     pub first: OnceLock<gst_video::VideoInfo>,
@@ -93,7 +94,7 @@ impl Decoding {
             packets: AtomicU64::new(0),
             late: AtomicU64::new(0),
             late_unsaid: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
+            stop: Shutdown::new(),
             timing,
             first: OnceLock::new(),
             gate,
@@ -101,7 +102,7 @@ impl Decoding {
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
+        self.stop.is_requested()
     }
 
     pub fn waits(&self) -> bool {
@@ -115,13 +116,13 @@ impl Decoding {
 
     /// Nothing more is wanted, and nothing is held back.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.stop.request();
         self.probe.stop_pacing();
     }
 
     /// Says so to whoever waits at the bus: all that was asked for is delivered.
     pub fn delivered(&self, element: &gst::Element) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.stop.request();
         let message = gst::message::Application::builder(gst::Structure::new_empty(DELIVERED)).src(element).build();
         let _ = element.post_message(message);
     }

@@ -20,6 +20,7 @@ use super::missing::{MissingPlugin, package_for};
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::tracks::{Side, Tracks};
+use crate::shutdown::Shutdown;
 use crate::source::{Outlet, SourceError, Wanted};
 use crate::stream::{AudioTrack, StreamInfo};
 
@@ -154,7 +155,7 @@ impl FileSource {
     }
 
     /// The audio tracks, to be passed to the sink. Can be taken once.
-    pub fn take_sides(&mut self) -> Vec<AudioTrack> {
+    pub fn take_audio(&mut self) -> Vec<AudioTrack> {
         self.shared.sides().iter().filter_map(Side::take_track).collect()
     }
 
@@ -168,16 +169,16 @@ impl FileSource {
         self.shared.stop();
     }
 
-    /// Waits for the end of the file, or until `interrupted`. Returns the coded frames that never became a picture.
+    /// Waits for the end of the file, or until `shutdown` is requested. Returns the coded frames that never became a picture.
     ///
     /// # Errors
     /// [`SourceError::Broken`] when decoding could not go on.
-    pub fn wait(&mut self, interrupted: &dyn Fn() -> bool) -> Result<u64, SourceError> {
+    pub fn wait(&mut self, shutdown: &Shutdown) -> Result<u64, SourceError> {
         let Some(bus) = self.pipeline.bus() else { return Ok(0) };
         let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
         let (mut seen, mut since) = (0, Instant::now());
         while !self.ended {
-            if interrupted() || self.shared.is_stopped() {
+            if shutdown.is_requested() || self.shared.is_stopped() {
                 self.stop();
                 return Ok(0);
             }

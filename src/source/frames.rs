@@ -89,7 +89,7 @@ impl Delivery {
         if so_far >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
-        if shared.can_pause() && outlet.controls.hold(&|| shared.is_stopped()) {
+        if shared.can_pause() && outlet.controls.hold(&shared.stop) {
             self.resumed = outlet.clock.now();
         }
         let captured = shared.session().and_then(|_| captured(&buffer, outlet.clock.now()));

@@ -215,7 +215,7 @@ impl Connection {
                 connection.shared.probe.stop_pacing();
             }
         }
-        let when_full = if connection.recorded { WhenFull::Wait } else { WhenFull::OldestGoes };
+        let when_full = if connection.recorded { WhenFull::Wait } else { WhenFull::DropOldest };
         plan.outlet.events.set_when_full(when_full);
         Ok(connection)
     }

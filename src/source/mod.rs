@@ -37,7 +37,7 @@ pub use decoding::Wanted;
 pub use file::FileSource;
 pub use head::Heads;
 pub use live::{LiveOptions, Transport};
-pub use supervisor::{Watcher, watch};
+pub use supervisor::watch;
 
 /// Why a source cannot be used, or ended early.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! A live source over all its connections: connects, waits, notices that it is away, and tries again.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::address::{Address, Kind};
 use super::course::Course;
@@ -10,11 +10,9 @@ use super::refusal::Refusal;
 use crate::backoff::Backoff;
 use crate::channel::WhenFull;
 use crate::clock::StreamTime;
+use crate::shutdown::Shutdown;
 use crate::source::{Outlet, SourceError, SourceEvent, Wanted, page};
 use crate::stream::Gap;
-
-/// How often a wait looks whether it should end.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Delays between attempts to reconnect: the first, and the longest.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
@@ -23,16 +21,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// How long a server that is busy is given before it is asked again.
 const BUSY: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
-/// Told of what happens on the way.
-pub trait Watcher {
-    /// Whether nothing more is wanted.
-    fn is_stopping(&self) -> bool;
-    /// The source is away, for this reason, and is tried again.
-    fn away(&self, reason: &str);
-}
-
-/// Watches `address` until it ends, is given up, or the watcher stops. Returns the coded frames that never became a
-/// picture.
+/// Watches `address` until it ends, is given up, or `shutdown` is requested; says to `disconnected` why it reconnects.
+/// Returns the encoded frames that were never decoded.
 ///
 /// # Errors
 /// [`SourceError::Unusable`] when it never worked, [`SourceError::Broken`] when it is given up after it did.
@@ -41,11 +31,22 @@ pub fn watch(
     options: &LiveOptions,
     wanted: &Wanted,
     outlet: &Outlet,
-    watcher: &dyn Watcher,
+    shutdown: &Shutdown,
+    disconnected: &dyn Fn(&str),
 ) -> Result<u64, SourceError> {
     let course = Arc::new(Course::new(outlet.clock.clone()));
-    let result =
-        Supervisor { address, options, wanted, outlet, watcher, course: &course, found: None, away: None }.run();
+    let result = Supervisor {
+        address,
+        options,
+        wanted,
+        outlet,
+        shutdown,
+        disconnected,
+        course: &course,
+        found: None,
+        away: None,
+    }
+    .run();
     course.close_sounds();
     // Whatever is sent from here on has its place.
     outlet.events.set_when_full(WhenFull::Wait);
@@ -67,7 +68,8 @@ struct Supervisor<'a> {
     options: &'a LiveOptions,
     wanted: &'a Wanted,
     outlet: &'a Outlet,
-    watcher: &'a dyn Watcher,
+    shutdown: &'a Shutdown,
+    disconnected: &'a dyn Fn(&str),
     course: &'a Arc<Course>,
     /// The transport that worked.
     found: Option<Transport>,
@@ -79,7 +81,7 @@ impl Supervisor<'_> {
     fn run(mut self) -> Result<u64, SourceError> {
         let (mut backoff, mut worked, mut failed, mut lost, mut frames) =
             (Backoff::new(FIRST_DELAY, LONGEST_DELAY), false, 0, 0, 0);
-        let stopping = || self.watcher.is_stopping();
+        let stopping = || self.shutdown.is_requested();
         loop {
             let refusal = match self.connect() {
                 Ok(mut connection) => {
@@ -105,7 +107,7 @@ impl Supervisor<'_> {
                     };
                     backoff.reset();
                     failed = 0;
-                    self.watcher.away(&reason);
+                    (self.disconnected)(&reason);
                     self.away = Some((self.course.last().unwrap_or_default(), reason.clone()));
                     Refusal::new(reason, "")
                 }
@@ -119,7 +121,7 @@ impl Supervisor<'_> {
                     }
                     failed += 1;
                     if self.away.is_none() && failed == 1 {
-                        self.watcher.away(&refusal.problem);
+                        (self.disconnected)(&refusal.problem);
                     }
                     refusal
                 }
@@ -154,7 +156,7 @@ impl Supervisor<'_> {
             course: self.course,
             transport,
         };
-        let stopping = || self.watcher.is_stopping();
+        let stopping = || self.shutdown.is_requested();
         let mut transport = first;
         let mut again = 0;
         loop {
@@ -174,11 +176,7 @@ impl Supervisor<'_> {
 
     /// Waits; whether something is wanted after it.
     fn pauses(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
-        while Instant::now() < until && !self.watcher.is_stopping() {
-            self.outlet.clock.sleep(LOOK);
-        }
-        !self.watcher.is_stopping()
+        self.outlet.clock.pause(time, self.shutdown)
     }
 
     /// Says downstream what comes, and lets it come.

@@ -1,12 +1,9 @@
-//! Bounded lanes from many sources to one receiver, which takes from them in turn: no source keeps another waiting.
-//!
-//! A lane holds so many items; what happens when one more comes is its [`WhenFull`]. Notes, which say something about the
-//! items before and after them, are never given up and keep their place.
+//! The lanes themselves, over the locks that their parent module names.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+
+use super::sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
+use crate::clock::Deadline;
 
 /// Notes a lane takes beside its items before whoever sends one waits.
 const NOTES: usize = 16;
@@ -14,41 +11,41 @@ const NOTES: usize = 16;
 /// What a full lane does with one more item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// The sender waits: nothing is lost.
+    /// The sender waits: nothing is dropped.
     Wait,
-    /// The newest wins: the oldest item is given up, and counted.
-    OldestGoes,
+    /// The newest wins: the oldest item is evicted, and counted.
+    DropOldest,
 }
 
-/// What was sent cannot arrive: the receiver has gone.
+/// What was sent cannot arrive: the receiver is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("nobody receives any more")]
+#[error("the receiver is gone")]
 pub struct Closed;
 
 /// Why nothing was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Nothing {
-    /// The time is over.
-    #[error("nothing came in time")]
-    Late,
-    /// All senders have gone.
-    #[error("nobody sends any more")]
-    Ended,
+pub enum RecvError {
+    /// Nothing came by the deadline.
+    #[error("nothing was received by the deadline")]
+    Timeout,
+    /// All lanes are empty, and all senders gone.
+    #[error("all senders are gone")]
+    Disconnected,
 }
 
 /// What was received.
 #[derive(Debug)]
-pub struct Taken<T> {
+pub struct Received<T> {
     /// Number of its lane.
     pub lane: usize,
-    /// It.
+    /// What was sent.
     pub item: T,
-    /// Items given up in this lane since the last one was taken from it.
+    /// Items evicted from this lane since the last one was taken from it.
     pub evicted: u64,
 }
 
-struct One<T> {
-    /// Whether each is an item, and it.
+struct LaneState<T> {
+    /// Whether each is an item rather than a note, and what was sent.
     waiting: VecDeque<(bool, T)>,
     items: usize,
     when_full: WhenFull,
@@ -56,8 +53,8 @@ struct One<T> {
 }
 
 struct State<T> {
-    lanes: Vec<One<T>>,
-    /// Whose turn it is.
+    lanes: Vec<LaneState<T>>,
+    /// The lane whose turn it is.
     next: usize,
     closed: bool,
 }
@@ -80,8 +77,13 @@ impl<T> Inner<T> {
 /// `count` lanes called `name`, each for `capacity` items; all wait when full.
 #[must_use]
 pub fn lanes<T>(name: &'static str, count: usize, capacity: usize) -> (Vec<Lane<T>>, Lanes<T>) {
-    let one = || One { waiting: VecDeque::with_capacity(capacity), items: 0, when_full: WhenFull::Wait, evicted: 0 };
-    let state = State { lanes: (0..count).map(|_| one()).collect(), next: 0, closed: false };
+    let lane = || LaneState {
+        waiting: VecDeque::with_capacity(capacity + NOTES),
+        items: 0,
+        when_full: WhenFull::Wait,
+        evicted: 0,
+    };
+    let state = State { lanes: (0..count).map(|_| lane()).collect(), next: 0, closed: false };
     let inner = Arc::new(Inner {
         name,
         capacity,
@@ -101,22 +103,22 @@ pub struct Lane<T> {
 }
 
 impl<T> Lane<T> {
-    /// From now on.
+    /// What happens from now on when it is full.
     pub fn set_when_full(&self, when_full: WhenFull) {
         self.inner.lock().lanes[self.number].when_full = when_full;
     }
 
-    /// Sends an item, which another may displace.
+    /// Sends an item; a newer one may evict it.
     ///
     /// # Errors
-    /// When nobody receives.
+    /// When the receiver is gone.
     pub fn send(&self, item: T) -> Result<(), Closed> {
         let capacity = self.inner.capacity;
         let mut state = self.inner.lock();
         while !state.closed {
             let lane = &mut state.lanes[self.number];
             if lane.items >= capacity
-                && lane.when_full == WhenFull::OldestGoes
+                && lane.when_full == WhenFull::DropOldest
                 && let Some(oldest) = lane.waiting.iter().position(|(is_item, _)| *is_item)
             {
                 lane.waiting.remove(oldest);
@@ -134,10 +136,10 @@ impl<T> Lane<T> {
         Err(Closed)
     }
 
-    /// Sends what must arrive. Waits when far too much does.
+    /// Sends what must arrive: it is never evicted. Waits while 16 more than a full lane wait.
     ///
     /// # Errors
-    /// When nobody receives.
+    /// When the receiver is gone.
     pub fn note(&self, note: T) -> Result<(), Closed> {
         let most = self.inner.capacity + NOTES;
         let mut state = self.inner.lock();
@@ -153,7 +155,7 @@ impl<T> Lane<T> {
         Err(Closed)
     }
 
-    /// Whether the next item would have to wait, or displace another.
+    /// Whether the next item would have to wait, or evict another.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.inner.lock().lanes[self.number].items >= self.inner.capacity
@@ -189,12 +191,12 @@ pub struct Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    /// The oldest of the lane whose turn it is among those that hold something. Waits until `deadline`, or as long as it
-    /// takes.
+    /// The oldest of the lane whose turn it is among those that hold something. Waits until `deadline`, without one as long
+    /// as it takes.
     ///
     /// # Errors
-    /// When nothing came in time, or nothing will.
-    pub fn take(&self, deadline: Option<Instant>) -> Result<Taken<T>, Nothing> {
+    /// [`RecvError::Timeout`] at the deadline, [`RecvError::Disconnected`] when all senders are gone and all is taken.
+    pub fn take(&self, deadline: Option<Deadline>) -> Result<Received<T>, RecvError> {
         let mut state = self.inner.lock();
         loop {
             if let Some(taken) = state.take() {
@@ -202,14 +204,14 @@ impl<T> Lanes<T> {
                 return Ok(taken);
             }
             if self.inner.senders.load(Ordering::SeqCst) == 0 {
-                return Err(Nothing::Ended);
+                return Err(RecvError::Disconnected);
             }
             state = match deadline {
                 None => self.inner.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.left();
                     if left.is_zero() {
-                        return Err(Nothing::Late);
+                        return Err(RecvError::Timeout);
                     }
                     self.inner.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -217,13 +219,13 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// So many wait.
+    /// Items that wait, over all lanes.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.inner.lock().lanes.iter().map(|lane| lane.items).sum()
     }
 
-    /// So many may, over all lanes.
+    /// Items that may wait, over all lanes.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.inner.capacity * self.inner.lock().lanes.len()
@@ -231,14 +233,14 @@ impl<T> Lanes<T> {
 }
 
 impl<T> State<T> {
-    fn take(&mut self) -> Option<Taken<T>> {
+    fn take(&mut self) -> Option<Received<T>> {
         let count = self.lanes.len();
         let number = (0..count).map(|n| (self.next + n) % count).find(|n| !self.lanes[*n].waiting.is_empty())?;
         self.next = (number + 1) % count;
         let lane = &mut self.lanes[number];
         let (is_item, item) = lane.waiting.pop_front()?;
         lane.items -= usize::from(is_item);
-        Some(Taken { lane: number, item, evicted: std::mem::take(&mut lane.evicted) })
+        Some(Received { lane: number, item, evicted: std::mem::take(&mut lane.evicted) })
     }
 }
 
@@ -251,73 +253,5 @@ impl<T> Drop for Lanes<T> {
             lane.items = 0;
         }
         self.inner.emptied.notify_all();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn taken(lanes: &Lanes<u32>) -> Vec<(usize, u32, u64)> {
-        let now = || Some(Instant::now());
-        std::iter::from_fn(|| lanes.take(now()).ok()).map(|t| (t.lane, t.item, t.evicted)).collect()
-    }
-
-    #[test]
-    fn lanes_take_turns() {
-        let (senders, lanes) = lanes("test", 3, 4);
-        for n in 0..4 {
-            senders[0].send(n).expect("room");
-        }
-        senders[2].send(20).expect("room");
-        senders[2].send(21).expect("room");
-        assert_eq!((lanes.waiting(), lanes.capacity()), (6, 12));
-        let order: Vec<u32> = taken(&lanes).into_iter().map(|(_, item, _)| item).collect();
-        assert_eq!(order, [0, 20, 1, 21, 2, 3]);
-    }
-
-    #[test]
-    fn the_newest_win_and_notes_stay() {
-        let (senders, lanes) = lanes("test", 1, 2);
-        senders[0].set_when_full(WhenFull::OldestGoes);
-        for n in 0..3 {
-            senders[0].send(n).expect("it never waits");
-        }
-        senders[0].note(100).expect("a note");
-        for n in 3..6 {
-            senders[0].send(n).expect("it never waits");
-        }
-        assert!(senders[0].is_full());
-        assert_eq!(taken(&lanes), [(0, 100, 4), (0, 4, 0), (0, 5, 0)]);
-    }
-
-    #[test]
-    fn a_full_lane_waits_for_room_and_no_longer_than_there_is_a_receiver() {
-        let (senders, lanes) = lanes("test", 1, 1);
-        let lane = senders[0].clone();
-        std::thread::scope(|scope| {
-            let sender = scope.spawn(move || (0..100).take_while(|n| lane.send(*n).is_ok()).count());
-            for n in 0..50 {
-                assert_eq!(lanes.take(None).expect("it comes").item, n);
-            }
-            drop(lanes);
-            assert!(sender.join().expect("no panic") < 100);
-        });
-        assert_eq!(senders[0].note(1), Err(Closed));
-    }
-
-    #[test]
-    fn the_end_is_seen_once_all_is_taken() {
-        let (senders, lanes) = lanes("test", 2, 2);
-        senders[1].send(7).expect("room");
-        let soon = || Some(Instant::now() + Duration::from_millis(1));
-        assert_eq!(lanes.take(soon()).expect("it is there").item, 7);
-        assert_eq!(lanes.take(soon()).map(|t| t.item), Err(Nothing::Late));
-        std::thread::scope(|scope| {
-            scope.spawn(move || drop(senders));
-            assert_eq!(lanes.take(None).map(|t| t.item), Err(Nothing::Ended));
-        });
     }
 }

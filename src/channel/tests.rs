@@ -1,0 +1,67 @@
+//! Lanes in ordinary threads.
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::Deadline;
+
+fn taken(lanes: &Lanes<u32>) -> Vec<(usize, u32, u64)> {
+    let now = || Some(Deadline::after(Duration::ZERO));
+    std::iter::from_fn(|| lanes.take(now()).ok()).map(|t| (t.lane, t.item, t.evicted)).collect()
+}
+
+#[test]
+fn lanes_take_turns() {
+    let (senders, lanes) = lanes("test", 3, 4);
+    for n in 0..4 {
+        senders[0].send(n).expect("room");
+    }
+    senders[2].send(20).expect("room");
+    senders[2].send(21).expect("room");
+    assert_eq!((lanes.waiting(), lanes.capacity()), (6, 12));
+    let order: Vec<u32> = taken(&lanes).into_iter().map(|(_, item, _)| item).collect();
+    assert_eq!(order, [0, 20, 1, 21, 2, 3]);
+}
+
+#[test]
+fn the_newest_win_and_notes_stay() {
+    let (senders, lanes) = lanes("test", 1, 2);
+    senders[0].set_when_full(WhenFull::DropOldest);
+    for n in 0..3 {
+        senders[0].send(n).expect("it never waits");
+    }
+    senders[0].note(100).expect("a note");
+    for n in 3..6 {
+        senders[0].send(n).expect("it never waits");
+    }
+    assert!(senders[0].is_full());
+    assert_eq!(taken(&lanes), [(0, 100, 4), (0, 4, 0), (0, 5, 0)]);
+}
+
+#[test]
+fn a_full_lane_waits_for_room_and_no_longer_than_there_is_a_receiver() {
+    let (senders, lanes) = lanes("test", 1, 1);
+    let lane = senders[0].clone();
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(move || (0..100).take_while(|n| lane.send(*n).is_ok()).count());
+        for n in 0..50 {
+            assert_eq!(lanes.take(None).expect("it comes").item, n);
+        }
+        drop(lanes);
+        assert!(sender.join().expect("no panic") < 100);
+    });
+    assert_eq!(senders[0].note(1), Err(Closed));
+}
+
+#[test]
+fn the_end_is_seen_once_all_is_taken() {
+    let (senders, lanes) = lanes("test", 2, 2);
+    senders[1].send(7).expect("room");
+    let soon = || Some(Deadline::after(Duration::from_millis(1)));
+    assert_eq!(lanes.take(soon()).expect("it is there").item, 7);
+    assert_eq!(lanes.take(soon()).map(|t| t.item), Err(RecvError::Timeout));
+    std::thread::scope(|scope| {
+        scope.spawn(move || drop(senders));
+        assert_eq!(lanes.take(None).map(|t| t.item), Err(RecvError::Disconnected));
+    });
+}
