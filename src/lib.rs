@@ -34,6 +34,8 @@ pub mod overlay;
 
 pub mod sink;
 
+pub mod stills;
+
 pub mod detections;
 
 pub mod pipeline;

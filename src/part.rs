@@ -78,6 +78,7 @@ impl PartFile {
     /// Takes it away; what had its name before stays.
     pub fn discard(self) {
         if !self.named {
+            // What cannot be removed stays as a `.part`, which says what it is.
             let _ = std::fs::remove_file(part_path(&self.path));
         }
     }
@@ -99,7 +100,10 @@ impl Write for PartFile {
 /// When it cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = PartFile::create(path)?;
-    file.write_all(bytes)?;
+    if let Err(error) = file.write_all(bytes) {
+        file.discard();
+        return Err(error);
+    }
     file.finish()
 }
 

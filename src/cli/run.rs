@@ -1,7 +1,6 @@
 //! What every command that runs the whole pipeline does: from options to a run, and what is said at its end.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +17,8 @@ use super::options::{
 };
 use crate::clock::Clock;
 use crate::controls::Controls;
+use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
 use crate::model::Model;
-use crate::part::PartFile;
 use crate::pipeline::plan::{self, Plan};
 use crate::pipeline::{self, Outcome, Settings};
 use crate::report::RunReport;
@@ -102,18 +101,15 @@ impl RunOptions {
         plan::prepare(&jobs, overwrite)?;
         let (runtime, model) = self.model.load()?;
         let thresholds = self.detections.thresholds(&model)?;
-        for folder in save_txt.iter().chain(&crops) {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| anyhow!("{}: {e}\n  choose another folder", folder.display()))?;
-        }
         let monitoring = self.monitoring.serve(&jobs, &model, clock)?;
         let to_stdout = json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let no_dashboard = if self.tui { dashboard::unsuitable(to_stdout) } else { None };
         let log = (self.tui && no_dashboard.is_none()).then(Arc::<dashboard::Log>::default);
         let instruments = Instruments::open(&self.measure)?;
         // Last: what is refused leaves no empty file.
-        let (json, detections) = match json.map(|path| open_json(&path)).transpose() {
-            Ok(json) => json.unzip(),
+        let at_once = jobs.iter().any(|job| job.source.is_live());
+        let detections = match open_detections((json, save_txt, crops), &model, at_once) {
+            Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
                 return Err(refusal);
@@ -151,8 +147,6 @@ impl RunOptions {
             style: self.drawing.style(),
             controls,
             encoder,
-            save_txt,
-            crops,
         };
         let said = resolved(&settings, &model);
         let (mut listeners, stats) = watchers(&self.measure, &screen, &instruments);
@@ -173,13 +167,7 @@ impl RunOptions {
         ui::closing::show(&model, &figures, &report, &screen, thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has ended: nobody watches it any more");
         let code = instruments.close(&report, &figures.book, 0);
-        let mut code = closing::failures(&errors, report.processed(), code);
-        if let Some(json) = json
-            && let Err(e) = close_json(json, report.processed())
-        {
-            eprintln!("error: --json: {e}");
-            code = 1;
-        }
+        let code = closing::failures(&errors, report.processed(), code);
         Ok(Done { report, screen, code })
     }
 }
@@ -200,22 +188,30 @@ fn dashboard(
     started.map_err(|e| screen.line(&format!("  notice: --tui: {e}; there are lines instead"))).ok()
 }
 
-/// The file of detections, and what writes into it.
-fn open_json(path: &Path) -> anyhow::Result<(PartFile, Box<dyn Write + Send>)> {
-    let refused =
-        |e: std::io::Error| anyhow!("--json {}: {e}\n  name a file in a folder that can be written", path.display());
-    let file = PartFile::create(path).map_err(refused)?;
-    let writer = file.writer().map_err(refused)?;
-    Ok((file, Box::new(BufWriter::new(writer))))
+/// Where detections go: `--save-txt`, `--crops`, and last `--json`, so that what is refused leaves no empty file.
+fn open_detections(
+    (json, save_txt, crops): (Option<PathBuf>, Option<PathBuf>, Option<PathBuf>),
+    model: &Model,
+    at_once: bool,
+) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
+    let mut outputs: Vec<Box<dyn DetectionOutput>> = Vec::new();
+    if let Some(folder) = save_txt {
+        outputs.push(Box::new(Labels::create(&folder).map_err(|e| no_folder(&folder, &e))?));
+    }
+    if let Some(folder) = crops {
+        outputs.push(Box::new(Crops::create(&folder, model.classes.clone()).map_err(|e| no_folder(&folder, &e))?));
+    }
+    if let Some(path) = json {
+        let json = JsonLines::create(&path, model.classes.clone(), at_once);
+        outputs.push(Box::new(
+            json.map_err(|e| anyhow!("--json {}: {e}\n  name a file in a folder that can be written", path.display()))?,
+        ));
+    }
+    Ok(outputs)
 }
 
-/// Gives the file of detections its name; one without a single frame goes, and what was there before stays.
-fn close_json(file: PartFile, frames: u64) -> std::io::Result<()> {
-    if frames > 0 {
-        return file.finish();
-    }
-    file.discard();
-    Ok(())
+fn no_folder(folder: &Path, error: &std::io::Error) -> anyhow::Error {
+    anyhow!("{}: {error}\n  choose another folder", folder.display())
 }
 
 /// The settings that decide how fast it is, as text.

@@ -1,37 +1,102 @@
-//! Every detected object as a picture of its own: `FOLDER/CLASS/NAME-N.jpg`.
+//! Every detected object as an image of its own: `FOLDER/CLASS/NAME-N.jpg`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent, file_stem};
 use crate::detection::Detection;
-use crate::frame::{DecodedFrame, FrameInfo, VideoBuffer};
+use crate::frame::{FrameInfo, VideoBuffer};
 use crate::geometry::FrameBox;
-use crate::sink::{PictureWriter, SinkError};
+use crate::shutdown::Shutdown;
+use crate::stills::{StillError, StillWriter};
+use crate::stream::{StreamId, StreamInfo};
 
-/// Writes the objects of `frame`, cut out of the picture before anything was drawn on it.
-///
-/// # Errors
-/// When a file cannot be written.
-pub fn write(
-    folder: &Path,
-    name: &str,
-    frame: &DecodedFrame,
-    classes: &[String],
-    writer: &mut PictureWriter,
-) -> Result<(), SinkError> {
-    for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
-        let class = classes.get(usize::from(*class_id)).map_or_else(|| class_id.to_string(), |c| folder_name(c));
-        let folder = folder.join(class);
-        let path = folder.join(format!("{name}-{number}.jpg"));
-        let fail = |problem: String| SinkError::Unwritable { path: path.clone(), problem };
-        std::fs::create_dir_all(&folder).map_err(|e| fail(e.to_string()))?;
-        let (buffer, video) = cut_out(&frame.pixels, bbox).map_err(|e| fail(e.to_string()))?;
-        writer.write(&path, buffer, &video)?;
+/// Crops in a folder, as `--crops` asks for.
+#[derive(Debug)]
+pub struct Crops {
+    folder: PathBuf,
+    classes: Arc<[String]>,
+}
+
+impl Crops {
+    /// Crops of objects of these classes in `folder`, which is created where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(folder: &Path, classes: Arc<[String]>) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned(), classes })
     }
-    Ok(())
+}
+
+impl DetectionOutput for Crops {
+    fn sink(&self, _: StreamId, stem: &str, _: &Shutdown) -> Box<dyn DetectionSink> {
+        let (folder, classes) = (self.folder.clone(), self.classes.clone());
+        Box::new(CropSink { folder, classes, stem: stem.to_owned(), stills: StillWriter::default() })
+    }
+
+    fn finish(&self, _: &Shutdown) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn on_error(&self, _: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
+}
+
+/// One stream's crops.
+struct CropSink {
+    folder: PathBuf,
+    classes: Arc<[String]>,
+    stem: String,
+    stills: StillWriter,
+}
+
+impl DetectionSink for CropSink {
+    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    /// Writes the frame's objects, cut out before anything was drawn on it.
+    fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
+        let frame = detected.frame;
+        if frame.detections.is_empty() {
+            return Ok(());
+        }
+        let name = file_stem(&self.stem, frame);
+        for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
+            let class = self.classes.get(usize::from(*class_id));
+            let folder = self.folder.join(class.map_or_else(|| class_id.to_string(), |class| folder_name(class)));
+            let path = folder.join(format!("{name}-{number}.jpg"));
+            let unwritable = |source| StillError::Unwritable { path: path.clone(), source };
+            std::fs::create_dir_all(&folder).map_err(unwritable)?;
+            let cut = cut_out(&frame.pixels, bbox);
+            let (buffer, video) = cut.map_err(|e| StillError::Encode { path: path.clone(), source: e.into() })?;
+            self.stills.write(&path, buffer, &video)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, _: &StreamEvent<'_>) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    /// A disk that is full stays so.
+    fn on_error(&self, _: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
 }
 
 /// A class name that is safe as a folder's: no separators, no control characters, not hidden.
@@ -43,7 +108,7 @@ fn folder_name(class: &str) -> String {
 /// Whole pixels of `bbox` that start on a chroma sample: `(x, y, width, height)`, at least one pixel.
 fn pixels(info: &FrameInfo, bbox: &FrameBox) -> [usize; 4] {
     let (across, down) = info.format.chroma_shift();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the picture")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clipped to the frame")]
     let axis = |low: f32, high: f32, side: u32, shift: u32| {
         let low = (low.floor().max(0.0) as u32).min(side - 1) >> shift << shift;
         let high = (high.ceil().max(0.0) as u32).clamp(low + 1, side.max(low + 1));
@@ -54,21 +119,19 @@ fn pixels(info: &FrameInfo, bbox: &FrameBox) -> [usize; 4] {
     [x, y, width, height]
 }
 
-fn cut_out(
-    picture: &VideoBuffer,
-    bbox: &FrameBox,
-) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
-    let info = picture.info();
+/// The part of the frame inside `bbox`, copied.
+fn cut_out(frame: &VideoBuffer, bbox: &FrameBox) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
+    let info = frame.info();
     let [x, y, width, height] = pixels(&info, bbox);
-    let source = picture.video_info();
+    let source = frame.video_info();
     let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let video = gst_video::VideoInfo::builder(source.format(), side(width), side(height))
         .colorimetry(&source.colorimetry())
         .build()?;
     let buffer = gst::Buffer::with_size(video.size())?;
     let mut target = gst_video::VideoFrame::from_buffer_writable(buffer, &video)
-        .map_err(|_| gst::glib::bool_error!("the cut-out cannot be mapped"))?;
-    let view = picture.view();
+        .map_err(|_| gst::glib::bool_error!("the crop cannot be mapped"))?;
+    let view = frame.view();
     for (index, plane) in view.planes.iter().enumerate().take(info.format.planes()) {
         let stride = usize::try_from(target.plane_stride()[index]).unwrap_or(0);
         let (across, down) = if index == 0 { (0, 0) } else { info.format.chroma_shift() };
@@ -99,7 +162,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cut_out_lies_inside_the_picture(
+        fn a_crop_lies_inside_the_frame(
             w in 1u32..50, h in 1u32..50, x1 in -9f32..60., y1 in -9f32..60., x2 in -9f32..60., y2 in -9f32..60.
         ) {
             let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };

@@ -1,11 +1,108 @@
-//! Detections as JSON Lines, one object a frame, in frame order.
+//! Detections as JSON Lines, one object a frame, in frame order within a stream.
+//!
+//! All streams write into one file: each makes its lines on its own thread, and a thread called `json` writes them, so that no
+//! stream waits for another longer than it takes to hand a line over.
 
 use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::lines::{LineFile, Lines};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent};
 use crate::frame::Frame;
 use crate::geometry::Size;
-use crate::stream::{Gap, StreamId};
+use crate::shutdown::Shutdown;
+use crate::stream::{Gap, StreamId, StreamInfo};
 
+/// JSON Lines in a file, as `--json` asks for.
+///
+/// Where it cannot be written any more, it ends after its last whole line, and everything else goes on: video is written to
+/// its end, and the run exits with 1. A reader that goes away stops the run.
+pub struct JsonLines {
+    file: LineFile,
+    classes: Arc<[String]>,
+    /// A frame is in it.
+    used: Arc<AtomicBool>,
+}
+
+impl JsonLines {
+    /// Creates `path` (`-` is standard output), for detections of these classes. Pipes and devices get every line at once; so
+    /// does a file where `at_once` says so, else in blocks.
+    ///
+    /// # Errors
+    /// When it cannot be created, or no thread can be started.
+    pub fn create(path: &Path, classes: Arc<[String]>, at_once: bool) -> std::io::Result<Self> {
+        let file = LineFile::create("--json", path, at_once)?;
+        Ok(Self { file, classes, used: Arc::default() })
+    }
+}
+
+impl DetectionOutput for JsonLines {
+    fn sink(&self, stream: StreamId, _: &str, stopping: &Shutdown) -> Box<dyn DetectionSink> {
+        let (classes, used) = (self.classes.clone(), self.used.clone());
+        Box::new(JsonSink { lines: self.file.lines(stopping), stream, classes, used })
+    }
+
+    /// Gives the file its name; one without a single frame goes, and what was there before stays.
+    fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
+        self.file.finish(self.used.load(Ordering::SeqCst), stopping)
+    }
+
+    fn on_error(&self, error: &DetectionError) -> OnError {
+        on_error(error)
+    }
+}
+
+/// One stream's lines.
+struct JsonSink {
+    lines: Lines,
+    stream: StreamId,
+    classes: Arc<[String]>,
+    used: Arc<AtomicBool>,
+}
+
+impl DetectionSink for JsonSink {
+    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
+        self.used.store(true, Ordering::SeqCst);
+        self.lines.send(|line| write_line(line, detected.frame, detected.size, &self.classes))
+    }
+
+    fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError> {
+        let StreamEvent::Gap(gap) = event;
+        self.lines.send(|line| write_gap(line, self.stream, gap))
+    }
+
+    fn flush(&mut self) -> Result<(), DetectionError> {
+        self.lines.flush()
+    }
+
+    /// The file goes on with the other streams.
+    fn finish(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn on_error(&self, error: &DetectionError) -> OnError {
+        on_error(error)
+    }
+}
+
+fn on_error(error: &DetectionError) -> OnError {
+    match error {
+        DetectionError::ReaderGone { .. } => OnError::StopRun,
+        DetectionError::Ended => OnError::Reported,
+        DetectionError::Write { .. }
+        | DetectionError::Still(_)
+        | DetectionError::Stalled { .. }
+        | DetectionError::Thread(_) => OnError::EndSink,
+    }
+}
+
+/// A frame.
 #[derive(serde::Serialize)]
 struct Line<'a> {
     stream: u32,
@@ -18,6 +115,7 @@ struct Line<'a> {
     detections: Vec<Object<'a>>,
 }
 
+/// A detection.
 #[derive(serde::Serialize)]
 struct Object<'a> {
     class_id: u16,
@@ -28,8 +126,9 @@ struct Object<'a> {
     track_id: Option<u64>,
 }
 
+/// An outage.
 #[derive(serde::Serialize)]
-struct Away<'a> {
+struct Outage<'a> {
     stream: u32,
     event: &'static str,
     from_pts_ns: u64,
@@ -37,13 +136,13 @@ struct Away<'a> {
     reason: &'a str,
 }
 
-/// Writes the line of a stretch in which a stream was away.
+/// Writes an outage's line.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
+fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
-    let line = Away { stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
+    let line = Outage { stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }

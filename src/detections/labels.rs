@@ -1,25 +1,100 @@
-//! Detections in YOLO's text format: class, centre and size relative to the picture, confidence; one line a box.
+//! Detections in YOLO's text format, one file a frame: class, centre and size relative to the frame, confidence; one line a
+//! box. A file appears whole or not at all.
 
-use std::io::Write;
-use std::path::Path;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent, file_stem};
 use crate::detection::Detection;
 use crate::geometry::Size;
+use crate::part::write_whole;
+use crate::shutdown::Shutdown;
+use crate::stream::{StreamId, StreamInfo};
 
-/// Writes the labels of one picture of `size` pixels.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write(path: &Path, detections: &[Detection], size: Size) -> std::io::Result<()> {
+/// Labels in a folder, as `--save-txt` asks for.
+#[derive(Debug)]
+pub struct Labels {
+    folder: PathBuf,
+}
+
+impl Labels {
+    /// Labels in `folder`, which is created where it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn create(folder: &Path) -> std::io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+}
+
+impl DetectionOutput for Labels {
+    fn sink(&self, _: StreamId, stem: &str, _: &Shutdown) -> Box<dyn DetectionSink> {
+        Box::new(LabelSink { folder: self.folder.clone(), stem: stem.to_owned(), text: String::new() })
+    }
+
+    fn finish(&self, _: &Shutdown) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn on_error(&self, _: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
+}
+
+/// One stream's labels.
+struct LabelSink {
+    folder: PathBuf,
+    stem: String,
+    /// Its memory is used from frame to frame.
+    text: String,
+}
+
+impl DetectionSink for LabelSink {
+    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
+        let path = self.folder.join(format!("{}.txt", file_stem(&self.stem, detected.frame)));
+        self.text.clear();
+        label(&mut self.text, &detected.frame.detections, detected.size).expect("memory takes everything");
+        write_whole(&path, self.text.as_bytes()).map_err(|source| DetectionError::Write {
+            option: "--save-txt",
+            path,
+            source,
+            kept: None,
+        })
+    }
+
+    fn event(&mut self, _: &StreamEvent<'_>) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
+
+    /// A disk that is full stays so.
+    fn on_error(&self, _: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
+}
+
+/// The labels of a frame of `size` pixels.
+fn label(out: &mut String, detections: &[Detection], size: Size) -> std::fmt::Result {
     let (w, h) = (f64::from(size.width), f64::from(size.height));
-    let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
     for d in detections {
         let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(f64::from);
         let (cx, cy) = (f64::midpoint(x1, x2) / w, f64::midpoint(y1, y2) / h);
         let (width, height) = ((x2 - x1) / w, (y2 - y1) / h);
         writeln!(out, "{} {cx:.6} {cy:.6} {width:.6} {height:.6} {:.6}", d.class_id, d.confidence)?;
     }
-    out.flush()
+    Ok(())
 }
 
 #[cfg(test)]
@@ -29,11 +104,9 @@ mod tests {
 
     #[test]
     fn a_box_becomes_relative_centre_and_size() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("a.txt");
         let d = Detection { class_id: 3, confidence: 0.5, bbox: FrameBox::new(10.0, 20.0, 30.0, 60.0) };
-        write(&path, &[d], Size { width: 100, height: 200 }).expect("it is written");
-        let text = std::fs::read_to_string(path).expect("it is there");
+        let mut text = String::new();
+        label(&mut text, &[d], Size { width: 100, height: 200 }).expect("memory takes everything");
         assert_eq!(text, "3 0.200000 0.200000 0.200000 0.200000 0.500000\n");
     }
 }

@@ -1,5 +1,162 @@
-//! Detections on their way out: JSON Lines, labels, cut-outs.
+//! Detections going out: JSON Lines, labels, crops.
+//!
+//! A [`DetectionOutput`] is what the user asked for; it gives every stream a [`DetectionSink`], which belongs to the stream's
+//! thread. What a failure ends, the sink itself says ([`OnError`]): none of these ever ends a video output.
 
 pub mod crops;
 pub mod json;
 pub mod labels;
+mod lines;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::frame::DecodedFrame;
+use crate::geometry::Size;
+use crate::shutdown::Shutdown;
+use crate::stills::StillError;
+use crate::stream::{Gap, StreamId, StreamInfo};
+use crate::thread::ThreadError;
+
+pub use crops::Crops;
+pub use json::JsonLines;
+pub use labels::Labels;
+
+/// Where detections go, as the user asked for it; shared by all streams.
+pub trait DetectionOutput: Send + Sync {
+    /// The sink of a stream, whose source is called `stem` where files are named by it. Once `stopping` is requested, no call
+    /// waits for more than a few seconds.
+    fn sink(&self, stream: StreamId, stem: &str, stopping: &Shutdown) -> Box<dyn DetectionSink>;
+
+    /// Finishes what the streams' sinks share, after all of them. Does not wait for longer than an output may take nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written; [`DetectionError::Ended`] where a sink has returned the reason before.
+    fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError>;
+
+    /// What an error of [`finish`](Self::finish) ends.
+    fn on_error(&self, error: &DetectionError) -> OnError;
+}
+
+/// Takes one stream's detections, on the stream's thread.
+pub trait DetectionSink: Send {
+    /// The stream is there. Called once, before anything else.
+    ///
+    /// # Errors
+    /// When nothing can be written.
+    fn open(&mut self, info: &StreamInfo) -> Result<(), DetectionError>;
+
+    /// A frame's detections; frames come in order.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    fn frame(&mut self, frame: &DetectedFrame<'_>) -> Result<(), DetectionError>;
+
+    /// What is not a frame.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError>;
+
+    /// Has what was taken so far written.
+    ///
+    /// # Errors
+    /// When it cannot be.
+    fn flush(&mut self) -> Result<(), DetectionError>;
+
+    /// The stream has ended.
+    ///
+    /// # Errors
+    /// When what is left cannot be written.
+    fn finish(&mut self) -> Result<(), DetectionError>;
+
+    /// What an error of any of these ends. After an error the sink is not called again.
+    fn on_error(&self, error: &DetectionError) -> OnError;
+}
+
+/// A frame whose detections go out.
+#[derive(Debug, Clone, Copy)]
+pub struct DetectedFrame<'a> {
+    /// The frame, with nothing drawn on it.
+    pub frame: &'a DecodedFrame,
+    /// Its size as displayed, pixels.
+    pub size: Size,
+}
+
+/// What happens to a stream between frames.
+#[derive(Debug, Clone, Copy)]
+pub enum StreamEvent<'a> {
+    /// It was disconnected for so long.
+    Gap(&'a Gap),
+}
+
+/// What the error of a sink ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The sink. The error is reported, the run goes on and exits with 1; a stream that has no other output left ends.
+    EndSink,
+    /// The run, as when it is asked to stop: outputs are finished, and no error is reported.
+    StopRun,
+    /// Nothing more: it was reported before, and the sink has ended with it.
+    Reported,
+}
+
+/// Why detections cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectionError {
+    /// Writing failed.
+    #[error("{option} {path}: {source}{}", where_kept(.kept.as_deref()))]
+    Write {
+        /// The option that asked for it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+        /// The file that holds what was written before.
+        kept: Option<PathBuf>,
+    },
+    /// A crop cannot be written.
+    #[error("--crops {0}")]
+    Still(#[from] StillError),
+    /// Nobody reads it any more: the other end of a pipe was closed.
+    #[error("{option} {path}: the reader has gone")]
+    ReaderGone {
+        /// The option that asked for it.
+        option: &'static str,
+        /// The pipe.
+        path: PathBuf,
+    },
+    /// It took nothing for so long.
+    #[error("{option} {path}: took nothing for {} s{}", within.as_secs(), where_kept(.kept.as_deref()))]
+    Stalled {
+        /// The option that asked for it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// How long it was waited for.
+        within: Duration,
+        /// The file that holds what was written before.
+        kept: Option<PathBuf>,
+    },
+    /// The thread that writes it could not be started, or panicked.
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// The output has ended with an error that was returned before.
+    #[error("the output has ended")]
+    Ended,
+}
+
+fn where_kept(path: Option<&Path>) -> String {
+    path.map_or_else(String::new, |path| format!("; what was written before is kept in {}", path.display()))
+}
+
+/// The name that a frame's files begin with: that of its image file, else `STEM_FRAME`.
+fn file_stem(stem: &str, frame: &DecodedFrame) -> String {
+    match &frame.file {
+        Some(file) => {
+            Path::new(file.as_ref()).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+        }
+        None => format!("{stem}_{}", frame.index),
+    }
+}

@@ -11,17 +11,19 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::job::{Job, OutputSpec, stem};
-use super::snapshot::{Snapshots, free_name};
+use super::job::{Job, OutputSpec};
+use super::sinks::DetectionSinks;
+use super::snapshot::{SnapshotError, Snapshots, free_name};
 use super::{RunError, RunEvent, Shared, SinkEvent};
 use crate::clock::StreamTime;
-use crate::detections::{crops, json, labels};
+use crate::detections::{DetectedFrame, StreamEvent};
 use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};
 use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{Encoded, News, PictureWriter, StreamSink, Tell};
+use crate::sink::{Encoded, News, StreamSink, Tell};
+use crate::stills::StillWriter;
 use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
 
 /// How often a stream without pictures is asked for a snapshot.
@@ -40,7 +42,8 @@ struct Delivery<'a> {
     announced: bool,
     sink: Option<StreamSink>,
     tell: Tell,
-    stills: PictureWriter,
+    stills: StillWriter,
+    detections: DetectionSinks<'a>,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
     /// Mean time between frames, s.
     interval_s: Option<f64>,
@@ -75,7 +78,8 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
         announced: false,
         sink: None,
         tell: teller(shared, stream),
-        stills: PictureWriter::default(),
+        stills: StillWriter::default(),
+        detections: DetectionSinks::new(shared, stream),
         pool: None,
         interval_s: None,
         last: None,
@@ -93,11 +97,7 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<Sink
         match frames.recv_timeout(IDLE) {
             Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
             Ok(SinkEvent::Reopen(opening)) => delivery.reopen(*opening),
-            Ok(SinkEvent::Gap(gap)) => {
-                if let Err(error) = delivery.gap(&gap) {
-                    shared.fail_stream(stream, error);
-                }
-            }
+            Ok(SinkEvent::Gap(gap)) => delivery.gap(&gap),
             // What is still on its way after a failure was never handed over: it does not count.
             Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
             Ok(SinkEvent::Frame(mut frame)) => {
@@ -129,6 +129,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn open(&mut self, (info, sides): Opening) {
+        self.detections.open(&info);
         self.info = Some(info);
         // With nothing to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
         if self.carries_sound() {
@@ -152,7 +153,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// The stream was away: it goes on record, and into the detections.
-    fn gap(&mut self, gap: &Gap) -> Result<(), RunError> {
+    fn gap(&mut self, gap: &Gap) {
         let shared = self.shared;
         let s = |time: StreamTime| std::time::Duration::from_nanos(time.ns).as_secs_f64();
         let outage = Outage { from_s: s(gap.from), to_s: s(gap.to), reason: gap.reason.clone() };
@@ -164,12 +165,7 @@ impl<'a> Delivery<'a> {
         }
         drop(tally);
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
-        if let Some(json) = &shared.json {
-            let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
-            json::write_gap(&mut **out, self.stream, gap)
-                .map_err(|e| RunError::Write { path: "--json".into(), problem: e.to_string() })?;
-        }
-        Ok(())
+        self.detections.event(&StreamEvent::Gap(gap));
     }
 
     /// Tells the user of the stream, once its first frame and with it the provider is there.
@@ -206,22 +202,7 @@ impl<'a> Delivery<'a> {
             self.write(&job.output, frame, buffer)?;
         }
         frame.stamps.handed_over = shared.clock.now();
-        let name = match &frame.file {
-            Some(file) => stem(Path::new(file.as_ref())),
-            None => format!("{}_{}", job.stem(), frame.index),
-        };
-        if let Some(folder) = &settings.save_txt {
-            let path = folder.join(format!("{name}.txt"));
-            labels::write(&path, &frame.detections, size).map_err(|e| RunError::write(&path, &e))?;
-        }
-        if let Some(folder) = &settings.crops {
-            crops::write(folder, &name, frame, &shared.model.classes, &mut self.stills)?;
-        }
-        if let Some(json) = &shared.json {
-            let mut out = json.lock().unwrap_or_else(PoisonError::into_inner);
-            json::write_line(&mut **out, frame, size, &shared.model.classes)
-                .map_err(|e| RunError::Write { path: "--json".into(), problem: e.to_string() })?;
-        }
+        self.detections.frame(&DetectedFrame { frame, size });
         self.count(frame);
         shared.listener.on(&RunEvent::FrameDone { frame, size });
         Ok(())
@@ -245,19 +226,23 @@ impl<'a> Delivery<'a> {
                     self.say_snapshot(before);
                 }
             }
-            Err(error) => self.say_snapshot(Err(error.to_string())),
+            Err(error) => self.say_no_snapshot(&error),
         }
         self.newest = Some(frame);
     }
 
-    fn say_snapshot(&self, written: Result<PathBuf, String>) {
+    fn say_snapshot(&self, written: Result<PathBuf, SnapshotError>) {
         match written {
             Ok(path) => {
                 self.shared.listener.on(&RunEvent::Notice(&format!("snapshot: {}", path.display())));
                 self.shared.tally().outputs.push((path, 0));
             }
-            Err(problem) => self.shared.listener.on(&RunEvent::Notice(&format!("no snapshot: {problem}"))),
+            Err(error) => self.say_no_snapshot(&error),
         }
+    }
+
+    fn say_no_snapshot(&self, error: &dyn std::error::Error) {
+        self.shared.listener.on(&RunEvent::Notice(&format!("no snapshot: {error}")));
     }
 
     /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
@@ -438,6 +423,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn finish(mut self) {
+        self.detections.finish();
         // Now, while the threads are still there.
         self.shared.tally().threads.sample(true);
         self.finish_sink();

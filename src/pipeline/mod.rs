@@ -12,6 +12,7 @@ mod feed;
 mod first;
 mod job;
 pub mod plan;
+mod sinks;
 mod snapshot;
 mod tiles;
 
@@ -26,6 +27,7 @@ use crossbeam_channel::bounded;
 use crate::channel::lanes;
 use crate::clock::{Clock, HostTime};
 use crate::controls::Controls;
+use crate::detections::{DetectionError, DetectionOutput};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
@@ -39,6 +41,7 @@ use crate::report::threads::ThreadTimes;
 use crate::shutdown::Shutdown;
 use crate::sink::{EncoderOptions, SinkError};
 use crate::source::{LiveOptions, SourceError, SourceEvent};
+use crate::stills::StillError;
 use crate::stream::{Dropped, FrameCounts, Gap, LiveOutput, Opening, StreamId};
 use crate::tiling::Tiling;
 
@@ -89,10 +92,6 @@ pub struct Settings {
     pub controls: Arc<Controls>,
     /// Encoder settings.
     pub encoder: EncoderOptions,
-    /// Folder for YOLO text labels.
-    pub save_txt: Option<PathBuf>,
-    /// Folder for cut-outs of the objects.
-    pub crops: Option<PathBuf>,
 }
 
 /// Why a run failed.
@@ -113,24 +112,18 @@ pub enum RunError {
     /// Drawing.
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
-    /// Labels, crops or detections.
-    #[error("{path}: {problem}")]
-    Write {
-        /// The file.
-        path: String,
-        /// What the system says.
-        problem: String,
-    },
+    /// Annotated still images.
+    #[error(transparent)]
+    Still(#[from] StillError),
+    /// Detections going out: JSON Lines, labels, crops.
+    #[error(transparent)]
+    Detections(#[from] DetectionError),
     /// A thread could not be started or died.
     #[error("internal: {0}")]
     Thread(String),
 }
 
 impl RunError {
-    fn write(path: &std::path::Path, problem: &dyn std::fmt::Display) -> Self {
-        Self::Write { path: path.display().to_string(), problem: problem.to_string() }
-    }
-
     /// Whether the input or the settings were unusable, rather than the run having failed. A model that cannot be run, or
     /// whose outputs are not what they should be, is so from its first frame on.
     #[must_use]
@@ -146,6 +139,7 @@ impl RunError {
                         | SinkError::NoDisplay { .. }
                         | SinkError::TwoCodecs { .. }
                 )
+                | Self::Still(_)
                 | Self::Inference(InferenceError::Provider { .. } | InferenceError::Run(_))
                 | Self::Postprocess(_)
         )
@@ -182,7 +176,8 @@ struct Shared {
     model: Model,
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
-    json: Option<Mutex<Box<dyn std::io::Write + Send>>>,
+    /// Where detections go.
+    detections: Vec<Box<dyn DetectionOutput>>,
     /// What the caller requests, and the user who closes the window.
     requested: Shutdown,
     /// The run's: requested with the caller's, and when the worker fails.
@@ -225,9 +220,14 @@ impl Shared {
     }
 
     fn fail_stream(&self, stream: StreamId, error: RunError) {
+        self.end_stream(stream);
+        self.fail_of(Some(stream), error);
+    }
+
+    /// Ends a stream whose error is on record.
+    fn end_stream(&self, stream: StreamId) {
         self.stream_failed[stream.0 as usize].store(true, Ordering::SeqCst);
         self.shutdown_of(stream).request();
-        self.fail_of(Some(stream), error);
     }
 
     fn has_failed(&self, stream: StreamId) -> bool {
@@ -254,7 +254,7 @@ pub fn run(
     runtime: &Runtime,
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
-    json: Option<Box<dyn std::io::Write + Send>>,
+    detections: Vec<Box<dyn DetectionOutput>>,
     requested: &Shutdown,
 ) -> Outcome {
     let streams = settings
@@ -294,7 +294,7 @@ pub fn run(
         model,
         clock,
         listener,
-        json: json.map(Mutex::new),
+        detections,
         requested: requested.clone(),
         shutdown,
         provider: Mutex::new(None),
@@ -321,10 +321,10 @@ pub fn run(
             shared.fail(RunError::Thread("a source thread panicked".into()));
         }
     }
-    if let Some(json) = &shared.json
-        && let Err(e) = json.lock().unwrap_or_else(PoisonError::into_inner).flush()
-    {
-        shared.fail(RunError::Write { path: "--json".into(), problem: e.to_string() });
+    for output in &shared.detections {
+        if let Err(error) = output.finish(&shared.shutdown) {
+            sinks::handle(&shared, output.on_error(&error), error);
+        }
     }
     let mut tally = shared.tally();
     tally.book.settle();

@@ -1,53 +1,68 @@
-//! Single pictures that somebody asked for, as they are drawn: encoded on a thread of their own, so that no frame waits.
+//! Snapshots: single annotated frames that the user asks for, encoded on a thread of their own, so that no frame waits.
 
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::{Job, OutputSpec};
 use crate::secrets::redact;
-use crate::sink::{PictureWriter, SinkError, Target};
+use crate::sink::Target;
+use crate::stills::{StillError, StillWriter};
+use crate::thread::{Thread, ThreadError, spawn, test_panic_point};
 
 /// Longest part of a name that comes from the source's, characters.
 const LONGEST_STEM: usize = 80;
+/// How long one may take: a PNG of 8K takes a few seconds on a slow core; a disk that hangs is not waited for.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SnapshotError {
+    /// It could not be written.
+    #[error(transparent)]
+    Still(#[from] StillError),
+    /// The thread that writes it could not be started, panicked, or does not end.
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+}
 
 /// A stream's snapshots, one after the other.
 #[derive(Default)]
 pub(super) struct Snapshots {
-    writing: Option<JoinHandle<Result<PathBuf, SinkError>>>,
+    writing: Option<Thread<Result<PathBuf, StillError>>>,
 }
 
 impl Snapshots {
-    /// Begins to write `picture` to `path`, once the one before it is written; that one's outcome.
+    /// Begins to write the frame in `buffer` to `path`, once the one before it is written; that one's outcome.
     pub fn write(
         &mut self,
         path: PathBuf,
-        picture: gst::Buffer,
+        buffer: gst::Buffer,
         video: gst_video::VideoInfo,
-    ) -> Option<Result<PathBuf, String>> {
+    ) -> Option<Result<PathBuf, SnapshotError>> {
         let before = self.finish();
-        let body = move || PictureWriter::default().write(&path, picture, &video).map(|()| path);
-        match std::thread::Builder::new().name("snapshot".into()).spawn(body) {
+        let body = move || {
+            test_panic_point();
+            StillWriter::default().write(&path, buffer, &video).map(|()| path)
+        };
+        match spawn("snapshot", body) {
             Ok(thread) => self.writing = Some(thread),
-            Err(e) => return before.or(Some(Err(e.to_string()))),
+            Err(e) => return before.or(Some(Err(e.into()))),
         }
         before
     }
 
     /// The outcome of one that has been written meanwhile.
-    pub fn written(&mut self) -> Option<Result<PathBuf, String>> {
+    pub fn written(&mut self) -> Option<Result<PathBuf, SnapshotError>> {
         if self.writing.as_ref()?.is_finished() { self.finish() } else { None }
     }
 
     /// Waits for the one that is being written; its outcome.
-    pub fn finish(&mut self) -> Option<Result<PathBuf, String>> {
-        let outcome = self.writing.take()?.join();
-        Some(match outcome {
-            Ok(outcome) => outcome.map_err(|e| e.to_string()),
-            Err(_) => Err("the thread that wrote it panicked".into()),
-        })
+    pub fn finish(&mut self) -> Option<Result<PathBuf, SnapshotError>> {
+        let outcome = self.writing.take()?.join_within(LONGEST_WRITE);
+        Some(outcome.map_err(SnapshotError::from).and_then(|written| Ok(written?)))
     }
 }
 

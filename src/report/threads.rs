@@ -87,7 +87,7 @@ fn worker(thread: &str) -> usize {
         || thread.contains("demux")
         || thread.contains("parse");
     match () {
-        () if starts(&["sink-"]) => 2,
+        () if starts(&["sink-", "json"]) => 2,
         () if starts(&["pictures", "encoded", "units", "mux", "packets", "out:"]) => 3,
         () if reads => 0,
         () => 1,

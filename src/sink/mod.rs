@@ -6,10 +6,8 @@ mod container;
 mod display;
 mod encode;
 mod encoder;
-mod picture;
 mod stream;
 mod target;
-mod thumbnail;
 mod writer;
 
 use crate::part::part_path;
@@ -23,10 +21,8 @@ pub use branch::{Ended, News, RtspServer, Tell};
 pub use display::check_display;
 pub use encode::Encoded;
 pub use encoder::{EncoderOptions, H264};
-pub use picture::PictureWriter;
 pub use stream::{StreamSink, codec_for};
 pub use target::{PushUrl, Segments, Target};
-pub use thumbnail::thumbnail;
 
 /// Compressed bytes a track may hold before a muxer: as much as an unluckily interleaved file needs.
 const BRANCH_BYTES: u32 = 256 << 20;

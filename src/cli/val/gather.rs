@@ -79,11 +79,16 @@ pub(super) fn run_model(
         style: Style::default(),
         controls: Arc::new(Controls::fixed(args.conf, false)),
         encoder: EncoderOptions::default(),
-        save_txt: None,
-        crops: None,
     };
-    let Outcome { figures, errors } =
-        pipeline::run(settings, model.clone(), &runtime, clock.clone(), gatherer.clone(), None, &signals.shutdown);
+    let Outcome { figures, errors } = pipeline::run(
+        settings,
+        model.clone(),
+        &runtime,
+        clock.clone(),
+        gatherer.clone(),
+        Vec::new(),
+        &signals.shutdown,
+    );
     screen.finish();
     let report = closing::run_report(args.model.provider, &model, &figures, clock.now());
     let processed = report.processed();

@@ -10,7 +10,7 @@ use crate::part::{PartFile, write_whole};
 use crate::report::plot::{Scene, standalone, to_png};
 use crate::report::{RunReport, write_json};
 use crate::secrets::redact;
-use crate::sink::thumbnail;
+use crate::stills::thumbnail;
 use crate::text;
 use crate::validate::charts::{confusion_matrix, over_confidence, precision_recall};
 use crate::validate::dataset::{Dataset, Finding, Picture, Summary};

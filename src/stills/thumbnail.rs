@@ -1,4 +1,4 @@
-//! Small JPEGs of picture files, for pages.
+//! Small JPEGs of image files, for pages.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use gstreamer_app as gst_app;
 
 use crate::geometry::Size;
 
-/// How long one picture may take.
+/// How long one image may take.
 const DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
-/// The picture at `path`, turned as EXIF's `orientation` (1..=8) says and scaled to `size`, as JPEG; `None` when it cannot
-/// be decoded. `GStreamer` must be initialised.
+/// The image at `path`, turned as EXIF's `orientation` (1..=8) says and scaled to `size` (pixels), as JPEG; `None` when it
+/// cannot be decoded. `GStreamer` must be initialised.
 #[must_use]
 pub fn thumbnail(path: &Path, orientation: u8, size: Size) -> Option<Vec<u8>> {
     let turn = match orientation {
@@ -36,6 +36,7 @@ pub fn thumbnail(path: &Path, orientation: u8, size: Size) -> Option<Vec<u8>> {
     let jpeg = pipeline.by_name("jpeg")?.downcast::<gst_app::AppSink>().ok()?;
     let sample = pipeline.set_state(gst::State::Playing).ok().and_then(|_| jpeg.try_pull_sample(DEADLINE));
     let bytes = sample.and_then(|s| s.buffer_owned()).and_then(|b| b.map_readable().ok().map(|map| map.to_vec()));
+    // It is not used any more: nothing depends on whether it stops well.
     let _ = pipeline.set_state(gst::State::Null);
     bytes
 }

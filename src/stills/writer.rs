@@ -1,0 +1,101 @@
+//! Encodes frames as still images, with encoders that are kept from image to image.
+
+use std::path::Path;
+
+use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+
+use super::{EncodeError, StillError};
+use crate::part::write_whole;
+
+/// How long one image may take, seconds: a PNG of 8K takes less than ten on one slow core.
+const DEADLINE_SECONDS: u64 = 60;
+
+/// Writes still images; keeps its encoders from image to image.
+#[derive(Default)]
+pub struct StillWriter {
+    jpeg: Option<Encoder>,
+    png: Option<Encoder>,
+}
+
+struct Encoder {
+    pipeline: gst::Pipeline,
+    frames: gst_app::AppSrc,
+    images: gst_app::AppSink,
+}
+
+impl StillWriter {
+    /// Writes the frame in `buffer` as the kind of image that the ending of `path` says: JPEG (quality 92) for `.jpg` and
+    /// `.jpeg`, else PNG. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// When it cannot be encoded or the file cannot be written.
+    pub fn write(&mut self, path: &Path, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), StillError> {
+        let image =
+            self.encode(path, buffer, video).map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
+        write_whole(path, &image).map_err(|source| StillError::Unwritable { path: path.to_owned(), source })
+    }
+
+    fn encode(
+        &mut self,
+        path: &Path,
+        buffer: gst::Buffer,
+        video: &gst_video::VideoInfo,
+    ) -> Result<gst::MappedBuffer<gst::buffer::Readable>, EncodeError> {
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        let (slot, element) = match ending.as_str() {
+            "jpg" | "jpeg" => (&mut self.jpeg, "jpegenc quality=92"),
+            _ => (&mut self.png, "pngenc"),
+        };
+        let encoder = match slot {
+            Some(encoder) => encoder,
+            None => slot.insert(Encoder::start(element)?),
+        };
+        let encoded = encoder.encode(buffer, video);
+        if encoded.is_err() {
+            // A failed encoder takes nothing more.
+            *slot = None;
+        }
+        let unmapped = |_| glib::bool_error!("the image cannot be mapped").into();
+        encoded.and_then(|image| image.into_mapped_buffer_readable().map_err(unmapped))
+    }
+}
+
+impl Encoder {
+    fn start(element: &str) -> Result<Self, EncodeError> {
+        let description = format!(
+            "appsrc name=pictures format=time ! videoconvert ! {element} ! appsink name=files sync=false max-buffers=1"
+        );
+        let missing = |what: &str| glib::bool_error!("the image encoder has no {}", what);
+        let pipeline = gst::parse::launch(&description)?;
+        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| missing("pipeline"))?;
+        let frames = pipeline.by_name("pictures").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("input"))?;
+        let images = pipeline.by_name("files").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("output"))?;
+        let encoder = Self { pipeline, frames, images };
+        encoder.pipeline.set_state(gst::State::Playing)?;
+        Ok(encoder)
+    }
+
+    fn encode(&self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<gst::Buffer, EncodeError> {
+        self.frames.set_caps(Some(&video.to_caps()?));
+        self.frames.push_buffer(buffer)?;
+        let sample = self.images.try_pull_sample(gst::ClockTime::from_seconds(DEADLINE_SECONDS));
+        sample.and_then(|s| s.buffer_owned()).ok_or_else(|| {
+            let error = self.pipeline.bus().and_then(|bus| bus.pop_filtered(&[gst::MessageType::Error]));
+            match error.as_ref().map(|m| m.view()) {
+                Some(gst::MessageView::Error(e)) => EncodeError::Failed(e.error()),
+                _ => EncodeError::Late(DEADLINE_SECONDS),
+            }
+        })
+    }
+}
+
+impl Drop for Encoder {
+    fn drop(&mut self) {
+        // It is not used any more: nothing depends on whether it stops well.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
