@@ -116,7 +116,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
     let task = Task { command: "bench", plan, overwrite, real_time: args.real_time, thorough: true, ..Task::default() };
-    let Done { report, screen, code } = options.run(&args.invocation, task, clock, shutdown)?;
+    let Done { report, screen, code } = options.run(&args.invocation, &task, clock, shutdown)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));
     screen.line(&text);

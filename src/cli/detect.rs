@@ -104,5 +104,5 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
     let overwrite = args.overwrite;
     let task = Task { command: "detect", plan, overwrite, json, save_txt, crops, ..Task::default() };
-    args.run.run(&args.invocation, task, clock, shutdown).map(|done| done.code)
+    args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
 }

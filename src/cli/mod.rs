@@ -2,6 +2,7 @@
 
 mod baseline;
 pub mod bench;
+mod choices;
 mod closing;
 mod compare;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod model;
 pub mod options;
 pub mod profile;
 pub mod run;
+mod settings;
 mod signals;
 mod title;
 mod units;

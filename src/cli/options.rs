@@ -2,21 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use anyhow::anyhow;
 use clap::Args;
 
-use crate::clock::Clock;
+use super::choices;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
-use crate::monitoring::{self, Metrics, Server};
-use crate::overlay::Style;
-use crate::pipeline::Job;
-use crate::postprocess::Thresholds;
-use crate::sink::EncoderOptions;
-use crate::text::nearest;
+use crate::monitoring;
 use crate::tiling::Tiling;
 use crate::ui::screen::Verbosity;
 
@@ -24,31 +17,31 @@ use crate::ui::screen::Verbosity;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelOptions {
-    /// ONNX file, model card or card's name [default: visdrone-nano, built in]
+    /// ONNX file, model card, or name of a card [default: visdrone-nano, built in]
     #[arg(short, long)]
     pub model: Option<String>,
-    /// Where the model runs
-    #[arg(long, value_enum, default_value_t)]
+    /// Execution provider
+    #[arg(long, value_parser = choices::provider(), default_value = "auto")]
     pub provider: ProviderChoice,
-    /// Arithmetic of the provider
-    #[arg(long, value_enum, default_value_t)]
+    /// Inference precision
+    #[arg(long, value_parser = choices::precision(), default_value = "auto")]
     pub precision: Precision,
-    /// GPU number
+    /// GPU index
     #[arg(long, default_value_t = 0)]
     pub device: i32,
-    /// Threads of one inference [default: one a core]
+    /// Threads per inference [default: one per core]
     #[arg(long)]
     pub threads: Option<usize>,
-    /// ONNX Runtime's library or its folder
+    /// ONNX Runtime library, or the folder that holds it
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
-    /// Input size, N or `HxW`, for models that leave it open [default: the model's]
+    /// Input size, N or `HxW`, for models with a dynamic input [default: the model's]
     #[arg(long, value_parser = image_size)]
     pub imgsz: Option<Size>,
-    /// Frames a run
+    /// Batch size, at most
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub batch: u16,
-    /// How long a batch may wait to fill, ms
+    /// Longest wait for a batch to fill, ms
     #[arg(long, default_value_t = 20)]
     pub batch_timeout: u64,
 }
@@ -82,43 +75,31 @@ impl ModelOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Detections")]
 pub struct DetectionOptions {
-    /// Confidence above which a box counts, 0 to 1 [default: the model card's, else 0.25]
+    /// Confidence threshold, 0 to 1 [default: the model card's, else 0.25]
     #[arg(long, value_parser = fraction)]
     pub conf: Option<f32>,
-    /// Overlap above which the less certain of two boxes goes, 0 to 1 [default: the model card's, else 0.7]
+    /// IoU threshold of NMS, 0 to 1 [default: the model card's, else 0.7]
     #[arg(long, value_parser = fraction)]
     pub iou: Option<f32>,
-    /// Only these classes: names or ids, comma separated
+    /// Detect only these classes: names or ids, comma separated
     #[arg(long, value_delimiter = ',')]
     pub classes: Vec<String>,
-    /// Boxes a frame, at most
+    /// Detections per frame, at most
     #[arg(long, default_value_t = 300)]
     pub max_det: usize,
-    /// Suppress overlapping boxes across classes
+    /// Class-agnostic NMS
     #[arg(long)]
     pub agnostic: bool,
-}
-
-impl DetectionOptions {
-    pub(super) fn thresholds(&self, model: &Model) -> anyhow::Result<Thresholds> {
-        Ok(Thresholds {
-            conf: self.conf.unwrap_or(model.conf),
-            iou: self.iou.unwrap_or(model.iou),
-            max_det: self.max_det,
-            agnostic: self.agnostic,
-            classes: wanted_classes(&self.classes, model)?,
-        })
-    }
 }
 
 /// Tiles for small objects.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Small objects")]
 pub struct TilingOptions {
-    /// Let the model see tiles as well as the whole picture: auto, N or `COLSxROWS`, with @OVERLAP [default overlap: 0.2]
+    /// Infer tiles as well as the whole frame: auto, N or `COLSxROWS`, with @OVERLAP [default overlap: 0.2]
     #[arg(long, value_name = "TILES")]
     pub tile: Option<Tiling>,
-    /// Leave tiles out, frame by frame, so that a frame takes no longer in the model than this, ms
+    /// Use fewer tiles where needed to keep preprocessing, inference and postprocessing of a frame within this time, ms
     #[arg(long, value_name = "MS", requires = "tile", value_parser = clap::value_parser!(u64).range(1..))]
     pub target_latency: Option<u64>,
 }
@@ -127,7 +108,7 @@ pub struct TilingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Source")]
 pub struct SourceOptions {
-    /// Stop after so many frames of each source
+    /// Stop after this many frames of each source
     #[arg(long)]
     pub frames: Option<u64>,
     /// Infer every Nth frame, keep the boxes in between
@@ -142,28 +123,22 @@ pub struct SourceOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Drawing")]
 pub struct DrawingOptions {
-    /// Boxes without labels
+    /// Draw boxes without labels
     #[arg(long)]
     pub hide_labels: bool,
-    /// Line width, pixels [default: by the picture's size]
+    /// Line width, pixels [default: from the frame size]
     #[arg(long)]
     pub line_width: Option<u32>,
-    /// FPS and latency in the picture
+    /// Draw FPS and latency into the frame
     #[arg(long)]
     pub hud: bool,
-}
-
-impl DrawingOptions {
-    pub(super) fn style(&self) -> Style {
-        Style { line_width: self.line_width, hide_labels: self.hide_labels }
-    }
 }
 
 /// How video is encoded.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Encoding")]
 pub struct EncodingOptions {
-    /// Encoder element, e.g. x264enc [default: the best one present]
+    /// Encoder element, e.g. x264enc [default: hardware, else software]
     #[arg(long)]
     pub encoder: Option<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
@@ -172,61 +147,33 @@ pub struct EncodingOptions {
     /// Bitrate, kbit/s
     #[arg(long)]
     pub bitrate: Option<u32>,
-    /// x264's speed preset [default: superfast]
+    /// Speed preset of x264 [default: superfast]
     #[arg(long)]
     pub preset: Option<String>,
 }
 
-impl EncodingOptions {
-    pub(super) fn encoder(&self) -> EncoderOptions {
-        EncoderOptions {
-            name: self.encoder.clone(),
-            crf: self.crf,
-            bitrate: self.bitrate,
-            preset: self.preset.clone(),
-            delay: std::time::Duration::ZERO,
-        }
-    }
-}
-
-/// Who else may watch.
+/// Metrics over HTTP.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Monitoring")]
 pub struct MonitoringOptions {
-    /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (this machine only) or `HOST:PORT`
+    /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (loopback only) or `HOST:PORT`
     #[arg(long, value_name = "ADDR", value_parser = monitoring::address)]
     pub metrics: Option<SocketAddr>,
-}
-
-impl MonitoringOptions {
-    /// Starts answering, if that was asked for: the observer that counts, and the server that lives as long as it is held.
-    pub(super) fn serve(
-        &self,
-        jobs: &[Job],
-        model: &Model,
-        clock: &Arc<dyn Clock>,
-    ) -> anyhow::Result<Option<(Arc<Metrics>, Server)>> {
-        let Some(address) = self.metrics else { return Ok(None) };
-        let sources: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-        let metrics = Arc::new(Metrics::new(&sources, model, clock.clone()));
-        let server = monitoring::serve(address, &metrics)?;
-        Ok(Some((metrics, server)))
-    }
 }
 
 /// How the command itself behaves.
 #[derive(Debug, Clone, Args)]
 pub struct Invocation {
-    /// Config file [default: ~/.config/streamdet/config.toml, if there]
+    /// Config file [default: ~/.config/streamdet/config.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print every setting and where it came from, and stop
+    /// Print every setting with its origin, and exit
     #[arg(long)]
     pub show_config: bool,
-    /// One line a frame
+    /// Print one line per frame
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Nothing but errors
+    /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 }
@@ -258,25 +205,4 @@ pub(super) fn image_size(text: &str) -> Result<Size, String> {
         None => side(text).map(|n| Size { width: n, height: n }),
     };
     size.ok_or_else(|| "give N or HxW, each from 32 to 8192".into())
-}
-
-fn wanted_classes(wanted: &[String], model: &Model) -> anyhow::Result<Option<Vec<bool>>> {
-    if wanted.is_empty() {
-        return Ok(None);
-    }
-    let mut keep = vec![false; model.classes.len()];
-    for class in wanted {
-        let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
-        if let Some(slot) = id.and_then(|id| keep.get_mut(id)) {
-            *slot = true;
-        } else {
-            let nearest = nearest(class, model.classes.iter()).map_or("", String::as_str);
-            return Err(anyhow!(
-                "--classes {class}: {} has no such class; the nearest is {nearest:?}, ids are 0 to {}",
-                model.name,
-                model.classes.len() - 1
-            ));
-        }
-    }
-    Ok(Some(keep))
 }

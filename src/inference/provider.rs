@@ -7,7 +7,7 @@ use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProvider,
 use super::{InferenceError, Runtime};
 
 /// What the user asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ProviderChoice {
     /// The best that runs here.
     #[default]
@@ -15,12 +15,10 @@ pub enum ProviderChoice {
     /// ONNX Runtime's own CPU kernels, float32.
     Cpu,
     /// Intel `OpenVINO`, on the CPU.
-    #[value(help = "Intel OpenVINO, on the CPU")]
     Openvino,
     /// NVIDIA CUDA.
     Cuda,
     /// NVIDIA `TensorRT`.
-    #[value(help = "NVIDIA TensorRT")]
     Tensorrt,
 }
 
@@ -48,19 +46,16 @@ impl ProviderChoice {
 }
 
 /// Arithmetic inside the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
     /// bf16 where the CPU has AMX or AVX512-BF16 and the provider uses it; fp16 on `TensorRT`; fp32 else.
-    #[value(help = "bf16 with OpenVINO where the CPU has it, fp16 with TensorRT, fp32 else")]
     #[default]
     Auto,
     /// 32-bit float.
     Fp32,
     /// bfloat16 (`OpenVINO`).
-    #[value(help = "bfloat16 (OpenVINO)")]
     Bf16,
     /// 16-bit float (`TensorRT`).
-    #[value(help = "16-bit float (TensorRT)")]
     Fp16,
 }
 

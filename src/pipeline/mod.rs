@@ -10,6 +10,7 @@ mod detect;
 mod events;
 mod feed;
 mod first;
+pub mod instruments;
 mod job;
 pub mod plan;
 mod sinks;

@@ -36,7 +36,7 @@ const AUDIO_DEADLINE: Duration = Duration::from_secs(1);
 const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 
 /// How RTP packets travel.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Transport {
     /// UDP, then TCP when nothing arrives; TCP for rtsps://
     #[default]

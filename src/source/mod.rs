@@ -3,6 +3,7 @@
 mod address;
 pub mod cameras;
 mod course;
+mod decoder;
 mod decoding;
 mod file;
 mod frames;
@@ -33,6 +34,7 @@ use crate::frame::DecodedFrame;
 use crate::stream::{Gap, Opening, StreamId};
 
 pub use address::{Address, Kind};
+pub use decoder::{UnknownDecoder, prefer_decoder};
 pub use decoding::Wanted;
 pub use file::FileSource;
 pub use head::Heads;

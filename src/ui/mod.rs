@@ -3,5 +3,8 @@
 pub(crate) mod closing;
 pub mod dashboard;
 pub(crate) mod screen;
-pub(crate) mod stats;
+pub mod stats;
 pub(crate) mod tables;
+mod view;
+
+pub(crate) use view::{Presentation, View};

@@ -1,43 +1,43 @@
-//! Figures while it runs (`--stats`): a line every so often on standard error.
+//! Statistics of a run (`--stats`): a line every so often on standard error.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use hdrhistogram::Histogram;
 
 use super::screen::Screen;
-use crate::clock::HostTime;
+use crate::clock::{self, HostTime};
 use crate::frame::DecodedFrame;
-use crate::geometry::Size;
-use crate::inference::ProviderReport;
 use crate::pipeline::{Listener, RunEvent};
-use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::shutdown::Shutdown;
+use crate::stream::{Dropped, StreamId};
+use crate::thread::{self, Thread, ThreadError};
 
 /// Longest latency that is told apart, µs.
 const LONGEST_US: u64 = 3_600_000_000;
 /// Lines after which `DeepStream`'s head is repeated.
 const HEAD_EVERY: u64 = 20;
 
-/// How the lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+/// Format of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
     /// Frame rate, latency, drops and queue.
+    #[default]
     Streamdet,
     /// `**PERF:` lines, a column a stream.
     Deepstream,
+    /// The newest frame's line, as `-v` prints it: the screen prints it, no thread of its own.
+    Ultralytics,
 }
 
-/// The lines, being printed by a thread of their own: they come when no frame does, too.
+/// The lines, printed by a thread of their own, so that they also appear while no frame does.
 pub(crate) struct Stats {
-    watch: Arc<Watch>,
-    stop: Sender<()>,
-    thread: Option<JoinHandle<()>>,
+    counts: Arc<Counts>,
+    stop: Shutdown,
+    thread: Thread<()>,
 }
 
-struct Watch {
+struct Counts {
     format: Format,
     inner: Mutex<Inner>,
 }
@@ -51,14 +51,17 @@ struct Inner {
     dropped: [u64; 2],
     queue: (usize, usize),
     lines: u64,
-    started: Instant,
-    last: Instant,
+    started: HostTime,
+    last: HostTime,
 }
 
 impl Stats {
-    /// Begins to print through `screen`.
-    pub(crate) fn start(every: Duration, format: Format, screen: &Arc<Screen>) -> Self {
-        let now = Instant::now();
+    /// Prints through `screen` from now on, every `every`.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn start(every: Duration, format: Format, screen: &Arc<Screen>) -> Result<Self, ThreadError> {
+        let now = clock::now();
         let inner = Inner {
             streams: Vec::new(),
             latency: Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid"),
@@ -68,53 +71,55 @@ impl Stats {
             started: now,
             last: now,
         };
-        let watch = Arc::new(Watch { format, inner: Mutex::new(inner) });
-        let (stop, stopped) = bounded(0);
-        let (own, screen) = (watch.clone(), screen.clone());
+        let counts = Arc::new(Counts { format, inner: Mutex::new(inner) });
+        let stop = Shutdown::new();
+        let (own, screen, stopped) = (counts.clone(), screen.clone(), stop.clone());
         let body = move || {
-            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                for line in own.lock().line(own.format).lines() {
+            while !stopped.wait(every) {
+                thread::test_panic_point();
+                let text = own.lock().line(own.format);
+                for line in text.lines() {
                     screen.passing(line);
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("stats".into()).spawn(body).ok();
-        Self { watch, stop, thread }
+        let thread = thread::spawn("stats", body)?;
+        Ok(Self { counts, stop, thread })
     }
 
     pub(crate) fn listener(&self) -> Arc<dyn Listener> {
-        self.watch.clone()
+        self.counts.clone()
     }
 
     /// Ends the lines.
-    pub(crate) fn stop(self) {
-        drop(self.stop);
-        if let Some(thread) = self.thread {
-            let _ = thread.join();
-        }
+    ///
+    /// # Errors
+    /// When their thread panicked.
+    pub(crate) fn stop(self) -> Result<(), ThreadError> {
+        self.stop.request();
+        self.thread.join()
     }
 }
 
-impl Watch {
+impl Counts {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl Watch {
-    fn opened(&self, stream: StreamId, _info: &StreamInfo, _provider: Option<&ProviderReport>) {
+    fn opened(&self, stream: StreamId) {
         let mut inner = self.lock();
         let streams = stream.0 as usize + 1;
         if inner.streams.is_empty() {
             // Loading the model is no part of the mean.
-            (inner.started, inner.last) = (Instant::now(), Instant::now());
+            let now = clock::now();
+            (inner.started, inner.last) = (now, now);
         }
         if inner.streams.len() < streams {
             inner.streams.resize(streams, [0; 2]);
         }
     }
 
-    fn frame(&self, frame: &DecodedFrame, _size: Size) {
+    fn frame(&self, frame: &DecodedFrame) {
         let mut inner = self.lock();
         if let Some([since, all]) = inner.streams.get_mut(frame.stream.0 as usize) {
             *since += 1;
@@ -124,7 +129,7 @@ impl Watch {
         inner.latency.saturating_record(u64::try_from(latency).unwrap_or(u64::MAX));
     }
 
-    fn dropped(&self, _stream: StreamId, dropped: Dropped, _at: HostTime) {
+    fn dropped(&self, dropped: Dropped) {
         for count in &mut self.lock().dropped {
             *count += dropped.total();
         }
@@ -136,12 +141,12 @@ impl Watch {
 }
 
 #[deny(clippy::wildcard_enum_match_arm)]
-impl Listener for Watch {
+impl Listener for Counts {
     fn on(&self, event: &RunEvent<'_>) {
         match *event {
-            RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
-            RunEvent::FrameDone { frame, size } => self.frame(frame, size),
-            RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
+            RunEvent::StreamUp { stream, .. } => self.opened(stream),
+            RunEvent::FrameDone { frame, .. } => self.frame(frame),
+            RunEvent::Dropped { dropped, .. } => self.dropped(dropped),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
             RunEvent::Disconnected { .. }
             | RunEvent::Reconnected { .. }
@@ -161,25 +166,23 @@ impl Inner {
         if self.streams.is_empty() {
             return String::new();
         }
-        let now = Instant::now();
+        let now = clock::now();
         let (since_s, all_s) =
-            ((now - self.last).as_secs_f64().max(1e-9), (now - self.started).as_secs_f64().max(1e-9));
+            (now.since(self.last).as_secs_f64().max(1e-9), now.since(self.started).as_secs_f64().max(1e-9));
         #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
         let rates = |[since, all]: [u64; 2]| (since as f64 / since_s, all as f64 / all_s);
         let mut text = String::new();
         if format == Format::Deepstream {
             if self.lines.is_multiple_of(HEAD_EVERY) {
                 text += "**PERF:  ";
-                for stream in 0..self.streams.len() {
-                    let _ = write!(text, "FPS {stream} (Avg)\t");
-                }
+                text.extend((0..self.streams.len()).map(|stream| format!("FPS {stream} (Avg)\t")));
                 text.push('\n');
             }
             text += "**PERF:  ";
-            for counts in &self.streams {
+            text.extend(self.streams.iter().map(|counts| {
                 let (since, all) = rates(*counts);
-                let _ = write!(text, "{since:.2} ({all:.2})\t");
-            }
+                format!("{since:.2} ({all:.2})\t")
+            }));
         } else {
             let total = self.streams.iter().fold([0; 2], |sum, counts| [sum[0] + counts[0], sum[1] + counts[1]]);
             let (since, all) = rates(total);
@@ -190,8 +193,7 @@ impl Inner {
                 _ => format!("end to end p50 {:.1} ms, p99 {:.1} ms", at(0.5), at(0.99)),
             };
             let ([dropped, dropped_all], (waiting, capacity)) = (self.dropped, self.queue);
-            let _ = write!(
-                text,
+            text = format!(
                 "  stats: {since:.1} fps (mean {all:.1}) \u{b7} {latency} \u{b7} {dropped} dropped (all {dropped_all}) \u{b7} \
                  queue {waiting}/{capacity}"
             );

@@ -1,0 +1,67 @@
+//! Options that take one of a few names: the names are known here, their meaning below the command line.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+
+use crate::inference::{Precision, ProviderChoice};
+use crate::source::Transport;
+use crate::ui::stats::Format;
+
+/// A name, what it means, and the value it stands for.
+type Choice<T> = (&'static str, &'static str, T);
+
+const PROVIDERS: [Choice<ProviderChoice>; 5] = [
+    ("auto", "The fastest one that works on this machine", ProviderChoice::Auto),
+    ("cpu", "ONNX Runtime's own CPU kernels, float32", ProviderChoice::Cpu),
+    ("openvino", "Intel OpenVINO, on the CPU", ProviderChoice::Openvino),
+    ("cuda", "NVIDIA CUDA", ProviderChoice::Cuda),
+    ("tensorrt", "NVIDIA TensorRT", ProviderChoice::Tensorrt),
+];
+
+const PRECISIONS: [Choice<Precision>; 4] = [
+    ("auto", "bf16 with OpenVINO where the CPU supports it, fp16 with TensorRT, else fp32", Precision::Auto),
+    ("fp32", "32-bit float", Precision::Fp32),
+    ("bf16", "bfloat16 (OpenVINO)", Precision::Bf16),
+    ("fp16", "16-bit float (TensorRT)", Precision::Fp16),
+];
+
+const TRANSPORTS: [Choice<Transport>; 5] = [
+    ("auto", "UDP, then TCP if no packet arrives; TCP for rtsps://", Transport::Auto),
+    ("udp", "UDP", Transport::Udp),
+    ("tcp", "Interleaved in the RTSP connection", Transport::Tcp),
+    ("http", "Tunnelled through HTTP", Transport::Http),
+    ("multicast", "UDP multicast", Transport::Multicast),
+];
+
+const STATS_FORMATS: [Choice<Format>; 3] = [
+    ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
+    ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
+    ("ultralytics", "The newest frame's line, as -v prints it for every frame", Format::Ultralytics),
+];
+
+/// `--provider`.
+pub(super) fn provider() -> impl TypedValueParser<Value = ProviderChoice> {
+    one_of(&PROVIDERS)
+}
+
+/// `--precision`.
+pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+    one_of(&PRECISIONS)
+}
+
+/// `--rtsp-transport`.
+pub(super) fn transport() -> impl TypedValueParser<Value = Transport> {
+    one_of(&TRANSPORTS)
+}
+
+/// `--stats-format`.
+pub(super) fn stats_format() -> impl TypedValueParser<Value = Format> {
+    one_of(&STATS_FORMATS)
+}
+
+fn one_of<T: Copy + Send + Sync + 'static>(choices: &'static [Choice<T>]) -> impl TypedValueParser<Value = T> {
+    let values = choices.iter().map(|(name, help, _)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(values).map(|given| {
+        let chosen = choices.iter().find(|(name, ..)| *name == given);
+        chosen.expect("clap takes no other name").2
+    })
+}

@@ -1,0 +1,172 @@
+//! From options to the settings of a run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::DetectionOptions;
+use super::run::{RunOptions, Task};
+use crate::controls::Controls;
+use crate::model::Model;
+use crate::overlay::Style;
+use crate::pipeline::Settings;
+use crate::postprocess::Thresholds;
+use crate::sink::EncoderOptions;
+use crate::source::{Heads, LiveOptions};
+use crate::text::nearest;
+
+use super::live::LiveArgs;
+
+/// Why options make no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// `--classes` names none of the model's.
+    #[error("--classes {class}: {model} has no such class; the nearest is {nearest:?}, ids are 0 to {last}")]
+    UnknownClass {
+        /// As given.
+        class: String,
+        /// The model's name.
+        model: String,
+        /// Its class with the most similar name.
+        nearest: String,
+        /// Its last class id.
+        last: usize,
+    },
+    /// `--tls-ca` names no file that can be read.
+    #[error("--tls-ca {path}: {source}\n  give a PEM file with CA certificates")]
+    TlsCa {
+        /// As given.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// `--pipeline` names no file of descriptions.
+    #[error("{0}")]
+    Descriptions(String),
+}
+
+impl RunOptions {
+    /// The settings of a run of `model`; `attended`: somebody can change some of them while it runs.
+    pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
+        let thresholds = self.detections.thresholds(model)?;
+        let jobs = task.plan.jobs.clone();
+        let controls = Arc::new(if attended {
+            Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
+        } else {
+            Controls::fixed(thresholds.conf, self.drawing.hud)
+        });
+        Ok(Settings {
+            jobs,
+            track: self.source.track,
+            imgsz: self.model.imgsz.unwrap_or(model.default_size),
+            thresholds,
+            batch: usize::from(self.model.batch),
+            batch_timeout: Duration::from_millis(self.model.batch_timeout),
+            tiling: self.tiling.tile,
+            target_latency: self.tiling.target_latency.map(Duration::from_millis),
+            frames: self.source.frames,
+            stride: self.source.stride,
+            real_time: task.real_time,
+            live: self.live.options()?,
+            delays: self.measure.delay,
+            provider: self.model.provider_options(),
+            style: Style { line_width: self.drawing.line_width, hide_labels: self.drawing.hide_labels },
+            controls,
+            encoder: EncoderOptions {
+                name: self.encoding.encoder.clone(),
+                crf: self.encoding.crf,
+                bitrate: self.encoding.bitrate,
+                preset: self.encoding.preset.clone(),
+                delay: self.measure.delay.encode,
+            },
+        })
+    }
+}
+
+impl DetectionOptions {
+    fn thresholds(&self, model: &Model) -> Result<Thresholds, SettingsError> {
+        Ok(Thresholds {
+            conf: self.conf.unwrap_or(model.conf),
+            iou: self.iou.unwrap_or(model.iou),
+            max_det: self.max_det,
+            agnostic: self.agnostic,
+            classes: wanted_classes(&self.classes, model)?,
+        })
+    }
+}
+
+impl LiveArgs {
+    fn options(&self) -> Result<LiveOptions, SettingsError> {
+        if let Some(path) = &self.tls_ca {
+            std::fs::metadata(path).map_err(|source| SettingsError::TlsCa { path: path.clone(), source })?;
+        }
+        let heads = self.pipeline.as_deref().map_or_else(|| Ok(Heads::default()), Heads::with_file);
+        Ok(LiveOptions {
+            max_lag: Duration::from_millis(self.max_lag),
+            jitter: Duration::from_millis(self.jitter),
+            stall_timeout: self.stall_timeout,
+            reconnect: self.reconnect,
+            wait: self.wait,
+            transport: self.rtsp_transport,
+            tls_ca: self.tls_ca.clone(),
+            insecure: self.insecure,
+            heads: heads.map_err(SettingsError::Descriptions)?,
+        })
+    }
+}
+
+/// By class id: whether it is kept; `None` keeps all.
+fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, SettingsError> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let mut keep = vec![false; model.classes.len()];
+    for class in wanted {
+        let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
+        let Some(slot) = id.and_then(|id| keep.get_mut(id)) else {
+            return Err(SettingsError::UnknownClass {
+                class: class.clone(),
+                model: model.name.clone(),
+                nearest: nearest(class, model.classes.iter()).cloned().unwrap_or_default(),
+                last: model.classes.len() - 1,
+            });
+        };
+        *slot = true;
+    }
+    Ok(Some(keep))
+}
+
+/// The settings that decide how fast it is, as text for the report.
+pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static str, String> {
+    let Settings { imgsz, thresholds, provider, .. } = settings;
+    let size = model.static_size.unwrap_or(*imgsz);
+    let mut said = BTreeMap::from([
+        ("imgsz", format!("{}x{}", size.height, size.width)),
+        ("conf", thresholds.conf.to_string()),
+        ("iou", thresholds.iou.to_string()),
+        ("max-det", thresholds.max_det.to_string()),
+        ("provider", provider.choice.name().to_owned()),
+        ("batch", settings.batch.to_string()),
+        ("batch-timeout", format!("{} ms", settings.batch_timeout.as_millis())),
+        ("stride", settings.stride.to_string()),
+        ("real-time", settings.real_time.to_string()),
+    ]);
+    if settings.jobs.iter().any(|job| job.source.is_live()) {
+        let live = &settings.live;
+        said.extend([
+            ("max-lag", format!("{} ms", live.max_lag.as_millis())),
+            ("jitter", format!("{} ms", live.jitter.as_millis())),
+            ("stall-timeout", format!("{} s", live.stall_timeout.as_secs_f64())),
+            ("reconnect", live.reconnect.map_or_else(|| "forever".into(), |n| n.to_string())),
+        ]);
+    }
+    let mut maybe = |key, value: Option<String>| said.extend(value.map(|value| (key, value)));
+    maybe("frames", settings.frames.map(|n| n.to_string()));
+    maybe("threads", provider.threads.map(|n| n.to_string()));
+    maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
+    maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
+    maybe("encoder", settings.encoder.name.clone());
+    maybe("preset", settings.encoder.preset.clone());
+    said
+}
