@@ -3,7 +3,6 @@
 mod baseline;
 pub mod bench;
 mod choices;
-mod closing;
 mod compare;
 pub mod config;
 pub mod detect;
@@ -22,6 +21,7 @@ pub mod val;
 
 use clap::{Parser, Subcommand};
 
+use crate::pipeline::RunError;
 use crate::secrets::redact;
 
 /// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
@@ -43,6 +43,20 @@ fn told(error: &anyhow::Error) -> String {
         }
     }
     text
+}
+
+/// Prints what went wrong in a run; the exit code of a run that would else have ended with `code`.
+fn print_failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
+    for error in errors {
+        eprintln!("error: {}", redact(&error.to_string()));
+        code = if error.is_usage() && processed == 0 && code != 1 { 2 } else { 1 };
+    }
+    code
+}
+
+/// The command line as it was given, without secrets.
+fn command_line() -> String {
+    redact(&std::env::args().collect::<Vec<_>>().join(" "))
 }
 
 /// A path as a person writes it: `~` for the home folder.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::closing;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
 use super::options::{
@@ -14,6 +13,7 @@ use super::options::{
     TilingOptions,
 };
 use super::settings::resolved;
+use super::{command_line, print_failures};
 use crate::clock::Clock;
 use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
 use crate::model::Model;
@@ -21,7 +21,7 @@ use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::Instruments;
 use crate::pipeline::plan::{self, Plan};
 use crate::pipeline::{self, Listener, Outcome};
-use crate::report::RunReport;
+use crate::report::{RunContext, RunReport};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -139,8 +139,9 @@ impl RunOptions {
         let Outcome { figures, errors } =
             pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
         let screen = view.close();
-        let mut report = closing::run_report(self.model.provider, &model, &figures, clock.now());
-        report.settings = said;
+        let context =
+            RunContext { command: command_line(), model: &model, requested: self.model.provider, settings: said };
+        let report = RunReport::assemble(&context, &figures, clock.now());
         ui::closing::show(&model, &figures, &report, &screen, task.thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has dropped its listeners");
         let mut code = 0;
@@ -148,7 +149,7 @@ impl RunOptions {
             eprintln!("error: {}", redact(&error.to_string()));
             code = 1;
         }
-        let code = closing::failures(&errors, report.processed(), code);
+        let code = print_failures(&errors, report.processed(), code);
         Ok(Done { report, screen, code })
     }
 }

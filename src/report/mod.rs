@@ -1,5 +1,6 @@
 //! The figures of a run: JSON report, CSV, trace and page.
 
+mod assemble;
 pub mod csv;
 pub mod figures;
 pub mod gpu;
@@ -16,6 +17,7 @@ use std::path::Path;
 use crate::latency::Summary;
 use crate::stream::{FrameCounts, LiveOutput};
 
+pub use assemble::RunContext;
 pub use verdict::Verdict;
 
 /// The run report (`--report`).

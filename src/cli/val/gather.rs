@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{ModelRun, Scoring, ValArgs};
-use crate::cli::{closing, signals::Signals};
+use crate::cli::{command_line, print_failures, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::controls::Controls;
 use crate::frame::{DecodedFrame, FrameView, PixelFormat, Plane};
@@ -14,6 +14,7 @@ use crate::model::Model;
 use crate::overlay::Style;
 use crate::pipeline::{self, Job, Listener, Outcome, OutputSpec, RunEvent, Settings, SourceSpec};
 use crate::postprocess::Thresholds;
+use crate::report::{RunContext, RunReport};
 use crate::sink::EncoderOptions;
 use crate::stream::{StreamId, StreamInfo};
 use crate::text::{counted, printable};
@@ -90,9 +91,15 @@ pub(super) fn run_model(
         &signals.shutdown,
     );
     screen.finish();
-    let report = closing::run_report(args.model.provider, &model, &figures, clock.now());
+    let context = RunContext {
+        command: command_line(),
+        model: &model,
+        requested: args.model.provider,
+        settings: std::collections::BTreeMap::new(),
+    };
+    let report = RunReport::assemble(&context, &figures, clock.now());
     let processed = report.processed();
-    let code = closing::failures(&errors, processed, 0);
+    let code = print_failures(&errors, processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
         eprintln!("{processed} of {} were run; no figures without the rest", counted(present.len() as u64, "picture"));
         return Ok(Err(code));
