@@ -87,6 +87,17 @@ pub fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.contains(&key.to_ascii_lowercase().as_str())
 }
 
+/// Whether a command line's argument holds a password: the option for one, or a URL with one.
+#[must_use]
+pub fn shows_password(argument: &str) -> bool {
+    if argument == "--password" || argument.starts_with("--password=") {
+        return true;
+    }
+    let Some((_, rest)) = argument.split_once("://") else { return false };
+    let is_secret = |piece: &str| piece.split_once('=').is_some_and(|(key, _)| is_secret_key(key));
+    user_info_end(rest).0.is_some_and(|at| rest[..at].contains(':')) || rest.split(BETWEEN).any(is_secret)
+}
+
 /// `text` with user info of URLs, secret query values and what follows `--password` replaced by `***`.
 #[must_use]
 pub fn redact(text: &str) -> String {
@@ -135,6 +146,18 @@ mod tests {
             ("detect --password=hunter2", "detect --password=***"),
         ] {
             assert_eq!(redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_password_in_an_argument_is_found() {
+        for shown in
+            ["--password", "--password=x", "rtsp://user:x@host/a", "rtmp://host/live?token=x", "srt://h:1?passphrase=x"]
+        {
+            assert!(shows_password(shown), "{shown}");
+        }
+        for none in ["clip@home.mp4", "rtsp://user@host/a", "rtsp://host:554/a", "https://host/a?x=1", "--user", "-"] {
+            assert!(!shows_password(none), "{none}");
         }
     }
 

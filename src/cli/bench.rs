@@ -10,7 +10,7 @@ use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
 use super::run::{Done, RunOptions, Task};
-use super::{signals::Signals, title};
+use super::{command_line_notice, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -82,6 +82,9 @@ pub fn run(args: &BenchArgs) -> u8 {
             if args.run.tui {
                 eprintln!("  notice: --tui shows one run, --compare makes many: there are lines instead");
             }
+            if let Some(notice) = command_line_notice() {
+                eprintln!("  notice: {notice}");
+            }
             compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.shutdown)
         }
         _ => one_run(args, &clock, &signals.shutdown),
@@ -90,7 +93,6 @@ pub fn run(args: &BenchArgs) -> u8 {
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
-    title::hide_secrets();
     gstreamer::init()?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);
@@ -115,6 +117,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
     if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
+    plan.notices.extend(command_line_notice().map(str::to_owned));
     let task = Task { command: "bench", plan, overwrite, real_time: args.real_time, thorough: true, ..Task::default() };
     let Done { report, screen, code } = options.run(&args.invocation, &task, clock, shutdown)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };

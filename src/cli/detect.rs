@@ -9,7 +9,7 @@ use clap::Args;
 use super::options::Invocation;
 use super::run::{RunOptions, Task};
 use super::units::length;
-use super::{signals::Signals, title};
+use super::{command_line_notice, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -90,7 +90,6 @@ pub fn run(args: &DetectArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
-    title::hide_secrets();
     gstreamer::init()?;
     let request = OutputRequest {
         outputs: args.output.clone(),
@@ -100,7 +99,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         full_speed: args.full_speed,
     };
     let credentials = args.run.live.credentials();
-    let plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
+    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
+    plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
     let overwrite = args.overwrite;
     let task = Task { command: "detect", plan, overwrite, json, save_txt, crops, ..Task::default() };

@@ -15,14 +15,13 @@ pub mod profile;
 pub mod run;
 mod settings;
 mod signals;
-mod title;
 mod units;
 pub mod val;
 
 use clap::{Parser, Subcommand};
 
 use crate::pipeline::RunError;
-use crate::secrets::redact;
+use crate::secrets::{redact, shows_password};
 
 /// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
 /// cannot be used.
@@ -57,6 +56,14 @@ fn print_failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
 /// The command line as it was given, without secrets.
 fn command_line() -> String {
     redact(&std::env::args().collect::<Vec<_>>().join(" "))
+}
+
+/// What the user should know about the command line: a notice, where it shows a password.
+fn command_line_notice() -> Option<&'static str> {
+    std::env::args().any(|argument| shows_password(&argument)).then_some(
+        "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD or the \
+         config file",
+    )
 }
 
 /// A path as a person writes it: `~` for the home folder.
