@@ -248,10 +248,10 @@ fn a_server_that_dies_twenty_times_is_found_again_each_time() {
     let mut slowest = Duration::ZERO;
     for kill in 1..=20 {
         server.kill();
-        run.wait_for("away:", kill);
+        run.wait_for("disconnected:", kill);
         server.restart(None);
         let accepting = Instant::now();
-        run.wait_for("back after", kill);
+        run.wait_for("reconnected after", kill);
         slowest = slowest.max(accepting.elapsed());
         let frames = run.said().matches("video 1/1").count();
         run.wait_for("video 1/1", frames + 5);
@@ -330,9 +330,9 @@ fn another_codec_after_an_outage_begins_another_file() {
     let mut run = Running::start(folder.path(), &args);
     run.wait_for("video 1/1", 5);
     server.kill();
-    run.wait_for("away:", 1);
+    run.wait_for("disconnected:", 1);
     server.restart(Some(vec![Feed { codec: Codec::H265, ..Feed::new("/x") }]));
-    run.wait_for("back after", 1);
+    run.wait_for("reconnected after", 1);
     let frames = run.said().matches("video 1/1").count();
     run.wait_for("video 1/1", frames + 5);
     let (_, said) = run.interrupt();
@@ -353,7 +353,7 @@ fn a_source_that_is_not_there_yet_is_waited_for() {
     server.kill();
     let url = server.url("/x");
     let mut run = Running::start(folder.path(), &[&url, "--wait", "--frames", "10", "--report", "r.json"]);
-    run.wait_for("away: connection refused", 1);
+    run.wait_for("disconnected: connection refused", 1);
     server.restart(None);
     assert_eq!(run.ended(), Some(0), "{}", run.said());
     assert!(counted(&json(&folder.path().join("r.json")), 0).0 >= 10);

@@ -245,5 +245,5 @@ fn a_stream_that_ends_early_is_sought_again() {
     succeeds(&output);
     let report = json(&folder.path().join("r.json"));
     assert!(report["streams"][0]["reconnects"].as_u64() >= Some(2), "{}", report["streams"]);
-    assert!(said(&output).contains("away: the stream ended"), "{}", said(&output));
+    assert!(said(&output).contains("disconnected: the stream ended"), "{}", said(&output));
 }

@@ -154,9 +154,9 @@ fn keys_do_what_they_say() {
     assert_eq!(screen.lines().count(), 24, "{screen}");
 
     terminal.keys(&["p"]);
-    terminal.shows(&["‖ paused", "p  go on"]);
+    terminal.shows(&["‖ paused", "p  resume"]);
     // What was on its way arrives; then nothing moves.
-    let stands = |screen: &str| screen.contains("0/8 frames wait");
+    let stands = |screen: &str| screen.contains("0/8 frames");
     let first = count(&terminal.wait("an empty queue", stands));
     terminal.keys(&["h"]);
     terminal.shows(&["HUD on"]);
@@ -201,9 +201,9 @@ fn every_size_shows_what_fits_while_it_changes() {
     };
     let screen = terminal.shows(&[
         "╭ end to end",
-        "╭ frames a second",
+        "╭ frames per second",
         "╭ stages, ms",
-        "╭ found",
+        "╭ detections",
         "╭ log",
         "encode",
         "● running",
@@ -255,9 +255,9 @@ fn a_second_interrupt_leaves_at_once_and_the_terminal_is_as_it_was() {
     // The worker is far from looking up when it is asked to stop.
     terminal.run("", &terminal.clip().replace("inference=20", "inference=60000"));
     // It has taken a frame: before that, there would be nothing to finish.
-    terminal.shows(&["streamdet", "◌ opening", "/8 frames wait", "q  quit"]);
+    terminal.shows(&["streamdet", "◌ opening", "/8 frames", "q  quit"]);
     terminal.keys(&["C-c"]);
-    terminal.shows(&["finishing", "Ctrl-C leaves at once"]);
+    terminal.shows(&["finishing", "Ctrl-C quits at once"]);
     terminal.keys(&["C-c"]);
     let screen = terminal.ends(130);
     assert!(!screen.contains("opening") && !screen.contains("→ out.mp4"), "{screen}");
@@ -330,17 +330,17 @@ fn a_live_stream_that_goes_away_is_looked_for() {
     let url = server.url("/yard").replace("rtsp://", &format!("rtsp://{USER}:{PASSWORD}@"));
     let terminal = Terminal::new((80, 24));
     terminal.run("", &format!("detect '{url}' --rtsp-transport tcp --provider cpu --imgsz 96 --report r.json --tui"));
-    let screen = terminal.shows(&["● running", "320×240", "h264", "frames a second", "inference"]);
+    let screen = terminal.shows(&["● running", "320×240", "h264", "frames per second", "inference"]);
     assert!(!screen.contains(PASSWORD) && !screen.contains(USER), "{screen}");
     terminal.keys(&["p"]);
     terminal.shows(&["cannot be paused", "● running"]);
     terminal.keys(&["s"]);
     terminal.shows(&["notice: snapshot: yard-"]);
     server.kill();
-    let screen = terminal.shows(&["↻ reconnecting", "away:"]);
+    let screen = terminal.shows(&["↻ reconnecting", "disconnected:"]);
     assert!(!screen.contains(PASSWORD) && !screen.contains(USER), "{screen}");
     server.restart(None);
-    terminal.shows(&["● running", "reconnects 1", "back after"]);
+    terminal.shows(&["● running", "reconnects 1", "reconnected after"]);
     terminal.keys(&["q"]);
     terminal.ends(0);
     let report = json(&terminal.path("r.json"));

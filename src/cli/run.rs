@@ -138,13 +138,17 @@ impl RunOptions {
         let listeners: Arc<dyn Listener> = Arc::new(listeners);
         let Outcome { figures, errors } =
             pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
-        let screen = view.close();
+        let (screen, panicked) = view.close();
         let context =
             RunContext { command: command_line(), model: &model, requested: self.model.provider, settings: said };
         let report = RunReport::assemble(&context, &figures, clock.now());
         ui::closing::show(&model, &figures, &report, &screen, task.thorough);
         let instruments = Arc::into_inner(instruments).expect("the run has dropped its listeners");
         let mut code = 0;
+        for error in &panicked {
+            eprintln!("error: {error}");
+            code = 1;
+        }
         for error in instruments.finish(&report, &figures.book) {
             eprintln!("error: {}", redact(&error.to_string()));
             code = 1;

@@ -35,7 +35,11 @@ pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, scre
     }
     for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
         let times = text::counted(stream.reconnects, "reconnect");
-        screen.line(&format!("  {} · {times} · away for {:.1} s", text::printable(&stream.uri), stream.outages_s));
+        screen.line(&format!(
+            "  {} · {times} · disconnected for {:.1} s",
+            text::printable(&stream.uri),
+            stream.outages_s
+        ));
     }
     for (path, audio) in &figures.outputs {
         let audio = if *audio > 0 { " (audio kept)" } else { "" };
@@ -48,14 +52,13 @@ pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, scre
 
 /// What a live output sent, in a line.
 fn live(output: &LiveOutput) -> String {
-    use std::fmt::Write;
     let LiveOutput { uri, frames_sent, frames_lost, reconnects, clients } = output;
-    let mut said = format!("{uri}: {} sent, {frames_lost} lost", text::counted(*frames_sent, "frame"));
+    let mut said = format!("{uri}: {} sent, {frames_lost} dropped", text::counted(*frames_sent, "frame"));
     if let Some(clients) = clients {
-        let _ = write!(said, " · {}", text::counted(*clients, "client"));
+        said = format!("{said} · {}", text::counted(*clients, "client"));
     }
     if *reconnects > 0 {
-        let _ = write!(said, " · {}", text::counted(*reconnects, "reconnect"));
+        said = format!("{said} · {}", text::counted(*reconnects, "reconnect"));
     }
     said
 }
@@ -76,7 +79,7 @@ fn dropped(report: &RunReport) -> String {
     for stream in &report.streams {
         all.add(stream.frames.dropped);
     }
-    let reasons: Vec<String> = [(all.stale, "stale"), (all.queue_full, "for newer ones"), (all.corrupt, "corrupt")]
+    let reasons: Vec<String> = [(all.stale, "stale"), (all.queue_full, "queue_full"), (all.corrupt, "corrupt")]
         .iter()
         .filter(|(n, _)| *n > 0)
         .map(|(n, reason)| format!("{n} {reason}"))
@@ -106,7 +109,7 @@ fn cost(report: &RunReport, figures: &RunFigures, screen: &Screen) {
         (
             "resources",
             format!(
-                "{:.2} s of CPU, {:.1} of {} cores · {} at most · {} threads · {gpu}",
+                "{:.2} s of CPU, {:.1} of {} cores · {} peak memory · {} threads · {gpu}",
                 r.cpu_user_s + r.cpu_system_s,
                 r.cores_used,
                 report.machine.cores,
@@ -120,7 +123,7 @@ fn cost(report: &RunReport, figures: &RunFigures, screen: &Screen) {
         screen.line(&format!("  {name:<11} {value}"));
     }
     if report.warm_up_frames_excluded > 0 {
-        screen.line(&format!("  {:<11} first {} left out of the latencies", "warm-up", {
+        screen.line(&format!("  {:<11} first {} excluded from the latencies", "warm-up", {
             text::counted(report.warm_up_frames_excluded, "frame")
         }));
     }

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::dashboard::Log;
 use super::tables::objects;
-use crate::clock::StreamTime;
+use crate::clock::{self, HostTime, StreamTime};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -45,10 +45,10 @@ pub(crate) struct Screen {
     model: String,
     classes: Arc<[String]>,
     said: Mutex<HashSet<String>>,
-    plain: Mutex<(Instant, u64)>,
-    started: Instant,
+    plain: Mutex<(HostTime, u64)>,
+    started: HostTime,
     /// How often a frame gets its line, and when the last one did; without it by `verbosity` alone.
-    line_every: Option<(Duration, Mutex<Option<Instant>>)>,
+    line_every: Option<(Duration, Mutex<Option<HostTime>>)>,
     /// Where lines go as well, and wait while the dashboard is up.
     log: Option<Arc<Log>>,
 }
@@ -71,6 +71,7 @@ impl Screen {
             bar.set_style(style.progress_chars("━╸─").with_key(
                 "per_sec",
                 |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                    // A bar that cannot be written is not worth an error.
                     let _ = write!(w, "{:.1} fps", state.per_sec());
                 },
             ));
@@ -85,8 +86,8 @@ impl Screen {
             model: described(model, imgsz),
             classes: model.classes.clone(),
             said: Mutex::default(),
-            plain: Mutex::new((Instant::now(), 0)),
-            started: Instant::now(),
+            plain: Mutex::new((clock::now(), 0)),
+            started: clock::now(),
             line_every: None,
             log: None,
         }
@@ -110,9 +111,10 @@ impl Screen {
     fn wants_line(&self) -> bool {
         let Some((every, last)) = &self.line_every else { return self.verbosity == Verbosity::Frames };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= *every);
+        let now = clock::now();
+        let due = last.is_none_or(|last| now.since(last) >= *every);
         if due {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         due || self.verbosity == Verbosity::Frames
     }
@@ -134,7 +136,7 @@ impl Screen {
         }
     }
 
-    /// A line of the moment, which the dashboard shows and forgets.
+    /// A line that the dashboard shows but does not keep.
     pub(crate) fn passing(&self, text: &str) {
         if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
@@ -206,7 +208,7 @@ impl Screen {
                 let of = self.bar.length().unwrap_or(0).max(frame.index + 1);
                 format!("image {}/{of} {}", frame.index + 1, printable(file))
             } else {
-                // Nobody knows how many frames a live stream will have.
+                // How many frames a live stream will have is unknown.
                 let of = if *total > 0 { format!("/{total}") } else { String::new() };
                 format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
             };
@@ -214,10 +216,11 @@ impl Screen {
         } else if self.bar.is_hidden() && !self.quiet && self.log.is_none() {
             let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
             plain.1 += 1;
-            if plain.0.elapsed() >= PLAIN_EVERY {
-                plain.0 = Instant::now();
+            let now = clock::now();
+            if now.since(plain.0) >= PLAIN_EVERY {
+                plain.0 = now;
                 #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
-                let fps = plain.1 as f64 / self.started.elapsed().as_secs_f64();
+                let fps = plain.1 as f64 / now.since(self.started).as_secs_f64();
                 let of = self.bar.length().map_or_else(String::new, |n| format!("/{n}"));
                 eprintln!("  {}{of} frames · {fps:.1} fps", plain.1);
             }
@@ -228,14 +231,14 @@ impl Screen {
         self.line(&format!("  serving {address}"));
     }
 
-    pub(crate) fn away(&self, stream: StreamId, reason: &str) {
-        self.line(&format!("  {}: away: {}", self.name(stream), printable(reason)));
+    pub(crate) fn disconnected(&self, stream: StreamId, reason: &str) {
+        self.line(&format!("  {}: disconnected: {}, reconnecting", self.name(stream), printable(reason)));
     }
 
     pub(crate) fn gap(&self, stream: StreamId, gap: &Gap) {
         let s = |time: StreamTime| Duration::from_nanos(time.ns).as_secs_f64();
-        let back = if gap.resumed { "back after" } else { "still away after" };
-        self.line(&format!("  {}: {back} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
+        let end = if gap.resumed { "reconnected after" } else { "still disconnected after" };
+        self.line(&format!("  {}: {end} {:.1} s", self.name(stream), s(gap.to) - s(gap.from)));
     }
 
     pub(crate) fn notice(&self, text: &str) {
@@ -250,7 +253,7 @@ impl Listener for Screen {
     fn on(&self, event: &RunEvent<'_>) {
         match *event {
             RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
-            RunEvent::Disconnected { stream, reason } => self.away(stream, reason),
+            RunEvent::Disconnected { stream, reason } => self.disconnected(stream, reason),
             RunEvent::Outage { stream, gap } => self.gap(stream, gap),
             RunEvent::FrameDone { frame, size } => self.frame(frame, size),
             RunEvent::Serving { stream, address } => self.serving(stream, address),

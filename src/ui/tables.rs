@@ -1,7 +1,6 @@
 //! Figures as text: the table of stages, the `Speed:` line, what a frame shows.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use crate::detection::Detection;
 use crate::latency::{LatencyBook, STAGES};
@@ -34,8 +33,8 @@ pub(crate) fn stage_table(book: &LatencyBook) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).fold(13, usize::max);
     let mut text = format!("  {:<width$}{p50:>9}{p90:>9}{p99:>9}{max:>9}{mean:>9}   ms\n", "stage");
     for (name, s) in rows {
-        let _ =
-            writeln!(text, "  {name:<width$}{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
+        let figures = format!("{:>9.1}{:>9.1}{:>9.1}{:>9.1}{:>9.1}", s.p50, s.p90, s.p99, s.max, s.mean);
+        text.extend(["  ", &format!("{name:<width$}"), &figures, "\n"]);
     }
     text
 }
@@ -53,9 +52,9 @@ pub(crate) fn speed_line(book: &LatencyBook, input: [usize; 4]) -> String {
 pub(crate) fn tiles(tiling: &TilingReport) -> String {
     let TilingReport { requested, grid, tiles_min, tiles_mean, tiles_max } = tiling;
     match (tiles_min, tiles_max) {
-        (_, 0) => format!("no tiles ({requested}): the whole picture only"),
-        (min, max) if min == max => format!("tiles {grid} beside the whole picture"),
-        (min, max) => format!("tiles {grid} beside the whole picture, {tiles_mean:.1} a frame ({min} to {max})"),
+        (_, 0) => format!("no tiles ({requested}): whole frames only"),
+        (min, max) if min == max => format!("tiles {grid} and the whole frame"),
+        (min, max) => format!("tiles {grid} and the whole frame, {tiles_mean:.1} per frame ({min} to {max})"),
     }
 }
 

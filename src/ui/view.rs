@@ -9,6 +9,7 @@ use super::stats::{Format, Stats};
 use crate::model::Model;
 use crate::pipeline::{Listener, Settings};
 use crate::shutdown::Shutdown;
+use crate::thread::ThreadError;
 
 /// How a run is to be presented.
 #[derive(Debug, Clone, Copy)]
@@ -99,13 +100,11 @@ impl View {
         all
     }
 
-    /// Ends everything but the screen, which the closing figures go to.
-    pub fn close(self) -> Arc<Screen> {
-        if let Some(Err(e)) = self.stats.map(Stats::stop) {
-            self.screen.notice(&e.to_string());
-        }
-        self.dashboard.into_iter().for_each(Dashboard::finish);
+    /// Ends everything but the screen, which the closing figures go to; threads that panicked.
+    pub fn close(self) -> (Arc<Screen>, Vec<ThreadError>) {
+        let stats = self.stats.map(Stats::stop);
+        let dashboard = self.dashboard.map(Dashboard::finish);
         self.screen.finish();
-        self.screen
+        (self.screen, stats.into_iter().chain(dashboard).filter_map(Result::err).collect())
     }
 }

@@ -1,76 +1,48 @@
-//! The picture of the dashboard, for whatever size the terminal has.
+//! Draws the dashboard, for whatever size the terminal has.
 
-use std::fmt::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, BorderType, Borders, Clear, Padding, Paragraph};
+use ratatui::widgets::{Block, BorderType, Clear, Paragraph};
 
 use super::keys::HELP;
-use super::log::Log;
-use super::state::{Phase, Stream, View};
-use super::theme::{CHOSEN, PLAIN, QUIET, STRONG, Theme};
-use super::{panels, small};
-use crate::controls::Controls;
+use super::panel::Panel;
+use super::scene::Scene;
+use super::state::{Phase, Stream};
+use super::theme::{CHOSEN, QUIET, STRONG, Theme};
+use super::{footer, panels, small};
 
 /// Below this size one thing a line is shown, the most important ones first.
 const SMALLEST: (u16, u16) = (64, 17);
 /// From this size on panels have frames.
 const FRAMED: (u16, u16) = (100, 34);
-/// From so many columns on keys have some room around them.
-const ROOMY: usize = 64;
 /// Rows of the charts, at most.
 const CHART_ROWS: u16 = 12;
 
-/// What stays the same during a run.
-pub(crate) struct Facts {
-    /// `detect` or `bench`.
-    pub command: &'static str,
-    /// Name, classes and input size.
-    pub model: String,
-    pub classes: Arc<[String]>,
-}
-
-/// Everything that is drawn.
-pub(super) struct Picture<'a> {
-    pub facts: &'a Facts,
-    pub view: &'a View,
-    pub controls: &'a Controls,
-    pub log: &'a Log,
-    pub theme: Theme,
-    /// Since the dashboard is up.
-    pub elapsed: Duration,
-    pub selected: usize,
-    pub help: bool,
-    /// Whether the end was asked for.
-    pub finishing: bool,
-}
-
 /// Draws all of it.
-pub(super) fn draw(frame: &mut Frame, picture: &Picture) {
+pub(super) fn draw(frame: &mut Frame, scene: &Scene) {
     let area = frame.area();
     if area.is_empty() {
         return;
     }
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        small::draw(frame, area, picture);
+        small::draw(frame, area, scene);
     } else {
-        large(frame, area, picture);
+        large(frame, area, scene);
     }
-    if picture.help {
-        help(frame, area, picture.theme);
+    if scene.help {
+        help(frame, area, scene.theme);
     }
 }
 
-fn large(frame: &mut Frame, area: Rect, picture: &Picture) {
+fn large(frame: &mut Frame, area: Rect, scene: &Scene) {
     let framed = area.width >= FRAMED.0 && area.height >= FRAMED.1;
     let edges = if framed { 2 } else { 1 };
-    let head = head(picture, usize::from(area.width));
+    let head = head(scene, usize::from(area.width));
     let head_rows = u16::try_from(head.len()).unwrap_or(u16::MAX);
-    let stages = picture.stream().map(panels::stages).unwrap_or_default();
+    let stages = scene.stream().map(panels::stages).unwrap_or_default();
     let wanted = u16::try_from(stages.len()).unwrap_or(u16::MAX).max(panels::FEWEST_STAGES);
     let spare = area.height.saturating_sub(head_rows + 1 + 3 * edges);
     // The charts and the log keep a row each; what is left once the stages are shown is shared.
@@ -90,63 +62,37 @@ fn large(frame: &mut Frame, area: Rect, picture: &Picture) {
     };
     let [latency, rate] = halves(charts);
     let [left, right] = halves(middle);
-    let panel = Panel { theme: picture.theme, framed };
-    if let Some(stream) = picture.stream() {
+    let panel = Panel { theme: scene.theme, framed };
+    if let Some(stream) = scene.stream() {
         panels::latency(frame, latency, panel, stream);
         panels::rate(frame, rate, panel, stream);
         panels::stage_bars(frame, left, panel, stages);
-        panels::found(frame, right, panel, picture, stream);
+        panels::detections(frame, right, panel, scene, stream);
     }
-    panels::log(frame, log, panel, picture.log);
-    frame.render_widget(keys_line(picture, usize::from(area.width)), keys);
-}
-
-impl Picture<'_> {
-    /// The stream that is shown.
-    pub fn stream(&self) -> Option<&Stream> {
-        self.view.streams.get(self.selected)
-    }
-
-    /// `conf 0.25 · HUD off`.
-    pub fn switches(&self) -> String {
-        let hud = if self.controls.hud() { "on" } else { "off" };
-        format!("conf {:.2} · HUD {hud}", self.controls.confidence())
-    }
-
-    /// A sign and a word for where a stream stands, in a style that underlines it.
-    pub fn phase(&self, stream: &Stream) -> (char, &'static str, ratatui::style::Style) {
-        let theme = self.theme;
-        match stream.phase {
-            Phase::Opening => ('◌', "opening", QUIET),
-            Phase::Running if self.controls.is_paused() && stream.recorded => ('‖', "paused", theme.warning()),
-            Phase::Running => ('●', "running", theme.good()),
-            Phase::Reconnecting => ('↻', "reconnecting", theme.warning()),
-            Phase::Ended => ('■', "ended", QUIET),
-            Phase::Failed => ('✗', "failed", theme.bad()),
-        }
-    }
+    panels::log(frame, log, panel, scene.log);
+    frame.render_widget(footer::keys_line(scene, usize::from(area.width)), keys);
 }
 
 /// Program, model, streams, and how far the one that is shown has come.
-fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
-    let name = vec![Span::styled(" streamdet ", CHOSEN), Span::styled(format!(" {}", picture.facts.command), STRONG)];
-    let right = format!("{} · {} ", picture.switches(), clock(picture.elapsed));
+fn head(scene: &Scene, width: usize) -> Vec<Line<'static>> {
+    let name = vec![Span::styled(" streamdet ", CHOSEN), Span::styled(format!(" {}", scene.facts.command), STRONG)];
+    let right = format!("{} · {} ", scene.switches(), clock(scene.elapsed));
     let mut lines = vec![both_sides(name, vec![Span::raw(right)], width)];
-    let provider = picture.view.provider.as_deref().unwrap_or("opening the model");
-    lines.push(Line::styled(format!(" {} · {provider}", picture.facts.model), QUIET));
-    if picture.view.streams.len() > 1 {
-        lines.push(tabs(picture, width));
+    let provider = scene.view.provider.as_deref().unwrap_or("opening the model");
+    lines.push(Line::styled(format!(" {} · {provider}", scene.facts.model), QUIET));
+    if scene.view.streams.len() > 1 {
+        lines.push(tabs(scene, width));
     }
-    if let Some(stream) = picture.stream() {
-        lines.push(about(picture, stream));
-        lines.push(progress(picture, stream, width));
+    if let Some(stream) = scene.stream() {
+        lines.push(about(scene, stream));
+        lines.push(progress(scene, stream, width));
     }
     lines
 }
 
 /// One stream: where it stands, and what it is.
-fn about(picture: &Picture, stream: &Stream) -> Line<'static> {
-    let (sign, word, style) = picture.phase(stream);
+fn about(scene: &Scene, stream: &Stream) -> Line<'static> {
+    let (sign, word, style) = scene.phase(stream);
     let mut facts: Vec<String> = Vec::new();
     facts.extend(stream.size.map(|size| format!("{}×{}", size.width, size.height)));
     facts.extend(stream.rate.map(|rate| format!("{} fps", (rate * 100.0).round() / 100.0)));
@@ -156,8 +102,8 @@ fn about(picture: &Picture, stream: &Stream) -> Line<'static> {
     Line::from(spans)
 }
 
-fn progress(picture: &Picture, stream: &Stream, width: usize) -> Line<'static> {
-    let theme = picture.theme;
+fn progress(scene: &Scene, stream: &Stream, width: usize) -> Line<'static> {
+    let theme = scene.theme;
     let grouped = crate::text::grouped;
     let done = stream.frames + stream.dropped.total();
     let Some(total) = stream.total.filter(|total| *total > 0) else {
@@ -167,7 +113,9 @@ fn progress(picture: &Picture, stream: &Stream, width: usize) -> Line<'static> {
     let share = (done as f64 / total as f64).min(1.0);
     let mut text = format!("  {}/{} frames · {:.0} %", grouped(done), grouped(total), (share * 100.0).floor());
     if let Some(left) = stream.left().filter(|_| matches!(stream.phase, Phase::Running)) {
-        let _ = write!(text, " · {} left", clock(left));
+        text += " · ";
+        text += &clock(left);
+        text += " left";
     }
     let bar = width.saturating_sub(Span::raw(text.as_str()).width() + 2);
     let mut spans = vec![Span::raw(" ")];
@@ -177,19 +125,19 @@ fn progress(picture: &Picture, stream: &Stream, width: usize) -> Line<'static> {
 }
 
 /// All streams in a line, the one that is shown in reverse; where they do not fit, those around it.
-fn tabs(picture: &Picture, width: usize) -> Line<'static> {
+fn tabs(scene: &Scene, width: usize) -> Line<'static> {
     let tab = |(n, stream): (usize, &Stream)| {
-        let (sign, _, style) = picture.phase(stream);
+        let (sign, _, style) = scene.phase(stream);
         let name: String = stream.name.chars().take(24).collect();
         let rate = stream.fps().filter(|_| stream.phase == Phase::Running);
         let rate = rate.map_or_else(String::new, |fps| format!(" {fps:.0} fps"));
         let text = format!("{} {name}{rate} ", n + 1);
-        let style_of_text = if n == picture.selected { CHOSEN } else { ratatui::style::Style::new() };
+        let style_of_text = if n == scene.selected { CHOSEN } else { ratatui::style::Style::new() };
         [Span::styled(format!(" {sign} "), style), Span::styled(text, style_of_text)]
     };
-    let tabs: Vec<[Span; 2]> = picture.view.streams.iter().enumerate().map(tab).collect();
+    let tabs: Vec<[Span; 2]> = scene.view.streams.iter().enumerate().map(tab).collect();
     let of = |tab: &[Span; 2]| tab.iter().map(Span::width).sum::<usize>();
-    let (mut first, mut last) = (picture.selected, picture.selected + 1);
+    let (mut first, mut last) = (scene.selected, scene.selected + 1);
     let mut used = tabs.get(first).map_or(0, of) + 4;
     loop {
         let before = first;
@@ -207,40 +155,6 @@ fn tabs(picture: &Picture, width: usize) -> Line<'static> {
     let mut spans = vec![more(first > 0, "‹")];
     spans.extend(tabs[first.min(tabs.len())..last.min(tabs.len())].iter().flatten().cloned());
     spans.push(more(last < tabs.len(), "›"));
-    Line::from(spans)
-}
-
-/// As many keys as fit, the most needed ones first.
-pub(super) fn keys_line(picture: &Picture, width: usize) -> Line<'static> {
-    let theme = picture.theme;
-    if picture.finishing {
-        let text = if width < ROOMY {
-            " finishing …"
-        } else {
-            " finishing: what was written is made whole · Ctrl-C leaves at once"
-        };
-        return Line::styled(text, theme.warning());
-    }
-    let several = picture.view.streams.len() > 1;
-    let go_on = if picture.controls.is_paused() { "go on" } else { "pause" };
-    let keys = [("q", "quit"), ("?", "help"), ("p", go_on), ("+/-", "conf"), ("s", "snapshot"), ("h", "HUD")];
-    let tab = several.then_some(("Tab", "stream"));
-    let mut spans = Vec::new();
-    let mut used = 0;
-    for (key, word) in keys.into_iter().chain(tab) {
-        let (key, word) = if width < ROOMY {
-            (key.to_owned(), format!(" {word} "))
-        } else {
-            (format!(" {key} "), format!(" {word}  "))
-        };
-        let needed = key.chars().count() + word.trim_end().chars().count();
-        if used + needed > width {
-            break;
-        }
-        let needed = key.chars().count() + word.chars().count();
-        used += needed;
-        spans.extend([Span::styled(key, CHOSEN), Span::raw(word)]);
-    }
     Line::from(spans)
 }
 
@@ -275,36 +189,5 @@ pub(super) fn clock(time: Duration) -> String {
     match s / 3600 {
         0 => format!("{}:{:02}", s / 60, s % 60),
         hours => format!("{hours}:{:02}:{:02}", s / 60 % 60, s % 60),
-    }
-}
-
-/// How panels look.
-#[derive(Clone, Copy)]
-pub(super) struct Panel {
-    pub theme: Theme,
-    framed: bool,
-}
-
-impl Panel {
-    /// A panel with its title, and what stands at the right of it; its inside.
-    pub fn open(self, frame: &mut Frame, area: Rect, title: Vec<Span<'static>>, right: &str) -> Rect {
-        let borders = if self.framed { Borders::ALL } else { Borders::TOP };
-        let mut block =
-            Block::new().borders(borders).border_type(BorderType::Rounded).border_style(QUIET).title_style(PLAIN);
-        let inset = if self.framed { "" } else { "─" };
-        let title: Vec<Span> = std::iter::once(Span::raw(inset)).chain(title).collect();
-        let title_width: usize = title.iter().map(Span::width).sum();
-        block = block.title_top(Line::from(title));
-        let room = usize::from(area.width).saturating_sub(title_width + 3);
-        if !right.is_empty() && Span::raw(right).width() <= room {
-            let right = if self.framed { format!("{right} ") } else { right.to_owned() };
-            block = block.title_top(Line::styled(right, QUIET).right_aligned());
-        }
-        if self.framed {
-            block = block.padding(Padding::horizontal(1));
-        }
-        let inside = block.inner(area);
-        frame.render_widget(block, area);
-        inside
     }
 }

@@ -1,11 +1,11 @@
-//! What keys mean.
+//! Keys and their commands.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// What somebody wants.
+/// What a key asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// End, with what was written whole.
+pub(super) enum Command {
+    /// Ends the run; outputs are finished.
     Quit,
     /// As SIGINT.
     Interrupt,
@@ -17,42 +17,43 @@ pub(super) enum Wish {
     /// The next stream, or the one before.
     Stream(bool),
     Help,
-    /// Away with the help.
+    /// Closes the help.
     Back,
 }
 
 /// The keys as the help lists them.
 pub(super) const HELP: [(&str, &str); 8] = [
-    ("q", "quit: files are finished and play, exit code 0"),
-    ("p", "pause and go on (recorded files)"),
-    ("h", "frame rate and latency in the picture, on or off"),
-    ("s", "snapshot of the newest picture, as PNG"),
-    ("+ -", "confidence up and down by 0.05, from the next frame on"),
+    ("q", "quit: outputs are finished, exit code 0"),
+    ("p", "pause and resume (recorded files)"),
+    ("h", "FPS and latency in the frame, on or off"),
+    ("s", "snapshot of the newest frame, as PNG"),
+    ("+ -", "confidence threshold up and down by 0.05, from the next frame on"),
     ("Tab ← →", "another stream"),
     ("?", "this help, on or off"),
     ("Ctrl-C", "stop; once more: leave at once"),
 ];
 
-/// What `key` means, if anything.
-pub(super) fn wish(key: KeyEvent) -> Option<Wish> {
+/// The command of `key`, if it has one.
+pub(super) fn command(key: KeyEvent) -> Option<Command> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
     if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) {
-        return (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL).then_some(Wish::Interrupt);
+        return (key.code == KeyCode::Char('c') && key.modifiers == KeyModifiers::CONTROL)
+            .then_some(Command::Interrupt);
     }
     Some(match key.code {
-        KeyCode::Char('q' | 'Q') => Wish::Quit,
-        KeyCode::Char('p' | 'P' | ' ') => Wish::Pause,
-        KeyCode::Char('h' | 'H') => Wish::Hud,
-        KeyCode::Char('s' | 'S') => Wish::Snapshot,
+        KeyCode::Char('q' | 'Q') => Command::Quit,
+        KeyCode::Char('p' | 'P' | ' ') => Command::Pause,
+        KeyCode::Char('h' | 'H') => Command::Hud,
+        KeyCode::Char('s' | 'S') => Command::Snapshot,
         // The key without and with Shift.
-        KeyCode::Char('+' | '=') => Wish::Confidence(true),
-        KeyCode::Char('-' | '_') => Wish::Confidence(false),
-        KeyCode::Tab | KeyCode::Right | KeyCode::Down => Wish::Stream(true),
-        KeyCode::BackTab | KeyCode::Left | KeyCode::Up => Wish::Stream(false),
-        KeyCode::Char('?') | KeyCode::F(1) => Wish::Help,
-        KeyCode::Esc => Wish::Back,
+        KeyCode::Char('+' | '=') => Command::Confidence(true),
+        KeyCode::Char('-' | '_') => Command::Confidence(false),
+        KeyCode::Tab | KeyCode::Right | KeyCode::Down => Command::Stream(true),
+        KeyCode::BackTab | KeyCode::Left | KeyCode::Up => Command::Stream(false),
+        KeyCode::Char('?') | KeyCode::F(1) => Command::Help,
+        KeyCode::Esc => Command::Back,
         _ => return None,
     })
 }
@@ -63,12 +64,12 @@ mod tests {
 
     #[test]
     fn keys_are_those_of_the_help() {
-        let plain = |code| wish(KeyEvent::new(code, KeyModifiers::NONE));
-        assert_eq!(plain(KeyCode::Char('q')), Some(Wish::Quit));
-        assert_eq!(plain(KeyCode::Char('+')), Some(Wish::Confidence(true)));
+        let plain = |code| command(KeyEvent::new(code, KeyModifiers::NONE));
+        assert_eq!(plain(KeyCode::Char('q')), Some(Command::Quit));
+        assert_eq!(plain(KeyCode::Char('+')), Some(Command::Confidence(true)));
         assert_eq!(plain(KeyCode::Char('x')), None);
-        assert_eq!(wish(KeyEvent::new(KeyCode::Char('?'), KeyModifiers::SHIFT)), Some(Wish::Help));
-        assert_eq!(wish(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Wish::Interrupt));
-        assert_eq!(wish(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL)), None);
+        assert_eq!(command(KeyEvent::new(KeyCode::Char('?'), KeyModifiers::SHIFT)), Some(Command::Help));
+        assert_eq!(command(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Command::Interrupt));
+        assert_eq!(command(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::CONTROL)), None);
     }
 }

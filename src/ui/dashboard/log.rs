@@ -1,13 +1,13 @@
-//! What would be said on standard error: while the dashboard is up it stands in its log, and is said for good after it.
+//! Lines for standard error: shown in the dashboard's log panel while it is up, and printed after it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::text::printable;
 
-/// Lines that the log shows, at most; the oldest go.
+/// Lines that the log shows, at most; the oldest are dropped.
 const SHOWN: usize = 500;
-/// Lines that are kept to be said after it, at most; the oldest go, and are counted.
+/// Lines that are kept to be printed after it, at most; the oldest are dropped, and counted.
 const KEPT: usize = 1000;
 /// Longest line, characters: the rest of it is cut.
 const LONGEST: usize = 2000;
@@ -46,7 +46,7 @@ impl Log {
         !inner.up
     }
 
-    /// Takes a line of the moment, which nobody needs later; whether it is to be printed now.
+    /// Takes a line that is not kept for later; whether it is to be printed now.
     pub(crate) fn passing(&self, text: &str) -> bool {
         let mut inner = self.lock();
         inner.show(text);

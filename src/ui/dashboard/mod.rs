@@ -1,13 +1,16 @@
 //! `--tui`: a dashboard of the run in the terminal, with keys.
 //!
-//! It watches as an observer does; what it changes goes through [`Controls`]. A thread of its own draws, ten times a second
-//! and after a key.
+//! It listens to the run's events; what its keys change goes through [`Controls`]. A thread of its own draws ten times a second
+//! and after every key.
 
 mod bars;
 mod draw;
+mod footer;
 mod keys;
 mod log;
+mod panel;
 mod panels;
+mod scene;
 mod small;
 mod state;
 pub mod terminal;
@@ -17,24 +20,24 @@ mod theme;
 
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 use ratatui::crossterm::event::{self, Event};
 use signal_hook::consts::SIGINT;
 
+use crate::clock::{self, HostTime};
 use crate::controls::Controls;
 use crate::pipeline::Listener;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
-use draw::Picture;
-use keys::Wish;
-use terminal::{Held, Screen};
+use crate::thread::{self, Thread, ThreadError};
+use keys::Command;
+use scene::Scene;
+use terminal::{Canvas, Held};
 use theme::Theme;
 
-pub(crate) use draw::Facts;
 pub(crate) use log::Log;
+pub(crate) use scene::Facts;
 pub(crate) use state::State;
 pub(crate) use terminal::unsuitable;
 
@@ -45,8 +48,8 @@ const EVERY: Duration = Duration::from_millis(100);
 pub(crate) struct Dashboard {
     state: Arc<State>,
     log: Arc<Log>,
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    stop: Shutdown,
+    thread: Thread<Result<(), ThreadError>>,
 }
 
 impl Dashboard {
@@ -61,125 +64,136 @@ impl Dashboard {
         log: &Arc<Log>,
         shutdown: &Shutdown,
     ) -> io::Result<Self> {
-        let (held, screen) = terminal::take(log)?;
+        let (held, canvas) = terminal::take(log)?;
         log.hold();
-        let (stop_drawing, stopped) = bounded(0);
+        let stop = Shutdown::new();
         let state = Arc::new(state);
-        let desk = Desk {
+        let painter = Painter {
             facts,
             state: state.clone(),
             controls: controls.clone(),
             log: log.clone(),
             shutdown: shutdown.clone(),
             theme: Theme::from_environment(),
-            started: Instant::now(),
+            started: clock::now(),
             selected: 0,
             help: false,
             paused_since: None,
             paused: Duration::ZERO,
         };
-        let body = move || desk.work(held, screen, &stopped);
-        let thread = std::thread::Builder::new().name(terminal::THREAD.into()).spawn(body);
-        let thread = thread.inspect_err(|_| drop(log.release()))?;
-        Ok(Self { state, log: log.clone(), stop: stop_drawing, thread })
+        let stopped = stop.clone();
+        let body = move || painter.work(held, canvas, &stopped);
+        let thread = thread::spawn(terminal::THREAD, body);
+        let thread = thread.inspect_err(|_| drop(log.release())).map_err(io::Error::other)?;
+        Ok(Self { state, log: log.clone(), stop, thread })
     }
 
-    /// Who is to be told of the run.
+    /// What has to be told of the run.
     pub fn listener(&self) -> Arc<dyn Listener> {
         self.state.clone()
     }
 
-    /// Gives the terminal back, and says what would have been said meanwhile.
-    pub fn finish(self) {
-        drop(self.stop);
-        let _ = self.thread.join();
+    /// Gives the terminal back, and prints the lines that were kept meanwhile.
+    ///
+    /// # Errors
+    /// When one of its threads panicked; the terminal is given back all the same.
+    pub fn finish(self) -> Result<(), ThreadError> {
+        self.stop.request();
+        let ended = self.thread.join();
         for line in self.log.release() {
             eprintln!("{line}");
         }
+        ended?
     }
 }
 
-/// The thread's own.
-struct Desk {
+/// What the thread draws with.
+struct Painter {
     facts: Facts,
     state: Arc<State>,
     controls: Arc<Controls>,
     log: Arc<Log>,
     shutdown: Shutdown,
     theme: Theme,
-    started: Instant,
+    started: HostTime,
     selected: usize,
     help: bool,
-    paused_since: Option<Instant>,
+    paused_since: Option<HostTime>,
     /// Pauses that are over.
     paused: Duration,
 }
 
-impl Desk {
-    fn work(mut self, held: Held, mut screen: Screen, stopped: &Receiver<()>) {
+impl Painter {
+    fn work(mut self, held: Held, mut canvas: Canvas, stopped: &Shutdown) -> Result<(), ThreadError> {
         let confidence = self.controls.confidence();
-        let mut due = Instant::now();
-        while stopped.try_recv() != Err(TryRecvError::Disconnected) {
-            let now = Instant::now();
+        let mut due = clock::now();
+        while !stopped.is_requested() {
+            thread::test_panic_point();
+            let now = clock::now();
             if now >= due {
-                due = now + EVERY;
-                if !self.draw(&mut screen, now) {
+                due = now.after(EVERY);
+                if !self.draw(&mut canvas, now) {
                     break;
                 }
             }
-            match event::poll(due.saturating_duration_since(Instant::now())) {
+            match event::poll(due.since(clock::now())) {
                 Ok(true) => {
                     if let Ok(event) = event::read() {
                         self.take(&event);
-                        due = Instant::now();
+                        due = clock::now();
                     }
                 }
                 Ok(false) => {}
-                // Nobody can press a key any more.
-                Err(_) => drop(stopped.recv_timeout(EVERY)),
+                // The terminal sends no keys any more.
+                Err(_) => {
+                    if stopped.wait(EVERY) {
+                        break;
+                    }
+                }
             }
         }
         self.resume();
-        drop(screen);
-        held.leave();
-        self.say_changes(confidence);
+        drop(canvas);
+        let left = held.leave();
+        self.note_changes(confidence);
+        left
     }
 
-    /// Whether the terminal is still there to be drawn on.
-    fn draw(&self, screen: &mut Screen, now: Instant) -> bool {
+    /// Draws; whether the terminal is still held.
+    fn draw(&self, canvas: &mut Canvas, now: HostTime) -> bool {
         let view = self.state.view(now, self.selected);
-        let picture = Picture {
+        let scene = Scene {
             facts: &self.facts,
             view: &view,
             controls: &self.controls,
             log: &self.log,
             theme: self.theme,
-            elapsed: now - self.started,
+            elapsed: now.since(self.started),
             selected: self.selected,
             help: self.help,
             finishing: self.shutdown.is_requested(),
         };
-        terminal::draw(screen, |frame| draw::draw(frame, &picture)).unwrap_or(false)
+        terminal::draw(canvas, |frame| draw::draw(frame, &scene)).unwrap_or(false)
     }
 
     fn take(&mut self, event: &Event) {
         let Event::Key(key) = event else { return };
-        let Some(wish) = keys::wish(*key) else { return };
+        let Some(command) = keys::command(*key) else { return };
         let stream = StreamId(u32::try_from(self.selected).unwrap_or(u32::MAX));
-        match wish {
-            Wish::Quit => self.shutdown.request(),
-            // Through the same door as the signal itself: a second one leaves at once.
-            Wish::Interrupt => drop(signal_hook::low_level::raise(SIGINT)),
-            Wish::Pause => self.pause(),
-            Wish::Hud => self.controls.show_hud(!self.controls.hud()),
-            Wish::Snapshot => self.controls.want_snapshot(stream),
-            Wish::Confidence(up) => self.controls.step_confidence(up),
-            Wish::Stream(forward) => {
+        match command {
+            Command::Quit => self.shutdown.request(),
+            // As the signal itself: the second one ends the program at once.
+            Command::Interrupt => drop(signal_hook::low_level::raise(SIGINT)),
+            Command::Pause => self.pause(),
+            Command::Hud => self.controls.show_hud(!self.controls.hud()),
+            Command::Snapshot => self.controls.want_snapshot(stream),
+            Command::Confidence(up) => self.controls.step_confidence(up),
+            Command::Stream(forward) => {
                 let streams = self.state.streams().max(1);
                 self.selected = (self.selected + if forward { 1 } else { streams - 1 }) % streams;
             }
-            Wish::Help => self.help = !self.help,
-            Wish::Back => self.help = false,
+            Command::Help => self.help = !self.help,
+            Command::Back => self.help = false,
         }
     }
 
@@ -189,34 +203,34 @@ impl Desk {
         }
         let (recorded, others) = self.state.recorded();
         if !recorded {
-            self.log.passing("what is live, or plays as if it were, cannot be paused");
+            self.log.passing("live sources, and files with --real-time, cannot be paused");
             return;
         }
         if others {
-            self.log.passing("recorded files are paused; what is live goes on");
+            self.log.passing("recorded files are paused; live sources are not");
         }
-        self.paused_since = Some(Instant::now());
+        self.paused_since = Some(clock::now());
         self.controls.pause(true);
     }
 
     fn resume(&mut self) {
         if let Some(since) = self.paused_since.take() {
-            self.paused += since.elapsed();
+            self.paused += clock::now().since(since);
             self.controls.pause(false);
         }
     }
 
-    /// What the figures of the run do not show by themselves.
-    fn say_changes(&self, confidence: f32) {
+    /// Notes what the figures of the run do not show by themselves.
+    fn note_changes(&self, confidence: f32) {
         if !self.paused.is_zero() {
             let seconds = self.paused.as_secs_f64();
-            self.log.line(&format!(
-                "  notice: paused for {seconds:.1} s: frames a second count that time, latencies do not"
-            ));
+            self.log.line(&format!("  notice: paused for {seconds:.1} s, which FPS includes and latencies do not"));
         }
         let now = self.controls.confidence();
         if (now - confidence).abs() > f32::EPSILON {
-            self.log.line(&format!("  notice: the confidence was changed from {confidence:.2} to {now:.2} meanwhile"));
+            self.log.line(&format!(
+                "  notice: confidence threshold changed from {confidence:.2} to {now:.2} during the run"
+            ));
         }
     }
 }

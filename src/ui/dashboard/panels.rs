@@ -6,8 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::bars::{bar, bar_to_mark, chart};
-use super::draw::{Panel, Picture};
 use super::log::Log;
+use super::panel::Panel;
+use super::scene::Scene;
 use super::state::{Bin, Stream};
 use super::theme::{QUIET, STRONG};
 use crate::latency::{STAGES, Stage};
@@ -35,7 +36,7 @@ pub(super) fn stages(stream: &Stream) -> Vec<StageRow> {
     STAGES.into_iter().filter_map(row).collect()
 }
 
-/// Mean end to end of every half second, ms; `None` where no frame came.
+/// Mean `end_to_end` of every half second, ms; `None` where no frame was processed.
 pub(super) fn latencies(stream: &Stream) -> Vec<Option<f64>> {
     #[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
     let mean = |bin: &Bin| (bin.frames > 0).then(|| bin.latency_us as f64 / f64::from(bin.frames) / 1000.0);
@@ -61,7 +62,7 @@ pub(super) fn latency(frame: &mut Frame, area: Rect, panel: Panel, stream: &Stre
 pub(super) fn rate(frame: &mut Frame, area: Rect, panel: Panel, stream: &Stream) {
     let now = stream.fps().map_or_else(|| "-".into(), |fps| format!("{fps:.1}"));
     let mean = stream.mean_fps().map_or_else(String::new, |fps| format!(" · mean {fps:.1}"));
-    column_chart(frame, area, panel, (" frames a second ", format!("{now}{mean} ")), &rates(stream));
+    column_chart(frame, area, panel, (" frames per second ", format!("{now}{mean} ")), &rates(stream));
 }
 
 fn column_chart(frame: &mut Frame, area: Rect, panel: Panel, title: (&'static str, String), values: &[Option<f64>]) {
@@ -104,20 +105,20 @@ pub(super) fn stage_bars(frame: &mut Frame, area: Rect, panel: Panel, mut rows: 
     frame.render_widget(Paragraph::new(text), inside);
 }
 
-/// What was found, and below it what waits and what was lost.
-pub(super) fn found(frame: &mut Frame, area: Rect, panel: Panel, picture: &Picture, stream: &Stream) {
+/// Detections by class, and below them the queue and the drops.
+pub(super) fn detections(frame: &mut Frame, area: Rect, panel: Panel, scene: &Scene, stream: &Stream) {
     let theme = panel.theme;
-    let inside = panel.open(frame, area, vec![Span::raw(" found in the newest frame ")], " in all");
+    let inside = panel.open(frame, area, vec![Span::raw(" detections, newest frame ")], " total");
     let (width, height) = (usize::from(inside.width), usize::from(inside.height));
-    let below = vec![queue(picture), losses(picture, stream)];
+    let below = vec![queue(scene), drops(scene, stream)];
     let mut classes: Vec<(&str, u32, u64)> = stream
         .found
         .iter()
-        .zip(picture.facts.classes.iter())
+        .zip(scene.facts.classes.iter())
         .filter(|((_, all), _)| *all > 0)
         .map(|((newest, all), class)| (class.as_str(), *newest, *all))
         .collect();
-    // By what was found so far: so they keep their places.
+    // By their totals: so they keep their places.
     classes.sort_by_key(|(_, _, all)| std::cmp::Reverse(*all));
     let room = height.saturating_sub(below.len());
     let hidden = classes.len().saturating_sub(room);
@@ -142,10 +143,10 @@ pub(super) fn found(frame: &mut Frame, area: Rect, panel: Panel, picture: &Pictu
         .collect();
     if hidden > 0 && room > 0 {
         let left = stream.found.iter().filter(|(_, all)| *all > 0).count() - lines.len();
-        lines.push(Line::styled(format!("and {left} classes more"), QUIET));
+        lines.push(Line::styled(format!("and {left} more classes"), QUIET));
     }
     if lines.is_empty() && room > 0 {
-        lines.push(Line::styled("nothing yet", QUIET));
+        lines.push(Line::styled("none yet", QUIET));
     }
     lines.resize(room, Line::default());
     lines.extend(below);
@@ -153,28 +154,28 @@ pub(super) fn found(frame: &mut Frame, area: Rect, panel: Panel, picture: &Pictu
 }
 
 /// `queue  ███░░░░░  3/8`.
-fn queue(picture: &Picture) -> Line<'static> {
-    let (waiting, capacity) = picture.view.queue;
-    let theme = picture.theme;
+fn queue(scene: &Scene) -> Line<'static> {
+    let (waiting, capacity) = scene.view.queue;
+    let theme = scene.theme;
     let full = capacity > 0 && waiting >= capacity;
     let style = if full { theme.warning() } else { theme.accent() };
     let mut spans = vec![Span::raw("queue  ")];
     spans.push(Span::styled("█".repeat(waiting.min(capacity)), style));
     spans.push(Span::styled("░".repeat(capacity.saturating_sub(waiting)), QUIET));
-    spans.push(Span::raw(format!("  {waiting}/{capacity} frames wait{}", if full { ": full" } else { "" })));
+    spans.push(Span::raw(format!("  {waiting}/{capacity} frames{}", if full { ": full" } else { "" })));
     Line::from(spans)
 }
 
-/// How late a frame is against its capture, as far as that can be said.
+/// Whether a stage is a delay against the source and not a part of `end_to_end`.
 fn is_behind(stage: Stage) -> bool {
     matches!(stage, Stage::BehindLive | Stage::CaptureToDisplay)
 }
 
-/// `drops  10 for newer ones · 2 corrupt`, and reconnections.
-pub(super) fn losses(picture: &Picture, stream: &Stream) -> Line<'static> {
-    let theme = picture.theme;
+/// `drops  10 queue_full · 2 corrupt`, and reconnects.
+pub(super) fn drops(scene: &Scene, stream: &Stream) -> Line<'static> {
+    let theme = scene.theme;
     let dropped = stream.dropped;
-    let reasons = [(dropped.stale, "stale"), (dropped.queue_full, "for newer ones"), (dropped.corrupt, "corrupt")];
+    let reasons = [(dropped.stale, "stale"), (dropped.queue_full, "queue_full"), (dropped.corrupt, "corrupt")];
     let reasons: Vec<String> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, reason)| format!("{} {reason}", grouped(*n))).collect();
     let mut spans = vec![Span::raw("drops  ")];

@@ -1,6 +1,4 @@
-//! The picture of a terminal without room for panels: one thing a line, the most important ones first.
-
-use std::fmt::Write;
+//! A terminal without room for panels: one thing a line, the most important ones first.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -8,8 +6,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::bars::chart;
-use super::draw::{Picture, keys_line};
+use super::footer::keys_line;
 use super::panels;
+use super::scene::Scene;
 use super::state::Stream;
 use super::theme::STRONG;
 use crate::latency::Stage;
@@ -19,22 +18,22 @@ use crate::text::{as_many_as_fit, counted, grouped, printable};
 const NAME: usize = 4;
 
 /// Draws what fits.
-pub(super) fn draw(frame: &mut Frame, area: Rect, picture: &Picture) {
+pub(super) fn draw(frame: &mut Frame, area: Rect, scene: &Scene) {
     let (width, height) = (usize::from(area.width), usize::from(area.height));
-    let Some(stream) = picture.stream() else { return };
+    let Some(stream) = scene.stream() else { return };
     // In the order of their places; the number says which stay when there are fewer lines.
     let mut lines: Vec<(u8, Line)> = vec![
-        (0, title(picture, stream)),
+        (0, title(scene, stream)),
         (1, figures(stream)),
-        (3, sparks("ms", &panels::latencies(stream), width, picture)),
-        (6, sparks("fps", &panels::rates(stream), width, picture)),
-        (7, Line::raw(found(picture, stream, width))),
-        (4, waiting(picture, stream)),
-        (8, Line::raw(settings(picture))),
+        (3, sparks("ms", &panels::latencies(stream), width, scene)),
+        (6, sparks("fps", &panels::rates(stream), width, scene)),
+        (7, Line::raw(found(scene, stream, width))),
+        (4, waiting(scene, stream)),
+        (8, Line::raw(settings(scene))),
     ];
-    let newest = picture.log.newest(1).pop().unwrap_or_default();
+    let newest = scene.log.newest(1).pop().unwrap_or_default();
     lines.push((5, Line::raw(panels::clipped(&newest, width))));
-    lines.push((2, keys_line(picture, width)));
+    lines.push((2, keys_line(scene, width)));
     let mut kept: Vec<u8> = lines.iter().map(|(priority, _)| *priority).collect();
     kept.sort_unstable();
     kept.truncate(height);
@@ -44,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, picture: &Picture) {
     if spare > 0 {
         // The log has what is left.
         let rows = u16::try_from(spare + 1).unwrap_or(u16::MAX);
-        let log = panels::log_lines(picture.theme, picture.log, Rect { height: rows, ..area });
+        let log = panels::log_lines(scene.theme, scene.log, Rect { height: rows, ..area });
         let keys = lines.pop();
         lines.truncate(7);
         lines.resize(height.saturating_sub(1 + log.len()), Line::default());
@@ -54,11 +53,11 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, picture: &Picture) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn title(picture: &Picture, stream: &Stream) -> Line<'static> {
-    let (sign, word, style) = picture.phase(stream);
-    let number = match picture.view.streams.len() {
+fn title(scene: &Scene, stream: &Stream) -> Line<'static> {
+    let (sign, word, style) = scene.phase(stream);
+    let number = match scene.view.streams.len() {
         1 => String::new(),
-        all => format!("{}/{all} ", picture.selected + 1),
+        all => format!("{}/{all} ", scene.selected + 1),
     };
     Line::from(vec![
         Span::styled(format!("{sign} {word} "), style),
@@ -72,36 +71,36 @@ fn figures(stream: &Stream) -> Line<'static> {
     let done = stream.frames + stream.dropped.total();
     let mut text = grouped(done);
     if let Some(total) = stream.total {
-        let _ = write!(text, "/{}", grouped(total));
+        text = format!("{text}/{}", grouped(total));
     }
     if let Some(fps) = stream.fps() {
-        let _ = write!(text, "  {fps:.1} fps");
+        text = format!("{text}  {fps:.1} fps");
     }
     if let Some((p50, _)) = stream.stage_ms(Stage::EndToEnd as usize) {
-        let _ = write!(text, "  {p50:.1} ms");
+        text = format!("{text}  {p50:.1} ms");
     }
     Line::raw(text)
 }
 
-fn sparks(name: &'static str, values: &[Option<f64>], width: usize, picture: &Picture) -> Line<'static> {
+fn sparks(name: &'static str, values: &[Option<f64>], width: usize, scene: &Scene) -> Line<'static> {
     let chart = chart(values, width.saturating_sub(NAME), 1).pop().unwrap_or_default();
-    Line::from(vec![Span::raw(format!("{name:<NAME$}")), Span::styled(chart, picture.theme.accent())])
+    Line::from(vec![Span::raw(format!("{name:<NAME$}")), Span::styled(chart, scene.theme.accent())])
 }
 
-fn found(picture: &Picture, stream: &Stream, width: usize) -> String {
-    let seen = stream.found.iter().zip(picture.facts.classes.iter()).filter(|((newest, _), _)| *newest > 0);
+fn found(scene: &Scene, stream: &Stream, width: usize) -> String {
+    let seen = stream.found.iter().zip(scene.facts.classes.iter()).filter(|((newest, _), _)| *newest > 0);
     let parts: Vec<String> = seen.map(|((newest, _), class)| counted(u64::from(*newest), &printable(class))).collect();
     if parts.is_empty() { "(no detections)".into() } else { as_many_as_fit(&parts, width) }
 }
 
-fn waiting(picture: &Picture, stream: &Stream) -> Line<'static> {
-    let (waiting, capacity) = picture.view.queue;
-    let mut line = panels::losses(picture, stream);
+fn waiting(scene: &Scene, stream: &Stream) -> Line<'static> {
+    let (waiting, capacity) = scene.view.queue;
+    let mut line = panels::drops(scene, stream);
     line.spans.insert(0, Span::raw(format!("queue {waiting}/{capacity}  ")));
     line
 }
 
-fn settings(picture: &Picture) -> String {
-    let provider = picture.view.provider.as_deref().unwrap_or("opening the model");
-    format!("{} · {provider}", picture.switches())
+fn settings(scene: &Scene) -> String {
+    let provider = scene.view.provider.as_deref().unwrap_or("opening the model");
+    format!("{} · {provider}", scene.switches())
 }

@@ -1,11 +1,11 @@
-//! What the dashboard knows: told by the pipeline's threads as an observer, read ten times a second.
+//! The figures behind the dashboard: written by the pipeline's threads as events arrive, read ten times a second.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::log::Log;
-use crate::clock::HostTime;
+use crate::clock::{self, HostTime};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -27,10 +27,10 @@ const NONE: u32 = u32::MAX;
 /// Where a stream stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// No picture of it has come through yet.
+    /// No frame of it has been processed yet.
     Opening,
     Running,
-    /// Its source is gone, and is being looked for.
+    /// It is disconnected, and being reconnected.
     Reconnecting,
     Ended,
     Failed,
@@ -49,7 +49,7 @@ pub(crate) struct Bin {
 pub(crate) struct Stream {
     pub name: String,
     pub phase: Phase,
-    /// Whether it can stand still.
+    /// Whether it can be paused.
     pub recorded: bool,
     pub size: Option<Size>,
     pub rate: Option<f64>,
@@ -65,9 +65,9 @@ pub(crate) struct Stream {
     pub most: u32,
     /// The oldest first; the last one is not over.
     pub bins: VecDeque<Bin>,
-    bin_since: Instant,
+    bin_since: HostTime,
     /// First and newest frame.
-    span: Option<(Instant, Instant)>,
+    span: Option<(HostTime, HostTime)>,
     /// Times in the stages, µs, of the newest frames; the oldest is overwritten.
     recent: Vec<[u32; STAGES.len()]>,
     next: usize,
@@ -101,7 +101,7 @@ impl State {
     }
 
     /// What there is to draw at `now`; of other streams than `selected` in brief.
-    pub fn view(&self, now: Instant, selected: usize) -> View {
+    pub fn view(&self, now: HostTime, selected: usize) -> View {
         let mut view = self.lock();
         for stream in &mut view.streams {
             if matches!(stream.phase, Phase::Running | Phase::Reconnecting) {
@@ -118,7 +118,7 @@ impl State {
         self.lock().streams.len()
     }
 
-    /// Whether there are streams that can stand still, and others.
+    /// Whether there are streams that can be paused, and others.
     pub fn recorded(&self) -> (bool, bool) {
         let view = self.lock();
         (view.streams.iter().any(|stream| stream.recorded), view.streams.iter().any(|stream| !stream.recorded))
@@ -149,7 +149,7 @@ impl Stream {
             found: vec![(0, 0); classes],
             most: 0,
             bins: VecDeque::new(),
-            bin_since: Instant::now(),
+            bin_since: clock::now(),
             span: None,
             recent: Vec::with_capacity(RECENT),
             next: 0,
@@ -169,12 +169,12 @@ impl Stream {
     }
 
     /// Begins the bars that are due by `now`.
-    fn roll(&mut self, now: Instant) {
+    fn roll(&mut self, now: HostTime) {
         if self.bins.is_empty() {
             self.bins.push_back(Bin::default());
             self.bin_since = now;
         }
-        let due = now.saturating_duration_since(self.bin_since).as_nanos() / BIN.as_nanos();
+        let due = now.since(self.bin_since).as_nanos() / BIN.as_nanos();
         let due = u32::try_from(due).unwrap_or(u32::MAX);
         for _ in 0..due.min(u32::try_from(BINS).unwrap_or(u32::MAX)) {
             if self.bins.len() == BINS {
@@ -182,7 +182,7 @@ impl Stream {
             }
             self.bins.push_back(Bin::default());
         }
-        self.bin_since += BIN * due;
+        self.bin_since = self.bin_since.after(BIN * due);
     }
 
     /// Frames a second, over the last second that is over.
@@ -195,7 +195,7 @@ impl Stream {
     /// Frames a second, over all.
     pub fn mean_fps(&self) -> Option<f64> {
         let (first, newest) = self.span?;
-        let time_s = newest.duration_since(first).as_secs_f64();
+        let time_s = newest.since(first).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
         let between = self.frames.saturating_sub(1) as f64;
         (time_s > 0.0).then(|| between / time_s)
@@ -255,7 +255,7 @@ impl State {
     }
 
     pub(super) fn frame(&self, frame: &DecodedFrame, _size: Size) {
-        let now = Instant::now();
+        let now = clock::now();
         let latency = frame.stamps.handed_over.since(frame.stamps.decoded);
         self.with(frame.stream, |stream| {
             stream.frames += 1;
@@ -295,7 +295,7 @@ impl State {
         self.with(stream, |stream| stream.dropped.add(dropped));
     }
 
-    pub(super) fn away(&self, stream: StreamId, _reason: &str) {
+    pub(super) fn disconnected(&self, stream: StreamId) {
         self.with(stream, |stream| stream.phase = Phase::Reconnecting);
     }
 
@@ -332,7 +332,7 @@ impl Listener for State {
     fn on(&self, event: &RunEvent<'_>) {
         match *event {
             RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
-            RunEvent::Disconnected { stream, reason } => self.away(stream, reason),
+            RunEvent::Disconnected { stream, .. } => self.disconnected(stream),
             RunEvent::Reconnected { stream } => self.reconnected(stream),
             RunEvent::StreamEnded { stream } => self.ended(stream),
             RunEvent::FrameDone { frame, size } => self.frame(frame, size),
@@ -381,13 +381,13 @@ pub(super) mod tests {
     #[test]
     fn a_stream_s_life_is_followed() {
         let state = state(&["/a/clip.mp4", "rtsp://u:secret@h/x"]);
-        let phase = |n: usize| state.view(Instant::now(), 0).streams[n].phase;
+        let phase = |n: usize| state.view(clock::now(), 0).streams[n].phase;
         assert_eq!(phase(0), Phase::Opening);
         open(&state, 0);
-        let view = state.view(Instant::now(), 0);
+        let view = state.view(clock::now(), 0);
         assert_eq!((view.streams[0].name.as_str(), view.streams[0].total), ("clip.mp4", Some(599)));
         assert!(!view.streams[1].name.contains("secret"), "{}", view.streams[1].name);
-        state.away(StreamId(0), "no answer");
+        state.disconnected(StreamId(0));
         assert_eq!(phase(0), Phase::Reconnecting);
         state.reconnected(StreamId(0));
         assert_eq!(phase(0), Phase::Running);
@@ -405,7 +405,7 @@ pub(super) mod tests {
         for n in 0..1000 {
             state.record(&frame_at(n));
         }
-        let view = state.view(Instant::now(), 0);
+        let view = state.view(clock::now(), 0);
         assert_eq!(view.streams[0].recent.len(), RECENT);
         assert_eq!(view.streams[0].stage_ms(Stage::Inference as usize), Some((10.0, 10.0)));
         assert_eq!(view.streams[0].stage_ms(Stage::BehindLive as usize), None);
@@ -415,8 +415,8 @@ pub(super) mod tests {
     fn bars_go_on_without_frames_and_are_bounded() {
         let state = state(&["clip.mp4"]);
         open(&state, 0);
-        let start = Instant::now();
-        let bins = |ms| state.view(start + Duration::from_millis(ms), 0).streams[0].bins.len();
+        let start = clock::now();
+        let bins = |ms| state.view(start.after(Duration::from_millis(ms)), 0).streams[0].bins.len();
         assert_eq!([0, 400, 1100, 1600].map(bins), [1, 1, 3, 4]);
         assert_eq!(bins(86_400_000), BINS);
         assert_eq!(state.view(start, 0).streams[0].fps(), Some(0.0));

@@ -1,5 +1,5 @@
-//! The terminal while the dashboard has it: its alternate screen, keys as they are pressed, and standard error in the log.
-//! However the program leaves it, by its end, a panic or a second signal, it is as it was before.
+//! The terminal while the dashboard holds it: alternate screen, raw keys, and standard error captured into the log.
+//! It is restored however the program ends: by its end, a panic or a second signal.
 
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
@@ -7,14 +7,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Once, OnceLock};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::log::Log;
+use crate::clock::{self, Deadline};
+use crate::thread::{self, Thread, ThreadError};
 
 /// Alternate screen, cursor hidden.
 const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
@@ -22,8 +23,10 @@ const ENTER: &[u8] = b"\x1b[?1049h\x1b[?25l\x1b[2J";
 const LEAVE: &[u8] = b"\x1b[0m\x1b[?25h\x1b[?1049l";
 /// Longest line that is taken from standard error in one piece, bytes.
 const LONGEST: usize = 8 << 10;
-/// How long a panic waits for a picture of the dashboard that is being drawn.
+/// How long a panic waits while the dashboard is being drawn.
 const DRAWN_WITHIN: Duration = Duration::from_millis(200);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(1);
 /// The dashboard's thread: it cannot wait for itself.
 pub(super) const THREAD: &str = "dashboard";
 
@@ -38,7 +41,7 @@ static BEFORE: OnceLock<Termios> = OnceLock::new();
 static HOOK: Once = Once::new();
 
 /// What the dashboard is drawn through.
-pub(super) type Screen = ratatui::Terminal<CrosstermBackend<BufWriter<File>>>;
+pub(super) type Canvas = ratatui::Terminal<CrosstermBackend<BufWriter<File>>>;
 
 /// Why there can be no dashboard here; `None` where there can be. `to_stdout`: whether data goes to standard output.
 pub(crate) fn unsuitable(to_stdout: bool) -> Option<&'static str> {
@@ -61,9 +64,10 @@ pub(super) struct Held {
 }
 
 /// Takes the terminal; what is written to standard error goes to `log` from now on.
-pub(super) fn take(log: &Arc<Log>) -> io::Result<(Held, Screen)> {
+pub(super) fn take(log: &Arc<Log>) -> io::Result<(Held, Canvas)> {
     let terminal = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let before = tcgetattr(&terminal)?;
+    // Set by an earlier dashboard, it is the same terminal's.
     let _ = BEFORE.set(before.clone());
     // The descriptor that is used from a signal handler stays open whatever happens to the others.
     let kept = std::os::fd::IntoRawFd::into_raw_fd(terminal.try_clone()?);
@@ -93,9 +97,9 @@ pub(super) fn is_held() -> bool {
 }
 
 /// Draws, unless the terminal was given back meanwhile; whether it was not.
-pub(super) fn draw(screen: &mut Screen, picture: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<bool> {
+pub(super) fn draw(screen: &mut Canvas, scene: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<bool> {
     DRAWING.store(true, Ordering::SeqCst);
-    let drawn = if is_held() { screen.draw(picture).map(|_| true) } else { Ok(false) };
+    let drawn = if is_held() { screen.draw(scene).map(|_| true) } else { Ok(false) };
     DRAWING.store(false, Ordering::SeqCst);
     drawn
 }
@@ -114,32 +118,40 @@ pub fn give_back() {
         left = &left[written..];
     }
     if let Some(before) = BEFORE.get() {
+        // In a signal handler there is nothing to be done about an error.
         let _ = tcsetattr(terminal, OptionalActions::Now, before);
     }
+    // The same.
     let _ = rustix::stdio::dup2_stderr(terminal);
 }
 
 /// The same, once nobody is drawing any more.
 fn give_back_after_drawing() {
-    let since = Instant::now();
+    let deadline = Deadline::after(DRAWN_WITHIN);
     let own = std::thread::current().name() == Some(THREAD);
-    while !own && DRAWING.load(Ordering::SeqCst) && since.elapsed() < DRAWN_WITHIN {
-        std::thread::yield_now();
+    while !own && DRAWING.load(Ordering::SeqCst) && !deadline.is_over() {
+        // A hook of a panic waits for no lock: what the panicking thread holds is not known.
+        clock::process().sleep(LOOK);
     }
     give_back();
 }
 
 impl Held {
     /// Gives the terminal back; what came on standard error until now is in the log.
-    pub fn leave(self) {
-        drop(self);
+    ///
+    /// # Errors
+    /// When the thread that read standard error panicked.
+    pub fn leave(mut self) -> Result<(), ThreadError> {
+        give_back();
+        self.capture.stop()
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         give_back();
-        self.capture.stop();
+        // The panic has been printed by its hook.
+        let _ = self.capture.stop();
     }
 }
 
@@ -147,7 +159,7 @@ impl Drop for Held {
 struct Capture {
     /// Its end wakes the thread.
     alive: Option<UnixStream>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread<()>>,
 }
 
 impl Capture {
@@ -157,16 +169,14 @@ impl Capture {
         let (alive, end) = UnixStream::pair()?;
         let log = log.clone();
         let body = move || read_lines(reader, &end, &log);
-        let thread = std::thread::Builder::new().name("stderr".into()).spawn(body)?;
+        let thread = thread::spawn("stderr", body).map_err(io::Error::other)?;
         rustix::stdio::dup2_stderr(&writer)?;
         Ok(Self { alive: Some(alive), thread: Some(thread) })
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self) -> Result<(), ThreadError> {
         drop(self.alive.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.thread.take().map_or(Ok(()), Thread::join)
     }
 }
 
@@ -174,6 +184,7 @@ impl Capture {
 fn read_lines(mut pipe: io::PipeReader, end: &UnixStream, log: &Log) {
     let (mut line, mut chunk) = (Vec::new(), [0; 4096]);
     loop {
+        thread::test_panic_point();
         let mut ready = [PollFd::new(&pipe, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
         match poll(&mut ready, None) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -224,7 +235,7 @@ mod tests {
         let (alive, end) = UnixStream::pair().expect("two sockets");
         let thread = {
             let log = log.clone();
-            std::thread::Builder::new().name("reader".into()).spawn(move || read_lines(reader, &end, &log))
+            thread::spawn("reader", move || read_lines(reader, &end, &log))
         };
         let long = "x".repeat(LONGEST + 10);
         write!(writer, "one\n\x1b[31mtwo\x1b[0m\n{long}\nlast").expect("it is read");
@@ -241,10 +252,10 @@ mod tests {
     fn panics_on_a_dashboard() {
         let (held, mut screen) = take(&Arc::default()).expect("a terminal");
         draw(&mut screen, |frame| frame.render_widget("DASHBOARD", frame.area())).expect("it draws");
-        let thread = std::thread::Builder::new().name("worker".into()).spawn(|| panic!("the worker's last words"));
-        assert!(thread.expect("a thread").join().is_err());
+        let thread = thread::spawn("worker", || panic!("the worker's last words"));
+        assert!(thread.expect("a thread").join().map(|(): ()| ()).is_err());
         assert!(!draw(&mut screen, |frame| frame.render_widget("TOO LATE", frame.area())).expect("nothing happens"));
-        held.leave();
+        assert!(held.leave().is_ok());
     }
 
     #[test]

@@ -1,14 +1,15 @@
-//! The dashboard's picture at sizes from nothing to the widest, without a terminal.
+//! The dashboard at sizes from nothing to the widest, without a terminal.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
-use super::draw::{Facts, Picture, draw};
+use super::draw::draw;
 use super::log::Log;
+use super::scene::{Facts, Scene};
 use super::state::State;
 use super::state::tests::{open, state};
 use super::theme::Theme;
@@ -29,7 +30,7 @@ fn busy(names: &[&str]) -> State {
     state
 }
 
-fn picture(state: &State, (width, height): (u16, u16), colours: bool, help: bool) -> Terminal<TestBackend> {
+fn scene(state: &State, (width, height): (u16, u16), colours: bool, help: bool) -> Terminal<TestBackend> {
     let classes: Arc<[String]> = ["car", "pedestrian", "日本語", "x"].map(str::to_owned).into();
     let facts = Facts { command: "detect", model: "visdrone-nano · 10 classes · 640".into(), classes };
     let log = Log::default();
@@ -37,9 +38,9 @@ fn picture(state: &State, (width, height): (u16, u16), colours: bool, help: bool
         log.line(&format!("  notice: number {n} of something that is long enough to need more than a line of it"));
     }
     let controls = Controls::attended(0.25, true, 3);
-    let view = state.view(Instant::now() + Duration::from_secs(5), 0);
+    let view = state.view(crate::clock::now().after(Duration::from_secs(5)), 0);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a screen in memory");
-    let picture = Picture {
+    let scene = Scene {
         facts: &facts,
         view: &view,
         controls: &controls,
@@ -50,7 +51,7 @@ fn picture(state: &State, (width, height): (u16, u16), colours: bool, help: bool
         help,
         finishing: false,
     };
-    terminal.draw(|frame| draw(frame, &picture)).expect("it draws");
+    terminal.draw(|frame| draw(frame, &scene)).expect("it draws");
     terminal
 }
 
@@ -66,7 +67,7 @@ fn every_size_is_drawn() {
     for width in (0..12).chain((12..230).step_by(7)) {
         for height in (0..40).chain([50, 70]) {
             for state in [&one, &many, &nothing] {
-                picture(state, (width, height), true, height % 2 == 0);
+                scene(state, (width, height), true, height % 2 == 0);
             }
         }
     }
@@ -101,7 +102,7 @@ fn what_matters_most_is_there_at_every_size() {
                 "encode",
                 "p99",
                 "3/8",
-                "10 for newer ones",
+                "10 queue_full",
                 "2 corrupt",
                 "number 39",
                 "quit",
@@ -112,12 +113,12 @@ fn what_matters_most_is_there_at_every_size() {
         ),
         ((200, 50), vec!["╭", "number 20", "encode", "2 corrupt"]),
     ] {
-        let text = text(&picture(&state, size, true, false));
+        let text = text(&scene(&state, size, true, false));
         for word in wanted {
             assert!(text.contains(word), "{word} at {size:?}:\n{text}");
         }
     }
-    let help = text(&picture(&state, (80, 24), true, true));
+    let help = text(&scene(&state, (80, 24), true, true));
     assert!(help.contains("exit code 0") && help.contains("Ctrl-C"), "{help}");
 }
 
@@ -125,7 +126,7 @@ fn what_matters_most_is_there_at_every_size() {
 fn without_colours_there_are_none_and_the_words_are_the_same() {
     let state = busy(&["clip.mp4", "b.mp4"]);
     for size in [(80, 24), (200, 50), (30, 8)] {
-        let (plain, coloured) = (picture(&state, size, false, false), picture(&state, size, true, false));
+        let (plain, coloured) = (scene(&state, size, false, false), scene(&state, size, true, false));
         let colours = |terminal: &Terminal<TestBackend>| {
             terminal.backend().buffer().content().iter().any(|cell| cell.fg != Color::Reset || cell.bg != Color::Reset)
         };
