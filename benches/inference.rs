@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput, criterion_grou
 use streamdet::geometry::Size;
 use streamdet::inference::{self, Engine, ProviderChoice, ProviderOptions, Runtime};
 use streamdet::model::{Model, ModelRef};
-use streamdet::tensor::InputShape;
+use streamdet::tensor::{InputShape, InputTensor};
 
 const SIZE: Size = Size { width: 640, height: 384 };
 
@@ -35,11 +35,11 @@ fn inference(criterion: &mut Criterion) {
                         break;
                     }
                 };
-                engine.input(shape).fill(114.0 / 255.0);
+                let tensor = InputTensor::filled(shape, 114.0 / 255.0);
                 let name = format!("{} {} {}", model.name, provider.name(), engine.report().detail);
                 group.throughput(Throughput::Elements(batch as u64));
                 group.bench_function(BenchmarkId::new(name, batch), |bencher| {
-                    bencher.iter(|| engine.run(shape, |outputs| outputs[0].data[0]).expect("it runs"));
+                    bencher.iter(|| engine.run(&tensor, |outputs| outputs[0].data[0]).expect("it runs"));
                 });
             }
         }

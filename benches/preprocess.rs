@@ -9,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use streamdet::frame::{FrameView, PixelFormat, Plane};
 use streamdet::geometry::Size;
 use streamdet::preprocess::Preprocessor;
-use streamdet::tensor::InputSpec;
+use streamdet::tensor::{InputShape, InputSpec, InputTensor};
 
 fn preprocess(criterion: &mut Criterion) {
     let cases = [
@@ -26,11 +26,14 @@ fn preprocess(criterion: &mut Criterion) {
         let picture =
             FrameView { info, planes: planes.each_ref().map(|(data, stride)| Plane { data, stride: *stride }) };
         let tensor_size = Size { width: across, height: down };
-        let mut tensor = vec![0.0; 3 * across as usize * down as usize];
+        let mut tensor = InputTensor::filled(InputShape { batch: 1, size: tensor_size }, 0.0);
         let mut preprocessor = Preprocessor::new(InputSpec::default());
         group.throughput(Throughput::Bytes(bytes as u64));
         group.bench_function(name, |bencher| {
-            bencher.iter(|| preprocessor.run(black_box(&picture), tensor_size, black_box(&mut tensor)));
+            bencher.iter(|| {
+                let slot = tensor.slots().next().expect("one frame");
+                preprocessor.run(black_box(&picture), black_box(slot))
+            });
         });
     }
     group.finish();

@@ -126,6 +126,45 @@ pub struct Size {
     pub height: u32,
 }
 
+/// A part of a frame, pixels; its origin is even, as chroma is halved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    /// Pixels left of it.
+    pub left: u32,
+    /// Pixels above it.
+    pub top: u32,
+    /// Its size.
+    pub size: Size,
+}
+
+impl Region {
+    /// All of a frame.
+    #[must_use]
+    pub fn whole(size: Size) -> Self {
+        Self { left: 0, top: 0, size }
+    }
+
+    /// The smallest region that holds both.
+    #[must_use]
+    pub fn hull(&self, other: &Self) -> Self {
+        let (left, top) = (self.left.min(other.left), self.top.min(other.top));
+        let (right, bottom) = (self.right().max(other.right()), self.bottom().max(other.bottom()));
+        Self { left, top, size: Size { width: right - left, height: bottom - top } }
+    }
+
+    /// First column beyond it.
+    #[must_use]
+    pub fn right(&self) -> u32 {
+        self.left + self.size.width
+    }
+
+    /// First row beyond it.
+    #[must_use]
+    pub fn bottom(&self) -> u32 {
+        self.top + self.size.height
+    }
+}
+
 /// Where the scaled picture sits inside the tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -30,6 +30,8 @@ pub mod inference;
 
 pub mod postprocess;
 
+pub mod detector;
+
 pub mod overlay;
 
 pub mod sink;

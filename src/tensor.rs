@@ -102,10 +102,112 @@ impl InputShape {
         3 * self.size.width as usize * self.size.height as usize
     }
 
+    /// Number of f32 elements of the tensor, `B·3·H·W`.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.batch * self.frame_len()
+    }
+
+    /// Whether it has no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// `[B, 3, H, W]`.
     #[must_use]
     pub fn dims(&self) -> [usize; 4] {
         [self.batch, 3, self.size.height as usize, self.size.width as usize]
+    }
+}
+
+/// A batch of frames as the model takes them, f32 `[B,3,H,W]`, in memory that is reused from run to run.
+///
+/// The memory lies on the host. Steps reach it only through this type, so that it can lie on a device one day.
+#[derive(Debug)]
+pub struct InputTensor {
+    shape: InputShape,
+    /// At least as long as the shape says; what lies beyond is not used.
+    host: Vec<f32>,
+}
+
+impl InputTensor {
+    /// A tensor whose elements are all `value`.
+    #[must_use]
+    pub fn filled(shape: InputShape, value: f32) -> Self {
+        Self { shape, host: vec![value; shape.len()] }
+    }
+
+    /// The frames of several tensors of one frame size, one after the other; `None` when there are none, or their sizes differ.
+    #[must_use]
+    pub fn stacked<'a>(tensors: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut tensors = tensors.into_iter();
+        let first = tensors.next()?;
+        let mut stack = Self { shape: first.shape, host: first.host().to_vec() };
+        for tensor in tensors {
+            if tensor.shape.size != stack.shape.size {
+                return None;
+            }
+            stack.host.extend_from_slice(tensor.host());
+            stack.shape.batch += tensor.shape.batch;
+        }
+        Some(stack)
+    }
+
+    /// Gives the tensor another shape, keeping its memory where that is large enough. Elements keep whatever value they had:
+    /// the caller writes the slots that count.
+    pub fn reshape(&mut self, shape: InputShape) {
+        if self.host.len() < shape.len() {
+            self.host.resize(shape.len(), 0.0);
+        }
+        self.shape = shape;
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> InputShape {
+        self.shape
+    }
+
+    /// The slots of its frames, in order.
+    pub fn slots(&mut self) -> impl Iterator<Item = TensorSlot<'_>> {
+        let InputShape { size, .. } = self.shape;
+        let len = self.shape.len();
+        self.host[..len].chunks_exact_mut(self.shape.frame_len().max(1)).map(move |data| TensorSlot { size, data })
+    }
+
+    /// The elements in host memory, row-major.
+    #[must_use]
+    pub fn host(&self) -> &[f32] {
+        &self.host[..self.shape.len()]
+    }
+}
+
+/// One frame's place in an [`InputTensor`], f32 `[3,H,W]`, to be written.
+#[derive(Debug)]
+pub struct TensorSlot<'a> {
+    size: Size,
+    data: &'a mut [f32],
+}
+
+impl TensorSlot<'_> {
+    /// Pixels.
+    #[must_use]
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// The planes of its three channels, in the tensor's order, each `H·W` elements, row by row.
+    pub fn planes(&mut self) -> [&mut [f32]; 3] {
+        let pixels = self.data.len() / 3;
+        let (first, rest) = self.data.split_at_mut(pixels);
+        let (second, third) = rest.split_at_mut(pixels);
+        [first, second, third]
+    }
+
+    /// All elements.
+    pub fn host_mut(&mut self) -> &mut [f32] {
+        self.data
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::geometry::Size;
+use crate::geometry::{Region, Size};
 
 /// Overlap of neighbouring tiles when nothing else is said, as a share of their side.
 const OVERLAP: f64 = 0.2;
@@ -15,45 +15,6 @@ const MOST_A_SIDE: u32 = 8;
 /// `auto` adds tiles until the model sees the picture shrunk no further than this. Finer grids cost their tiles' share of
 /// the frame rate for little: `val` on `VisDrone` shows what each gains.
 const AUTO_SCALE: f64 = 0.5;
-
-/// A part of a picture, pixels; its origin is even.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Region {
-    /// Pixels left of it.
-    pub left: u32,
-    /// Pixels above it.
-    pub top: u32,
-    /// Its size.
-    pub size: Size,
-}
-
-impl Region {
-    /// All of a picture.
-    #[must_use]
-    pub fn whole(size: Size) -> Self {
-        Self { left: 0, top: 0, size }
-    }
-
-    /// The smallest region that holds both.
-    #[must_use]
-    pub fn hull(&self, other: &Self) -> Self {
-        let (left, top) = (self.left.min(other.left), self.top.min(other.top));
-        let (right, bottom) = (self.right().max(other.right()), self.bottom().max(other.bottom()));
-        Self { left, top, size: Size { width: right - left, height: bottom - top } }
-    }
-
-    /// First column beyond it.
-    #[must_use]
-    pub fn right(&self) -> u32 {
-        self.left + self.size.width
-    }
-
-    /// First row beyond it.
-    #[must_use]
-    pub fn bottom(&self) -> u32 {
-        self.top + self.size.height
-    }
-}
 
 /// A grid of tiles.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,17 +11,18 @@ use super::options::{Invocation, ModelOptions};
 use super::signals::Signals;
 use super::told;
 use crate::clock::{Clock, RealClock};
+use crate::detector::{Detector, DetectorOptions};
 use crate::geometry::Size;
+use crate::inference::Runtime;
 use crate::model::Model;
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::pipeline::{Job, first_frames};
-use crate::preprocess::Preprocessor;
 use crate::profile::{self, Profile, ProfileError, Request};
 use crate::report::write_json;
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::source::LiveOptions;
-use crate::tensor::InputShape;
+use crate::tensor::{InputShape, InputTensor};
 
 const EXAMPLES: &str = "Examples:
   streamdet profile                                    the built-in model on noise
@@ -92,7 +93,7 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> anyhow::Result<Re
     let (runtime, model) = args.model.load()?;
     let batch = model.batch.unwrap_or(usize::from(args.model.batch));
     let input = match &job {
-        Some(job) => frames(job, &model, args.model.imgsz, batch, &clock)?,
+        Some(job) => frames(job, &runtime, &model, args.model.imgsz, batch, &clock)?,
         None => noise(&model, args.model.imgsz, batch),
     };
     // Beside the file that is to be kept, so that it only has to be renamed.
@@ -105,13 +106,12 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> anyhow::Result<Re
         runtime: &runtime,
         model: &model,
         provider: args.model.provider_options(),
-        shape: input.shape,
         tensors: &input.tensors,
         input: input.name,
         runs: usize::from(args.runs),
         scratch: scratch.path().to_owned(),
     };
-    let profile = profile::profile(&request, clock.as_ref(), &|| shutdown.is_requested());
+    let profile = profile::profile(&request, &clock, &|| shutdown.is_requested());
     if let (Ok(profile), Some(kept)) = (&profile, &args.trace) {
         std::fs::rename(&profile.trace, kept).map_err(|e| anyhow!("--trace {}: {e}", kept.display()))?;
     }
@@ -134,59 +134,57 @@ fn close(args: &ProfileArgs, profile: &Profile) -> anyhow::Result<()> {
 
 /// What the model is fed.
 struct Input {
-    shape: InputShape,
-    tensors: Vec<Vec<f32>>,
+    tensors: Vec<InputTensor>,
     name: String,
 }
 
 /// The first frames of a source, letterboxed.
 fn frames(
     job: &Job,
+    runtime: &Runtime,
     model: &Model,
     imgsz: Option<Size>,
     batch: usize,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Input> {
-    let mut preprocessor = Preprocessor::new(model.input);
-    let mut shape: Option<InputShape> = None;
-    let mut packed: Vec<Vec<f32>> = Vec::new();
+    let imgsz = imgsz.unwrap_or(model.default_size);
+    let mut detector = Detector::new(runtime, model, DetectorOptions { imgsz, ..DetectorOptions::of(model) });
+    let mut size: Option<Size> = None;
+    let mut packed: Vec<InputTensor> = Vec::new();
     let count = TENSORS.max(batch);
     first_frames(&job.source, &LiveOptions::default(), count as u64, clock, &mut |frame| {
-        let picture = frame.pixels.info().size;
+        let view = frame.pixels.view();
         // All tensors are of one shape: that of the first frame.
-        let shape = shape.get_or_insert_with(|| InputShape { batch, size: tensor_size(model, picture, imgsz) });
-        let mut tensor = vec![0.0; shape.frame_len()];
-        preprocessor.run(&frame.pixels.view(), shape.size, &mut tensor);
-        packed.push(tensor);
+        let size = *size.get_or_insert_with(|| detector.tensor_size(view.info.size));
+        packed.push(detector.pack(&view, size));
     })?;
-    let Some(shape) = shape else {
-        return Err(anyhow!("{}: no picture came out of it\n  give another source, or none", job.name));
-    };
+    if packed.is_empty() {
+        return Err(anyhow!("{}: no frame came out of it\n  give another source, or none", job.name));
+    }
     let frames = packed.len();
     let whole = (frames / batch).max(1);
-    let tensors =
-        (0..whole).map(|t| (0..batch).flat_map(|i| packed[(t * batch + i) % frames].iter().copied()).collect());
+    let tensors = (0..whole)
+        .filter_map(|t| InputTensor::stacked((0..batch).map(|i| &packed[(t * batch + i) % frames])))
+        .collect();
     let name = format!("{} of {}", crate::text::counted(frames.min(whole * batch) as u64, "frame"), job.name);
-    Ok(Input { shape, tensors: tensors.collect(), name })
+    Ok(Input { tensors, name })
 }
 
 /// One tensor of noise, in the model's range of values.
 fn noise(model: &Model, imgsz: Option<Size>, batch: usize) -> Input {
-    let size = tensor_size(model, imgsz.unwrap_or(model.default_size), imgsz);
-    let shape = InputShape { batch, size };
+    let imgsz = imgsz.unwrap_or(model.default_size);
+    let shape = InputShape { batch, size: model.tensor_size(imgsz, imgsz) };
+    let mut tensor = InputTensor::filled(shape, 0.0);
     let mut state = 1u32;
     let spec = &model.input;
-    let tensor = (0..batch * shape.frame_len()).map(|at| {
-        // Numerical Recipes' linear congruential generator; its upper bits are the random ones.
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let channel = at % shape.frame_len() / (shape.frame_len() / 3);
-        let byte = f32::from(state.to_be_bytes()[0]);
-        (byte * spec.scale - spec.mean[channel]) / spec.std[channel]
-    });
-    Input { shape, tensors: vec![tensor.collect()], name: "noise".into() }
-}
-
-fn tensor_size(model: &Model, picture: Size, imgsz: Option<Size>) -> Size {
-    let imgsz = imgsz.unwrap_or(model.default_size);
-    model.tensor_size(picture, imgsz)
+    for mut slot in tensor.slots() {
+        for ((plane, mean), std) in slot.planes().into_iter().zip(spec.mean).zip(spec.std) {
+            for value in plane {
+                // Numerical Recipes' linear congruential generator; its upper bits are the random ones.
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                *value = (f32::from(state.to_be_bytes()[0]) * spec.scale - mean) / std;
+            }
+        }
+    }
+    Input { tensors: vec![tensor], name: "noise".into() }
 }

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use crate::clock::{HostTime, StreamTime};
 use crate::detection::Detection;
-use crate::geometry::{Letterbox, Size};
+use crate::geometry::{Letterbox, Region, Size};
 use crate::stream::StreamId;
-use crate::tiling::Region;
 
 pub use buffer::VideoBuffer;
 

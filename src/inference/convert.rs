@@ -5,24 +5,24 @@ use half::slice::HalfFloatSliceExt;
 use ort::session::{SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 
-use crate::tensor::{InputElement, InputPort, InputShape, OutputView};
+use crate::tensor::{InputElement, InputPort, InputShape, InputTensor, OutputView};
 
-/// The pictures as the graph takes them, where that is not how they were written; reused from run to run.
+/// The input tensor in the graph's element type and layout, where those are not f32 `[B,3,H,W]`; reused from run to run.
 #[derive(Debug, Default)]
-pub(super) struct Given {
+pub(super) struct ConvertedInput {
     f32: Vec<f32>,
     f16: Vec<f16>,
     u8: Vec<u8>,
 }
 
-impl Given {
-    /// The input value for `planes`, f32 `[B,3,H,W]`: a view of them where the graph takes just that, else of a copy.
-    pub(super) fn pictures<'a>(
+impl ConvertedInput {
+    /// The input value for `tensor`: a view of it where the graph takes f32 `[B,3,H,W]`, else of a copy.
+    pub(super) fn value<'a>(
         &'a mut self,
         port: &InputPort,
-        shape: InputShape,
-        planes: &'a [f32],
+        tensor: &'a InputTensor,
     ) -> ort::Result<SessionInputValue<'a>> {
+        let (shape, planes) = (tensor.shape(), tensor.host());
         let [batch, channels, height, width] = shape.dims();
         let dims = if port.channels_last { [batch, height, width, channels] } else { shape.dims() };
         Ok(match (port.element, port.channels_last) {
@@ -75,13 +75,13 @@ fn interleave<T>(planes: &[f32], shape: InputShape, out: &mut Vec<T>, convert: i
 
 /// A run's outputs as f32; buffers for those of another type are reused from run to run.
 #[derive(Debug, Default)]
-pub(super) struct Readout {
+pub(super) struct OutputReader {
     converted: Vec<Vec<f32>>,
 }
 
-impl Readout {
+impl OutputReader {
     /// Shows every output to `read`, f32 ones where they lie.
-    pub(super) fn read<R>(
+    pub(super) fn show<R>(
         &mut self,
         outputs: &SessionOutputs<'_>,
         read: impl FnOnce(&[OutputView<'_>]) -> R,

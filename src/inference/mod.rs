@@ -53,6 +53,9 @@ pub enum InferenceError {
     /// A run failed.
     #[error("inference failed: {0}\n  another --imgsz or --provider may work; else export the model again")]
     Run(String),
+    /// A run of a shape for which no session was made.
+    #[error("internal: no session was made for the shape of this run")]
+    NoSession,
 }
 
 /// What the runtime says, fit to be shown: on one line, without the middle of its C++ signatures, and without control

@@ -8,11 +8,11 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
-use super::convert::{Given, Readout};
+use super::convert::{ConvertedInput, OutputReader};
 use super::provider::{candidates, dispatch};
 use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::model::ModelFile;
-use crate::tensor::{InputPort, InputShape, OutputView};
+use crate::tensor::{InputPort, InputShape, InputTensor, OutputView};
 
 /// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session.
 const FIXED_SESSIONS: usize = 4;
@@ -26,9 +26,8 @@ pub struct Engine {
     report: ProviderReport,
     any_shape: Option<Session>,
     fixed: HashMap<InputShape, Session>,
-    input: Vec<f32>,
-    given: Given,
-    readout: Readout,
+    converted_input: ConvertedInput,
+    outputs: OutputReader,
 }
 
 impl Engine {
@@ -61,9 +60,8 @@ impl Engine {
                 report,
                 any_shape: None,
                 fixed: HashMap::new(),
-                input: Vec::new(),
-                given: Given::default(),
-                readout: Readout::default(),
+                converted_input: ConvertedInput::default(),
+                outputs: OutputReader::default(),
             };
             match engine.prepare(shape, fixed) {
                 Ok(()) => {
@@ -158,40 +156,28 @@ impl Engine {
     }
 
     fn session(&mut self, shape: InputShape) -> Result<&mut Session, InferenceError> {
-        self.fixed
-            .get_mut(&shape)
-            .or(self.any_shape.as_mut())
-            .ok_or_else(|| InferenceError::Run("no session was prepared".into()))
+        self.fixed.get_mut(&shape).or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
     }
 
-    /// The input buffer for `shape`, f32 `[B,3,H,W]`, reused from run to run: the caller writes every element.
-    pub fn input(&mut self, shape: InputShape) -> &mut [f32] {
-        let len = shape.batch * shape.frame_len();
-        if self.input.len() < len {
-            self.input.resize(len, 0.0);
-        }
-        &mut self.input[..len]
-    }
-
-    /// Runs the batch in the input buffer and shows the outputs to `read`. Where the model takes f32 `[B,3,H,W]` and gives
-    /// f32, neither side is copied.
+    /// Runs the batch in `tensor`, for whose shape a session was [prepared](Self::prepare), and shows the outputs to `read`.
+    /// Where the model takes f32 `[B,3,H,W]` and gives f32, neither side is copied.
     ///
     /// # Errors
     /// When the run fails, or an output holds no numbers.
     pub fn run<R>(
         &mut self,
-        shape: InputShape,
+        tensor: &InputTensor,
         read: impl FnOnce(&[OutputView<'_>]) -> R,
     ) -> Result<R, InferenceError> {
+        let shape = tensor.shape();
         let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
         let session = match self.fixed.get_mut(&shape) {
             Some(session) => session,
-            None => self.any_shape.as_mut().ok_or_else(|| InferenceError::Run("no session was prepared".into()))?,
+            None => self.any_shape.as_mut().ok_or(InferenceError::NoSession)?,
         };
-        let len = shape.batch * shape.frame_len();
-        let pictures = self.given.pictures(&self.port, shape, &self.input[..len]).map_err(|e| fail(&e))?;
-        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![(self.port.name.as_str(), pictures)];
-        // Two numbers a frame: the only input but the pictures that is known.
+        let frames = self.converted_input.value(&self.port, tensor).map_err(|e| fail(&e))?;
+        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![(self.port.name.as_str(), frames)];
+        // Two numbers a frame: the only further input that is supported.
         let sizes: Vec<i64> =
             [shape.size.width, shape.size.height].map(i64::from).into_iter().cycle().take(2 * shape.batch).collect();
         if let Some(name) = &self.port.target_sizes {
@@ -199,6 +185,6 @@ impl Engine {
             inputs.push((name.as_str(), sizes.into()));
         }
         let outputs = session.run(inputs).map_err(|e| fail(&e))?;
-        self.readout.read(&outputs, read).map_err(|e| fail(&e))
+        self.outputs.show(&outputs, read).map_err(|e| fail(&e))
     }
 }

@@ -6,7 +6,6 @@
 
 mod delays;
 mod deliver;
-mod detect;
 mod events;
 mod feed;
 mod first;
@@ -15,7 +14,7 @@ mod job;
 pub mod plan;
 mod sinks;
 mod snapshot;
-mod tiles;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,9 +28,10 @@ use crate::channel::lanes;
 use crate::clock::{Clock, HostTime};
 use crate::controls::Controls;
 use crate::detections::{DetectionError, DetectionOutput};
+use crate::detector::DetectError;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
-use crate::inference::{InferenceError, ProviderOptions, ProviderReport, Runtime};
+use crate::inference::{ProviderOptions, ProviderReport, Runtime};
 use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::postprocess::Thresholds;
@@ -104,12 +104,9 @@ pub enum RunError {
     /// An output.
     #[error(transparent)]
     Sink(#[from] SinkError),
-    /// The model's run.
+    /// The model's run, or its output.
     #[error(transparent)]
-    Inference(#[from] InferenceError),
-    /// The model's output.
-    #[error(transparent)]
-    Postprocess(#[from] crate::postprocess::PostprocessError),
+    Detect(#[from] DetectError),
     /// Drawing.
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
@@ -125,10 +122,12 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether the input or the settings were unusable, rather than the run having failed. A model that cannot be run, or
-    /// whose outputs are not what they should be, is so from its first frame on.
+    /// Whether the input or the settings were unusable, rather than the run having failed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
+        if let Self::Detect(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Self::Source(SourceError::Unusable { .. })
@@ -141,8 +140,6 @@ impl RunError {
                         | SinkError::TwoCodecs { .. }
                 )
                 | Self::Still(_)
-                | Self::Inference(InferenceError::Provider { .. } | InferenceError::Run(_))
-                | Self::Postprocess(_)
         )
     }
 }
@@ -312,7 +309,7 @@ pub fn run(
     drop(ready_rx);
 
     let mut input = [0; 4];
-    if let Err(error) = detect::work(&shared, runtime, (&decoded, ready_tx), &mut to_sinks, &mut input) {
+    if let Err(error) = worker::work(&shared, runtime, (&decoded, ready_tx), &mut to_sinks, &mut input) {
         shared.shutdown.request();
         shared.fail(error);
     }

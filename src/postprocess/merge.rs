@@ -5,8 +5,7 @@
 //! object the more certain one stays.
 
 use crate::detection::Detection;
-use crate::geometry::{FrameBox, Size, px};
-use crate::tiling::Region;
+use crate::geometry::{FrameBox, Region, Size, px};
 
 /// `IoU` from which boxes of two views are the same object. Below the usual threshold of one view's suppression: the views
 /// see the object at different scales, and so place small ones differently.

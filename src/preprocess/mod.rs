@@ -1,9 +1,9 @@
-//! From the decoder's planes to the model's input: letterbox, colour and packing in one pass over the picture.
+//! From the decoder's planes to the model's input: letterbox, colour and packing in one pass over the frame.
 //!
-//! The reference (Ultralytics) turns the whole picture into 8-bit BGR, resizes it with `cv2.resize` (`INTER_LINEAR`),
+//! The reference (Ultralytics) turns the whole frame into 8-bit BGR, resizes it with `cv2.resize` (`INTER_LINEAR`),
 //! pads it with 114 and divides by 255. Here the YUV planes themselves are resampled, at the same positions, and only
 //! the pixels of the tensor are turned into colours: for 1080p at 640×384 a ninth of the work, and no copy of the
-//! frame. The results differ from the reference's by the 8-bit roundings that are not made here. A picture that is not
+//! frame. The results differ from the reference's by the 8-bit roundings that are not made here. A frame that is not
 //! scaled has no other values than the 8-bit colours it is made of, so there they are rounded: that is what every other
 //! program sees, and brings confidences a third closer to the reference's.
 //!
@@ -19,40 +19,40 @@ mod tests;
 
 use crate::frame::{ChromaSite, FrameInfo, FrameView, PixelFormat, Plane};
 use crate::geometry::{Letterbox, Size};
-use crate::tensor::InputSpec;
+use crate::tensor::{InputSpec, TensorSlot};
 
 use axis::{AxisMap, Columns};
 use conversion::Conversion;
 use kernels::{Backend, RowPair};
 
-/// Plans kept: as many picture shapes can alternate without a plan being made anew.
-const PLANS: usize = 4;
+/// Frame formats whose tables are kept: as many can alternate without tables being made anew.
+const RESAMPLINGS: usize = 4;
 
-/// Turns pictures into input tensors. Keeps its tables and scratch rows from frame to frame: once it has seen a
-/// picture's shape it allocates nothing.
+/// Packs frames into input tensors. Keeps its tables and scratch rows from frame to frame: once it has seen a
+/// frame's format and size it allocates nothing.
 #[derive(Debug)]
 pub struct Preprocessor {
     spec: InputSpec,
     backend: Backend,
     /// Most recently used first.
-    plans: Vec<Plan>,
+    resamplings: Vec<Resampling>,
     /// For Y, U, V.
     scratch: [ScratchRows; 3],
 }
 
 /// All that is known of a frame before its bytes.
 #[derive(Debug)]
-struct Plan {
+struct Resampling {
     info: FrameInfo,
     letterbox: Letterbox,
     conversion: Conversion,
     /// For Y, U, V.
-    channels: [ChannelPlan; 3],
+    channels: [ChannelResampling; 3],
 }
 
 /// How one of Y, U and V is resampled.
 #[derive(Debug)]
-struct ChannelPlan {
+struct ChannelResampling {
     /// Plane that holds it.
     plane: usize,
     /// Sample value that means zero.
@@ -81,50 +81,50 @@ impl Preprocessor {
     /// A preprocessor for a model with this input.
     #[must_use]
     pub fn new(spec: InputSpec) -> Self {
-        Self { spec, backend: Backend::detect(), plans: Vec::with_capacity(PLANS), scratch: Default::default() }
+        Self {
+            spec,
+            backend: Backend::detect(),
+            resamplings: Vec::with_capacity(RESAMPLINGS),
+            scratch: Default::default(),
+        }
     }
 
-    /// Letterboxes (or stretches) `picture` into `tensor`, and says how it was fitted.
-    ///
-    /// `tensor` is one frame, f32 `[3, H, W]` for `size` = W×H, channels and values as the [`InputSpec`] says; every
-    /// element is written, the padding too.
+    /// Letterboxes (or stretches) `frame` into `slot`, f32 `[3,H,W]` with channels and values as the [`InputSpec`] says, and
+    /// says how it was fitted. Every element is written, the padding too.
     ///
     /// # Panics
     ///
-    /// When `tensor` is not `3·H·W` long, the picture has no pixels, or a plane is shorter than its rows and stride
-    /// say.
-    pub fn run(&mut self, picture: &FrameView<'_>, size: Size, tensor: &mut [f32]) -> Letterbox {
-        let (width, height) = (size.width as usize, size.height as usize);
-        assert_eq!(tensor.len(), 3 * width * height, "the tensor is one frame, [3, {height}, {width}]");
-        let Size { width: across, height: down } = picture.info.size;
-        assert!(across > 0 && down > 0, "a picture of {across}x{down} has no pixels");
-        self.prepare(picture.info, size);
-        let plan = &self.plans[0];
-        if tensor.is_empty() {
-            return plan.letterbox;
+    /// When the frame has no pixels, or a plane is shorter than its rows and stride say.
+    pub fn run(&mut self, frame: &FrameView<'_>, mut slot: TensorSlot<'_>) -> Letterbox {
+        let size = slot.size();
+        let width = size.width as usize;
+        let Size { width: across, height: down } = frame.info.size;
+        assert!(across > 0 && down > 0, "a frame of {across}x{down} has no pixels");
+        self.prepare(frame.info, size);
+        let resampling = &self.resamplings[0];
+        if size.width == 0 || size.height == 0 {
+            return resampling.letterbox;
         }
         for scratch in &mut self.scratch {
-            scratch.reset(plan);
+            scratch.reset(resampling);
         }
 
-        let (first, rest) = tensor.split_at_mut(width * height);
-        let (second, third) = rest.split_at_mut(width * height);
-        let mut planes = [first, second, third];
+        let mut planes = slot.planes();
         let [red, ..] = conversion::channels(self.spec.order);
         if red == 2 {
             planes.reverse();
         }
-        let (top, left) = (plan.letterbox.top as usize, plan.letterbox.left as usize);
-        let content_width = plan.letterbox.content.width as usize;
-        let bottom = top + plan.letterbox.content.height as usize;
-        for (plane, pad) in planes.iter_mut().zip(plan.conversion.pad) {
+        let (top, left) = (resampling.letterbox.top as usize, resampling.letterbox.left as usize);
+        let content_width = resampling.letterbox.content.width as usize;
+        let bottom = top + resampling.letterbox.content.height as usize;
+        for (plane, pad) in planes.iter_mut().zip(resampling.conversion.pad) {
             plane[..top * width].fill(pad);
             plane[bottom * width..].fill(pad);
         }
         for row in top..bottom {
             let mut index = 0;
             let out = planes.each_mut().map(|plane| {
-                let pad = plan.conversion.pad[index];
+                let pad = resampling.conversion.pad[index];
                 index += 1;
                 let line = &mut plane[row * width..][..width];
                 line[..left].fill(pad);
@@ -132,38 +132,42 @@ impl Preprocessor {
                 &mut line[left..left + content_width]
             });
             let [y, u, v] = &mut self.scratch;
-            let [plan_y, plan_u, plan_v] = &plan.channels;
+            let [tables_y, tables_u, tables_v] = &resampling.channels;
             let pairs = [
-                y.pair(plan_y, row - top, picture, self.backend),
-                u.pair(plan_u, row - top, picture, self.backend),
-                v.pair(plan_v, row - top, picture, self.backend),
+                y.pair(tables_y, row - top, frame, self.backend),
+                u.pair(tables_u, row - top, frame, self.backend),
+                v.pair(tables_v, row - top, frame, self.backend),
             ];
-            self.backend.colour(pairs, &plan.conversion, out);
+            self.backend.colour(pairs, &resampling.conversion, out);
         }
-        plan.letterbox
+        resampling.letterbox
     }
 
-    /// Brings the plan for such pictures to the front, making it when there is none.
+    /// Brings the tables for such frames to the front, making it when there is none.
     fn prepare(&mut self, info: FrameInfo, size: Size) {
-        if let Some(at) = self.plans.iter().position(|plan| plan.info == info && plan.letterbox.tensor == size) {
-            self.plans[..=at].rotate_right(1);
+        if let Some(at) = self
+            .resamplings
+            .iter()
+            .position(|resampling| resampling.info == info && resampling.letterbox.tensor == size)
+        {
+            self.resamplings[..=at].rotate_right(1);
             return;
         }
-        self.plans.truncate(PLANS - 1);
-        self.plans.insert(0, Plan::new(info, size, &self.spec));
+        self.resamplings.truncate(RESAMPLINGS - 1);
+        self.resamplings.insert(0, Resampling::new(info, size, &self.spec));
     }
 }
 
-impl Plan {
+impl Resampling {
     fn new(info: FrameInfo, tensor: Size, spec: &InputSpec) -> Self {
         let letterbox = Letterbox::fit(info.size, tensor, spec.placement);
         let conversion = Conversion::new(info.colour, spec, letterbox.content == info.size);
-        let channels = [0, 1, 2].map(|channel| ChannelPlan::new(channel, info, &letterbox, conversion.zeros));
+        let channels = [0, 1, 2].map(|channel| ChannelResampling::new(channel, info, &letterbox, conversion.zeros));
         Self { info, letterbox, conversion, channels }
     }
 }
 
-impl ChannelPlan {
+impl ChannelResampling {
     fn new(channel: usize, info: FrameInfo, letterbox: &Letterbox, [luma_zero, chroma_zero]: [u8; 2]) -> Self {
         let interleaved = channel > 0 && info.format == PixelFormat::Nv12;
         let samples = info.plane_size(channel.min(1));
@@ -210,8 +214,8 @@ impl ChannelPlan {
 
 impl ScratchRows {
     /// Forgets the last frame's rows and makes room for this one's.
-    fn reset(&mut self, plan: &Plan) {
-        let length = plan.channels[0].columns.padded();
+    fn reset(&mut self, resampling: &Resampling) {
+        let length = resampling.channels[0].columns.padded();
         for row in &mut self.rows {
             if row.len() < length {
                 row.resize(length, 0.0);
@@ -221,22 +225,35 @@ impl ScratchRows {
     }
 
     /// The two resampled rows that content row `row` is a blend of.
-    fn pair(&mut self, plan: &ChannelPlan, row: usize, picture: &FrameView<'_>, backend: Backend) -> RowPair<'_> {
-        let RowTap { lower, upper, weight } = plan.rows[row];
-        let plane = picture.planes[plan.plane];
-        let first = self.slot(lower, upper, plan, plane, backend);
-        let second = self.slot(upper, lower, plan, plane, backend);
+    fn pair(
+        &mut self,
+        resampling: &ChannelResampling,
+        row: usize,
+        frame: &FrameView<'_>,
+        backend: Backend,
+    ) -> RowPair<'_> {
+        let RowTap { lower, upper, weight } = resampling.rows[row];
+        let plane = frame.planes[resampling.plane];
+        let first = self.slot(lower, upper, resampling, plane, backend);
+        let second = self.slot(upper, lower, resampling, plane, backend);
         RowPair { lower: &self.rows[first], upper: &self.rows[second], weight }
     }
 
     /// Where source row `row` is, resampled now if it is not there yet; leaves row `keep` in place.
-    fn slot(&mut self, row: usize, keep: usize, plan: &ChannelPlan, plane: Plane<'_>, backend: Backend) -> usize {
+    fn slot(
+        &mut self,
+        row: usize,
+        keep: usize,
+        resampling: &ChannelResampling,
+        plane: Plane<'_>,
+        backend: Backend,
+    ) -> usize {
         if let Some(slot) = self.held.iter().position(|&held| held == Some(row)) {
             return slot;
         }
         let slot = usize::from(self.held[0] == Some(keep));
-        let source = &plane.data[row * plane.stride..][..plan.columns.row_bytes];
-        backend.resample(source, &plan.columns, plan.zero, &mut self.rows[slot]);
+        let source = &plane.data[row * plane.stride..][..resampling.columns.row_bytes];
+        backend.resample(source, &resampling.columns, resampling.zero, &mut self.rows[slot]);
         self.held[slot] = Some(row);
         slot
     }

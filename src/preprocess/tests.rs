@@ -11,7 +11,7 @@
 use super::*;
 use crate::frame::{Colour, Matrix, Range};
 use crate::geometry::Placement;
-use crate::tensor::ChannelOrder;
+use crate::tensor::{ChannelOrder, InputShape, InputTensor};
 use proptest::prelude::*;
 
 const FORMATS: [PixelFormat; 4] = [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Y42b, PixelFormat::Y444];
@@ -140,6 +140,14 @@ fn reference(picture: &Picture, letterbox: &Letterbox, spec: &InputSpec) -> Vec<
     tensor
 }
 
+/// What `preprocessor` makes of `picture` in a tensor that held no numbers before.
+fn packed(preprocessor: &mut Preprocessor, picture: &Picture, size: Size) -> (Vec<f32>, Letterbox) {
+    let mut tensor = InputTensor::filled(InputShape { batch: 1, size }, f32::NAN);
+    let slot = tensor.slots().next().expect("one frame");
+    let letterbox = preprocessor.run(&picture.view(), slot);
+    (tensor.host().to_vec(), letterbox)
+}
+
 fn backends() -> Vec<Backend> {
     let mut all = vec![Backend::Plain];
     if Backend::detect() != Backend::Plain {
@@ -153,8 +161,7 @@ fn check(picture: &Picture, spec: InputSpec, tensor_size: Size) {
     let mut first: Option<Vec<f32>> = None;
     for backend in backends() {
         let mut preprocessor = Preprocessor { backend, ..Preprocessor::new(spec) };
-        let mut tensor = vec![f32::NAN; 3 * tensor_size.width as usize * tensor_size.height as usize];
-        let letterbox = preprocessor.run(&picture.view(), tensor_size, &mut tensor);
+        let (tensor, letterbox) = packed(&mut preprocessor, picture, tensor_size);
         assert_eq!(letterbox, Letterbox::fit(picture.info.size, tensor_size, spec.placement));
         let step = 255.0 * f64::from(spec.scale) / f64::from(spec.std.into_iter().fold(f32::MAX, f32::min));
         let whole = letterbox.content == picture.info.size;
@@ -248,8 +255,7 @@ fn uniform(format: PixelFormat, matrix: Matrix, range: Range, yuv: [u8; 3]) -> [
     let nv12 = format == PixelFormat::Nv12;
     let info = FrameInfo { colour, ..info(format, 21, 13) };
     let picture = Picture::new(info, 0, 0, |plane, x, _| yuv[if nv12 && plane == 1 { 1 + x % 2 } else { plane }]);
-    let mut tensor = vec![f32::NAN; 3 * 64 * 64];
-    Preprocessor::new(InputSpec::default()).run(&picture.view(), Size { width: 64, height: 64 }, &mut tensor);
+    let (tensor, _) = packed(&mut Preprocessor::new(InputSpec::default()), &picture, Size { width: 64, height: 64 });
     [0, 1, 2].map(|channel| tensor[channel * 64 * 64 + 32 * 64 + 32])
 }
 
@@ -288,8 +294,7 @@ fn known_colours_come_out() {
 fn padding_is_exact() {
     let picture = Picture::new(info(PixelFormat::I420, 64, 36), 0, 0, texture);
     let size = Size { width: 32, height: 32 };
-    let mut tensor = vec![f32::NAN; 3 * 32 * 32];
-    let letterbox = Preprocessor::new(InputSpec::default()).run(&picture.view(), size, &mut tensor);
+    let (tensor, letterbox) = packed(&mut Preprocessor::new(InputSpec::default()), &picture, size);
     assert_eq!((letterbox.top, letterbox.content.height), (7, 18));
     let pad = 114.0 * (1.0 / 255.0_f32);
     for plane in tensor.chunks(32 * 32) {
@@ -307,9 +312,7 @@ fn bytes_between_rows_do_not_matter() {
             let size = Size { width: 40, height: 24 };
             let [a, b] = [0, 255].map(|garbage| {
                 let picture = Picture::new(info(format, width, 9), 13, garbage, texture);
-                let mut tensor = vec![f32::NAN; 3 * 40 * 24];
-                Preprocessor::new(InputSpec::default()).run(&picture.view(), size, &mut tensor);
-                tensor
+                packed(&mut Preprocessor::new(InputSpec::default()), &picture, size).0
             });
             assert_eq!(a, b);
         }
@@ -319,20 +322,16 @@ fn bytes_between_rows_do_not_matter() {
 #[test]
 fn alternating_streams_do_not_disturb_each_other() {
     let size = Size { width: 32, height: 32 };
-    // One more shape than plans are kept.
+    // One more shape than tables are kept for.
     let pictures: Vec<Picture> = [(64, 36), (20, 20), (9, 31), (32, 32), (200, 100)]
         .map(|(width, height)| Picture::new(info(PixelFormat::I420, width, height), 0, 0, texture))
         .into();
-    let run = |preprocessor: &mut Preprocessor, picture: &Picture| {
-        let mut tensor = vec![f32::NAN; 3 * 32 * 32];
-        preprocessor.run(&picture.view(), size, &mut tensor);
-        tensor
-    };
+    let run = |preprocessor: &mut Preprocessor, picture: &Picture| packed(preprocessor, picture, size).0;
     let mut shared = Preprocessor::new(InputSpec::default());
     for turn in [0, 1, 2, 3, 0, 4, 1, 1, 2, 4, 3, 0] {
         let alone = run(&mut Preprocessor::new(InputSpec::default()), &pictures[turn]);
         assert_eq!(run(&mut shared, &pictures[turn]), alone);
-        assert!(shared.plans.len() <= PLANS);
+        assert!(shared.resamplings.len() <= RESAMPLINGS);
     }
 }
 

@@ -14,13 +14,15 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::inference::{Engine, InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime};
+use crate::detector::{DetectError, Detector, DetectorOptions};
+use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime};
 use crate::model::{Model, ModelFile};
 use crate::report::{Machine, ModelReport, ProviderFigures, Resources};
-use crate::tensor::InputShape;
+use crate::tensor::{InputShape, InputTensor};
 use graph::Graph;
 use trace::{NodeTime, Trace};
 
@@ -35,7 +37,10 @@ pub const WARM_UP_RUNS: usize = 3;
 pub enum ProfileError {
     /// The model does not run.
     #[error(transparent)]
-    Inference(#[from] InferenceError),
+    Detect(#[from] DetectError),
+    /// No tensor to run on.
+    #[error("there is nothing to run the model on")]
+    NoInput,
     /// The trace cannot be kept or read.
     #[error("{path}: {problem}\n  see that the disk has room, or name another file with --trace")]
     Trace {
@@ -65,10 +70,8 @@ pub struct Request<'a> {
     pub model: &'a Model,
     /// Where it runs.
     pub provider: ProviderOptions,
-    /// Shape of its input.
-    pub shape: InputShape,
-    /// Input tensors, f32 `[B,3,H,W]` of `shape`, taken in turns.
-    pub tensors: &'a [Vec<f32>],
+    /// Input tensors, all of one shape, taken in turns.
+    pub tensors: &'a [InputTensor],
     /// What they show, for people.
     pub input: String,
     /// Runs that count.
@@ -169,28 +172,33 @@ pub struct Figures {
 ///
 /// # Errors
 /// When the model does not run, its trace cannot be read, or it was stopped.
-pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool) -> Result<Profile, ProfileError> {
+pub fn profile(
+    request: &Request,
+    clock: &Arc<dyn Clock>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<Profile, ProfileError> {
+    let shape = request.shape()?;
     let mut notices = Vec::new();
     let before = peak_from_now_on();
-    let mut plain = open(request, &request.provider)?;
-    run(request, &mut plain, WARM_UP_RUNS, clock, stopping)?;
+    let mut plain = open(request, &request.provider, clock)?;
+    run(request, &mut plain, WARM_UP_RUNS, stopping)?;
     let peak = before.map(|before| Resources::read().max_rss_bytes.saturating_sub(before));
 
     let traced = ProviderOptions { trace: Some(request.scratch.join("runs")), ..request.provider.clone() };
-    let mut engine = open(request, &traced)?;
+    let mut detector = open(request, &traced, clock)?;
     let mut times = Vec::with_capacity(request.runs);
     for runs in turns::lengths(request.runs) {
-        let turn = run(request, &mut plain, runs, clock, stopping)?;
+        let turn = run(request, &mut plain, runs, stopping)?;
         times.extend(turn.iter().skip(WARM_UP_RUNS).map(|time| time.as_secs_f64() * 1000.0));
-        run(request, &mut engine, runs, clock, stopping)?;
+        run(request, &mut detector, runs, stopping)?;
     }
     drop(plain);
-    let (path, trace) = read_trace(&mut engine, request.shape, &turns::counts)?;
+    let (path, trace) = read_trace(&mut detector, shape, &turns::counts)?;
     if trace.runs_us.len() != request.runs {
         return Err(ProfileError::Incomplete { found: trace.runs_us.len(), expected: request.runs });
     }
-    let report = engine.report().clone();
-    drop(engine);
+    let report = detector.provider().cloned().ok_or(DetectError::Inference(InferenceError::NoSession))?;
+    drop(detector);
     if matches!(report.actual, ProviderChoice::Cuda | ProviderChoice::Tensorrt) {
         notices.push("on a GPU these are the times of handing work over, not those of the work".into());
     }
@@ -211,7 +219,7 @@ pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool
         model: ModelReport {
             name: request.model.name.clone(),
             sha256: request.model.sha256.clone(),
-            input: request.shape.dims(),
+            input: shape.dims(),
         },
         provider: figures(report),
         input: request.input.clone(),
@@ -235,16 +243,25 @@ pub fn profile(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool
     })
 }
 
-fn open(request: &Request, options: &ProviderOptions) -> Result<Engine, InferenceError> {
-    let model = request.model;
-    Engine::new(request.runtime, &model.file, &model.port, options, (request.shape, true))
+/// A detector with its session made.
+fn open(request: &Request, provider: &ProviderOptions, clock: &Arc<dyn Clock>) -> Result<Detector, ProfileError> {
+    let (provider, clock) = (provider.clone(), clock.clone());
+    let options = DetectorOptions { provider, clock, ..DetectorOptions::of(request.model) };
+    let mut detector = Detector::new(request.runtime, request.model, options);
+    detector.prepare(request.shape()?)?;
+    Ok(detector)
+}
+
+impl Request<'_> {
+    fn shape(&self) -> Result<InputShape, ProfileError> {
+        self.tensors.first().map(InputTensor::shape).ok_or(ProfileError::NoInput)
+    }
 }
 
 fn run(
     request: &Request,
-    engine: &mut Engine,
+    detector: &mut Detector,
     runs: usize,
-    clock: &dyn Clock,
     stopping: &dyn Fn() -> bool,
 ) -> Result<Vec<Duration>, ProfileError> {
     let mut times = Vec::with_capacity(runs);
@@ -252,21 +269,18 @@ fn run(
         if stopping() {
             return Err(ProfileError::Interrupted);
         }
-        engine.input(request.shape).copy_from_slice(tensor);
-        let start = clock.now();
-        let elapsed = engine.run(request.shape, |_| clock.now().since(start))?;
-        times.push(elapsed);
+        times.push(detector.infer(tensor)?);
     }
     Ok(times)
 }
 
 /// What the profiler wrote, and what it says of the runs that `count`, by their numbers.
 fn read_trace(
-    engine: &mut Engine,
+    detector: &mut Detector,
     shape: InputShape,
     counts: &dyn Fn(usize) -> bool,
 ) -> Result<(PathBuf, Trace), ProfileError> {
-    let path = engine.end_profiling(shape)?;
+    let path = detector.end_profiling(shape)?;
     let problem = |problem: String| ProfileError::Trace { path: path.display().to_string(), problem };
     let file = File::open(&path).map_err(|e| problem(e.to_string()))?;
     let trace = Trace::read(BufReader::new(file), counts).map_err(|e| problem(e.to_string()))?;
@@ -274,7 +288,7 @@ fn read_trace(
 }
 
 /// Runs the graph once as it is written, for its shapes.
-fn count(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool) -> Result<Trace, ProfileError> {
+fn count(request: &Request, clock: &Arc<dyn Clock>, stopping: &dyn Fn() -> bool) -> Result<Trace, ProfileError> {
     let options = ProviderOptions {
         choice: ProviderChoice::Cpu,
         threads: request.provider.threads,
@@ -282,9 +296,9 @@ fn count(request: &Request, clock: &dyn Clock, stopping: &dyn Fn() -> bool) -> R
         as_written: true,
         ..ProviderOptions::default()
     };
-    let mut engine = open(request, &options)?;
-    run(request, &mut engine, 1, clock, stopping)?;
-    let (_, trace) = read_trace(&mut engine, request.shape, &|_| true)?;
+    let mut detector = open(request, &options, clock)?;
+    run(request, &mut detector, 1, stopping)?;
+    let (_, trace) = read_trace(&mut detector, request.shape()?, &|_| true)?;
     Ok(trace)
 }
 

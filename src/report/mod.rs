@@ -14,6 +14,7 @@ pub mod verdict;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::detector::TilingFigures;
 use crate::latency::Summary;
 use crate::stream::{FrameCounts, LiveOutput};
 
@@ -184,6 +185,15 @@ pub struct TilingReport {
     pub tiles_mean: f64,
     /// Most tiles a frame.
     pub tiles_max: u64,
+}
+
+impl From<TilingFigures> for TilingReport {
+    fn from(figures: TilingFigures) -> Self {
+        let TilingFigures { requested, grids, tiles_min, tiles_mean, tiles_max } = figures;
+        let grids: Vec<String> = grids.iter().map(ToString::to_string).collect();
+        let grid = if grids.is_empty() { "none".into() } else { grids.join(", ") };
+        Self { requested: requested.to_string(), grid, tiles_min, tiles_mean, tiles_max }
+    }
 }
 
 /// Frames per second.

@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 
 use super::{Check, State};
 use crate::cli::short;
-use crate::inference::{Engine, InferenceError, ProviderChoice, ProviderOptions, Runtime, inspect};
+use crate::detector::{DetectError, Detector, DetectorOptions};
+use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, inspect};
 use crate::model::{Model, ModelRef, store};
 use crate::sink::H264;
 use crate::source::cameras::Camera;
 use crate::source::survey;
-use crate::tensor::InputShape;
+use crate::tensor::{InputShape, InputTensor};
 
 /// Codecs: for people, as a media type, the package whose decoder does for it.
 const CODECS: [(&str, &str, &str); 8] = [
@@ -169,18 +170,18 @@ fn inference(onnxruntime: Option<&Path>) -> Vec<Check> {
 
 /// Runs the built-in model once.
 fn provider(group: &'static str, choice: ProviderChoice, runtime: &Runtime, model: &Model) -> Check {
-    let options = ProviderOptions { choice, ..ProviderOptions::default() };
+    let provider = ProviderOptions { choice, ..ProviderOptions::default() };
+    let mut detector = Detector::new(runtime, model, DetectorOptions { provider, ..DetectorOptions::of(model) });
     let shape = InputShape { batch: 1, size: model.static_size.unwrap_or(model.default_size) };
-    let ran = Engine::new(runtime, &model.file, &model.port, &options, (shape, true)).and_then(|mut engine| {
-        engine.input(shape).fill(0.5);
-        engine.run(shape, |_| ())?;
-        Ok(engine.report().detail.clone())
-    });
-    let check = match ran {
-        Ok(detail) => Check::ok(group, choice.name(), detail),
+    let check = match detector.infer(&InputTensor::filled(shape, 0.5)) {
+        Ok(_) => Check::ok(
+            group,
+            choice.name(),
+            detector.provider().map_or_else(String::new, |report| report.detail.clone()),
+        ),
         Err(e) => {
             let problem = match e {
-                InferenceError::Provider { problem, .. } => problem,
+                DetectError::Inference(InferenceError::Provider { problem, .. }) => problem,
                 other => other.to_string(),
             };
             let remedy = match choice {

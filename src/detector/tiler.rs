@@ -1,17 +1,16 @@
-//! Which views of a frame the model gets: the whole picture and, where asked for, tiles, as many as time allows.
+//! Which views of a frame the model gets: the whole frame and, where asked for, tiles, as many as time allows.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::geometry::Size;
+use crate::geometry::{Region, Size};
 use crate::model::Model;
-use crate::report::TilingReport;
 use crate::stream::StreamId;
-use crate::tiling::{self, Grid, Region, Tiling};
+use crate::tiling::{self, Grid, Tiling};
 
 /// Weight of the newest run in the running mean of a view's cost.
 const NEWEST: f64 = 0.2;
-/// More tiles are taken only when they are expected to need less than this share of the time there is: without such room
+/// More tiles are taken only when they are expected to need less than this share of the target latency: without such room
 /// every second frame would overrun.
 const ROOM: f64 = 0.9;
 
@@ -22,19 +21,20 @@ pub(super) struct Tiler {
     /// Into which views are fitted.
     input: Size,
     /// The tensor's size for a view's.
-    tensor_size: Box<dyn Fn(Size) -> Size>,
-    plans: HashMap<StreamId, Plan>,
-    used: HashMap<StreamId, Used>,
+    tensor_size: Box<dyn Fn(Size) -> Size + Send>,
+    streams: HashMap<StreamId, StreamTiling>,
+    /// What each stream's frames were given so far.
+    usage: HashMap<StreamId, Usage>,
     /// Seconds a view costs, a running mean.
     cost_s: Option<f64>,
 }
 
-/// What is known of a stream's frames.
+/// The views of a stream's frames, as long as those are of one size.
 #[derive(Debug)]
-struct Plan {
+struct StreamTiling {
     frame: Size,
     tensor: Size,
-    /// From the whole picture alone to all tiles.
+    /// From the whole frame alone to all tiles.
     levels: Vec<Level>,
     level: usize,
 }
@@ -45,9 +45,9 @@ struct Level {
     views: Vec<Region>,
 }
 
-/// What a stream's frames were given. Pictures of a folder differ in size, and so in their grids.
+/// Counts of the tiles that a stream's frames were given. Images of a folder differ in size, and so in their grids.
 #[derive(Debug)]
-struct Used {
+struct Usage {
     grids: Vec<Grid>,
     frames: u64,
     tiles: u64,
@@ -55,44 +55,50 @@ struct Used {
     tiles_max: u64,
 }
 
+/// The tiles that a stream's frames were given, beside the whole frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TilingFigures {
+    /// As asked for.
+    pub requested: Tiling,
+    /// The grids it became; several, where frames differ in size.
+    pub grids: Vec<Grid>,
+    /// Fewest tiles a frame.
+    pub tiles_min: u64,
+    /// Tiles a frame, arithmetic mean.
+    pub tiles_mean: f64,
+    /// Most tiles a frame.
+    pub tiles_max: u64,
+}
+
 impl Tiler {
     pub(super) fn new(tiling: Option<Tiling>, target: Option<Duration>, imgsz: Size, model: &Model) -> Self {
         let (input, model) = (model.static_size.unwrap_or(imgsz), model.clone());
         let tensor_size = Box::new(move |view| model.tensor_size(view, imgsz));
-        Self { tiling, target, input, tensor_size, plans: HashMap::new(), used: HashMap::new(), cost_s: None }
+        Self { tiling, target, input, tensor_size, streams: HashMap::new(), usage: HashMap::new(), cost_s: None }
     }
 
     /// The tensor size of a stream's views, for frames of `frame`.
     pub(super) fn tensor(&mut self, stream: StreamId, frame: Size) -> Size {
-        self.plan(stream, frame).tensor
+        self.stream(stream, frame).tensor
     }
 
     /// Numbers of views that a frame of the stream may get, fewest first.
     pub(super) fn counts(&mut self, stream: StreamId, frame: Size) -> Vec<usize> {
-        self.plan(stream, frame).levels.iter().map(|level| level.views.len()).collect()
+        self.stream(stream, frame).levels.iter().map(|level| level.views.len()).collect()
     }
 
-    /// The views of the stream's next frame, the whole picture first.
+    /// The number of views that the stream's next frame gets.
+    pub(super) fn next_count(&mut self, stream: StreamId, frame: Size) -> usize {
+        self.choose(stream, frame).views.len()
+    }
+
+    /// The views of the stream's next frame, the whole frame first; they are counted as used.
     pub(super) fn views(&mut self, stream: StreamId, frame: Size) -> &[Region] {
-        let (target, cost_s) = (self.target, self.cost_s);
-        let plan = self.plan(stream, frame);
-        plan.level = match (target, cost_s) {
-            (None, _) => plan.levels.len() - 1,
-            // Nothing is known yet: begin with what is quick.
-            (_, None) => 0,
-            (Some(target), Some(cost_s)) => plan.affordable(target.as_secs_f64(), cost_s),
-        };
-        let (tiles, grid) = (plan.levels[plan.level].views.len() as u64 - 1, plan.levels.last().and_then(|l| l.grid));
-        let used = self.used.entry(stream).or_insert_with(|| Used {
-            grids: Vec::new(),
-            frames: 0,
-            tiles: 0,
-            tiles_min: tiles,
-            tiles_max: tiles,
-        });
-        used.add(tiles, grid);
-        let plan = &self.plans[&stream];
-        &plan.levels[plan.level].views
+        let tiles = self.choose(stream, frame).views.len() as u64 - 1;
+        let stream_tiling = &self.streams[&stream];
+        let grid = stream_tiling.levels.last().and_then(|level| level.grid);
+        self.usage.entry(stream).or_insert_with(|| Usage::new(tiles)).add(tiles, grid);
+        &stream_tiling.levels[stream_tiling.level].views
     }
 
     /// Takes note of what a run over `views` views cost, packing and reading included.
@@ -103,12 +109,25 @@ impl Tiler {
     }
 
     /// What was used, for streams that were to be tiled.
-    pub(super) fn reports(&self) -> impl Iterator<Item = (StreamId, TilingReport)> {
+    pub(super) fn figures(&self) -> impl Iterator<Item = (StreamId, TilingFigures)> {
         let tiling = self.tiling;
-        self.used.iter().filter_map(move |(stream, used)| Some((*stream, used.report(&tiling?))))
+        self.usage.iter().filter_map(move |(stream, usage)| Some((*stream, usage.figures(tiling?))))
     }
 
-    fn plan(&mut self, stream: StreamId, frame: Size) -> &mut Plan {
+    /// Chooses the level for the stream's next frame.
+    fn choose(&mut self, stream: StreamId, frame: Size) -> &Level {
+        let (target, cost_s) = (self.target, self.cost_s);
+        let stream = self.stream(stream, frame);
+        stream.level = match (target, cost_s) {
+            (None, _) => stream.levels.len() - 1,
+            // No cost is known yet: begin with the cheapest level.
+            (_, None) => 0,
+            (Some(target), Some(cost_s)) => stream.affordable(target.as_secs_f64(), cost_s),
+        };
+        &stream.levels[stream.level]
+    }
+
+    fn stream(&mut self, stream: StreamId, frame: Size) -> &mut StreamTiling {
         let (tiling, adapts, input, tensor_size) = (self.tiling, self.target.is_some(), self.input, &self.tensor_size);
         let make = || {
             let grid = tiling.map(|tiling| tiling.grid(frame, input));
@@ -125,18 +144,18 @@ impl Tiler {
                 grid,
                 views: std::iter::once(Region::whole(frame)).chain(grid.iter().flat_map(|g| g.tiles(frame))).collect(),
             };
-            Plan { frame, tensor, levels: grids.into_iter().map(level).collect(), level: 0 }
+            StreamTiling { frame, tensor, levels: grids.into_iter().map(level).collect(), level: 0 }
         };
-        let plan = self.plans.entry(stream).or_insert_with(make);
-        if plan.frame != frame {
-            *plan = make();
+        let stream = self.streams.entry(stream).or_insert_with(make);
+        if stream.frame != frame {
+            *stream = make();
         }
-        plan
+        stream
     }
 }
 
-impl Plan {
-    /// The highest level that fits into the time.
+impl StreamTiling {
+    /// The highest level that fits into the target latency.
     fn affordable(&self, target_s: f64, cost_s: f64) -> usize {
         #[expect(clippy::cast_precision_loss, reason = "a count of views")]
         let needs = |level: &Level| cost_s * level.views.len() as f64;
@@ -145,7 +164,11 @@ impl Plan {
     }
 }
 
-impl Used {
+impl Usage {
+    fn new(tiles: u64) -> Self {
+        Self { grids: Vec::new(), frames: 0, tiles: 0, tiles_min: tiles, tiles_max: tiles }
+    }
+
     fn add(&mut self, tiles: u64, grid: Option<Grid>) {
         self.frames += 1;
         self.tiles += tiles;
@@ -156,17 +179,11 @@ impl Used {
         }
     }
 
-    fn report(&self, requested: &Tiling) -> TilingReport {
-        let grids: Vec<String> = self.grids.iter().map(Grid::to_string).collect();
+    fn figures(&self, requested: Tiling) -> TilingFigures {
         #[expect(clippy::cast_precision_loss, reason = "counts of frames and tiles")]
         let tiles_mean = self.tiles as f64 / self.frames as f64;
-        TilingReport {
-            requested: requested.to_string(),
-            grid: if grids.is_empty() { "none".into() } else { grids.join(", ") },
-            tiles_min: self.tiles_min,
-            tiles_mean,
-            tiles_max: self.tiles_max,
-        }
+        let (grids, tiles_min, tiles_max) = (self.grids.clone(), self.tiles_min, self.tiles_max);
+        TilingFigures { requested, grids, tiles_min, tiles_mean, tiles_max }
     }
 }
 
@@ -185,8 +202,8 @@ mod tests {
             target: target_ms.map(Duration::from_millis),
             input: INPUT,
             tensor_size: Box::new(|view| Letterbox::dynamic_tensor(view, INPUT, 32)),
-            plans: HashMap::new(),
-            used: HashMap::new(),
+            streams: HashMap::new(),
+            usage: HashMap::new(),
             cost_s: None,
         }
     }
@@ -217,9 +234,9 @@ mod tests {
         assert_eq!(after(&mut tiler, 30, 15), 5);
         assert_eq!(after(&mut tiler, 30, 200), 1);
         assert_eq!(after(&mut tiler, 60, 2), 17);
-        let (_, report) = tiler.reports().next().expect("a stream");
-        assert_eq!((report.tiles_min, report.tiles_max), (0, 16));
-        assert_eq!(report.grid, "4x4@0.2");
+        let (_, figures) = tiler.figures().next().expect("a stream");
+        assert_eq!((figures.tiles_min, figures.tiles_max), (0, 16));
+        assert_eq!(figures.grids, [Grid { columns: 4, rows: 4, overlap: 0.2 }]);
     }
 
     #[test]
@@ -232,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_picture_is_not_tiled_by_auto() {
+    fn a_small_frame_is_not_tiled_by_auto() {
         let mut tiler = tiler("auto", Some(100));
         assert_eq!(tiler.counts(STREAM, Size { width: 640, height: 480 }), [1]);
     }

@@ -1,0 +1,367 @@
+//! Frames in, detections out: tiles, letterbox, inference, postprocessing and merging in one part that knows nothing of
+//! streams' threads, reports or the terminal.
+
+mod frames;
+mod measure;
+mod options;
+#[cfg(test)]
+mod tests;
+mod tiler;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::clock::HostTime;
+use crate::detection::Detection;
+use crate::frame::FrameView;
+use crate::geometry::{Letterbox, Region, Size};
+use crate::inference::{Engine, InferenceError, ProviderReport, Runtime};
+use crate::model::Model;
+use crate::postprocess::merge::Merger;
+use crate::postprocess::{PostprocessError, Postprocessor};
+use crate::preprocess::Preprocessor;
+use crate::stream::StreamId;
+use crate::tensor::{InputShape, InputTensor};
+use tiler::Tiler;
+
+pub use frames::{Detections, DetectorInput, Timings};
+pub use options::DetectorOptions;
+pub use tiler::TilingFigures;
+
+/// Views in one run of the session, at most: a batch of frames with many tiles takes several runs.
+const MAX_VIEWS: usize = 64;
+
+/// Why nothing could be detected.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectError {
+    /// The model does not run.
+    #[error(transparent)]
+    Inference(#[from] InferenceError),
+    /// Its outputs are not what its layout says.
+    #[error(transparent)]
+    Postprocess(#[from] PostprocessError),
+}
+
+impl DetectError {
+    /// Whether the model or the options are unusable, rather than a run having failed. A model that cannot be run, or whose
+    /// outputs are not what they should be, is so from its first frame on.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Inference(error) => matches!(error, InferenceError::Provider { .. } | InferenceError::Run(_)),
+            Self::Postprocess(_) => true,
+        }
+    }
+}
+
+/// Turns frames into detections. Owned by one thread; its buffers are reused from call to call.
+pub struct Detector {
+    runtime: Runtime,
+    model: Model,
+    options: DetectorOptions,
+    tiler: Tiler,
+    preprocessor: Preprocessor,
+    tensor: InputTensor,
+    /// Made when the first shape is known.
+    engine: Option<Engine>,
+    postprocessor: Postprocessor,
+    merger: Merger,
+    /// Frames of the call that no group has taken yet.
+    waiting: Vec<usize>,
+    /// Frames that run together: those of one tensor size, in order.
+    group: Vec<usize>,
+    /// The parts of the group's frames that the model sees.
+    views: Vec<View>,
+    /// How each was fitted into the tensor, and what was detected in it, boxes in pixels of the view.
+    letterboxes: Vec<Letterbox>,
+    detected: Vec<Vec<Detection>>,
+    results: Vec<Detections>,
+}
+
+/// A part of a frame that the model sees.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    /// The frame's number in the call.
+    frame: usize,
+    region: Region,
+}
+
+/// Elapsed times of a run.
+#[derive(Debug, Clone, Copy, Default)]
+struct Elapsed {
+    preprocess: Duration,
+    inference: Duration,
+    postprocess: Duration,
+}
+
+impl Detector {
+    /// A detector for `model`. No session is made before the shape of its input is known: see [`warm_up`](Self::warm_up).
+    #[must_use]
+    pub fn new(runtime: &Runtime, model: &Model, options: DetectorOptions) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            tiler: Tiler::new(options.tiling, options.target_latency, options.imgsz, model),
+            preprocessor: Preprocessor::new(model.input),
+            tensor: InputTensor::filled(InputShape { batch: 0, size: Size { width: 1, height: 1 } }, 0.0),
+            engine: None,
+            postprocessor: Postprocessor::new(model.layout, model.classes.len(), options.thresholds.clone()),
+            merger: Merger::default(),
+            waiting: Vec::new(),
+            group: Vec::new(),
+            views: Vec::new(),
+            letterboxes: Vec::new(),
+            detected: Vec::new(),
+            results: Vec::new(),
+            model: model.clone(),
+            options,
+        }
+    }
+
+    /// Detects on frames that belong to no stream.
+    ///
+    /// # Errors
+    /// When the model does not run, or its outputs do not have its layout's shapes.
+    pub fn detect(&mut self, frames: &[FrameView<'_>]) -> Result<Vec<Detections>, DetectError> {
+        Ok(self.detect_batch(frames.len(), |number| frames[number].into())?.to_vec())
+    }
+
+    /// Detects on a batch of `frames` frames, which `input` shows by number: one result a frame, in order, kept until the next
+    /// call. Frames whose tensors have one size run together. Once it has seen such frames it allocates nothing for them.
+    ///
+    /// # Errors
+    /// When the model does not run, or its outputs do not have its layout's shapes.
+    pub fn detect_batch<'a>(
+        &mut self,
+        frames: usize,
+        input: impl Fn(usize) -> DetectorInput<'a>,
+    ) -> Result<&[Detections], DetectError> {
+        if self.results.len() < frames {
+            self.results.resize_with(frames, Detections::empty);
+        }
+        self.wait_for_groups(frames);
+        while self.next_group(&input) {
+            self.run_group(&input)?;
+        }
+        Ok(&self.results[..frames])
+    }
+
+    /// Makes the sessions that [`detect_batch`](Self::detect_batch) needs for such a batch, so that its timings do not
+    /// contain their making.
+    ///
+    /// # Errors
+    /// When no execution provider, or not the one that was asked for, takes the model.
+    pub fn prepare_batch<'a>(
+        &mut self,
+        frames: usize,
+        input: impl Fn(usize) -> DetectorInput<'a>,
+    ) -> Result<(), DetectError> {
+        self.wait_for_groups(frames);
+        while self.next_group(&input) {
+            let first = input(self.group[0]);
+            let mut views = 0;
+            for &frame in &self.group {
+                let DetectorInput { stream, view, .. } = input(frame);
+                views += self.tiler.next_count(stream, view.info.size);
+            }
+            for done in (0..views).step_by(self.most_views()) {
+                self.prepare_views((first.stream, first.view.info.size), first.one_size, views - done)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the sessions for batches of 1 to `frames` frames of size `frame` of a stream of one size: making one takes longer
+    /// than a live stream can wait.
+    ///
+    /// # Errors
+    /// When no execution provider, or not the one that was asked for, takes the model.
+    pub fn warm_up(&mut self, stream: StreamId, frame: Size, frames: usize) -> Result<(), DetectError> {
+        let views = self.tiler.next_count(stream, frame);
+        for frames in 1..=frames {
+            self.prepare_views((stream, frame), true, frames * views)?;
+        }
+        Ok(())
+    }
+
+    /// From now on, detections count above this confidence, 0 to 1.
+    pub fn set_confidence(&mut self, confidence: f32) {
+        self.postprocessor.set_confidence(confidence);
+    }
+
+    /// Which execution provider runs; `None` until a session is made.
+    #[must_use]
+    pub fn provider(&self) -> Option<&ProviderReport> {
+        self.engine.as_ref().map(Engine::report)
+    }
+
+    /// The tiles that each stream's frames were given so far, where tiles were asked for.
+    pub fn tiling(&self) -> impl Iterator<Item = (StreamId, TilingFigures)> {
+        self.tiler.figures()
+    }
+
+    /// Boxes dropped so far because they or their confidence were not finite.
+    #[must_use]
+    pub fn dropped_non_finite(&self) -> u64 {
+        self.postprocessor.dropped_non_finite()
+    }
+
+    /// Boxes dropped so far because their class is none of the model's known ones.
+    #[must_use]
+    pub fn dropped_unknown(&self) -> u64 {
+        self.postprocessor.dropped_unknown()
+    }
+
+    fn wait_for_groups(&mut self, frames: usize) {
+        self.waiting.clear();
+        self.waiting.extend(0..frames);
+    }
+
+    /// Takes the frames whose tensors are of the size of the first one's that waits; whether there are any.
+    fn next_group<'a>(&mut self, input: &impl Fn(usize) -> DetectorInput<'a>) -> bool {
+        let Self { waiting, group, tiler, .. } = self;
+        let mut tensor = |frame: usize| {
+            let DetectorInput { stream, view, .. } = input(frame);
+            tiler.tensor(stream, view.info.size)
+        };
+        let Some(&first) = waiting.first() else { return false };
+        let size = tensor(first);
+        group.clear();
+        waiting.retain(|&frame| {
+            let other = tensor(frame) != size;
+            if !other {
+                group.push(frame);
+            }
+            other
+        });
+        true
+    }
+
+    /// Views in one run of the session, at most.
+    fn most_views(&self) -> usize {
+        self.model.batch.unwrap_or(MAX_VIEWS)
+    }
+
+    /// Runs the group, in as few runs as the model's batch allows.
+    fn run_group<'a>(&mut self, input: &impl Fn(usize) -> DetectorInput<'a>) -> Result<(), DetectError> {
+        self.views.clear();
+        for &frame in &self.group {
+            let DetectorInput { stream, view, .. } = input(frame);
+            let regions = self.tiler.views(stream, view.info.size);
+            self.views.extend(regions.iter().map(|region| View { frame, region: *region }));
+        }
+        let views = self.views.len();
+        if self.detected.len() < views {
+            self.detected.resize(views, Vec::new());
+        }
+        self.letterboxes.clear();
+        let most = self.most_views();
+        let (mut elapsed, mut ran_from) = (Elapsed::default(), None);
+        for first in (0..views).step_by(most) {
+            let from = self.run_views(input, first..views.min(first + most), &mut elapsed)?;
+            ran_from.get_or_insert(from);
+        }
+        let ran = self.options.clock.now();
+        self.merge_views();
+        elapsed.postprocess += self.options.clock.now().since(ran);
+        self.tiler.ran(views, elapsed.preprocess + elapsed.inference + elapsed.postprocess);
+        let shape = self.tensor.shape();
+        let batch_size = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
+        for (&frame, batch_place) in self.group.iter().zip(0..) {
+            let result = &mut self.results[frame];
+            let Elapsed { preprocess, inference, postprocess } = elapsed;
+            let ran_from = ran_from.unwrap_or_default();
+            result.timings = Timings { ran_from, preprocess, inference, postprocess, batch_size, batch_place };
+            result.shape = shape;
+        }
+        Ok(())
+    }
+
+    /// One run over some of the views; when it began. What it took is added to `elapsed`.
+    fn run_views<'a>(
+        &mut self,
+        input: &impl Fn(usize) -> DetectorInput<'a>,
+        range: Range<usize>,
+        elapsed: &mut Elapsed,
+    ) -> Result<HostTime, DetectError> {
+        let first = input(self.views[range.start].frame);
+        let shape = self.prepare_views((first.stream, first.view.info.size), first.one_size, range.len())?;
+        let Self { engine, tensor, preprocessor, postprocessor, views, letterboxes, detected, options, .. } = self;
+        let clock = &options.clock;
+        let start = clock.now();
+        let Some(engine) = engine else { return Ok(start) };
+        // A model of a fixed batch runs whole ones; what it makes of slots that are not filled is not read.
+        tensor.reshape(shape);
+        for (slot, view) in tensor.slots().zip(&views[range.clone()]) {
+            letterboxes.push(preprocessor.run(&input(view.frame).view.crop(&view.region), slot));
+        }
+        let packed = clock.now();
+        let ran = engine.run(tensor, |outputs| {
+            if !options.inference_delay.is_zero() {
+                clock.sleep(options.inference_delay);
+            }
+            let ran = clock.now();
+            for (item, view) in range.enumerate() {
+                detected[view].clear();
+                postprocessor.run(outputs, item, shape.size, &letterboxes[view], &mut detected[view])?;
+            }
+            Ok::<_, PostprocessError>(ran)
+        })??;
+        elapsed.preprocess += packed.since(start);
+        elapsed.inference += ran.since(packed);
+        elapsed.postprocess += clock.now().since(ran);
+        Ok(start)
+    }
+
+    /// Gives each frame of the group what its views show.
+    fn merge_views(&mut self) {
+        let Self { views, detected, letterboxes, results, merger, options, .. } = self;
+        let mut first = 0;
+        for same_frame in views.chunk_by(|a, b| a.frame == b.frame) {
+            let result = &mut results[same_frame[0].frame];
+            result.objects.clear();
+            // The whole frame comes first.
+            result.letterbox = letterboxes[first];
+            let detected = &detected[first..first + same_frame.len()];
+            first += same_frame.len();
+            if let [whole] = detected {
+                result.objects.extend_from_slice(whole);
+                continue;
+            }
+            for (view, detected) in same_frame.iter().zip(detected) {
+                merger.add(view.region, result.letterbox.frame, detected);
+            }
+            merger.finish(options.thresholds.iou, options.thresholds.max_det, &mut result.objects);
+        }
+    }
+
+    /// Makes the session for a run over `views` views of frames of such a size; the shape of its tensor.
+    fn prepare_views(
+        &mut self,
+        (stream, frame): (StreamId, Size),
+        one_size: bool,
+        views: usize,
+    ) -> Result<InputShape, DetectError> {
+        let size = self.tiler.tensor(stream, frame);
+        let shape = InputShape { batch: self.model.batch.unwrap_or(views.min(MAX_VIEWS)), size };
+        let adapts = self.options.target_latency.is_some() && self.model.batch.is_none();
+        // With the first session, those for every number of tiles there can be.
+        let counts = if adapts && self.engine.is_none() { self.tiler.counts(stream, frame) } else { Vec::new() };
+        let engine = self.prepare_shape(shape, one_size)?;
+        for views in counts {
+            engine.prepare(InputShape { batch: views, ..shape }, one_size)?;
+        }
+        Ok(shape)
+    }
+
+    /// The engine, with a session for `shape`.
+    fn prepare_shape(&mut self, shape: InputShape, one_size: bool) -> Result<&mut Engine, DetectError> {
+        if self.engine.is_none() {
+            let (model, provider) = (&self.model, &self.options.provider);
+            let engine = Engine::new(&self.runtime, &model.file, &model.port, provider, (shape, one_size))?;
+            return Ok(self.engine.insert(engine));
+        }
+        let engine = self.engine.as_mut().ok_or(InferenceError::NoSession)?;
+        engine.prepare(shape, one_size)?;
+        Ok(engine)
+    }
+}
