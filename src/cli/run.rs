@@ -153,6 +153,10 @@ impl RunOptions {
             eprintln!("error: {}", redact(&error.to_string()));
             code = 1;
         }
+        if let Some(Err(error)) = monitoring.map(|(server, _)| server.close()) {
+            eprintln!("error: {error}");
+            code = 1;
+        }
         let code = print_failures(&errors, report.processed(), code);
         Ok(Done { report, screen, code })
     }

@@ -1,16 +1,16 @@
-//! A small HTTP server on one thread, whose work is bounded whoever asks: few connections at once, each with a deadline;
-//! small requests; so many a second and no more. The oldest connection makes room for a new one.
+//! A small HTTP server on one thread with bounded work: few connections at once, each with a deadline; small requests; a
+//! limited number per second. A new connection beyond the limit closes the oldest one.
 
-use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::MonitoringError;
+use crate::clock::{self, HostTime};
+use crate::thread::{self, Thread, ThreadError};
 
 /// Connections at once.
 const CONNECTIONS: usize = 32;
@@ -24,9 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const ACCEPTED: usize = 20;
 /// Time for so many.
 const WINDOW: Duration = Duration::from_millis(100);
-/// Room for an answer's headers, bytes.
-const HEAD: usize = 256;
-/// Bytes read or thrown away at a time.
+/// Bytes read or discarded at a time.
 const CHUNK: usize = 2 << 10;
 
 /// What is answered.
@@ -41,7 +39,7 @@ pub struct Server {
     address: SocketAddr,
     /// Its end wakes the thread.
     alive: Option<UnixStream>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread<()>>,
 }
 
 impl Server {
@@ -57,19 +55,31 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let (alive, end) = UnixStream::pair().map_err(MonitoringError::Thread)?;
-        let mut desk = Desk {
+        let (alive, end) = UnixStream::pair().map_err(MonitoringError::Wake)?;
+        let mut requests = EventLoop {
             listener,
             end,
             answer,
             connections: Vec::new(),
-            window: Instant::now(),
+            window: clock::now(),
             accepted: 0,
             body: String::new(),
         };
-        let thread = std::thread::Builder::new().name("metrics".into()).spawn(move || desk.work());
-        let thread = thread.map_err(MonitoringError::Thread)?;
+        let thread = thread::spawn("metrics", move || requests.run())?;
         Ok(Self { address, alive: Some(alive), thread: Some(thread) })
+    }
+
+    /// Answers no more.
+    ///
+    /// # Errors
+    /// When its thread panicked.
+    pub fn close(mut self) -> Result<(), ThreadError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ThreadError> {
+        drop(self.alive.take());
+        self.thread.take().map_or(Ok(()), Thread::join)
     }
 
     /// Where it listens, with the port that was free.
@@ -81,21 +91,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.alive.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        // Whoever wants to know of a panic closes it.
+        let _ = self.end();
     }
 }
 
-/// The thread's own.
-struct Desk<A> {
+/// What the thread works on.
+struct EventLoop<A> {
     listener: TcpListener,
     end: UnixStream,
     answer: A,
     /// The oldest first.
     connections: Vec<Connection>,
-    window: Instant,
+    window: HostTime,
     accepted: usize,
     /// The body of the last answer, kept for the next one.
     body: String,
@@ -103,7 +111,7 @@ struct Desk<A> {
 
 struct Connection {
     stream: TcpStream,
-    since: Instant,
+    since: HostTime,
     state: State,
 }
 
@@ -112,22 +120,23 @@ enum State {
     Reading(Vec<u8>),
     /// The answer, and how much of it is sent.
     Writing(Vec<u8>, usize),
-    /// All is sent. What the client still sends is thrown away: closed at once, the answer might not reach it.
+    /// All is sent. What the client still sends is discarded: closed at once, the answer might not reach it.
     Ending,
 }
 
-impl<A: Fn(&str, &mut Answer)> Desk<A> {
-    fn work(&mut self) {
+impl<A: Fn(&str, &mut Answer)> EventLoop<A> {
+    fn run(&mut self) {
         loop {
-            let now = Instant::now();
-            self.connections.retain(|connection| now.duration_since(connection.since) < DEADLINE);
-            if now.duration_since(self.window) >= WINDOW {
+            thread::test_panic_point();
+            let now = clock::now();
+            self.connections.retain(|connection| now.since(connection.since) < DEADLINE);
+            if now.since(self.window) >= WINDOW {
                 (self.window, self.accepted) = (now, 0);
             }
             let takes = self.accepted < ACCEPTED;
             let wait = match self.connections.first() {
                 _ if !takes => Some(WINDOW),
-                Some(oldest) => Some(DEADLINE.saturating_sub(now.duration_since(oldest.since))),
+                Some(oldest) => Some(DEADLINE.saturating_sub(now.since(oldest.since))),
                 None => None,
             };
             let Some((ended, comes, ready)) = self.poll(takes, wait) else { return };
@@ -144,7 +153,7 @@ impl<A: Fn(&str, &mut Answer)> Desk<A> {
         }
     }
 
-    /// Waits for something to do: whether this is the end, whether somebody comes, which connections can go on.
+    /// Waits for an event: whether this is the end, whether a connection waits to be accepted, which connections are ready.
     fn poll(&self, takes: bool, wait: Option<Duration>) -> Option<(bool, bool, Vec<bool>)> {
         let mut all = vec![PollFd::new(&self.end, PollFlags::IN)];
         all.push(PollFd::new(&self.listener, if takes { PollFlags::IN } else { PollFlags::empty() }));
@@ -175,7 +184,7 @@ impl<A: Fn(&str, &mut Answer)> Desk<A> {
             if self.connections.len() == CONNECTIONS {
                 self.connections.remove(0);
             }
-            self.connections.push(Connection { stream, since: Instant::now(), state: State::Reading(Vec::new()) });
+            self.connections.push(Connection { stream, since: clock::now(), state: State::Reading(Vec::new()) });
         }
     }
 }
@@ -229,7 +238,7 @@ fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String)
     let mut refuse = |status: (u16, &'static str)| {
         reply.status = status;
         reply.body.clear();
-        let _ = writeln!(reply.body, "{} {}", status.0, status.1);
+        reply.body.extend([&status.0.to_string(), " ", status.1, "\n"]);
     };
     let mut head_only = false;
     match parsed.parse(request) {
@@ -252,11 +261,11 @@ fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String)
     let Answer { status: (code, reason), kind, body } = reply;
     let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
-    let mut text = String::with_capacity(HEAD + length);
-    let _ = write!(
-        text,
+    let head = format!(
         "HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n"
     );
+    let mut text = String::with_capacity(head.len() + length);
+    text.push_str(&head);
     if !head_only {
         text.push_str(&body);
     }
@@ -277,6 +286,7 @@ mod tests {
     fn ask(server: &Server, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(server.address()).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
+        // One that is refused early may be closed before all of it is sent.
         let _ = stream.write_all(request);
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer that ends");
@@ -307,16 +317,17 @@ mod tests {
     }
 
     #[test]
-    fn those_who_say_nothing_keep_nobody_from_being_answered() {
+    fn idle_connections_keep_no_request_from_being_answered() {
         let server = server();
         let idle: Vec<TcpStream> =
             (0..3 * CONNECTIONS).map(|_| TcpStream::connect(server.address()).expect("a connection")).collect();
         for stream in &idle {
             let mut stream = stream;
+            // The oldest are closed meanwhile.
             let _ = stream.write_all(b"GET / HTTP/1.1\r\nX: ");
         }
         assert_eq!(status(&ask(&server, b"GET / HTTP/1.1\r\n\r\n")), "200");
-        // The oldest made room: they are closed, the youngest are not yet.
+        // The oldest are closed, the newest are not yet.
         let mut first = &idle[0];
         first.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
         let read = first.read(&mut [0; 16]);
@@ -324,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn one_who_does_not_read_is_given_up_and_the_server_ends_all_the_same() {
+    fn a_client_that_does_not_read_does_not_keep_the_server_from_ending() {
         let long = |_: &str, answer: &mut Answer| answer.body = "x".repeat(64 << 20);
         let server = Server::start(([127, 0, 0, 1], 0).into(), long).expect("a server");
         let mut deaf = TcpStream::connect(server.address()).expect("a connection");
@@ -334,7 +345,7 @@ mod tests {
         assert_eq!(&first, b"HTTP/1.1 200");
         let address = server.address();
         drop(server);
-        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).is_err(), "it does not listen any more");
     }
 
     proptest! {

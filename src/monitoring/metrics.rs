@@ -1,4 +1,4 @@
-//! What is counted while a run goes on. Threads of the pipeline add to atomics; a reader sums up what is there.
+//! Counters of a run. Threads of the pipeline add to atomics; a scrape sums them up.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,7 +36,7 @@ const STREAMS: usize = 64;
 const CLASSES: usize = 100;
 /// Label of what has none of its own.
 const OTHER: &str = "other";
-/// Why frames are lost.
+/// Why frames are dropped.
 const REASONS: [&str; 3] = ["stale", "queue_full", "corrupt"];
 
 /// Everything that is counted.
@@ -47,6 +47,8 @@ pub struct Metrics {
     label_of: Vec<usize>,
     labels: Vec<String>,
     streams: Vec<Stream>,
+    /// By stream, those without a label of their own too: whether it delivers frames.
+    up: Vec<AtomicBool>,
     provider: Mutex<Option<ProviderReport>>,
     queue: [AtomicU64; 2],
     ready: AtomicBool,
@@ -60,7 +62,6 @@ pub struct Metrics {
 struct Stream {
     uri: String,
     info: Mutex<Option<StreamInfo>>,
-    open: AtomicU64,
     pace: Mutex<Pace>,
     processed: AtomicU64,
     inferred: AtomicU64,
@@ -120,6 +121,7 @@ impl Metrics {
             model: [model.name.clone(), model.sha256.clone()],
             names: (0..streams.len()).map(name).collect(),
             streams,
+            up: sources.iter().map(|_| AtomicBool::new(false)).collect(),
             label_of,
             labels,
             provider: Mutex::default(),
@@ -129,7 +131,7 @@ impl Metrics {
         }
     }
 
-    /// Whether a frame has come through.
+    /// Whether a frame has been processed.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
@@ -174,9 +176,9 @@ impl Metrics {
         out.family("streamdet_peak_resident_memory_bytes", "gauge", "Most memory held so far.");
         out.sample(&[], self.peak_bytes());
         let [waiting, capacity] = self.queue.each_ref().map(get);
-        out.family("streamdet_queue_frames", "gauge", "Decoded frames that wait for the model.");
+        out.family("streamdet_queue_frames", "gauge", "Decoded frames in the queue to the model.");
         out.sample(&[], waiting);
-        out.family("streamdet_queue_capacity_frames", "gauge", "Decoded frames that may wait for the model.");
+        out.family("streamdet_queue_capacity_frames", "gauge", "Capacity of the queue to the model, frames.");
         out.sample(&[], capacity);
     }
 
@@ -190,7 +192,7 @@ impl Metrics {
     }
 
     fn about_streams(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
-        out.family("streamdet_stream_info", "gauge", "What a stream is, once its first picture is there.");
+        out.family("streamdet_stream_info", "gauge", "A stream, once its first frame is decoded.");
         for (name, stream) in streams {
             if let Some(info) = &*lock(&stream.info) {
                 let [width, height] = [info.size.width, info.size.height].map(|side| side.to_string());
@@ -198,9 +200,12 @@ impl Metrics {
                 out.sample(&[("stream", name), ("uri", &stream.uri), ("codec", &info.codec), size[0], size[1]], 1);
             }
         }
-        out.family("streamdet_stream_up", "gauge", "Whether pictures are coming: streams that are open.");
-        for (name, stream) in streams {
-            out.sample(&[("stream", name)], get(&stream.open));
+        out.family("streamdet_stream_up", "gauge", "Whether the stream delivers frames; 0 during an outage.");
+        for (label, (name, _)) in streams.iter().enumerate() {
+            let of = |(index, up): &(usize, &AtomicBool)| {
+                (*index).min(streams.len() - 1) == label && up.load(Ordering::Relaxed)
+            };
+            out.sample(&[("stream", name)], self.up.iter().enumerate().filter(of).count());
         }
         let now = self.clock.now();
         out.family("streamdet_fps", "gauge", "Frames processed in the last full second.");
@@ -216,11 +221,11 @@ impl Metrics {
             .iter()
             .map(|(name, stream)| (*name, get(&stream.processed), stream.dropped.each_ref().map(get), *stream))
             .collect();
-        out.family("streamdet_frames_received_total", "counter", "Frames that left the decoder, or should have.");
+        out.family("streamdet_frames_received_total", "counter", "Frames that left the decoder or were dropped in it.");
         for (name, processed, dropped, _) in &counts {
             out.sample(&[("stream", name)], processed + dropped.iter().sum::<u64>());
         }
-        out.family("streamdet_frames_processed_total", "counter", "Frames drawn and handed to their sink.");
+        out.family("streamdet_frames_processed_total", "counter", "Frames annotated and handed to their outputs.");
         for (name, processed, ..) in &counts {
             out.sample(&[("stream", name)], processed);
         }
@@ -228,7 +233,7 @@ impl Metrics {
         for (name, _, _, stream) in &counts {
             out.sample(&[("stream", name)], get(&stream.inferred));
         }
-        out.family("streamdet_frames_dropped_total", "counter", "Frames lost, by reason.");
+        out.family("streamdet_frames_dropped_total", "counter", "Frames dropped, by reason.");
         for (name, _, dropped, _) in &counts {
             for (reason, count) in REASONS.iter().zip(dropped) {
                 out.sample(&[("stream", name), ("reason", reason)], count);
@@ -241,7 +246,7 @@ impl Metrics {
         out.family(
             "streamdet_detections_total",
             "counter",
-            "Objects found, by class; a class appears when it is found.",
+            "Detections, by class; a class appears with its first detection.",
         );
         for (name, _, _, stream) in &counts {
             for (class, count) in self.labels.iter().zip(&stream.detections).map(|(class, n)| (class, get(n))) {
@@ -258,7 +263,6 @@ impl Stream {
         Self {
             uri,
             info: Mutex::default(),
-            open: AtomicU64::default(),
             pace: Mutex::default(),
             processed: AtomicU64::default(),
             inferred: AtomicU64::default(),
@@ -275,8 +279,8 @@ impl Metrics {
         if let Some(provider) = provider {
             lock(&self.provider).get_or_insert_with(|| provider.clone());
         }
+        self.set_up(stream, true);
         let figures = self.stream(stream);
-        add(&figures.open, 1);
         if (stream.0 as usize) < STREAMS {
             *lock(&figures.info) = Some(info.clone());
         }
@@ -312,13 +316,15 @@ impl Metrics {
         }
     }
 
-    fn reconnected(&self, stream: StreamId) {
-        add(&self.stream(stream).reconnects, 1);
+    fn set_up(&self, stream: StreamId, up: bool) {
+        if let Some(flag) = self.up.get(stream.0 as usize) {
+            flag.store(up, Ordering::Relaxed);
+        }
     }
 
-    fn ended(&self, stream: StreamId) {
-        let open = &self.stream(stream).open;
-        let _ = open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| open.checked_sub(1));
+    fn reconnected(&self, stream: StreamId) {
+        self.set_up(stream, true);
+        add(&self.stream(stream).reconnects, 1);
     }
 
     fn queue(&self, waiting: usize, capacity: usize) {
@@ -334,16 +340,12 @@ impl Listener for Metrics {
         match *event {
             RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
             RunEvent::Reconnected { stream } => self.reconnected(stream),
-            RunEvent::StreamEnded { stream } => self.ended(stream),
+            RunEvent::Disconnected { stream, .. } | RunEvent::StreamEnded { stream } => self.set_up(stream, false),
             RunEvent::FrameDone { frame, size } => self.frame(frame, size),
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
-            RunEvent::Disconnected { .. }
-            | RunEvent::Outage { .. }
-            | RunEvent::Serving { .. }
-            | RunEvent::Notice(_)
-            | RunEvent::Failed { .. } => {}
+            RunEvent::Outage { .. } | RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Failed { .. } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Figures for machines that watch: Prometheus' text over HTTP, and whether the program is alive and ready.
+//! Monitoring over HTTP: Prometheus metrics, liveness and readiness.
 //!
-//! Metrics receive; they never steer. The pipeline's threads add to atomics; one thread of its own answers whoever asks, and
-//! what it may do for them in a second is bounded.
+//! Metrics receive; they never steer. The pipeline's threads add to atomics; one thread of its own answers requests, with
+//! bounded work per second.
 
 mod exposition;
 mod http;
@@ -10,10 +10,12 @@ mod metrics;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use crate::thread::ThreadError;
+
 pub use http::Server;
 pub use metrics::Metrics;
 
-/// Why nobody can be answered.
+/// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum MonitoringError {
     /// The address cannot be listened on.
@@ -22,11 +24,15 @@ pub enum MonitoringError {
         /// As resolved.
         address: SocketAddr,
         /// What the system says.
+        #[source]
         problem: std::io::Error,
     },
-    /// There is no thread to answer.
-    #[error("--metrics: no thread can be started: {0}\n  end other programs, or raise the limit of processes")]
-    Thread(std::io::Error),
+    /// The system gives no socket pair to end it by.
+    #[error("--metrics: {0}\n  close other programs, or raise the limit of open files (ulimit -n)")]
+    Wake(#[source] std::io::Error),
+    /// Its thread cannot be started.
+    #[error("--metrics: {0}")]
+    Thread(#[from] ThreadError),
 }
 
 /// `HOST:PORT`, `:PORT` or `PORT`; loopback unless a host is written.
@@ -46,7 +52,7 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 ///
 /// - `/metrics`: Prometheus' text format, version 0.0.4
 /// - `/healthz`: 200 while the program runs
-/// - `/readyz`: 200 once a frame has come through, 503 before
+/// - `/readyz`: 200 once a frame has been processed, 503 before
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -61,7 +67,7 @@ pub fn serve(address: SocketAddr, metrics: &Arc<Metrics>) -> Result<Server, Moni
         "/readyz" if metrics.is_ready() => answer.body.push_str("ready\n"),
         "/readyz" => {
             answer.status = (503, "Service Unavailable");
-            answer.body.push_str("no frame has come through yet\n");
+            answer.body.push_str("no frame has been processed yet\n");
         }
         _ => {
             answer.status = (404, "Not Found");
