@@ -20,6 +20,9 @@ const SECRET_KEYS: [&str; 12] = [
 const BETWEEN: [char; 5] = ['/', '?', '&', ';', '#'];
 const AFTER: [char; 10] = ['/', '?', '&', ';', '#', ':', ',', ')', '"', '.'];
 
+/// What stands between words.
+const SPACES: [char; 4] = [' ', '\n', '\r', '\t'];
+
 /// Text that is not shown.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
@@ -102,13 +105,19 @@ pub fn shows_password(argument: &str) -> bool {
 #[must_use]
 pub fn redact(text: &str) -> String {
     let mut hide = false;
-    let word = |word: &str| {
-        if std::mem::replace(&mut hide, word == "--password") && !word.is_empty() {
-            return "***".to_owned();
-        }
-        if word.starts_with("--password=") { "--password=***".to_owned() } else { redact_word(word) }
+    let word = |piece: &str| {
+        let word = piece.trim_end_matches(SPACES);
+        let space = &piece[word.len()..];
+        let shown = if std::mem::replace(&mut hide, word == "--password") && !word.is_empty() {
+            "***".to_owned()
+        } else if word.starts_with("--password=") {
+            "--password=***".to_owned()
+        } else {
+            redact_word(word)
+        };
+        shown + space
     };
-    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
+    text.split_inclusive(SPACES).map(word).collect()
 }
 
 fn redact_word(word: &str) -> String {
@@ -144,6 +153,7 @@ mod tests {
             ("rtsp://h/user=admin&password=x&channel=1", "rtsp://h/user=admin&password=***&channel=1"),
             ("detect --password hunter2 x", "detect --password *** x"),
             ("detect --password=hunter2", "detect --password=***"),
+            ("rtsp://u:a@h/x\n  rtsp://u:b@h/y", "rtsp://***@h/x\n  rtsp://***@h/y"),
         ] {
             assert_eq!(redact(text), expected);
         }

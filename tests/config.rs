@@ -98,7 +98,7 @@ fn the_table_is_aligned_names_the_card_and_hides_secrets() {
         folder_with("output = \"rtsp://me:hunter2@host/x?token=abc\"\nclasses = [\"car\", 3]\nimgsz = \"384x640\"\n");
     let output = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
     assert_eq!(shown(&output, "conf"), pair("0.25", "model card"));
-    assert_eq!(shown(&output, "threads"), pair("one a core", "default"));
+    assert_eq!(shown(&output, "threads"), pair("one per core", "default"));
     assert_eq!(shown(&output, "output"), pair("rtsp://***@host/x?token=***", "c.toml:1"));
     assert_eq!(shown(&output, "classes"), pair("car,3", "c.toml:2"));
     assert_eq!(shown(&output, "imgsz"), pair("384x640", "c.toml:3"));

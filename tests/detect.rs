@@ -26,6 +26,38 @@ fn a_made_clip_keeps_frames_times_rate_and_audio() {
     assert_eq!(numbers, (0..40).collect::<Vec<_>>());
 }
 
+/// `-vv` adds logs to what is printed; as JSON, every line is an object.
+#[test]
+fn logs_are_text_or_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "0.5", &[]);
+    let plain = streamdet(folder.path(), &["made.mp4", "-o", "none"]);
+    succeeds(&plain);
+    assert!(!said(&plain).contains("DEBUG"), "{}", said(&plain));
+    let debug = streamdet(folder.path(), &["made.mp4", "-o", "none", "-vv"]);
+    succeeds(&debug);
+    for words in
+        ["video 1/1 (frame 1/15) made.mp4", " INFO streamdet::pipeline", "stream up", "DEBUG streamdet::inference"]
+    {
+        assert!(said(&debug).contains(words), "{words}: {}", said(&debug));
+    }
+    let json = streamdet(folder.path(), &["made.mp4", "-o", "none", "--log-format", "json"]);
+    succeeds(&json);
+    let events: Vec<serde_json::Value> =
+        said(&json).lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect();
+    let up = events.iter().find(|event| event["message"] == "stream up").expect("the stream is logged");
+    assert_eq!((&up["level"], &up["name"], &up["width"]), (&"INFO".into(), &"made.mp4".into(), &320.into()));
+    assert!(events.iter().any(|event| event["message"].as_str().is_some_and(|text| text.starts_with("Speed: "))));
+    let missing = streamdet(folder.path(), &["missing.mp4", "--log-format", "json"]);
+    assert_eq!(missing.status.code(), Some(2));
+    let error: serde_json::Value = serde_json::from_str(said(&missing).trim()).expect("JSON");
+    assert_eq!(error["level"], "ERROR");
+    let filtered = detect(folder.path(), &["made.mp4", "-o", "none"]).env("STREAMDET_LOG", "streamdet=loud").output();
+    let filtered = filtered.expect("it starts");
+    assert_eq!(filtered.status.code(), Some(2));
+    assert!(said(&filtered).contains("STREAMDET_LOG=streamdet=loud"), "{}", said(&filtered));
+}
+
 /// What goes in and what must come out: container, size, and the audio, which is untouched where `same` says so.
 #[test]
 fn every_container_takes_every_audio_and_odd_sizes() {

@@ -559,12 +559,13 @@ fn no_secret_is_printed_or_written() {
         "--metrics",
         ":0",
     ];
-    for (number, args) in
-        [&args[..], &[&good, "--no-such-flag"], &["--password", "planted-s3cret-flag", "--show-config", "x"]]
-            .into_iter()
-            .enumerate()
-    {
-        let output = live(folder.path(), args).output().expect("it starts");
+    let logged = ["--rtsp-transport", "tcp", "--frames", "5", "-vvv", "--log-format"];
+    let traced = |format| [&[good.as_str()], logged.as_slice(), &[format], &["--user", "planted-s3cret-user"]].concat();
+    let (as_text, as_json) = (traced("text"), traced("json"));
+    let misused: [&[&str]; 2] =
+        [&[&good, "--no-such-flag"], &["--password", "planted-s3cret-flag", "--show-config", "x"]];
+    for (number, args) in [&args[..], misused[0], misused[1], &as_text, &as_json].into_iter().enumerate() {
+        let output = live(folder.path(), args).env("STREAMDET_LOG", "trace").output().expect("it starts");
         std::fs::write(out.join(format!("printed-{number}")), [output.stdout, output.stderr].concat()).expect("a file");
     }
     let printed = std::fs::read_to_string(out.join("printed-0")).expect("what was printed");

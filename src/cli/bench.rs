@@ -10,7 +10,7 @@ use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
 use super::run::{Done, RunOptions, Task};
-use super::{command_line_notice, signals::Signals};
+use super::{command_line_notice, print_error, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -93,6 +93,7 @@ pub fn run(args: &BenchArgs) -> u8 {
 }
 
 fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
+    args.invocation.start_logs()?;
     gstreamer::init()?;
     let mut options = args.run.clone();
     let (mut save, mut baseline) = (args.save.clone(), None);
@@ -124,7 +125,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));
     screen.line(&text);
     if !held {
-        eprintln!("error: slower than {} by more than {} %", baseline.path.display(), args.fail_above);
+        print_error(&format!("slower than {} by more than {} %", baseline.path.display(), args.fail_above));
     }
     Ok(u8::from(!held))
 }

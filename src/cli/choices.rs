@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::inference::{Precision, ProviderChoice};
 use crate::source::Transport;
+use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
 
 /// A name, what it means, and the value it stands for.
@@ -38,6 +39,11 @@ const STATS_FORMATS: [Choice<Format>; 3] = [
     ("ultralytics", "The newest frame's line, as -v prints it for every frame", Format::Ultralytics),
 ];
 
+const LOG_FORMATS: [Choice<LogFormat>; 2] = [
+    ("text", "Time, level, target, message and fields", LogFormat::Text),
+    ("json", "One JSON object per line", LogFormat::Json),
+];
+
 /// `--provider`.
 pub(super) fn provider() -> impl TypedValueParser<Value = ProviderChoice> {
     one_of(&PROVIDERS)
@@ -51,6 +57,11 @@ pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
 /// `--rtsp-transport`.
 pub(super) fn transport() -> impl TypedValueParser<Value = Transport> {
     one_of(&TRANSPORTS)
+}
+
+/// `--log-format`.
+pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+    one_of(&LOG_FORMATS)
 }
 
 /// `--stats-format`.

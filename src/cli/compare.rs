@@ -30,7 +30,7 @@ pub struct Axis {
 
 /// Settings that decide how a run goes: only they can be compared.
 fn comparable() -> Vec<String> {
-    const OTHERS: [&str; 18] = [
+    const OTHERS: [&str; 19] = [
         "save",
         "overwrite",
         "compare",
@@ -46,6 +46,7 @@ fn comparable() -> Vec<String> {
         "config",
         "show-config",
         "verbose",
+        "log-format",
         "quiet",
         "onnxruntime",
         "help",

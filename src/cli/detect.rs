@@ -90,6 +90,7 @@ pub fn run(args: &DetectArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
+    args.invocation.start_logs()?;
     gstreamer::init()?;
     let request = OutputRequest {
         outputs: args.output.clone(),

@@ -22,14 +22,25 @@ use clap::{Parser, Subcommand};
 
 use crate::pipeline::RunError;
 use crate::secrets::{redact, shows_password};
+use crate::ui::logs;
 
 /// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
 /// cannot be used.
 fn or_unusable(result: anyhow::Result<u8>) -> u8 {
     result.unwrap_or_else(|error| {
-        eprintln!("error: {}", redact(&told(&error)));
+        print_error(&told(&error));
         2
     })
+}
+
+/// Prints an error, without secrets.
+fn print_error(error: &(impl std::fmt::Display + ?Sized)) {
+    let text = redact(&error.to_string());
+    if logs::are_json() {
+        tracing::error!("{text}");
+    } else {
+        eprintln!("error: {text}");
+    }
 }
 
 /// An error with its causes, each said once: most messages contain their cause's.
@@ -47,7 +58,7 @@ fn told(error: &anyhow::Error) -> String {
 /// Prints what went wrong in a run; the exit code of a run that would else have ended with `code`.
 fn print_failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
     for error in errors {
-        eprintln!("error: {}", redact(&error.to_string()));
+        print_error(error);
         code = if error.is_usage() && processed == 0 && code != 1 { 2 } else { 1 };
     }
     code

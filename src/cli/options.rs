@@ -11,6 +11,7 @@ use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime
 use crate::model::{Model, ModelRef};
 use crate::monitoring;
 use crate::tiling::Tiling;
+use crate::ui::logs::{self, LogFormat};
 use crate::ui::screen::Verbosity;
 
 /// Which model, and how it runs.
@@ -170,15 +171,24 @@ pub struct Invocation {
     /// Print every setting with its origin, and exit
     #[arg(long)]
     pub show_config: bool,
-    /// Print one line per frame
+    /// Print one line per frame; -vv prints debug logs as well, -vvv traces
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Print errors only
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// Format of logs on standard error; with json, every line is an object
+    #[arg(long, value_parser = choices::log_format(), default_value = "text")]
+    pub log_format: LogFormat,
 }
 
 impl Invocation {
+    /// Starts logging, as `STREAMDET_LOG` (targets and levels, as `streamdet=debug`) and the options ask.
+    pub(super) fn start_logs(&self) -> anyhow::Result<()> {
+        let filter = std::env::var("STREAMDET_LOG").ok().filter(|filter| !filter.is_empty());
+        Ok(logs::init(self.log_format, self.verbose, filter.as_deref())?)
+    }
+
     /// How much the terminal says.
     pub(super) fn verbosity(&self) -> Verbosity {
         match (self.quiet, self.verbose) {

@@ -13,16 +13,15 @@ use super::options::{
     TilingOptions,
 };
 use super::settings::resolved;
-use super::{command_line, print_failures};
+use super::{command_line, print_error, print_failures};
 use crate::clock::Clock;
 use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
 use crate::model::Model;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::Instruments;
 use crate::pipeline::plan::{self, Plan};
-use crate::pipeline::{self, Listener, Outcome};
+use crate::pipeline::{self, EventLog, Listener, Outcome};
 use crate::report::{RunContext, RunReport};
-use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::ui::{self, Presentation, View};
@@ -131,6 +130,7 @@ impl RunOptions {
         let view = View::open(presentation, &settings, &model, notices, shutdown);
         let mut listeners: Vec<Arc<dyn Listener>> = view.listeners();
         listeners.push(instruments.clone());
+        listeners.push(Arc::new(EventLog));
         if let Some((server, metrics)) = &monitoring {
             view.screen().line(&format!("  metrics at http://{}/metrics", server.address()));
             listeners.push(metrics.clone());
@@ -146,15 +146,15 @@ impl RunOptions {
         let instruments = Arc::into_inner(instruments).expect("the run has dropped its listeners");
         let mut code = 0;
         for error in &panicked {
-            eprintln!("error: {error}");
+            print_error(&error);
             code = 1;
         }
         for error in instruments.finish(&report, &figures.book) {
-            eprintln!("error: {}", redact(&error.to_string()));
+            print_error(&error);
             code = 1;
         }
         if let Some(Err(error)) = monitoring.map(|(server, _)| server.close()) {
-            eprintln!("error: {error}");
+            print_error(&error);
             code = 1;
         }
         let code = print_failures(&errors, report.processed(), code);

@@ -73,6 +73,7 @@ impl Engine {
                         InferenceError::Provider { problem, .. } => problem.clone(),
                         other => other.to_string(),
                     };
+                    tracing::debug!(provider = provider.name(), reason, "execution provider not used");
                     rejected.push((provider, reason));
                     last = Some(error);
                 }
@@ -114,6 +115,7 @@ impl Engine {
         let (dispatch, detail) = dispatch(provider, &self.runtime, &self.options)?;
         self.report.detail = detail;
         let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
+        tracing::debug!(provider = provider.name(), detail = self.report.detail, ?shape, "creating a session");
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;

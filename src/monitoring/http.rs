@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing::trace;
 
 use super::MonitoringError;
 use crate::clock::{self, HostTime};
@@ -259,6 +260,9 @@ fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String)
         },
     }
     let Answer { status: (code, reason), kind, body } = reply;
+    // A query may hold a token.
+    let path = parsed.path.map(|path| path.split('?').next().unwrap_or_default());
+    trace!(method = parsed.method, path, status = code, bytes = body.len(), "request");
     let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
     let length = body.len();
     let head = format!(

@@ -6,6 +6,7 @@
 
 mod delays;
 mod deliver;
+mod event_log;
 mod events;
 mod feed;
 mod first;
@@ -47,6 +48,7 @@ use crate::stream::{Dropped, FrameCounts, Gap, LiveOutput, Opening, StreamId};
 use crate::tiling::Tiling;
 
 pub use delays::Delays;
+pub use event_log::EventLog;
 pub use events::{Listener, RunEvent};
 pub use first::first_frames;
 pub use job::{Job, OutputSpec, SourceSpec};

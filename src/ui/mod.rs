@@ -2,6 +2,7 @@
 
 pub(crate) mod closing;
 pub mod dashboard;
+pub mod logs;
 pub(crate) mod screen;
 pub mod stats;
 pub(crate) mod tables;

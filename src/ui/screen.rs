@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::dashboard::Log;
+use super::logs;
 use super::tables::objects;
 use crate::clock::{self, HostTime, StreamTime};
 use crate::frame::DecodedFrame;
@@ -62,7 +63,7 @@ impl Screen {
         };
         let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if verbosity == Verbosity::Normal && std::io::stderr().is_terminal() {
+        if verbosity == Verbosity::Normal && !logs::are_json() && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
         if let Ok(style) =
@@ -129,16 +130,33 @@ impl Screen {
             .unwrap_or_else(|| format!("stream {}", stream.0 + 1))
     }
 
-    /// One line on standard error, above the bar.
+    /// One line on standard error, above the bar; an event where logs are JSON.
     pub(crate) fn line(&self, text: &str) {
-        if !self.quiet && self.log.as_ref().is_none_or(|log| log.line(text)) {
+        if logs::are_json() {
+            self.events(text);
+        } else if !self.quiet && self.log.as_ref().is_none_or(|log| log.line(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    fn events(&self, text: &str) {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !self.quiet) {
+            tracing::info!(target: "streamdet::ui", "{line}");
         }
     }
 
     /// A line that the dashboard shows but does not keep.
     pub(crate) fn passing(&self, text: &str) {
-        if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
+        if logs::are_json() {
+            self.events(text);
+        } else if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    /// A line of the log, whatever the verbosity.
+    pub(crate) fn log(&self, text: &str) {
+        if self.log.as_ref().is_none_or(|log| log.passing(text)) {
             self.bar.suspend(|| eprintln!("{text}"));
         }
     }
@@ -213,7 +231,7 @@ impl Screen {
                 format!("video {number}/{} (frame {}{of}) {name}", self.streams, frame.index + 1)
             };
             self.passing(&format!("{place}: {}x{} {what}, {ms:.1}ms", shape.height, shape.width));
-        } else if self.bar.is_hidden() && !self.quiet && self.log.is_none() {
+        } else if self.bar.is_hidden() && !self.quiet && self.log.is_none() && !logs::are_json() {
             let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
             plain.1 += 1;
             let now = clock::now();

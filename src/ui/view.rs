@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::dashboard::{self, Dashboard};
+use super::logs;
 use super::screen::{Screen, Verbosity};
 use super::stats::{Format, Stats};
 use crate::model::Model;
@@ -72,6 +73,7 @@ impl View {
         for notice in notices {
             screen.notice(notice);
         }
+        logs::print_through(&screen);
         let stats = asked.stats.filter(|(_, format)| *format != Format::Ultralytics);
         let stats = stats.and_then(|(every, format)| {
             let started = Stats::start(every, format, &screen);

@@ -116,6 +116,7 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<(), PlanError> {
 }
 
 fn prepare_target(target: &Target, overwrite: bool) -> Result<(), PlanError> {
+    tracing::debug!(output = %target.name(), "preparing");
     match target {
         Target::File { path, segments: None, overwrite } => check_output(path, *overwrite)?,
         Target::File { path, segments: Some(_), overwrite } => check_segments(path, *overwrite)?,
