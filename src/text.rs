@@ -63,6 +63,15 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", grouped(bytes / 1_000_000))
 }
 
+/// Says that a test is left out, and why. Where none may be (`STREAMDET_REQUIRE_ALL=1`, as in CI), it fails instead.
+#[cfg(test)]
+#[track_caller]
+pub(crate) fn skipped(why: &str) {
+    let all = std::env::var_os("STREAMDET_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!all, "skipped, where STREAMDET_REQUIRE_ALL=1 asks for every test: {why}");
+    eprintln!("skipped: {why}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

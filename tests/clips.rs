@@ -4,9 +4,9 @@ mod program;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use program::running::Running;
 use program::{detect, frames, json, probe, shared, text};
 
 const TABLE: &str = include_str!("clips.tsv");
@@ -40,22 +40,11 @@ fn check(row: &Row<'_>, clip: &Path) -> Result<String, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut args = vec![text(clip), "-o", "o.mp4", "--report", "r.json", "--preset", "ultrafast", "--imgsz", "320"];
     args.extend(row.track.map(|n| ["--track", n]).into_iter().flatten());
-    let log = folder.path().join("log");
-    let stderr = Stdio::from(std::fs::File::create(&log).expect("a file"));
-    let mut child = detect(folder.path(), &args).stderr(stderr).spawn().expect("it starts");
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break status;
-        }
-        if started.elapsed() > HANGS {
-            let _ = child.kill();
-            return Err(format!("it hangs: not ended after {} s", HANGS.as_secs()));
-        }
-        // A pause between two looks at a child; nothing depends on its length.
-        std::thread::park_timeout(Duration::from_millis(20));
+    let mut run = Running::start(detect(folder.path(), &args));
+    let Some(status) = run.ends_within(HANGS) else {
+        return Err(format!("it hangs: not ended after {} s", HANGS.as_secs()));
     };
-    let said = std::fs::read_to_string(log).expect("its log");
+    let said = run.said();
     let out = folder.path().join("o.mp4");
     let Some(expected) = &row.frames else {
         let error = said.lines().find(|l| l.starts_with("error:")).unwrap_or_default();

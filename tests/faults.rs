@@ -2,31 +2,22 @@
 
 mod program;
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
+use program::running::Running;
 use program::{
-    detect, frames, json, made_clip, said, state_duration_ms, streamdet, succeeds, text, times, track_times, witness,
+    detect, frames, json, made_clip, said, skipped, state_duration_ms, streamdet, succeeds, text, times, track_times,
+    witness,
 };
 
 /// Starts a run on a long clip and returns once `frame` frames have been handed over, as its own log says.
-fn midway(folder: &Path, out: &str, frame: u64) -> Child {
+fn midway(folder: &Path, out: &str, frame: u64) -> Running {
     made_clip(folder, "long.mp4", "320x240", "60", &["-preset", "ultrafast"]);
     let args = ["long.mp4", "-o", out, "--report", "r.json", "-v"];
-    let mut child = detect(folder, &args).stderr(Stdio::piped()).spawn().expect("it starts");
-    let log = BufReader::new(child.stderr.take().expect("its log"));
-    let wanted = format!("(frame {frame}/");
-    let mut lines = log.lines().map(|l| l.expect("text"));
-    assert!(lines.any(|line| line.contains(&wanted)), "frame {frame} never came");
-    // Nobody reads on: the rest goes into the void, so that the program is not held up by its log.
-    std::thread::Builder::new().name("log".into()).spawn(move || lines.for_each(drop)).expect("a thread");
-    child
-}
-
-fn signal(child: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &child.id().to_string()]).status().expect("kill");
-    assert!(status.success());
+    let run = Running::start(detect(folder, &args));
+    run.wait_for(&format!("(frame {frame}/"), 1);
+    run
 }
 
 #[test]
@@ -34,9 +25,9 @@ fn an_interrupted_run_finishes_its_file_and_reports() {
     for (name, code, ending) in [("INT", 130, "mp4"), ("TERM", 143, "mkv")] {
         let folder = tempfile::tempdir().expect("a folder");
         let out = format!("o.{ending}");
-        let mut child = midway(folder.path(), &out, 60);
-        signal(&child, name);
-        assert_eq!(child.wait().expect("its end").code(), Some(code));
+        let mut run = midway(folder.path(), &out, 60);
+        run.signal(name);
+        assert_eq!(run.ended(), Some(code));
         let out = folder.path().join(out);
         let (received, processed, _) = frames(&json(&folder.path().join("r.json")));
         let pictures = times(&out);
@@ -55,9 +46,9 @@ fn a_killed_run_leaves_a_part_that_plays() {
     for ending in ["mp4", "mkv", "mov", "webm"] {
         let folder = tempfile::tempdir().expect("a folder");
         let out = format!("o.{ending}");
-        let mut child = midway(folder.path(), &out, 240);
-        signal(&child, "KILL");
-        assert_eq!(child.wait().expect("its end").code(), None);
+        let mut run = midway(folder.path(), &out, 240);
+        run.signal("KILL");
+        assert_eq!(run.ended(), None);
         let part = folder.path().join(out + ".part");
         let (pictures, sound) = (times(&part).len(), track_times(&part, "a:0").len());
         assert!(pictures >= 120, "{ending}: {pictures} of 240 frames are left");
@@ -73,7 +64,7 @@ fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
     std::fs::create_dir(&disk).expect("a folder");
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none", text(&disk)]).output();
     if !mount.is_ok_and(|m| m.status.success()) {
-        eprintln!("skipped: a small disk cannot be mounted without root");
+        skipped("a small disk cannot be mounted without root");
         return;
     }
     made_clip(folder.path(), "long.mp4", "640x480", "30", &["-preset", "ultrafast", "-vf", "noise=alls=60:allf=t"]);

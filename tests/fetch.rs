@@ -1,14 +1,15 @@
 //! `streamdet model fetch` against a server on loopback that does all that servers do.
 
 mod loopback;
+mod program;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use loopback::{Answer, Asked, Server, good, head, plain, send, stalling, status, whole};
+use program::events;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -125,11 +126,7 @@ fn an_interrupted_fetch_goes_on_in_the_next_run() {
         let args = ["fetch", &server.url("m.onnx"), "-o", "m.onnx"];
         let child = command(folder.path()).args(args).stderr(std::process::Stdio::piped()).spawn().expect("it starts");
         let part = folder.path().join("m.onnx.part");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while std::fs::metadata(&part).map_or(0, |m| m.len()) == 0 {
-            assert!(Instant::now() < deadline, "nothing was written");
-            std::thread::yield_now();
-        }
+        events::file(&part, |bytes| !bytes.is_empty());
         Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().expect("kill");
         let output = child.wait_with_output().expect("its end");
         ends(&output, code, &["interrupted", "m.onnx.part", "the same command goes on from there"]);

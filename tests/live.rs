@@ -3,21 +3,20 @@
 mod program;
 mod rtsp;
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
 
+use program::running::Running;
 use program::{bare, json, json_lines, said, succeeds, text, times, witness};
 use rtsp::{Auth, Certificates, Codec, Feed, Live555, PASSWORD, Server, ServerProcess, Told, USER};
 use serde_json::Value;
+use streamdet::clock;
 
-/// How long anything is waited for that must come.
-const PATIENCE: Duration = Duration::from_mins(2);
 /// What makes a run cheap.
 const SMALL: [&str; 2] = ["--imgsz", "96"];
 
 #[test]
-#[ignore = "the server of other tests, in a process of its own"]
 fn rtsp_server_process() {
     rtsp::serve_as_told();
 }
@@ -33,61 +32,9 @@ fn run(folder: &Path, args: &[&str]) -> Output {
     live(folder, args).output().expect("it starts")
 }
 
-/// A run in the background, and what it prints.
-struct Running {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl Running {
-    fn start(folder: &Path, args: &[&str]) -> Self {
-        let err = std::fs::File::create(folder.join("stderr")).expect("a file");
-        let mut command = live(folder, args);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(err).spawn().expect("it starts");
-        Self { child, folder: folder.to_owned() }
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(self.folder.join("stderr")).unwrap_or_default()
-    }
-
-    /// Waits until it has said `words` so many times.
-    #[track_caller]
-    fn wait_for(&mut self, words: &str, times: usize) {
-        let until = Instant::now() + PATIENCE;
-        while self.said().matches(words).count() < times {
-            assert!(Instant::now() < until, "{words} {times} times, within {PATIENCE:?}: {}", self.said());
-            assert!(self.child.try_wait().expect("its state").is_none(), "it ended: {}", self.said());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Interrupts it as Ctrl-C does; its exit code.
-    #[track_caller]
-    fn interrupt(mut self) -> (Option<i32>, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-        (self.ended(), self.said())
-    }
-
-    #[track_caller]
-    fn ended(&mut self) -> Option<i32> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("its state") {
-                return status.code();
-            }
-            assert!(Instant::now() < until, "it does not end: {}", self.said());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A run in the background.
+fn running(folder: &Path, args: &[&str]) -> Running {
+    Running::start(live(folder, args))
 }
 
 fn number(value: &Value) -> u64 {
@@ -243,16 +190,16 @@ fn a_server_that_dies_twenty_times_is_found_again_each_time() {
     let mut server = ServerProcess::start(Told::showing(feed()));
     let url = server.url("/x");
     let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mp4", "--report", "r.json", "--json", "d.jsonl", "-v"];
-    let mut run = Running::start(folder.path(), &args);
+    let run = running(folder.path(), &args);
     run.wait_for("video 1/1", 1);
     let mut slowest = Duration::ZERO;
     for kill in 1..=20 {
         server.kill();
         run.wait_for("disconnected:", kill);
         server.restart(None);
-        let accepting = Instant::now();
+        let accepting = clock::now();
         run.wait_for("reconnected after", kill);
-        slowest = slowest.max(accepting.elapsed());
+        slowest = slowest.max(clock::now().since(accepting));
         let frames = run.said().matches("video 1/1").count();
         run.wait_for("video 1/1", frames + 5);
     }
@@ -327,7 +274,7 @@ fn another_codec_after_an_outage_begins_another_file() {
     let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));
     let url = server.url("/x");
     let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mp4", "--report", "r.json", "-v"];
-    let mut run = Running::start(folder.path(), &args);
+    let run = running(folder.path(), &args);
     run.wait_for("video 1/1", 5);
     server.kill();
     run.wait_for("disconnected:", 1);
@@ -352,7 +299,7 @@ fn a_source_that_is_not_there_yet_is_waited_for() {
     let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));
     server.kill();
     let url = server.url("/x");
-    let mut run = Running::start(folder.path(), &[&url, "--wait", "--frames", "10", "--report", "r.json"]);
+    let mut run = running(folder.path(), &[&url, "--wait", "--frames", "10", "--report", "r.json"]);
     run.wait_for("disconnected: connection refused", 1);
     server.restart(None);
     assert_eq!(run.ended(), Some(0), "{}", run.said());
@@ -464,7 +411,7 @@ fn four_streams_share_the_model_fairly_and_one_that_dies_leaves_the_others() {
         &c,
         &x,
     ];
-    let mut run = Running::start(folder.path(), &args);
+    let mut run = running(folder.path(), &args);
     run.wait_for("video 4/4", 5);
     dying.kill();
     let code = run.ended();

@@ -4,26 +4,23 @@
 mod program;
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use program::{detect, frames, json, json_lines, made_clip, said, streamdet, text};
+use program::running::Running;
+use program::{detect, events, frames, json, json_lines, made_clip, said, streamdet, text};
 use streamdet::clock::RealClock;
 use streamdet::inference::{self, ProviderChoice, Runtime};
 use streamdet::model::{Model, ModelRef};
 use streamdet::monitoring::{self, Metrics};
 
-/// How long anything may take to come about.
-const DEADLINE: Duration = Duration::from_mins(2);
-
 /// Status and body of an answer.
 fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_read_timeout(Some(events::PATIENCE))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -134,14 +131,13 @@ fn value(series: &BTreeMap<Series, f64>, name: &str, labels: &[(&str, &str)]) ->
 }
 
 /// Starts a run that serves metrics at a free port, and says where.
-fn watched(folder: &Path, args: &[&str]) -> (Child, String) {
-    let mut child = detect(folder, args).args(["--metrics", ":0"]).stderr(Stdio::piped()).spawn().expect("it starts");
-    let mut log = BufReader::new(child.stderr.take().expect("its log")).lines().map(|line| line.expect("text"));
-    let address =
-        log.find_map(|line| Some(line.trim().strip_prefix("metrics at http://")?.strip_suffix("/metrics")?.to_owned()));
-    // Nobody reads on: the rest goes into the void, so that the program is not held up by its log.
-    std::thread::Builder::new().name("log".into()).spawn(move || log.for_each(drop)).expect("a thread");
-    (child, address.expect("it says where"))
+fn watched(folder: &Path, args: &[&str]) -> (Running, String) {
+    let mut command = detect(folder, args);
+    command.args(["--metrics", ":0"]);
+    let run = Running::start(command);
+    let address = run.rest_after("metrics at http://");
+    let address = address.strip_suffix("/metrics").expect("where they are").to_owned();
+    (run, address)
 }
 
 #[test]
@@ -159,26 +155,24 @@ fn counters_agree_with_the_run_report() {
     // Of so low a confidence that there is something to count.
     let args =
         [odd, "long.mp4", "-o", "out/", "--conf", "0.02", "--stride", "2", "--json", "d.jsonl", "--report", "r.json"];
-    let (mut child, address) = watched(folder.path(), &args);
-    let start = Instant::now();
-    let series = loop {
+    let (run, address) = watched(folder.path(), &args);
+    let scrape = || {
         let (status, text) = get(&address, "/metrics").expect("an answer");
         assert_eq!(status, "200");
         let series = parse(&text);
         let processed = value(&series, "streamdet_frames_processed_total", &[("stream", "0")]);
         if processed > 0.0 && value(&series, "streamdet_stream_up", &[("stream", "0")]) < 0.5 {
             promtool(&text);
-            break series;
+            return Some(series);
         }
-        assert!(start.elapsed() < DEADLINE, "the first stream never ended");
+        None
     };
+    let series = events::state(|| "the first stream never ended".into(), scrape);
     assert_eq!(get(&address, "/healthz").expect("an answer").0, "200");
     assert_eq!(get(&address, "/readyz").expect("an answer").0, "200");
     assert_eq!(get(&address, "/").expect("an answer").0, "404");
     assert!(value(&series, "streamdet_stream_up", &[("stream", "1")]) > 0.5, "the second stream goes on");
-    let ended = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill");
-    assert!(ended.success());
-    assert_eq!(child.wait().expect("its end").code(), Some(130));
+    assert_eq!(run.interrupt().0, Some(130));
     assert!(get(&address, "/metrics").is_err(), "nobody answers any more");
 
     let report = json(&folder.path().join("r.json"));

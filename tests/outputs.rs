@@ -3,82 +3,25 @@
 mod program;
 mod rtsp;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, bounded};
-use program::{detect, frames, json, made_clip, probe, said, streamdet, succeeds, text, times, track_times, witness};
+use program::running::Running;
+use program::{
+    detect, events, frames, free_port, json, made_clip, probe, said, streamdet, succeeds, text, times, track_times,
+    witness,
+};
 use rtsp::{Feed, Server, Told};
 use serde_json::Value;
 
-/// A run, watched while it goes on.
-struct Running {
-    child: Child,
-    lines: Arc<Mutex<Vec<String>>>,
-    reader: Option<JoinHandle<()>>,
-    came: Receiver<()>,
-}
-
-impl Running {
-    fn start(folder: &Path, args: &[&str]) -> Self {
-        let mut command = detect(folder, args);
-        let mut child = command.args(["--imgsz", "96"]).stderr(Stdio::piped()).spawn().expect("it starts");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        let lines = Arc::<Mutex<Vec<String>>>::default();
-        let (told, came) = bounded(1);
-        let kept = lines.clone();
-        let read = move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                kept.lock().expect("lines").push(line);
-                let _ = told.try_send(());
-            }
-        };
-        let reader = std::thread::Builder::new().name("listener".into()).spawn(read).expect("a thread");
-        Self { child, lines, reader: Some(reader), came }
-    }
-
-    fn said(&self) -> String {
-        self.lines.lock().expect("lines").join("\n")
-    }
-
-    /// The rest of the first line with `words`, once it is there.
-    fn wait_for(&self, words: &str) -> String {
-        let deadline = Instant::now() + Duration::from_mins(1);
-        loop {
-            if let Some(rest) =
-                self.said().lines().find_map(|line| line.split_once(words).map(|(_, rest)| rest.to_owned()))
-            {
-                return rest;
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(self.came.recv_timeout(left).is_ok(), "{words} never comes: {}", self.said());
-        }
-    }
-
-    /// Its end: exit code and what it said.
-    fn end(&mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().expect("its end").code();
-        self.reader.take().map(JoinHandle::join);
-        (code, self.said())
-    }
-
-    fn succeeds(&mut self) -> String {
-        let (code, said) = self.end();
-        assert_eq!(code, Some(0), "{said}");
-        said
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A run in the background.
+fn running(folder: &Path, args: &[&str]) -> Running {
+    let mut command = detect(folder, args);
+    command.args(["--imgsz", "96"]);
+    Running::start(command)
 }
 
 /// `ffmpeg` takes what it is given into `to`.
@@ -133,11 +76,6 @@ fn live(report: &Value, at: usize, key: &str) -> u64 {
     report["live_outputs"][at][key].as_u64().unwrap_or_else(|| panic!("{key} in {report}"))
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
-}
-
 #[test]
 fn segments_are_whole_and_lose_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -187,8 +125,8 @@ fn a_stream_is_served_over_tcp_and_udp_while_it_is_recorded() {
     let folder = tempfile::tempdir().expect("a folder");
     made_clip(folder.path(), "made.mp4", "640x360", "14", &[]);
     let args = ["made.mp4", "-o", "o.mkv", "-o", "rtsp://:0/cam/one", "--report", "r.json"];
-    let mut run = Running::start(folder.path(), &args);
-    let url = run.wait_for("serving ");
+    let mut run = running(folder.path(), &args);
+    let url = run.rest_after("serving ");
     assert!(url.starts_with("rtsp://127.0.0.1:") && url.ends_with("/cam/one"), "{url}");
     let early = rtsp_watcher(folder.path(), "tcp", &url, &[], "early.mkv");
     for (transport, to) in [("udp", "udp.mkv"), ("tcp", "tcp.mkv")] {
@@ -223,8 +161,8 @@ fn who_watches_goes_on_watching_when_the_size_changes() {
     let source = server.url("/x");
     let args =
         [&source, "--rtsp-transport", "tcp", "--frames", "240", "-o", "o.mkv", "-o", "hls:h", "-o", "rtsp://:0/x"];
-    let mut run = Running::start(folder.path(), &args);
-    let url = run.wait_for("serving ");
+    let mut run = running(folder.path(), &args);
+    let url = run.rest_after("serving ");
     let watcher = rtsp_watcher(folder.path(), "tcp", &url, &[], "seen.ts");
     run.succeeds();
     ends_well(watcher, "who watches");
@@ -280,8 +218,8 @@ fn a_client_that_does_not_read_slows_nobody() {
     let noise = ["-vf", "noise=alls=40:allf=t", "-preset", "ultrafast", "-crf", "20"];
     made_clip(folder.path(), "made.mp4", size, "14", &noise);
     let args = ["made.mp4", "-o", "rtsp://:0/cam", "--report", "r.json"];
-    let mut run = Running::start(folder.path(), &args);
-    let url = run.wait_for("serving ");
+    let mut run = running(folder.path(), &args);
+    let url = run.rest_after("serving ");
     let asleep = stall(&url);
     let awake = rtsp_watcher(folder.path(), "tcp", &url, &[], "awake.mkv");
     run.succeeds();
@@ -301,12 +239,12 @@ fn two_streams_share_a_server() {
     let folder = tempfile::tempdir().expect("a folder");
     made_clip(folder.path(), "a.mp4", "320x240", "6", &["-an"]);
     made_clip(folder.path(), "b.mp4", "160x120", "6", &[]);
-    let mut run = Running::start(folder.path(), &["a.mp4", "b.mp4", "-o", "rtsp://:0/{stem}-{stream}"]);
-    let first = run.wait_for("serving ");
+    let mut run = running(folder.path(), &["a.mp4", "b.mp4", "-o", "rtsp://:0/{stem}-{stream}"]);
+    let first = run.rest_after("serving ");
     let (base, _) = first.rsplit_once('/').expect("a name");
     let urls = [format!("{base}/a-0"), format!("{base}/b-1")];
-    run.wait_for(&format!("serving {}", urls[0]));
-    run.wait_for(&format!("serving {}", urls[1]));
+    run.wait_for(&format!("serving {}", urls[0]), 1);
+    run.wait_for(&format!("serving {}", urls[1]), 1);
     let watchers = [("a.mkv", &urls[0]), ("b.mkv", &urls[1])]
         .map(|(to, url)| (to, rtsp_watcher(folder.path(), "tcp", url, &["-t", "2"], to)));
     for (to, watcher) in watchers {
@@ -347,15 +285,17 @@ fn what_is_pushed_arrives() {
     }
 }
 
+/// Waits until another program listens on `port`.
+fn listens(table: &str, port: u16) {
+    let socket = format!(":{port:04X} 00000000:0000");
+    let is_there = || std::fs::read_to_string(table).expect("sockets").contains(&socket).then_some(());
+    events::state(|| format!("nobody listens on {port}"), is_there);
+}
+
 /// Runs as soon as someone listens.
 fn listened_to(folder: &Path, url: &str, port: u16, over_tcp: bool) -> Output {
     let table = if over_tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let listens = || std::fs::read_to_string(table).expect("sockets").contains(&format!(":{port:04X} 00000000:0000"));
-    while !listens() {
-        assert!(Instant::now() < deadline, "nobody listens on {port}");
-        std::thread::yield_now();
-    }
+    listens(table, port);
     streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json"])
 }
 
@@ -366,19 +306,15 @@ fn a_peer_that_dies_is_called_again_and_nobody_waits_for_it() {
     let url = format!("rtmp://127.0.0.1:{}/live/geheim?token=geheimnis", free_port());
     let mut server = watcher(folder.path(), &["-listen", "1"], &url, &[], "first.mkv");
     let port = url.split([':', '/']).nth(4).and_then(|port| port.parse::<u16>().ok()).expect("a port");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !std::fs::read_to_string("/proc/net/tcp").expect("sockets").contains(&format!(":{port:04X} 00000000:0000")) {
-        assert!(Instant::now() < deadline, "nobody listens on {port}");
-        std::thread::yield_now();
-    }
-    let mut run = Running::start(folder.path(), &["made.mp4", "-o", &url, "--report", "r.json"]);
-    run.wait_for("sending to ");
-    run.wait_for(" frames · ");
+    listens("/proc/net/tcp", port);
+    let mut run = running(folder.path(), &["made.mp4", "-o", &url, "--report", "r.json"]);
+    run.wait_for("sending to ", 1);
+    run.wait_for(" frames · ", 1);
     server.kill().expect("it runs");
     server.wait().expect("its end");
-    run.wait_for("trying again");
+    run.wait_for("trying again", 1);
     let again = watcher(folder.path(), &["-listen", "1"], &url, &[], "second.mkv");
-    run.wait_for("connected again");
+    run.wait_for("connected again", 1);
     let said = run.succeeds();
     let _ = { again }.wait();
     decodes(&folder.path().join("second.mkv"));
@@ -397,16 +333,12 @@ fn a_playlist_plays_while_it_grows_and_ends() {
     let folder = tempfile::tempdir().expect("a folder");
     made_clip(folder.path(), "made.mp4", "320x240", "14", &[]);
     let args = ["made.mp4", "-o", "hls:live/", "-o", "rtsp://:0/pace", "--report", "r.json"];
-    let mut run = Running::start(folder.path(), &args);
-    run.wait_for("serving ");
+    let mut run = running(folder.path(), &args);
+    run.wait_for("serving ", 1);
     let list = folder.path().join("live/index.m3u8");
     // Progress is said every five seconds: by the second time there is a segment.
-    run.wait_for(" frames · ");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !list.exists() {
-        assert!(Instant::now() < deadline, "no playlist");
-        std::thread::yield_now();
-    }
+    run.wait_for(" frames · ", 1);
+    events::file(&list, |_| true);
     assert!(!std::fs::read_to_string(&list).expect("a list").contains("ENDLIST"));
     assert_eq!(probe(&list, "codec_name"), "h264", "it can be watched while it grows");
     run.succeeds();

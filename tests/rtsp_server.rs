@@ -21,7 +21,6 @@ fn decoded(url: &str, options: &[&str]) -> Result<u64, String> {
 }
 
 #[test]
-#[ignore = "a server that other tests start"]
 fn rtsp_server_process() {
     rtsp::serve_as_told();
 }

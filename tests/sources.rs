@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use loopback::{head, send};
-use program::{bare, json, made_clip, said, succeeds, text, times, witness};
+use program::{bare, json, made_clip, said, skipped, succeeds, text, times, witness};
 use serde_json::Value;
 
 fn command(folder: &Path, args: &[&str]) -> Command {
@@ -200,7 +200,7 @@ fn mpeg_ts_comes_by_udp_and_srt() {
     assert_eq!(times(&folder.path().join("udp.mkv")).len() as u64, processed);
 
     if !witness("ffmpeg", &["-protocols"]).contains("srt") {
-        eprintln!("skipped: this ffmpeg has no SRT");
+        skipped("this ffmpeg has no SRT");
         return;
     }
     let port = free_port();

@@ -5,16 +5,11 @@ mod rtsp;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use program::{bare, frames, json, json_lines, made_clip, probe, said, shared, succeeds, text};
+use program::{bare, events, frames, json, json_lines, made_clip, probe, said, shared, succeeds, text};
 use rtsp::{Feed, PASSWORD, ServerProcess, Told, USER};
 use tempfile::TempDir;
 
-/// How long anything may take to show up.
-const DEADLINE: Duration = Duration::from_secs(90);
-/// Between two looks at the screen.
-const LOOK: Duration = Duration::from_millis(50);
 /// What the shell says when the program has ended, before its exit code.
 const ENDED: &str = "exit code";
 
@@ -64,15 +59,8 @@ impl Terminal {
     /// The screen, once it is as it should be.
     #[track_caller]
     fn wait(&self, what: &str, as_it_should_be: impl Fn(&str) -> bool) -> String {
-        let since = Instant::now();
-        loop {
-            let screen = self.screen();
-            if as_it_should_be(&screen) {
-                return screen;
-            }
-            assert!(since.elapsed() < DEADLINE, "{what} did not come:\n{screen}");
-            std::thread::sleep(LOOK);
-        }
+        let look = || Some(self.screen()).filter(|screen| as_it_should_be(screen));
+        events::state(|| format!("{what}:\n{}", self.screen()), look)
     }
 
     /// The screen, once all of this is on it.
@@ -93,11 +81,7 @@ impl Terminal {
         assert_eq!(flags.trim(), "0 1", "the main screen with its cursor:\n{screen}");
         self.tmux(&["send-keys", "-l", "stty -a > stty.part; mv stty.part stty"]);
         self.keys(&["Enter"]);
-        let since = Instant::now();
-        while !self.path("stty").exists() {
-            assert!(since.elapsed() < DEADLINE, "the shell takes no line:\n{}", self.screen());
-            std::thread::sleep(LOOK);
-        }
+        events::file(&self.path("stty"), |_| true);
         let stty = std::fs::read_to_string(self.path("stty")).expect("what the terminal is like");
         for on in ["icanon", "echo", "isig", "opost"] {
             assert!(stty.split_whitespace().any(|word| word == on), "{on}: {stty}");
@@ -131,7 +115,6 @@ fn count(screen: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "the server of other tests, in a process of its own"]
 fn rtsp_server_process() {
     rtsp::serve_as_told();
 }

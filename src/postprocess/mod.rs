@@ -154,7 +154,7 @@ mod tests {
             .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../shared").into());
         let path = format!("{root}/data/reference/nnstreamer/yolov8_decoder_input.raw");
         let Ok(bytes) = std::fs::read(&path) else {
-            eprintln!("skipped: {path} is not there");
+            crate::text::skipped(&format!("{path} is not there"));
             return;
         };
         let data: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();

@@ -103,6 +103,9 @@ fn code_for_tests_may_import_what_it_needs() {
     }
     let apart = [("source/mod.rs", "#[cfg(test)] mod tests;"), ("source/tests.rs", "use crate::pipeline::Run;")];
     assert_eq!(layers(&apart), []);
+    // The same file once more, in another place.
+    let again = [("sink/mod.rs", "#[cfg(test)] #[path = \"../source/live.rs\"] mod live;")];
+    assert_eq!(layers(&again), []);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, ImplItem, Item, ItemMod, ItemUse, Path, TraitItem, UseTree, Visibility};
+use syn::{Attribute, Expr, ExprLit, ImplItem, Item, ItemMod, ItemUse, Lit, Path, TraitItem, UseTree, Visibility};
 
 /// Source files by their path below `src/`.
 pub type Sources = BTreeMap<String, String>;
@@ -72,10 +72,11 @@ impl Tree {
         self.declare(file, &path, &parsed.items);
         let mut reader = Reader { tree: self, file, module: path, test, below: Vec::new() };
         reader.visit_file(&parsed);
-        for (path, test) in std::mem::take(&mut reader.below) {
+        for Below { path, test, named } in std::mem::take(&mut reader.below) {
             let plain = format!("{}.rs", path.join("/"));
-            let file = if sources.contains_key(&plain) { plain } else { format!("{}/mod.rs", path.join("/")) };
-            self.walk(sources, &file, path, test, seen);
+            let usual = || if sources.contains_key(&plain) { plain } else { format!("{}/mod.rs", path.join("/")) };
+            let child = named.map_or_else(usual, |named| beside(file, &named));
+            self.walk(sources, &child, path, test, seen);
         }
     }
 
@@ -141,6 +142,20 @@ impl Tree {
     }
 }
 
+/// The path of what `name` means in the folder of `file`.
+fn beside(file: &str, name: &str) -> String {
+    let mut path: Vec<&str> = file.split('/').collect();
+    path.pop();
+    for part in name.split('/') {
+        if part == ".." {
+            path.pop();
+        } else {
+            path.push(part);
+        }
+    }
+    path.join("/")
+}
+
 fn name_of(item: &Item) -> Option<String> {
     Some(match item {
         Item::Const(item) => item.ident.to_string(),
@@ -155,14 +170,22 @@ fn name_of(item: &Item) -> Option<String> {
     })
 }
 
+/// A module with a file of its own.
+struct Below {
+    path: ModulePath,
+    test: bool,
+    /// The file that a `#[path]` names, from the folder of the declaring one.
+    named: Option<String>,
+}
+
 /// Reads the imports of one file.
 struct Reader<'a> {
     tree: &'a mut Tree,
     file: &'a str,
     module: ModulePath,
     test: bool,
-    /// Modules declared here with files of their own, and whether for tests only.
-    below: Vec<(ModulePath, bool)>,
+    /// Modules declared here with files of their own.
+    below: Vec<Below>,
 }
 
 impl Reader<'_> {
@@ -295,7 +318,12 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         if item.content.is_some() {
             visit::visit_item_mod(self, item);
         } else {
-            self.below.push((self.module.clone(), self.test));
+            let path = item.attrs.iter().find(|attribute| attribute.path().is_ident("path"));
+            let named = path.and_then(|path| path.meta.require_name_value().ok()).and_then(|path| match &path.value {
+                Expr::Lit(ExprLit { lit: Lit::Str(name), .. }) => Some(name.value()),
+                _ => None,
+            });
+            self.below.push(Below { path: self.module.clone(), test: self.test, named });
         }
         self.module.pop();
     }

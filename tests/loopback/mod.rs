@@ -38,7 +38,8 @@ impl Server {
                 answers[n.min(answers.len() - 1)](&request, &mut stream);
             }
         };
-        std::thread::Builder::new().name("server".into()).spawn(serve).expect("a thread");
+        // It ends with the process.
+        drop(streamdet::thread::spawn("server", serve).expect("a thread"));
         Self { address, asked }
     }
 

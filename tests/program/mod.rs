@@ -2,19 +2,33 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod events;
+pub mod running;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// Says that a test, or the rest of it, is left out, and why. Where nothing may be (`STREAMDET_REQUIRE_ALL=1`, as in CI), it
+/// fails instead.
+#[track_caller]
+pub fn skipped(why: &str) {
+    let all = std::env::var_os("STREAMDET_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!all, "skipped, where STREAMDET_REQUIRE_ALL=1 asks for every test: {why}");
+    eprintln!("skipped: {why}");
+}
+
 /// The shared test data, if it is here.
+#[track_caller]
 pub fn shared() -> Option<PathBuf> {
     let root = std::env::var("STREAMDET_TEST_DATA")
         .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
     if root.join("data/video").is_dir() {
         return Some(root);
     }
-    eprintln!("skipped: no test data at {} (STREAMDET_TEST_DATA)", root.display());
+    skipped(&format!("no test data at {} (STREAMDET_TEST_DATA)", root.display()));
     None
 }
 
@@ -118,6 +132,11 @@ pub fn json(path: &Path) -> Value {
 pub fn json_lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).expect("detections");
     text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
+}
+
+/// A TCP port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 /// Received, processed and corrupt frames of the first stream; checks that every frame is accounted for.

@@ -1,7 +1,7 @@
 //! A real RTSP server on loopback, in this process or in one of its own that can be killed.
 //!
-//! The other process is this test binary again: a test file that wants one has a test named `rtsp_server_process`, ignored,
-//! that calls [`serve_as_told`].
+//! The other process is this test binary again: a test file that wants one has a test named `rtsp_server_process` that
+//! calls [`serve_as_told`], which does nothing unless it is told what to serve.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
@@ -9,7 +9,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -18,6 +17,9 @@ use rtsp_server::gst_rtsp::{RTSPAuthMethod, RTSPLowerTrans};
 use rtsp_server::prelude::*;
 use rtsp_server::{gio, glib};
 use serde::{Deserialize, Serialize};
+use streamdet::thread::{self, Thread};
+
+use crate::program::skipped;
 
 /// Who may watch where a password is asked for.
 pub const USER: &str = "pilot";
@@ -187,7 +189,7 @@ pub struct Server {
     pub port: u16,
     scheme: &'static str,
     main_loop: glib::MainLoop,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread<()>>,
 }
 
 impl Server {
@@ -209,7 +211,7 @@ impl Server {
                 })
                 .expect("its own context");
         };
-        let thread = std::thread::Builder::new().name("rtsp-server".into()).spawn(body).expect("a thread");
+        let thread = thread::spawn("rtsp-server", body).expect("a thread");
         let port = port.recv().expect("a server");
         let scheme = if told.certificate.is_some() { "rtsps" } else { "rtsp" };
         Self { port, scheme, main_loop, thread: Some(thread) }
@@ -230,6 +232,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.main_loop.quit();
         if let Some(thread) = self.thread.take() {
+            // A fault in it has failed whoever was served.
             let _ = thread.join();
         }
     }
@@ -320,7 +323,7 @@ impl Drop for ServerProcess {
 
 fn spawn(test_binary: &Path, told: &Told) -> (Child, u16) {
     let mut command = Command::new(test_binary);
-    command.args(["rtsp_server_process", "--exact", "--ignored", "--nocapture"]);
+    command.args(["rtsp_server_process", "--exact", "--nocapture"]);
     command.env(TOLD, serde_json::to_string(told).expect("JSON"));
     served(command)
 }
@@ -338,7 +341,7 @@ fn served(mut command: Command) -> (Child, u16) {
     (child, port)
 }
 
-/// What the other process does: serves until it is killed, or whoever started it has gone.
+/// What the other process does, in which nothing else is tested: serves until it is killed, or whoever started it has gone.
 pub fn serve_as_told() {
     let Ok(told) = std::env::var(TOLD) else { return };
     let server = Server::start(&serde_json::from_str(&told).expect("what to serve"));
@@ -416,7 +419,7 @@ impl Live555 {
     pub fn start(folder: &Path) -> Option<Self> {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/live555/live555-server");
         if !program.exists() {
-            eprintln!("skipped: no {} (make test builds it)", program.display());
+            skipped(&format!("no {} (make test builds it)", program.display()));
             return None;
         }
         let mut command = Command::new(program);
