@@ -47,6 +47,8 @@ pub mod validate;
 pub mod latency;
 pub mod report;
 
+pub mod doctor;
+
 pub mod monitoring;
 
 pub mod ui;

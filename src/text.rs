@@ -1,12 +1,20 @@
 //! Words for people: names that are safe to print, counts, the name that was probably meant.
 
-use std::fmt::Write as _;
+use std::fmt::{Arguments, Write as _};
 
 /// The one of `among` that resembles `name` most.
 #[must_use]
 pub fn nearest<T: AsRef<str>>(name: &str, among: impl IntoIterator<Item = T>) -> Option<T> {
     let near = |other: &T| strsim::jaro_winkler(other.as_ref(), name);
     among.into_iter().max_by(|a, b| near(a).total_cmp(&near(b)))
+}
+
+/// Appends formatted text: `append(&mut text, format_args!("{n} frames"))`.
+///
+/// # Panics
+/// When a value's `Display` fails, which none of the standard ones does.
+pub fn append(text: &mut String, formatted: Arguments) {
+    text.write_fmt(formatted).expect("memory takes all text");
 }
 
 /// A name from outside, safe to print: control characters become `?`.
@@ -48,7 +56,7 @@ pub fn as_many_as_fit(parts: &[String], width: usize) -> String {
     for shown in (1..=parts.len()).rev() {
         let mut text = parts[..shown].join(", ");
         if shown < parts.len() {
-            let _ = write!(text, ", and {} more", parts.len() - shown);
+            append(&mut text, format_args!(", and {} more", parts.len() - shown));
         }
         if shown == 1 || text.chars().count() <= width {
             return text;
@@ -70,6 +78,16 @@ pub(crate) fn skipped(why: &str) {
     let all = std::env::var_os("STREAMDET_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!all, "skipped, where STREAMDET_REQUIRE_ALL=1 asks for every test: {why}");
     eprintln!("skipped: {why}");
+}
+
+/// A path with `~` for the home folder.
+#[must_use]
+pub fn short(path: &std::path::Path) -> String {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(std::path::PathBuf::from);
+    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
 }
 
 #[cfg(test)]

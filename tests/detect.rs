@@ -234,7 +234,7 @@ fn unusable_input_says_what_and_leaves_nothing() {
         (vec!["missing.mp4"], "missing.mp4: no such file"),
         (vec!["empty.mp4"], "empty"),
         (vec!["text.mp4"], "text.mp4"),
-        (vec!["nothing"], "no video or picture"),
+        (vec!["nothing"], "no video or image"),
         (vec!["made.mp4", "-m", "not.onnx", "-o", "x.mp4"], "not.onnx is not a model"),
         (vec!["made.mp4", "-m", "nosuch", "-o", "x.mp4"], "`streamdet model list` shows all"),
         (vec!["made.mp4", "--classes", "caar", "-o", "x.mp4"], "\"car\""),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::baseline::Baseline;
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::options::Invocation;
@@ -13,6 +12,7 @@ use super::run::{Done, RunOptions, Task};
 use super::{command_line_notice, print_error, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
+use crate::report::baseline::Baseline;
 use crate::shutdown::Shutdown;
 
 const EXAMPLES: &str = "Examples:

@@ -1,23 +1,22 @@
 //! Combinations of settings in turns (`--compare`): every run is a process of its own, started anew in every round.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::anyhow;
 use clap::CommandFactory;
+use crossbeam_channel::{bounded, never, select};
 use serde_json::{Value, json};
 
-use super::Cli;
+use super::{Cli, print_error};
 use crate::part::write_whole;
+use crate::report::comparison::{summary, table};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::text::nearest;
+use crate::thread;
 
-/// How often a run is asked whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
 /// Runs of one comparison, at most.
 const MOST: usize = 256;
 
@@ -104,17 +103,19 @@ pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &
     let folder = std::env::temp_dir().join(format!("streamdet-compare-{}", std::process::id()));
     std::fs::create_dir(&folder).map_err(|e| anyhow!("{}: {e}\n  set TMPDIR to another folder", folder.display()))?;
     let result = take_turns(&args, &rows, rounds, &folder, shutdown);
+    // Left behind, it lies where the system cleans up.
     let _ = std::fs::remove_dir_all(&folder);
     let runs = result?;
     if runs.iter().any(Vec::is_empty) {
         return Ok(0);
     }
-    eprintln!("\n{}", table(&rows, &runs));
+    let names: Vec<String> = rows.iter().map(|row| redact(&named(row))).collect();
+    eprintln!("\n{}", table(&names, &runs));
     if let Some(path) = report {
         let all: Vec<Value> = rows.iter().zip(&runs).map(|(row, runs)| summary(row, runs)).collect();
         let text = format!("{:#}\n", json!({ "rounds": rounds, "rows": all }));
         if let Err(e) = write_whole(path, text.as_bytes()) {
-            eprintln!("error: --report {}: {e}", path.display());
+            print_error(&format!("--report {}: {e}", path.display()));
             return Ok(1);
         }
     }
@@ -155,18 +156,9 @@ fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, shutdown: &Shutdown
     for (key, value) in row {
         command.env(format!("STREAMDET_{}", key.to_ascii_uppercase().replace('-', "_")), value);
     }
-    let mut child = command.spawn().map_err(|e| failed(&e))?;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(|e| failed(&e))? {
-            break status;
-        }
-        if shutdown.wait(LOOK) {
-            let process = rustix::process::Pid::from_child(&child);
-            // It may have ended by itself: that is seen next.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-            break child.wait().map_err(|e| failed(&e))?;
-        }
-    };
+    let child = command.spawn().map_err(|e| failed(&e))?;
+    let process = rustix::process::Pid::from_child(&child);
+    let status = wait(child, process, shutdown).map_err(|e| failed(&e))?;
     if shutdown.is_requested() {
         return Ok(None);
     }
@@ -179,51 +171,27 @@ fn one(args: &[OsString], row: &[(&str, &str)], into: &Path, shutdown: &Shutdown
     serde_json::from_str(&text).map(Some).map_err(|e| failed(&e))
 }
 
-/// Least, median and largest of a figure over the runs.
-fn spread(runs: &[Value], figure: &dyn Fn(&Value) -> f64) -> [f64; 3] {
-    let mut values: Vec<f64> = runs.iter().map(figure).collect();
-    values.sort_by(f64::total_cmp);
-    let (half, n) = (values.len() / 2, values.len());
-    let median = if n.is_multiple_of(2) { f64::midpoint(values[half - 1], values[half]) } else { values[half] };
-    [values[0], median, values[n - 1]]
-}
-
-fn fps(run: &Value) -> f64 {
-    run["fps"]["mean"].as_f64().unwrap_or(0.0)
-}
-
-fn p50(stage: &'static str) -> impl Fn(&Value) -> f64 {
-    move |run| run["latency_ms"][stage]["p50"].as_f64().unwrap_or(0.0)
-}
-
-fn table(rows: &[Vec<(&str, &str)>], runs: &[Vec<Value>]) -> String {
-    let names: Vec<String> = rows.iter().map(|row| redact(&named(row))).collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(11);
-    let mut lines = vec![format!(
-        "  {:width$}  {:>8}{:>8}{:>8}{:>8}  {:>11}{:>12}{:>9}  real-time",
-        "combination", "fps min", "median", "max", "ratio", "inference", "end to end", "memory"
-    )];
-    let first = spread(&runs[0], &fps)[1];
-    for (name, runs) in names.iter().zip(runs) {
-        let [min, median, max] = spread(runs, &fps);
-        let (inference, end_to_end) = (spread(runs, &p50("inference"))[1], spread(runs, &p50("end_to_end"))[1]);
-        let memory = spread(runs, &|run| run["resources"]["max_rss_bytes"].as_f64().unwrap_or(0.0))[1] / 1e6;
-        let yes = runs.iter().filter(|run| run["real_time"]["verdict"] == "yes").count();
-        lines.push(format!(
-            "  {name:width$}  {min:>8.1}{median:>8.1}{max:>8.1}{:>8.2}  {inference:>8.1} ms{end_to_end:>9.1} ms{memory:>6.0} MB  \
-             {yes} of {}",
-            median / first.max(1e-9),
-            runs.len()
-        ));
-    }
-    lines.push("\n  fps over the rounds; ratio of medians to the first row; latencies are medians of p50".into());
-    lines.join("\n")
-}
-
-fn summary(row: &[(&str, &str)], runs: &[Value]) -> Value {
-    let [min, median, max] = spread(runs, &fps);
-    let settings: BTreeMap<_, _> = row.iter().copied().collect();
-    json!({ "settings": settings, "fps": { "min": min, "median": median, "max": max }, "runs": runs })
+/// Waits for a process to end; it is told to when `shutdown` is requested.
+fn wait(mut child: Child, process: rustix::process::Pid, shutdown: &Shutdown) -> std::io::Result<ExitStatus> {
+    let (ended, end) = bounded(1);
+    let waiting = move || {
+        // The receiver waits for it.
+        let _ = ended.send(child.wait());
+    };
+    let thread = thread::spawn("compare", waiting).map_err(std::io::Error::other)?;
+    let mut requested = shutdown.requested().clone();
+    let status = loop {
+        select! {
+            recv(end) -> status => break status,
+            recv(requested) -> _ => {
+                // It may have ended by itself: that is seen next.
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+                requested = never();
+            }
+        }
+    };
+    thread.join().map_err(std::io::Error::other)?;
+    status.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]
@@ -253,11 +221,5 @@ mod tests {
             let refused = axis(wrong).expect_err("it is wrong");
             assert!(refused.contains(word), "{wrong}: {refused}");
         }
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between() {
-        let runs: Vec<Value> = [3.0, 1.0, 2.0, 10.0].iter().map(|fps| json!({ "fps": { "mean": fps } })).collect();
-        assert_eq!(spread(&runs, &fps).map(|fps| format!("{fps:.1}")), ["1.0", "2.5", "10.0"]);
     }
 }

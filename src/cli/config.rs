@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::num::{IntErrorKind, ParseIntError};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use toml::{Spanned, Value};
 use super::Cli;
 use crate::model::ModelRef;
 use crate::secrets::redact;
-use crate::text::{nearest, printable};
+use crate::text::{append, nearest, printable};
 
 /// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
@@ -316,7 +315,7 @@ fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (keys, values) = (width(0), width(1));
     rows.iter().fold(String::new(), |mut text, [key, value, origin]| {
-        let _ = writeln!(text, "{key:keys$}  {value:values$}  {origin}");
+        append(&mut text, format_args!("{key:keys$}  {value:values$}  {origin}\n"));
         text
     })
 }

@@ -1,6 +1,5 @@
 //! The command line: what is accepted, and what each command does with it.
 
-mod baseline;
 pub mod bench;
 mod choices;
 mod compare;
@@ -17,6 +16,8 @@ mod settings;
 mod signals;
 mod units;
 pub mod val;
+
+use std::io::Write;
 
 use clap::{Parser, Subcommand};
 
@@ -77,13 +78,10 @@ fn command_line_notice() -> Option<&'static str> {
     )
 }
 
-/// A path as a person writes it: `~` for the home folder.
-fn short(path: &std::path::Path) -> String {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(std::path::PathBuf::from);
-    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
-        Some(rest) => format!("~/{}", rest.display()),
-        None => path.display().to_string(),
-    }
+/// Prints data on standard output.
+fn print(text: &str) {
+    // A reader that closed the pipe has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Watch video, draw what is found, and say how long every frame took.

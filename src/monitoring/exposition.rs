@@ -1,6 +1,7 @@
 //! Prometheus' text format, version 0.0.4: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
-use std::fmt::{Display, Write};
+use crate::text::append;
+use std::fmt::Display;
 
 /// Longest label value that is written whole, characters: names come from models and containers.
 const LONGEST_VALUE: usize = 120;
@@ -24,7 +25,7 @@ impl<'a> Exposition<'a> {
     /// Begins a family; `kind` is `counter`, `gauge` or `histogram`.
     pub fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        append(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// One sample of the family.
@@ -34,7 +35,7 @@ impl<'a> Exposition<'a> {
             write_labels(labels, self.text);
             self.text.push('}');
         }
-        let _ = writeln!(self.text, " {value}");
+        append(&mut self.text, format_args!(" {value}\n"));
     }
 
     /// One histogram of the family, with one label at least: how many fell into each bucket, by the bucket's bound (the last one
@@ -49,9 +50,12 @@ impl<'a> Exposition<'a> {
             for part in [self.name, "_bucket", &common, ",le=\"", bounds.get(index).unwrap_or(&"+Inf"), "\"}"] {
                 self.text.push_str(part);
             }
-            let _ = writeln!(self.text, " {below}");
+            append(&mut self.text, format_args!(" {below}\n"));
         }
-        let _ = writeln!(self.text, "{}_sum{common}}} {sum}\n{}_count{common}}} {below}", self.name, self.name);
+        append(
+            &mut self.text,
+            format_args!("{}_sum{common}}} {sum}\n{}_count{common}}} {below}\n", self.name, self.name),
+        );
         self.labels = common;
     }
 }

@@ -26,6 +26,7 @@ impl CsvFile {
         let mut this = Self { out, line: Vec::with_capacity(256), failed: None };
         this.line.extend_from_slice(b"stream,frame,pts_ns,handed_over_ms,");
         for stage in STAGES {
+            // Memory takes all text.
             let _ = write!(this.line, "{}_ms,", stage.key());
         }
         this.line.extend_from_slice(b"batch_size,detections\n");
@@ -37,6 +38,7 @@ impl CsvFile {
     pub fn row(&mut self, record: &FrameRecord) {
         let times = record.times();
         self.line.clear();
+        // Memory takes all text.
         let _ = write!(self.line, "{},{},{},", record.stream.0, record.frame, record.pts.ns);
         self.ms(record.stamps.handed_over.since_start());
         for stage in STAGES {
@@ -46,6 +48,7 @@ impl CsvFile {
                 self.line.push(b',');
             }
         }
+        // Memory takes all text.
         let _ = writeln!(self.line, "{},{}", record.stamps.batch_size, record.detections);
         self.end_line();
     }
@@ -53,6 +56,7 @@ impl CsvFile {
     /// To the nanosecond: the rows inside `end_to_end` sum to it here as well.
     fn ms(&mut self, elapsed: std::time::Duration) {
         let ns = elapsed.as_nanos();
+        // Memory takes all text.
         let _ = write!(self.line, "{}.{:06},", ns / 1_000_000, ns % 1_000_000);
     }
 

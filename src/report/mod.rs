@@ -1,6 +1,8 @@
 //! The figures of a run: JSON report, CSV, trace and page.
 
 mod assemble;
+pub mod baseline;
+pub mod comparison;
 pub mod csv;
 pub mod figures;
 pub mod gpu;

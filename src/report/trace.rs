@@ -125,6 +125,7 @@ impl TraceFile {
         let us = |time: Duration| (time.as_micros(), time.subsec_nanos() % 1000);
         let ((ts, ts_ns), (dur, dur_ns)) = (us(from.since_start()), us(time));
         self.comma();
+        // Memory takes all text.
         let _ = write!(
             self.pending,
             "{{\"ph\":\"X\",\"name\":\"{}\",\"pid\":{pid},\"tid\":{tid},\"ts\":{ts}.{ts_ns:03},\"dur\":{dur}.{dur_ns:03},\
@@ -139,6 +140,7 @@ impl TraceFile {
     fn name(&mut self, what: &str, pid: u32, tid: u32, name: &str) {
         let name = serde_json::Value::from(name);
         self.comma();
+        // Memory takes all text.
         let _ = write!(
             self.pending,
             "{{\"ph\":\"M\",\"name\":\"{what}\",\"pid\":{pid},\"tid\":{tid},\"args\":{{\"name\":{name}}}}}"

@@ -1,8 +1,7 @@
 //! Whether the program keeps up with its streams.
 
-use std::fmt::Write;
-
 use super::threads::{ThreadTimes, WORKERS};
+use crate::text::append;
 
 /// Share of the frames that a live run may lose and still keep up.
 const LOSS: f64 = 0.01;
@@ -68,10 +67,10 @@ impl Load {
             None => (self.fps >= rate, format!("{:.1} frames/s against the stream's {rate:.2}", self.fps)),
         };
         if !keeps_up && self.model_ms > budget_ms {
-            let _ = write!(reason, "; the model alone takes {:.1} ms a frame", self.model_ms);
+            append(&mut reason, format_args!("; the model alone takes {:.1} ms a frame", self.model_ms));
         }
         if !self.bound_by.is_empty() {
-            let _ = write!(reason, "; {}", self.bound_by);
+            append(&mut reason, format_args!("; {}", self.bound_by));
         }
         Verdict { verdict: if keeps_up { "yes" } else { "no" }, budget_ms, reason }
     }

@@ -2,10 +2,15 @@
 
 pub(crate) mod closing;
 pub mod dashboard;
+pub(crate) mod doctor;
+pub(crate) mod download;
 pub mod logs;
+pub(crate) mod model;
+pub(crate) mod models;
 pub(crate) mod screen;
 pub mod stats;
 pub(crate) mod tables;
+pub(crate) mod validation;
 mod view;
 
 pub(crate) use view::{Presentation, View};

@@ -10,6 +10,7 @@ pub mod confusion;
 pub mod curves;
 pub mod dataset;
 pub mod evaluate;
+pub mod outputs;
 pub mod page;
 pub mod predictions;
 pub mod scores;

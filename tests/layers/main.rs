@@ -36,7 +36,7 @@ const LAYERS: &[Layer] = &[
         rooms: &["report", "validate", "profile"],
         among: Among::Only(&[("validate", "report"), ("profile", "report")]),
     },
-    Layer { name: "pipeline", rooms: &["pipeline"], among: Among::All },
+    Layer { name: "pipeline", rooms: &["pipeline", "doctor"], among: Among::Only(&[]) },
     Layer { name: "monitoring and ui", rooms: &["monitoring", "ui"], among: Among::Only(&[]) },
     Layer { name: "cli", rooms: &["cli"], among: Among::All },
     Layer { name: "program", rooms: &["main"], among: Among::All },

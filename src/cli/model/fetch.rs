@@ -1,22 +1,21 @@
 //! `streamdet model fetch`.
 
-use std::cell::Cell;
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::DecimalBytes;
 
-use super::{short, user_folder};
 use crate::cli::signals::Signals;
-use crate::model::fetch::{self, FetchError, Fetched, Observer, Request};
+use crate::model::fetch::{self, FetchError, Fetched, Request};
 use crate::model::licence::{self, LicenceKind};
 use crate::model::store::{self, Known, Place};
 use crate::model::{Card, ModelError, is_sha256, nearest};
 use crate::secrets::redact;
-use crate::text::printable;
+use crate::text::{printable, short};
+use crate::ui::download::Progress;
+use crate::ui::models::folder_for_downloads;
 
 const EXAMPLES: &str = "Examples:
   streamdet model fetch yolox-s              then: detect clip.mp4 -m yolox-s
@@ -28,9 +27,6 @@ checksum is right. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are honoured.
 
 Exit codes: 0 the file is here and right; 1 the download failed; 2 unusable options, a licence that has to be accepted, or \
 no download for this model; 130, 143 interrupted.";
-
-/// How often a plain line is printed when there is no terminal.
-const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -50,16 +46,16 @@ pub(super) struct FetchArgs {
     /// Folder of the file
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Replace a file that exists and is another one
+    /// Replace an existing file with another checksum
     #[arg(long)]
     overwrite: bool,
-    /// Give up on a server that says nothing for so many seconds
+    /// Give up after this long without data, s
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
-    /// Tries after the first that bring nothing new
+    /// Retries without progress
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=100))]
     retries: u32,
-    /// Nothing but errors
+    /// Print errors only
     #[arg(short, long)]
     quiet: bool,
 }
@@ -86,7 +82,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
     let signals = Signals::watch();
     let screen = Progress::new(args.quiet);
     let outcome = fetch::fetch(&request, &screen, &signals.shutdown);
-    screen.bar.finish_and_clear();
+    screen.finish();
     match outcome {
         Ok(fetched) => {
             say(args, &arrived(&fetched, &request, args));
@@ -181,7 +177,11 @@ fn no_download(name: &str, card: &Card) -> String {
     let page = card.source.as_ref().map_or_else(String::new, |page| format!("\n  its page: {page}"));
     let how = match &card.obtain {
         Some(command) => {
-            format!("\n  make it: {command}\n  then put {} into {}, or give its path to -m", card.file, user_folder())
+            format!(
+                "\n  make it: {command}\n  then put {} into {}, or give its path to -m",
+                card.file,
+                folder_for_downloads()
+            )
         }
         None => String::new(),
     };
@@ -229,58 +229,6 @@ fn arrived(fetched: &Fetched, request: &Request, args: &FetchArgs) -> String {
         fetched.sha256,
         printable(&use_it)
     )
-}
-
-/// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
-    bar: ProgressBar,
-    quiet: bool,
-    plain: Cell<Instant>,
-}
-
-impl Progress {
-    fn new(quiet: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-        if !quiet && std::io::stderr().is_terminal() {
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        }
-        Self { bar, quiet, plain: Cell::new(Instant::now()) }
-    }
-}
-
-impl Observer for Progress {
-    fn at(&self, bytes: u64, total: Option<u64>) {
-        if self.bar.length() != total || self.bar.position() == 0 {
-            let template = match total {
-                Some(_) => {
-                    "  {bar:32.cyan/dim}  {decimal_bytes} of {decimal_total_bytes} · {decimal_bytes_per_sec} · {eta} left"
-                }
-                None => "  {spinner:.cyan}  {decimal_bytes} · {decimal_bytes_per_sec}",
-            };
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                self.bar.set_style(style.progress_chars("━╸─"));
-            }
-            match total {
-                Some(total) => self.bar.set_length(total),
-                None => self.bar.unset_length(),
-            }
-            // What is here from before says nothing about the speed.
-            self.bar.set_position(bytes);
-            self.bar.reset_eta();
-        }
-        self.bar.set_position(bytes);
-        if self.bar.is_hidden() && !self.quiet && self.plain.get().elapsed() >= PLAIN_EVERY {
-            self.plain.set(Instant::now());
-            let of = total.map_or_else(String::new, |total| format!(" of {}", DecimalBytes(total)));
-            eprintln!("  {}{of}", DecimalBytes(bytes));
-        }
-    }
-
-    fn notice(&self, text: &str) {
-        if !self.quiet {
-            self.bar.suspend(|| eprintln!("  notice: {}", printable(&redact(text))));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,9 @@ mod fetch;
 mod inspect;
 mod list;
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
 
-use super::{or_unusable, short};
-use crate::model::store;
+use super::{or_unusable, print};
 
 /// Options of `model`.
 #[derive(Debug, Args)]
@@ -38,15 +35,4 @@ pub fn run(args: &ModelArgs) -> u8 {
         ModelCommand::Fetch(args) => fetch::run(args),
     };
     or_unusable(done)
-}
-
-/// Data for whoever asked for it, on standard output.
-fn print(text: &str) {
-    // A reader that left has seen enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-/// Where fetched models go, for messages.
-fn user_folder() -> String {
-    store::user_folder().map_or_else(|| "streamdet/models".into(), |folder| short(&folder))
 }

@@ -1,8 +1,6 @@
 //! `streamdet val`: accuracy on labelled pictures.
 
 mod gather;
-mod outputs;
-mod table;
 
 use std::path::PathBuf;
 
@@ -11,12 +9,12 @@ use clap::Args;
 
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
-use crate::model::Model;
-use crate::report::RunReport;
-use crate::report::figures::RunFigures;
+use super::{command_line, print_error};
 use crate::text::{counted, printable};
 use crate::ui::tables::{speed_line, tiles};
+use crate::ui::validation::{dataset_line, table, width};
 use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
+use crate::validate::outputs::{self, ModelRun, Outputs};
 use crate::validate::predictions::{self, Found};
 use crate::validate::scores::Scores;
 
@@ -99,13 +97,6 @@ struct Scoring {
     run: Option<ModelRun>,
 }
 
-/// What a model's run left.
-struct ModelRun {
-    model: Model,
-    figures: RunFigures,
-    report: RunReport,
-}
-
 /// Runs the command; returns the exit code.
 #[must_use]
 pub fn run(args: &ValArgs) -> u8 {
@@ -135,7 +126,7 @@ fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
         None => None,
     };
     let summary = Summary::of(&dataset);
-    say(&table::dataset_line(&dataset, &summary, table::width()));
+    say(&dataset_line(&dataset, &summary, width()));
     let mut said = Vec::new();
     say_findings(args, &dataset, &mut said, &say);
     if summary.objects == 0 {
@@ -188,7 +179,7 @@ fn close(
     if objects == 0 {
         return Err(anyhow!("{}: nothing is left to be scored\n  check what is said of it above", dataset.name));
     }
-    say(&table::table(dataset, &scores, table::width()));
+    say(&table(dataset, &scores, width()));
     let left_out = scores.counted.len() - pictures;
     if left_out > 0 {
         say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "picture")));
@@ -199,10 +190,24 @@ fn close(
             say(&format!("  {}", tiles(tiling)));
         }
     }
-    match outputs::write(args, dataset, summary, &scores, &found, run, say) {
-        Ok(()) => Ok(0),
-        Err((path, e)) => {
-            eprintln!("error: {}: {e}", path.display());
+    let files = Outputs {
+        folder: args.output.clone(),
+        html: args.html.clone(),
+        save_json: args.save_json.clone(),
+        report: args.report.clone(),
+        samples: args.samples,
+        command: command_line(),
+        predictions: args.predictions.clone(),
+    };
+    match outputs::write(&files, dataset, summary, &scores, &found, run) {
+        Ok(written) => {
+            for path in written {
+                say(&format!("  → {}", path.display()));
+            }
+            Ok(0)
+        }
+        Err(error) => {
+            print_error(&error);
             Ok(1)
         }
     }

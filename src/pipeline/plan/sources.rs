@@ -37,7 +37,7 @@ pub(super) fn expand(
         if videos.is_empty() && images.is_empty() {
             return Err(PlanError::NoMedia { folder: source.to_owned() });
         }
-        append(source, videos, images, specs);
+        add_streams(source, videos, images, specs);
         return Ok(());
     }
     if path.exists() {
@@ -56,7 +56,7 @@ pub(super) fn expand(
         if videos.is_empty() && images.is_empty() {
             return Err(PlanError::NoMatch { pattern: source.to_owned() });
         }
-        append(source, videos, images, specs);
+        add_streams(source, videos, images, specs);
         return Ok(());
     }
     Err(PlanError::NoSuchFile { source_name: source.to_owned() })
@@ -70,7 +70,7 @@ fn by_kind(mut files: Vec<PathBuf>, is_video: impl Fn(&Path) -> bool) -> (Vec<Pa
 }
 
 /// A stream a video, and one for all the images.
-fn append(source: &str, videos: Vec<PathBuf>, images: Vec<PathBuf>, specs: &mut Vec<(String, SourceSpec)>) {
+fn add_streams(source: &str, videos: Vec<PathBuf>, images: Vec<PathBuf>, specs: &mut Vec<(String, SourceSpec)>) {
     specs.extend(videos.into_iter().map(|path| (path.display().to_string(), SourceSpec::Video(path))));
     if !images.is_empty() {
         specs.push((source.to_owned(), SourceSpec::Pictures(images)));

@@ -3,13 +3,11 @@
 mod axis;
 mod charts;
 
-use std::fmt::Write;
-
 use super::plot::{escaped, to_svg};
 use super::sheet;
 use super::{RunReport, StreamReport};
 use crate::latency::{LatencyBook, Timeline};
-use crate::text::{counted, grouped, megabytes};
+use crate::text::{append, counted, grouped, megabytes};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -28,7 +26,7 @@ pub fn page(report: &RunReport, book: &LatencyBook, timeline: &Timeline) -> Stri
     out.push_str("<h2>Over time</h2><div class=\"charts\">\n");
     let rate = charts::rate(timeline, report.fps.mean, report.real_time.budget_ms);
     for scene in [charts::over_time(book, timeline), rate, charts::distribution(book)] {
-        let _ = writeln!(out, "<div class=\"chart\">{}</div>", to_svg(&scene));
+        append(&mut out, format_args!("<div class=\"chart\">{}</div>\n", to_svg(&scene)));
     }
     out.push_str("</div>\n");
     streams(&mut out, &report.streams);
@@ -41,14 +39,16 @@ fn head(out: &mut String, report: &RunReport, title: &str) {
     let (provider, machine) = (&report.provider, &report.machine);
     let [_, _, height, width] = report.model.input;
     let cores = counted(machine.cores as u64, "core");
-    let _ = write!(
+    append(
         out,
-        "<h1>{}</h1><p class=\"sub\">{} at {height}×{width} · {} ({}) · {} · {cores}</p><div class=\"tiles\">",
-        escaped(title),
-        escaped(&report.model.name),
-        provider.actual,
-        escaped(&provider.detail),
-        escaped(&machine.cpu)
+        format_args!(
+            "<h1>{}</h1><p class=\"sub\">{} at {height}×{width} · {} ({}) · {} · {cores}</p><div class=\"tiles\">",
+            escaped(title),
+            escaped(&report.model.name),
+            provider.actual,
+            escaped(&provider.detail),
+            escaped(&machine.cpu)
+        ),
     );
     let dropped: u64 = report.streams.iter().map(|s| s.frames.dropped.total()).sum();
     let end_to_end = report.latency_ms.get("end_to_end").copied().unwrap_or_default();
@@ -66,11 +66,11 @@ fn head(out: &mut String, report: &RunReport, title: &str) {
         ),
     ];
     for (class, value, label) in tiles {
-        let _ = write!(out, "<div class=\"tile {class}\"><b>{value}</b><span>{label}</span></div>");
+        append(out, format_args!("<div class=\"tile {class}\"><b>{value}</b><span>{label}</span></div>"));
     }
-    let _ = write!(out, "</div><p class=\"note\">Real-time: {}.", escaped(&verdict.reason));
+    append(out, format_args!("</div><p class=\"note\">Real-time: {}.", escaped(&verdict.reason)));
     if verdict.budget_ms > 0.0 {
-        let _ = write!(out, " {:.1} ms a frame are there.", verdict.budget_ms);
+        append(out, format_args!(" {:.1} ms a frame are there.", verdict.budget_ms));
     }
     out.push_str("</p>\n");
 }
@@ -83,28 +83,32 @@ fn stage_table(out: &mut String, report: &RunReport, book: &LatencyBook) {
     for stage in charts::stages(book) {
         let s = book.summary(stage);
         let class = if stage == crate::latency::Stage::EndToEnd { " class=\"all\"" } else { "" };
-        let _ = writeln!(
+        append(
             out,
-            "<tr{class}><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
-             <td class=\"histogram\">{}</td></tr>",
-            charts::name(stage),
-            grouped(s.count),
-            s.p50,
-            s.p90,
-            s.p99,
-            s.max,
-            s.mean,
-            to_svg(&charts::histogram(book, stage)).replacen("<svg ", "<svg preserveAspectRatio=\"none\" ", 1)
+            format_args!(
+                "<tr{class}><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td><td>{:.2}</td>\
+             <td class=\"histogram\">{}</td></tr>\n",
+                charts::name(stage),
+                grouped(s.count),
+                s.p50,
+                s.p90,
+                s.p99,
+                s.max,
+                s.mean,
+                to_svg(&charts::histogram(book, stage)).replacen("<svg ", "<svg preserveAspectRatio=\"none\" ", 1)
+            ),
         );
     }
     let warm_up = match report.warm_up_frames_excluded {
         0 => String::new(),
         n => format!(" The first {} are left out here; the charts over time have them.", counted(n, "frame")),
     };
-    let _ = writeln!(
+    append(
         out,
-        "</table></div><p class=\"note\">Elapsed times of single frames. From queue wait to hand over they sum to end to end; \
-         decode and encode lie outside. Histograms share one logarithmic axis.{warm_up}</p>"
+        format_args!(
+            "</table></div><p class=\"note\">Elapsed times of single frames. From queue wait to hand over they sum to end to end; \
+         decode and encode lie outside. Histograms share one logarithmic axis.{warm_up}</p>\n"
+        ),
     );
 }
 
@@ -115,11 +119,11 @@ fn streams(out: &mut String, streams: &[StreamReport]) {
     );
     for s in streams {
         let (f, d) = (s.frames, s.frames.dropped);
-        let _ = write!(out, "<tr><td>{}</td><td>{}×{}</td>", escaped(&s.uri), s.width, s.height);
+        append(out, format_args!("<tr><td>{}</td><td>{}×{}</td>", escaped(&s.uri), s.width, s.height));
         let rate = if s.frame_rate == "0/1" { "varies" } else { &s.frame_rate };
-        let _ = write!(out, "<td>{}</td>", escaped(rate));
+        append(out, format_args!("<td>{}</td>", escaped(rate)));
         for n in [f.received, f.processed, f.inferred, d.stale, d.queue_full, d.corrupt] {
-            let _ = write!(out, "<td>{}</td>", grouped(n));
+            append(out, format_args!("<td>{}</td>", grouped(n)));
         }
         out.push_str("</tr>\n");
     }
@@ -155,9 +159,9 @@ fn facts(out: &mut String, report: &RunReport) {
     let settings = report.settings.iter().map(|(key, value)| (*key, value.clone())).collect();
     out.push_str("<div class=\"facts\">\n");
     for (title, rows) in [("Resources", resources), ("Settings", settings), ("Machine and model", place)] {
-        let _ = write!(out, "<section><h2>{title}</h2><table>");
+        append(out, format_args!("<section><h2>{title}</h2><table>"));
         for (name, value) in rows {
-            let _ = write!(out, "<tr><td>{name}</td><td>{}</td></tr>", escaped(&value));
+            append(out, format_args!("<tr><td>{name}</td><td>{}</td></tr>", escaped(&value)));
         }
         out.push_str("</table></section>\n");
     }

@@ -1,22 +1,22 @@
-//! What `val` leaves behind: report, boxes, charts, page.
+//! The files of a validation: report, boxes, charts, page.
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{ModelRun, ValArgs};
+use super::charts::{confusion_matrix, over_confidence, precision_recall};
+use super::dataset::{Dataset, Finding, Picture, Summary};
+use super::page::{About, page};
+use super::predictions::{self, Found};
+use super::scores::{Accuracy, Scores};
 use crate::geometry::Size;
+use crate::model::Model;
 use crate::part::{PartFile, write_whole};
+use crate::report::figures::RunFigures;
 use crate::report::plot::{Scene, standalone, to_png};
 use crate::report::{RunReport, write_json};
-use crate::secrets::redact;
 use crate::stills::thumbnail;
 use crate::text;
-use crate::validate::charts::{confusion_matrix, over_confidence, precision_recall};
-use crate::validate::dataset::{Dataset, Finding, Picture, Summary};
-use crate::validate::page::{About, page};
-use crate::validate::predictions::{self, Found};
-use crate::validate::scores::{Accuracy, Scores};
 
 /// Longer side of a picture on the page, pixels.
 const ON_PAGE: u32 = 1024;
@@ -55,40 +55,80 @@ struct FindingsReport {
     listed: Vec<Finding>,
 }
 
-/// A file that could not be written.
-type Failed = (PathBuf, std::io::Error);
+/// Which files are written, and what the page says of the command.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// Folder for everything.
+    pub folder: Option<PathBuf>,
+    /// The page.
+    pub html: Option<PathBuf>,
+    /// Boxes as COCO results; `-` is standard output.
+    pub save_json: Option<PathBuf>,
+    /// Report; `-` is standard output.
+    pub report: Option<PathBuf>,
+    /// Images on the page.
+    pub samples: usize,
+    /// The command line, without secrets.
+    pub command: String,
+    /// The file that boxes were read from.
+    pub predictions: Option<PathBuf>,
+}
 
-/// Writes whatever was asked for, and says where.
-pub(super) fn write(
-    args: &ValArgs,
+/// A model's run over the dataset.
+pub struct ModelRun {
+    /// The model.
+    pub model: Model,
+    /// What was measured.
+    pub figures: RunFigures,
+    /// The run report.
+    pub report: RunReport,
+}
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct OutputError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Writes what was asked for; the files and folders for people to look at.
+///
+/// # Errors
+/// When one of them cannot be written.
+pub fn write(
+    outputs: &Outputs,
     dataset: &Dataset,
     summary: Summary,
     scores: &Scores,
     found: &Found,
     run: Option<ModelRun>,
-    say: &dyn Fn(&str),
-) -> Result<(), Failed> {
-    let in_folder = |name: &str| args.output.as_ref().map(|folder| folder.join(name));
-    if let Some(folder) = &args.output {
-        std::fs::create_dir_all(folder).map_err(|e| (folder.clone(), e))?;
+) -> Result<Vec<PathBuf>, OutputError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OutputError { path, source }
+    };
+    let in_folder = |name: &str| outputs.folder.as_ref().map(|folder| folder.join(name));
+    if let Some(folder) = &outputs.folder {
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
     }
-    for path in args.save_json.iter().cloned().chain(in_folder("predictions.json")) {
-        write_predictions(&path, dataset, found).map_err(|e| (path, e))?;
+    for path in outputs.save_json.iter().cloned().chain(in_folder("predictions.json")) {
+        write_predictions(&path, dataset, found).map_err(failed(&path))?;
     }
-    let pages: Vec<PathBuf> = args.html.iter().cloned().chain(in_folder("report.html")).collect();
+    let pages: Vec<PathBuf> = outputs.html.iter().cloned().chain(in_folder("report.html")).collect();
     if !pages.is_empty() {
         // Where it is missing, the page does without photographs.
         let _ = gstreamer::init();
-        let text = page(dataset, scores, found, &about(args, &summary, run.as_ref()), &on_page);
+        let text = page(dataset, scores, found, &about(outputs, &summary, run.as_ref()), &on_page);
         for path in pages {
-            write_whole(&path, text.as_bytes()).map_err(|e| (path, e))?;
+            write_whole(&path, text.as_bytes()).map_err(failed(&path))?;
         }
     }
-    for (name, scene) in args.output.iter().flat_map(|_| scenes(dataset, scores)) {
+    for (name, scene) in outputs.folder.iter().flat_map(|_| scenes(dataset, scores)) {
         for (ending, bytes) in [("svg", Ok(standalone(&scene).into_bytes())), ("png", to_png(&scene))] {
             let Some(path) = in_folder(&format!("{name}.{ending}")) else { continue };
             let written = bytes.map_err(std::io::Error::other).and_then(|bytes| write_whole(&path, &bytes));
-            written.map_err(|e| (path, e))?;
+            written.map_err(failed(&path))?;
         }
     }
     let speed_ms = run.as_ref().map(|run| {
@@ -109,14 +149,12 @@ pub(super) fn write(
             },
         },
     };
-    for path in args.report.iter().cloned().chain(in_folder("report.json")) {
-        write_json(&report, &path).map_err(|e| (path, e))?;
+    for path in outputs.report.iter().cloned().chain(in_folder("report.json")) {
+        write_json(&report, &path).map_err(failed(&path))?;
     }
-    let shown = [&args.html, &args.save_json, &args.report].into_iter().flatten().filter(|p| p.as_os_str() != "-");
-    for path in args.output.iter().chain(shown) {
-        say(&format!("  → {}", path.display()));
-    }
-    Ok(())
+    let shown =
+        [&outputs.html, &outputs.save_json, &outputs.report].into_iter().flatten().filter(|p| p.as_os_str() != "-");
+    Ok(outputs.folder.iter().chain(shown).cloned().collect())
 }
 
 fn scenes(dataset: &Dataset, scores: &Scores) -> [(&'static str, Scene); 5] {
@@ -130,9 +168,9 @@ fn scenes(dataset: &Dataset, scores: &Scores) -> [(&'static str, Scene); 5] {
     ]
 }
 
-fn about<'a>(args: &ValArgs, summary: &'a Summary, run: Option<&ModelRun>) -> About<'a> {
-    let command = redact(&std::env::args().collect::<Vec<_>>().join(" "));
-    let samples = args.samples;
+fn about<'a>(outputs: &Outputs, summary: &'a Summary, run: Option<&ModelRun>) -> About<'a> {
+    let command = outputs.command.clone();
+    let samples = outputs.samples;
     if let Some(ModelRun { model, figures, report }) = run {
         let [_, _, height, width] = figures.input;
         let (actual, detail) = (report.provider.actual, &report.provider.detail);
@@ -145,7 +183,7 @@ fn about<'a>(args: &ValArgs, summary: &'a Summary, run: Option<&ModelRun>) -> Ab
             samples,
         };
     }
-    let file = args.predictions.as_ref().and_then(|p| p.file_name());
+    let file = outputs.predictions.as_ref().and_then(|p| p.file_name());
     let model = file.map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     About { model, run: "boxes from a file".into(), ms: None, command, summary, samples }
 }

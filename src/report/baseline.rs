@@ -1,19 +1,37 @@
-//! A run against an earlier one (`--baseline`): frames a second, and every stage's median.
+//! A run against an earlier one: FPS, and every stage's median.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
 use serde_json::Value;
 
+use super::RunReport;
 use crate::latency::STAGES;
-use crate::report::RunReport;
 
 /// Medians that differ by less are the same, whatever share that is, ms.
 const SAME_MS: f64 = 0.5;
 
+/// Why an earlier run's report cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("--baseline {path}: {problem}\n  give a file that --report wrote")]
+pub struct BaselineError {
+    path: PathBuf,
+    problem: BaselineProblem,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum BaselineProblem {
+    #[error(transparent)]
+    Unreadable(#[from] std::io::Error),
+    #[error(transparent)]
+    NotJson(#[from] serde_json::Error),
+    #[error("no frame rate")]
+    NoFrameRate,
+}
+
 /// An earlier run's report.
-pub(super) struct Baseline {
+#[derive(Debug)]
+pub struct Baseline {
+    /// Its file.
     pub path: PathBuf,
     fps: f64,
     /// Median of every stage that was passed, ms.
@@ -22,13 +40,17 @@ pub(super) struct Baseline {
 }
 
 impl Baseline {
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
-        let refused = |problem: &dyn std::fmt::Display| {
-            anyhow!("--baseline {}: {problem}\n  give a file that --report wrote", path.display())
-        };
-        let text = std::fs::read_to_string(path).map_err(|e| refused(&e))?;
-        let report: Value = serde_json::from_str(&text).map_err(|e| refused(&e))?;
-        let fps = report["fps"]["mean"].as_f64().filter(|fps| *fps > 0.0).ok_or_else(|| refused(&"no frame rate"))?;
+    /// Reads a report.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds no frame rate.
+    pub fn read(path: &Path) -> Result<Self, BaselineError> {
+        Self::try_read(path).map_err(|problem| BaselineError { path: path.to_owned(), problem })
+    }
+
+    fn try_read(path: &Path) -> Result<Self, BaselineProblem> {
+        let report: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+        let fps = report["fps"]["mean"].as_f64().filter(|fps| *fps > 0.0).ok_or(BaselineProblem::NoFrameRate)?;
         let p50 = |stage: &'static str| {
             let row = &report["latency_ms"][stage];
             (row["count"].as_u64()? > 0).then_some((stage, row["p50"].as_f64()?))
@@ -38,19 +60,20 @@ impl Baseline {
         Ok(Self { path: path.to_owned(), fps, p50_ms, model })
     }
 
-    /// The differences, for people, and whether none is worse by more than `limit` per cent.
-    pub(super) fn compare(&self, now: &RunReport, limit: f64) -> (String, bool) {
+    /// The differences as a table, and whether none is worse by more than `limit` per cent.
+    #[must_use]
+    pub fn compare(&self, now: &RunReport, limit: f64) -> (String, bool) {
         let mut text =
             format!("\n  {:<14}{:>9}{:>9}{:>10}   against {}", "", "before", "now", "change", self.path.display());
         if self.model != now.model.sha256 {
-            text += "\n  notice: another model ran then";
+            text += "\n  notice: the baseline is of another model";
         }
         let mut held = true;
         let mut row = |name: &str, before: f64, now: f64, worse: bool| {
             held &= !worse;
             let change = (now / before.max(1e-9) - 1.0) * 100.0;
             let mark = if worse { "   worse" } else { "" };
-            let _ = write!(text, "\n  {name:<14}{before:>9.1}{now:>9.1}{change:>+9.1} %{mark}");
+            text = format!("{text}\n  {name:<14}{before:>9.1}{now:>9.1}{change:>+9.1} %{mark}");
         };
         row("fps", self.fps, now.fps.mean, now.fps.mean < self.fps * (1.0 - limit / 100.0));
         for (stage, before) in &self.p50_ms {

@@ -1,10 +1,9 @@
-//! What is looked at, and the remedy for what is missing.
+//! What is checked, and the remedy for what is missing.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Check, State};
-use crate::cli::short;
 use crate::detector::{DetectError, Detector, DetectorOptions};
 use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, inspect};
 use crate::model::{Model, ModelRef, store};
@@ -12,6 +11,7 @@ use crate::sink::H264;
 use crate::source::cameras::Camera;
 use crate::source::survey;
 use crate::tensor::{InputShape, InputTensor};
+use crate::text::short;
 
 /// Codecs: for people, as a media type, the package whose decoder does for it.
 const CODECS: [(&str, &str, &str); 8] = [
@@ -67,13 +67,16 @@ impl Check {
     }
 }
 
-pub(super) fn gstreamer_version() -> String {
+/// The version of `GStreamer` that runs.
+#[must_use]
+pub fn gstreamer_version() -> String {
     let (major, minor, micro, _) = gstreamer::version();
     format!("{major}.{minor}.{micro}")
 }
 
-/// Everything, in the order of the pipeline.
-pub(super) fn all(onnxruntime: Option<&Path>, cameras: &[Camera]) -> Vec<Check> {
+/// Checks everything, in the order of the pipeline; takes seconds, since every execution provider runs the built-in model.
+#[must_use]
+pub fn all(onnxruntime: Option<&Path>, cameras: &[Camera]) -> Vec<Check> {
     let mut checks = sources(cameras);
     checks.extend(CODECS.into_iter().map(decoder));
     checks.extend(inference(onnxruntime));

@@ -1,8 +1,6 @@
-//! What `val` shows: the dataset in a line, the figures in a table.
+//! What `streamdet val` prints: the dataset in a line, the figures in a table.
 
-use std::fmt::Write;
-
-use crate::text::{counted, grouped, printable};
+use crate::text::{append, counted, grouped, printable};
 use crate::validate::curves::Point;
 use crate::validate::dataset::{Dataset, Summary};
 use crate::validate::evaluate::{ClassResult, Figures};
@@ -15,12 +13,12 @@ const WIDTHS: [usize; 7] = [10, 10, 8, 7, 7, 8, 10];
 const BAR: f64 = 24.0;
 
 /// Characters a line.
-pub(super) fn width() -> usize {
+pub(crate) fn width() -> usize {
     console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns))
 }
 
 /// What the dataset holds, on a line or, below its name, on two.
-pub(super) fn dataset_line(dataset: &Dataset, summary: &Summary, width: usize) -> String {
+pub(crate) fn dataset_line(dataset: &Dataset, summary: &Summary, width: usize) -> String {
     let mut parts = vec![
         dataset.kind.name().to_owned(),
         counted(summary.pictures as u64, "picture"),
@@ -39,7 +37,7 @@ pub(super) fn dataset_line(dataset: &Dataset, summary: &Summary, width: usize) -
 }
 
 /// The table by class, sizes below it.
-pub(super) fn table(dataset: &Dataset, scores: &Scores, width: usize) -> String {
+pub(crate) fn table(dataset: &Dataset, scores: &Scores, width: usize) -> String {
     let figures: usize = WIDTHS.iter().sum();
     let rows: Vec<(String, &ClassResult, Point)> = dataset
         .classes
@@ -55,22 +53,24 @@ pub(super) fn table(dataset: &Dataset, scores: &Scores, width: usize) -> String 
     let row = |text: &mut String, name: &str, cells: [String; 7], ap: Option<f64>| {
         let mut line = format!("  {}", fitted(name, name_width));
         for (cell, width) in cells.iter().zip(WIDTHS) {
-            let _ = write!(line, "{cell:>width$}");
+            append(&mut line, format_args!("{cell:>width$}"));
         }
         if let Some(ap) = ap.filter(|_| bar) {
-            let _ = write!(line, "  {}", bar_of(ap));
+            append(&mut line, format_args!("  {}", bar_of(ap)));
         }
         let line = console::style(line.trim_end()).for_stderr();
-        let _ = writeln!(
+        append(
             text,
-            "{}",
-            if name == "class" {
-                line.dim()
-            } else if name == "all" {
-                line.bold()
-            } else {
-                line
-            }
+            format_args!(
+                "{}\n",
+                if name == "class" {
+                    line.dim()
+                } else if name == "all" {
+                    line.bold()
+                } else {
+                    line
+                }
+            ),
         );
     };
     row(&mut text, "class", HEADINGS.map(str::to_owned), None);
@@ -83,8 +83,8 @@ pub(super) fn table(dataset: &Dataset, scores: &Scores, width: usize) -> String 
             row(&mut text, name, cells, result.figures.map50_95);
         }
     }
-    let _ =
-        writeln!(text, "\n  P, R and F1 at confidence {:.3}, where the mean F1 is best", scores.curves.best_confidence);
+    let best = scores.curves.best_confidence;
+    append(&mut text, format_args!("\n  P, R and F1 at confidence {best:.3}, where the mean F1 is best\n"));
     text.push_str(&sizes(scores));
     text
 }
@@ -102,13 +102,15 @@ fn sizes(scores: &Scores) -> String {
     text.push_str(&line("objects", ["small", "medium", "large", "all"].map(str::to_owned)));
     text.push_str(&line("mAP50-95", values([f.map_small, f.map_medium, f.map_large, f.map50_95])));
     text.push_str(&line("recall", values([f.ar_small, f.ar_medium, f.ar_large, f.ar_max])));
-    let _ = writeln!(
-        text,
-        "\n  mAP75 {} · recall with {one}, {ten}, {most} boxes {}, {}, {}",
-        figure(f.map75),
-        figure(f.ar_1),
-        figure(f.ar_10),
-        figure(f.ar_max)
+    append(
+        &mut text,
+        format_args!(
+            "\n  mAP75 {} · recall with {one}, {ten}, {most} boxes {}, {}, {}\n",
+            figure(f.map75),
+            figure(f.ar_1),
+            figure(f.ar_10),
+            figure(f.ar_max)
+        ),
     );
     text
 }
