@@ -7,9 +7,11 @@ use clap::Args;
 
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
-use super::options::Invocation;
-use super::run::{Done, RunOptions, Task};
-use super::{command_line_notice, print_error, signals::Signals};
+use super::messages::{command_line_notice, print_error};
+use super::options::{Invocation, RunOptions};
+use super::run::Done;
+use super::settings::Task;
+use super::signals::Signals;
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::report::baseline::Baseline;
@@ -50,7 +52,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     run: RunOptions,
     /// Every combination of these settings in turns, and one table: provider=cpu,openvino imgsz=320,640 batch=1,4
-    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = compare::axis, help_heading = "Comparing")]
+    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, help_heading = "Comparing")]
     compare: Vec<Axis>,
     /// Runs of every combination
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Comparing")]
@@ -66,6 +68,39 @@ pub struct BenchArgs {
     into: Option<PathBuf>,
     #[command(flatten)]
     invocation: Invocation,
+}
+
+/// Settings that decide how a run goes: only they can be compared.
+fn comparable() -> Vec<String> {
+    const OTHERS: [&str; 19] = [
+        "save",
+        "overwrite",
+        "compare",
+        "rounds",
+        "baseline",
+        "fail-above",
+        "report",
+        "csv",
+        "html",
+        "trace",
+        "stats",
+        "stats-format",
+        "config",
+        "show-config",
+        "verbose",
+        "log-format",
+        "quiet",
+        "onnxruntime",
+        "help",
+    ];
+    let bench = BenchArgs::augment_args(clap::Command::new("bench"));
+    let keys = bench.get_arguments().filter(|option| !option.is_hide_set()).filter_map(clap::Arg::get_long);
+    keys.filter(|key| !OTHERS.contains(key)).map(str::to_owned).collect()
+}
+
+/// `SETTING=VALUE[,VALUE…]`.
+fn axis(text: &str) -> Result<Axis, String> {
+    compare::axis(text, &comparable())
 }
 
 fn percent(text: &str) -> Result<f32, String> {
@@ -128,4 +163,19 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
         print_error(&format!("slower than {} by more than {} %", baseline.path.display(), args.fail_above));
     }
     Ok(u8::from(!held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_compared_is_refused() {
+        for (wrong, word) in
+            [("clip.mp4", "before --compare"), ("imgsize=1", "imgsz"), ("imgsz=", "no value"), ("csv=a", "csv")]
+        {
+            let refused = axis(wrong).expect_err("it is wrong");
+            assert!(refused.contains(word), "{wrong}: {refused}");
+        }
+    }
 }

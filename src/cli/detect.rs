@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::options::Invocation;
-use super::run::{RunOptions, Task};
+use super::messages::command_line_notice;
+use super::options::{Invocation, RunOptions};
+use super::settings::Task;
+use super::signals::Signals;
 use super::units::length;
-use super::{command_line_notice, signals::Signals};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;

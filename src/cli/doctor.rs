@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::print;
+use super::messages::print;
 use crate::doctor::{self, State};
 use crate::report::Machine;
 use crate::source::cameras::{Camera, Mode, cameras};

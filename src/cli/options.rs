@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::choices;
+use super::live::LiveArgs;
+use super::measure::MeasureOptions;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
@@ -160,6 +162,41 @@ pub struct MonitoringOptions {
     /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (loopback only) or `HOST:PORT`
     #[arg(long, value_name = "ADDR", value_parser = monitoring::address)]
     pub metrics: Option<SocketAddr>,
+}
+
+/// Options of every command that runs the whole pipeline.
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Which model, and how it runs.
+    #[command(flatten)]
+    pub model: ModelOptions,
+    /// What counts as a detection.
+    #[command(flatten)]
+    pub detections: DetectionOptions,
+    /// Tiles.
+    #[command(flatten)]
+    pub tiling: TilingOptions,
+    /// Which frames.
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// How live sources are read.
+    #[command(flatten)]
+    pub live: LiveArgs,
+    /// How boxes look.
+    #[command(flatten)]
+    pub drawing: DrawingOptions,
+    /// How video is encoded.
+    #[command(flatten)]
+    pub encoding: EncodingOptions,
+    /// What is measured.
+    #[command(flatten)]
+    pub measure: MeasureOptions,
+    /// Metrics over HTTP.
+    #[command(flatten)]
+    pub monitoring: MonitoringOptions,
+    /// Dashboard in the terminal; q quits (exit code 0, files are finished), ? lists the keys
+    #[arg(long, help_heading = "Measuring")]
+    pub tui: bool,
 }
 
 /// How the command itself behaves.

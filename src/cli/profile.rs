@@ -7,9 +7,9 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use clap::Args;
 
+use super::messages::told;
 use super::options::{Invocation, ModelOptions};
 use super::signals::Signals;
-use super::told;
 use crate::clock::{Clock, RealClock};
 use crate::detector::{Detector, DetectorOptions};
 use crate::geometry::Size;

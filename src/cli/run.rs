@@ -1,82 +1,24 @@
 //! What every command that runs the whole pipeline does: from options to a run, and its end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use clap::Args;
 
-use super::live::LiveArgs;
-use super::measure::MeasureOptions;
-use super::options::{
-    DetectionOptions, DrawingOptions, EncodingOptions, Invocation, ModelOptions, MonitoringOptions, SourceOptions,
-    TilingOptions,
-};
-use super::settings::resolved;
-use super::{command_line, print_error, print_failures};
+use super::messages::{command_line, print_error, print_failures};
+use super::options::{Invocation, RunOptions};
+use super::settings::{Task, resolved};
 use crate::clock::Clock;
 use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
 use crate::model::Model;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::Instruments;
-use crate::pipeline::plan::{self, Plan};
+use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Listener, Outcome};
 use crate::report::{RunContext, RunReport};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::ui::{self, Presentation, View};
-
-/// Options of every such command.
-#[derive(Debug, Clone, Args)]
-pub struct RunOptions {
-    /// Which model, and how it runs.
-    #[command(flatten)]
-    pub model: ModelOptions,
-    /// What counts as a detection.
-    #[command(flatten)]
-    pub detections: DetectionOptions,
-    /// Tiles.
-    #[command(flatten)]
-    pub tiling: TilingOptions,
-    /// Which frames.
-    #[command(flatten)]
-    pub source: SourceOptions,
-    /// How live sources are read.
-    #[command(flatten)]
-    pub live: LiveArgs,
-    /// How boxes look.
-    #[command(flatten)]
-    pub drawing: DrawingOptions,
-    /// How video is encoded.
-    #[command(flatten)]
-    pub encoding: EncodingOptions,
-    /// What is measured.
-    #[command(flatten)]
-    pub measure: MeasureOptions,
-    /// Metrics over HTTP.
-    #[command(flatten)]
-    pub monitoring: MonitoringOptions,
-    /// Dashboard in the terminal; q quits (exit code 0, files are finished), ? lists the keys
-    #[arg(long, help_heading = "Measuring")]
-    pub tui: bool,
-}
-
-/// What a command adds to the options.
-#[derive(Default)]
-pub(super) struct Task {
-    /// The command's name.
-    pub command: &'static str,
-    pub plan: Plan,
-    /// Outputs that exist are replaced.
-    pub overwrite: bool,
-    /// Where detections go.
-    pub json: Option<PathBuf>,
-    pub save_txt: Option<PathBuf>,
-    pub crops: Option<PathBuf>,
-    pub real_time: bool,
-    /// Whether the closing figures contain resources and the verdict.
-    pub thorough: bool,
-}
 
 /// How it went.
 pub(super) struct Done {

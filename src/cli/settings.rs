@@ -5,18 +5,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::DetectionOptions;
-use super::run::{RunOptions, Task};
+use super::options::{DetectionOptions, RunOptions};
 use crate::controls::Controls;
 use crate::model::Model;
 use crate::overlay::Style;
 use crate::pipeline::Settings;
+use crate::pipeline::plan::Plan;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::source::{Heads, LiveOptions};
 use crate::text::nearest;
 
 use super::live::LiveArgs;
+
+/// What a command adds to the options.
+#[derive(Default)]
+pub(super) struct Task {
+    /// The command's name.
+    pub command: &'static str,
+    pub plan: Plan,
+    /// Outputs that exist are replaced.
+    pub overwrite: bool,
+    /// Where detections go.
+    pub json: Option<PathBuf>,
+    pub save_txt: Option<PathBuf>,
+    pub crops: Option<PathBuf>,
+    pub real_time: bool,
+    /// Whether the closing figures contain resources and the verdict.
+    pub thorough: bool,
+}
 
 /// Why options make no settings.
 #[derive(Debug, thiserror::Error)]

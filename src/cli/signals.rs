@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, iterator, low_level};
 
-use super::or_unusable;
+use super::messages::or_unusable;
 use crate::shutdown::Shutdown;
 use crate::thread::{self, Thread, test_panic_point};
 use crate::ui::dashboard::terminal::give_back;

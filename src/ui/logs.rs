@@ -17,7 +17,6 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
-use super::screen::Screen;
 use crate::secrets::redact;
 
 /// How logs look.
@@ -41,7 +40,7 @@ pub struct LogError {
 /// Whether every line on standard error is JSON.
 static JSON: AtomicBool = AtomicBool::new(false);
 /// Where text is printed while a run is shown.
-static SCREEN: Mutex<Weak<Screen>> = Mutex::new(Weak::new());
+static PRINTER: Mutex<Option<Weak<dyn Printer>>> = Mutex::new(None);
 
 /// Installs the logs of this process: those that `filter` (`EnvFilter` syntax) names, else by `verbosity`, the number of `-v`:
 /// from 2 debug, from 3 trace. Without any of it there are none, but for JSON, where there is what the screen would print.
@@ -68,9 +67,15 @@ pub(crate) fn are_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Prints text through `screen` from now on, as long as it is there.
-pub(super) fn print_through(screen: &Arc<Screen>) {
-    *SCREEN.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(screen);
+/// What prints lines of the log while a run is shown.
+pub(super) trait Printer: Send + Sync {
+    /// Prints a line without breaking what is shown.
+    fn log(&self, text: &str);
+}
+
+/// Prints text through `printer` from now on, as long as it is there.
+pub(super) fn print_through(printer: &Arc<dyn Printer>) {
+    *PRINTER.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(printer));
 }
 
 /// Writes each event as a line.
@@ -86,9 +91,9 @@ impl<S: Subscriber> Layer<S> for Lines {
         match self.format {
             LogFormat::Text => {
                 let text = fields.text(&now(), *level, target);
-                let screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-                match screen {
-                    Some(screen) => screen.log(&text),
+                let printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+                match printer {
+                    Some(printer) => printer.log(&text),
                     None => eprintln!("{text}"),
                 }
             }

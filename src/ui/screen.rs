@@ -154,13 +154,6 @@ impl Screen {
         }
     }
 
-    /// A line of the log, whatever the verbosity.
-    pub(crate) fn log(&self, text: &str) {
-        if self.log.as_ref().is_none_or(|log| log.passing(text)) {
-            self.bar.suspend(|| eprintln!("{text}"));
-        }
-    }
-
     /// The model: its name, how many classes it has, and its input's size.
     pub(crate) fn model(&self) -> &str {
         &self.model
@@ -262,6 +255,14 @@ impl Screen {
     pub(crate) fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
             self.line(&format!("  notice: {}", text.replace('\n', ";")));
+        }
+    }
+}
+
+impl logs::Printer for Screen {
+    fn log(&self, text: &str) {
+        if self.log.as_ref().is_none_or(|log| log.passing(text)) {
+            self.bar.suspend(|| eprintln!("{text}"));
         }
     }
 }

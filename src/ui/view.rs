@@ -73,7 +73,8 @@ impl View {
         for notice in notices {
             screen.notice(notice);
         }
-        logs::print_through(&screen);
+        let printer: Arc<dyn logs::Printer> = screen.clone();
+        logs::print_through(&printer);
         let stats = asked.stats.filter(|(_, format)| *format != Format::Ultralytics);
         let stats = stats.and_then(|(every, format)| {
             let started = Stats::start(every, format, &screen);

@@ -57,9 +57,7 @@ const KNOWN: &[&str] = &[
     "circle: profile",
     "circle: sink",
     "circle: source",
-    "circle: ui",
     "circle: validate",
-    "size: cli",
 ];
 
 static SOURCES: LazyLock<Sources> = LazyLock::new(|| read("src"));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::Args;
 
-use super::print;
+use crate::cli::messages::print;
 use crate::inference::{self, ProviderChoice, Runtime};
 use crate::model::{Model, ModelError, ModelFile, ModelRef, starter, store};
 use crate::text::printable;

@@ -2,8 +2,7 @@
 
 use clap::Args;
 
-use super::print;
-use crate::cli::print_error;
+use crate::cli::messages::{print, print_error};
 use crate::model::store;
 use crate::ui::models::{row, table};
 

@@ -6,7 +6,7 @@ mod list;
 
 use clap::{Args, Subcommand};
 
-use super::{or_unusable, print};
+use crate::cli::messages::or_unusable;
 
 /// Options of `model`.
 #[derive(Debug, Args)]

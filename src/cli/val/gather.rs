@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{ModelRun, Scoring, ValArgs};
-use crate::cli::{command_line, print_failures, signals::Signals};
+use crate::cli::messages::{command_line, print_failures};
+use crate::cli::signals::Signals;
 use crate::clock::{Clock, RealClock};
 use crate::controls::Controls;
 use crate::frame::{DecodedFrame, FrameView, PixelFormat, Plane};

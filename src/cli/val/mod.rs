@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
-use super::{command_line, print_error};
+use crate::cli::messages::{command_line, print_error};
 use crate::text::{counted, printable};
 use crate::ui::tables::{speed_line, tiles};
 use crate::ui::validation::{dataset_line, table, width};

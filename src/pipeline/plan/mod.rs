@@ -6,41 +6,20 @@
 mod error;
 mod names;
 mod outputs;
+mod request;
 mod sources;
 
 use std::collections::HashSet;
 use std::path::Path;
 
 pub use error::PlanError;
+pub use request::OutputRequest;
 
 use super::job::{Job, OutputSpec, SourceSpec};
 use crate::secrets::Credentials;
-use crate::sink::{Segments, Target, check_display, check_output};
+use crate::sink::{Target, check_display, check_output};
 use names::Names;
 use outputs::Outputs;
-
-/// Which outputs were asked for.
-#[derive(Debug, Clone, Default)]
-pub struct OutputRequest {
-    /// Files, folders, patterns and URLs, as given; empty: `STEM-annotated.EXT` for recordings, none for live sources.
-    pub outputs: Vec<String>,
-    /// Existing files are replaced.
-    pub overwrite: bool,
-    /// Video is shown in a window as well.
-    pub display: bool,
-    /// Files are cut into segments.
-    pub segments: Option<Segments>,
-    /// Recordings are read as fast as possible even where an output is live.
-    pub full_speed: bool,
-}
-
-impl OutputRequest {
-    /// No output.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { outputs: vec!["none".into()], ..Self::default() }
-    }
-}
 
 /// The jobs of a run, and what the user should know about them.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::PlanError;
+use super::error::PlanError;
 use super::sources::has_extension;
 use crate::pipeline::job::{OutputSpec, SourceSpec};
 use crate::sink::Target;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::PlanError;
 use super::names::stem;
-use super::{OutputRequest, PlanError};
+use super::request::OutputRequest;
 use crate::pipeline::job::SourceSpec;
 use crate::secrets::redact;
 use crate::sink::{PushUrl, RtspServer, Target, codec_for};

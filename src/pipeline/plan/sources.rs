@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::PlanError;
+use super::error::PlanError;
 use crate::pipeline::job::SourceSpec;
 use crate::secrets::Credentials;
 use crate::source::Address;

@@ -1,0 +1,66 @@
+//! What every command prints, and its exit code.
+
+use std::io::Write;
+
+use crate::pipeline::RunError;
+use crate::secrets::{redact, shows_password};
+use crate::ui::logs;
+
+/// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
+/// cannot be used.
+pub(super) fn or_unusable(result: anyhow::Result<u8>) -> u8 {
+    result.unwrap_or_else(|error| {
+        print_error(&told(&error));
+        2
+    })
+}
+
+/// Prints an error, without secrets.
+pub(super) fn print_error(error: &(impl std::fmt::Display + ?Sized)) {
+    let text = redact(&error.to_string());
+    if logs::are_json() {
+        tracing::error!("{text}");
+    } else {
+        eprintln!("error: {text}");
+    }
+}
+
+/// An error with its causes, each said once: most messages contain their cause's.
+pub(super) fn told(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Prints what went wrong in a run; the exit code of a run that would else have ended with `code`.
+pub(super) fn print_failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
+    for error in errors {
+        print_error(error);
+        code = if error.is_usage() && processed == 0 && code != 1 { 2 } else { 1 };
+    }
+    code
+}
+
+/// The command line as it was given, without secrets.
+pub(super) fn command_line() -> String {
+    redact(&std::env::args().collect::<Vec<_>>().join(" "))
+}
+
+/// What the user should know about the command line: a notice, where it shows a password.
+pub(super) fn command_line_notice() -> Option<&'static str> {
+    std::env::args().any(|argument| shows_password(&argument)).then_some(
+        "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD or the \
+         config file",
+    )
+}
+
+/// Prints data on standard output.
+pub(super) fn print(text: &str) {
+    // A reader that closed the pipe has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

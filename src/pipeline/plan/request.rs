@@ -1,0 +1,26 @@
+//! Which outputs were asked for.
+
+use crate::sink::Segments;
+
+/// Which outputs were asked for.
+#[derive(Debug, Clone, Default)]
+pub struct OutputRequest {
+    /// Files, folders, patterns and URLs, as given; empty: `STEM-annotated.EXT` for recordings, none for live sources.
+    pub outputs: Vec<String>,
+    /// Existing files are replaced.
+    pub overwrite: bool,
+    /// Video is shown in a window as well.
+    pub display: bool,
+    /// Files are cut into segments.
+    pub segments: Option<Segments>,
+    /// Recordings are read as fast as possible even where an output is live.
+    pub full_speed: bool,
+}
+
+impl OutputRequest {
+    /// No output.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { outputs: vec!["none".into()], ..Self::default() }
+    }
+}
