@@ -10,6 +10,7 @@ use streamdet::cli::{Cli, Command, bench, detect, doctor, model, profile, val};
 use streamdet::secrets::redact;
 
 fn main() -> ExitCode {
+    streamdet::thread::install_panic_hook();
     let args: Vec<OsString> = std::env::args_os().collect();
     let parsed = match config::parse(&args, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,

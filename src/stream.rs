@@ -1,5 +1,6 @@
 //! What is known of a stream: which it is, what it carries, how its frames are counted, when it was away.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -72,11 +73,19 @@ pub struct FrameCounts {
     pub processed: u64,
     /// Run through the model.
     pub inferred: u64,
-    /// Lost, by reason.
+    /// Not processed, by reason.
     pub dropped: Dropped,
 }
 
-/// Why frames were lost.
+impl FrameCounts {
+    /// Whether every frame that was received is processed or dropped, and no other.
+    #[must_use]
+    pub fn is_accounted(&self) -> bool {
+        self.received == self.processed + self.dropped.total()
+    }
+}
+
+/// Why frames were dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Dropped {
     /// Too old when decoded (live).
@@ -85,6 +94,8 @@ pub struct Dropped {
     pub queue_full: u64,
     /// Damaged.
     pub corrupt: u64,
+    /// Swallowed by what failed: the model's run, or the stream's output.
+    pub failed: u64,
 }
 
 impl Dropped {
@@ -93,12 +104,89 @@ impl Dropped {
         self.stale += other.stale;
         self.queue_full += other.queue_full;
         self.corrupt += other.corrupt;
+        self.failed += other.failed;
     }
 
     /// All of them.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.stale + self.queue_full + self.corrupt
+        self.stale + self.queue_full + self.corrupt + self.failed
+    }
+}
+
+/// The counts of a stream while it runs, each kept where it happens and by nobody else: that they agree at the end is no
+/// matter of course, and is checked.
+#[derive(Debug, Default)]
+pub struct FrameCounters {
+    /// By the source, where frames leave the decoder, or it is known that they never will.
+    received: AtomicU64,
+    /// By the worker: frames given to the stream's sink thread.
+    handed_on: AtomicU64,
+    /// By the sink thread.
+    processed: AtomicU64,
+    inferred: AtomicU64,
+    swallowed: AtomicU64,
+    /// By the worker, and by the source where the worker is gone.
+    stale: AtomicU64,
+    queue_full: AtomicU64,
+    corrupt: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl FrameCounters {
+    /// So many frames left the decoder, or are known to be lost in it.
+    pub fn received(&self, frames: u64) {
+        self.received.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// A frame was given to the stream's sink thread.
+    pub fn handed_on(&self) {
+        self.handed_on.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A frame was handed to the stream's outputs, after it was inferred, or with what an earlier one showed.
+    pub fn processed(&self, inferred: bool) {
+        self.processed.fetch_add(1, Ordering::Relaxed);
+        self.inferred.fetch_add(u64::from(inferred), Ordering::Relaxed);
+    }
+
+    /// The stream's outputs failed, and so many frames that the sink thread was given came to nothing.
+    pub fn swallowed(&self, frames: u64) {
+        self.swallowed.fetch_add(frames, Ordering::Relaxed);
+    }
+
+    /// The sink thread never came back: what it was given and has not counted came to nothing. How many that is.
+    pub fn give_up_sink(&self) -> u64 {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let rest = get(&self.handed_on).saturating_sub(get(&self.processed) + get(&self.swallowed));
+        self.swallowed(rest);
+        rest
+    }
+
+    /// Frames were dropped before the sink thread.
+    pub fn dropped(&self, dropped: Dropped) {
+        let Dropped { stale, queue_full, corrupt, failed } = dropped;
+        let counters = [&self.stale, &self.queue_full, &self.corrupt, &self.failed];
+        for (counter, frames) in counters.into_iter().zip([stale, queue_full, corrupt, failed]) {
+            counter.fetch_add(frames, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts as they are now; while the stream runs, some frames are on their way.
+    #[must_use]
+    pub fn counts(&self) -> FrameCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FrameCounts {
+            received: get(&self.received),
+            processed: get(&self.processed),
+            inferred: get(&self.inferred),
+            dropped: Dropped {
+                stale: get(&self.stale),
+                queue_full: get(&self.queue_full),
+                corrupt: get(&self.corrupt),
+                failed: get(&self.failed) + get(&self.swallowed),
+            },
+        }
     }
 }
 
@@ -133,5 +221,28 @@ pub fn codec_name(caps: &gst::CapsRef) -> String {
         ("video/mpeg", _) => "mpeg2".into(),
         ("image/jpeg", _) => "jpeg".into(),
         (name, _) => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_nobody_counts_is_seen() {
+        let counters = FrameCounters::default();
+        counters.received(5);
+        counters.dropped(Dropped { stale: 1, ..Dropped::default() });
+        for _ in 0..4 {
+            counters.handed_on();
+        }
+        counters.processed(true);
+        counters.processed(false);
+        counters.swallowed(1);
+        let counts = counters.counts();
+        assert!(!counts.is_accounted() && counts.dropped.failed == 1, "{counts:?}");
+        assert_eq!(counters.give_up_sink(), 1);
+        let counts = counters.counts();
+        assert!(counts.is_accounted() && counts.inferred == 1, "{counts:?}");
     }
 }

@@ -4,12 +4,15 @@
 //! on; and nobody has to wait longer than it likes for a thread to end.
 
 use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, bounded};
 
 use crate::secrets::redact;
 
@@ -48,7 +51,7 @@ pub enum ThreadError {
 #[derive(Debug)]
 pub struct Thread<T> {
     name: String,
-    result: Receiver<Result<T, String>>,
+    result: Receiver<Result<T, ThreadError>>,
 }
 
 /// Starts a thread called `name` (Linux shows 15 bytes of it).
@@ -61,10 +64,10 @@ pub fn spawn<T: Send + 'static>(
 ) -> Result<Thread<T>, ThreadError> {
     let name = name.into();
     let (done, result) = bounded(1);
+    let own_name = name.clone();
     let run = move || {
-        let outcome = catch_unwind(AssertUnwindSafe(body)).map_err(|panic| said(panic.as_ref()));
-        // Nobody joins it: nobody wants to know.
-        let _ = done.send(outcome);
+        // Where it is not joined, its result is not asked for.
+        let _ = done.send(catch(&own_name, body));
     };
     #[expect(clippy::disallowed_methods, reason = "the one place where threads start")]
     let started = std::thread::Builder::new().name(name.clone()).spawn(run);
@@ -88,13 +91,21 @@ impl<T> Thread<T> {
         !self.result.is_empty()
     }
 
+    /// Waits for its end, for `time` at most; whether it has ended.
+    #[must_use]
+    pub fn ends_within(&self, time: Duration) -> bool {
+        let mut select = Select::new();
+        select.recv(&self.result);
+        select.ready_timeout(time).is_ok()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
     /// When it panicked.
     pub fn join(self) -> Result<T, ThreadError> {
         let outcome = self.result.recv();
-        self.outcome(outcome.unwrap_or_else(|_| Err("it ended without a result".into())))
+        outcome.unwrap_or_else(|_| Err(self.vanished()))
     }
 
     /// Waits for its end, for `within` at most; later it is left alone, with whatever it holds.
@@ -103,15 +114,62 @@ impl<T> Thread<T> {
     /// When it panicked, or has not ended by then.
     pub fn join_within(self, within: Duration) -> Result<T, ThreadError> {
         match self.result.recv_timeout(within) {
-            Ok(outcome) => self.outcome(outcome),
+            Ok(outcome) => outcome,
             Err(RecvTimeoutError::Timeout) => Err(ThreadError::Late { name: self.name, within }),
-            Err(RecvTimeoutError::Disconnected) => self.outcome(Err("it ended without a result".into())),
+            Err(RecvTimeoutError::Disconnected) => Err(self.vanished()),
         }
     }
 
-    fn outcome(self, outcome: Result<T, String>) -> Result<T, ThreadError> {
-        outcome.map_err(|message| ThreadError::Panicked { name: self.name, message })
+    fn vanished(self) -> ThreadError {
+        ThreadError::Panicked { name: self.name, message: "it ended without a result".into() }
     }
+}
+
+thread_local! {
+    /// Calls of [`catch`] around what runs.
+    static CATCHING: Cell<u32> = const { Cell::new(0) };
+    /// Where the last panic was.
+    static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Runs `body`; a panic in it is an error, that of the thread `name`.
+///
+/// # Errors
+/// When it panicked.
+pub fn catch<T>(name: &str, body: impl FnOnce() -> T) -> Result<T, ThreadError> {
+    CATCHING.set(CATCHING.get() + 1);
+    let outcome = catch_unwind(AssertUnwindSafe(body));
+    CATCHING.set(CATCHING.get() - 1);
+    outcome.map_err(|panic| {
+        let at = PANICKED_AT.take().map_or_else(String::new, |at| format!(" (at {at})"));
+        ThreadError::Panicked { name: name.to_owned(), message: said(panic.as_ref()) + &at }
+    })
+}
+
+/// Whether a panic of this thread becomes an error of whoever joins it.
+#[must_use]
+pub fn is_caught() -> bool {
+    CATCHING.get() > 0
+}
+
+/// From now on a panic that becomes an error is not printed as well, and any other one is printed without secrets, with
+/// `RUST_BACKTRACE=1` with its backtrace.
+pub fn install_panic_hook() {
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        if is_caught() {
+            return PANICKED_AT.set(at);
+        }
+        let thread = std::thread::current();
+        let (name, at) = (thread.name().unwrap_or("without a name"), at.as_deref().unwrap_or("an unknown place"));
+        let mut stderr = std::io::stderr().lock();
+        // With standard error closed, there is nowhere left to say it.
+        let _ = writeln!(stderr, "thread {name} panicked at {at}: {}", said(panic.payload()));
+        let backtrace = Backtrace::capture();
+        if backtrace.status() == BacktraceStatus::Captured {
+            let _ = writeln!(stderr, "{backtrace}");
+        }
+    }));
 }
 
 /// What a panic said, without secrets.
@@ -121,22 +179,56 @@ pub fn said(panic: &(dyn Any + Send)) -> String {
     redact(text.unwrap_or("no message"))
 }
 
-/// Where a test has this thread panic: `STREAMDET_TEST_PANIC=NAME:N` panics when the thread called NAME comes here for the
-/// Nth time. Every loop of a named thread calls it once a turn; without the variable it costs one load.
-pub fn test_panic_point() {
-    static PLANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
-    let planted = PLANTED.get_or_init(|| {
-        let text = std::env::var("STREAMDET_TEST_PANIC").ok()?;
-        let (name, count) = text.rsplit_once(':')?;
-        Some((name.to_owned(), count.parse().ok()?))
-    });
-    if let Some((name, count)) = planted
-        && std::thread::current().name() == Some(name)
-        && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *count
-    {
-        panic!("planted by STREAMDET_TEST_PANIC");
+/// A fault that a test plants with `VARIABLE=NAME:N`: in the thread called NAME, when it comes to a test point the Nth time.
+struct Planted {
+    name: String,
+    at: u64,
+    passed: AtomicU64,
+}
+
+impl Planted {
+    fn read(variable: &str) -> Option<Self> {
+        let text = std::env::var(variable).ok()?;
+        let (name, at) = text.rsplit_once(':')?;
+        Some(Self { name: name.to_owned(), at: at.parse().ok()?, passed: AtomicU64::new(0) })
     }
+
+    fn is_due(&self, name: &str) -> bool {
+        self.name == name && self.passed.fetch_add(1, Ordering::SeqCst) + 1 == self.at
+    }
+}
+
+/// Where a test has this thread panic (`STREAMDET_TEST_PANIC=NAME:N`) or never go on (`STREAMDET_TEST_HANG=NAME:N`). Every
+/// loop of a named thread calls it once a turn; without the variables it costs two loads.
+pub fn test_panic_point() {
+    if is_planted() {
+        test_panic_point_named(std::thread::current().name().unwrap_or_default());
+    }
+}
+
+/// The same on a thread that is not ours, under a name of ours.
+///
+/// # Panics
+/// Where a test plants a panic.
+pub fn test_panic_point_named(name: &str) {
+    let [panics, hangs] = planted();
+    let panics = panics.as_ref().is_some_and(|planted| planted.is_due(name));
+    assert!(!panics, "planted by STREAMDET_TEST_PANIC");
+    while hangs
+        .as_ref()
+        .is_some_and(|planted| planted.is_due(name) || planted.passed.load(Ordering::SeqCst) > planted.at)
+    {
+        std::thread::park();
+    }
+}
+
+fn planted() -> &'static [Option<Planted>; 2] {
+    static PLANTED: OnceLock<[Option<Planted>; 2]> = OnceLock::new();
+    PLANTED.get_or_init(|| ["STREAMDET_TEST_PANIC", "STREAMDET_TEST_HANG"].map(Planted::read))
+}
+
+fn is_planted() -> bool {
+    planted().iter().any(Option::is_some)
 }
 
 #[cfg(test)]

@@ -185,6 +185,15 @@ impl<T> std::fmt::Debug for Lane<T> {
     }
 }
 
+/// What nobody took from a lane.
+#[derive(Debug)]
+pub struct Rest<T> {
+    /// Items and notes that waited, oldest first.
+    pub items: Vec<T>,
+    /// Items evicted since the last one was taken.
+    pub evicted: u64,
+}
+
 /// Where items leave the lanes.
 pub struct Lanes<T> {
     inner: Arc<Inner<T>>,
@@ -219,6 +228,20 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Closes the lanes: who sends gets [`Closed`] from now on. What still waited in each lane, so that it can be counted.
+    #[must_use]
+    pub fn close(&self) -> Vec<Rest<T>> {
+        let mut state = self.inner.lock();
+        state.closed = true;
+        self.inner.emptied.notify_all();
+        let rest = |lane: &mut LaneState<T>| {
+            lane.items = 0;
+            let items = lane.waiting.drain(..).map(|(_, item)| item).collect();
+            Rest { items, evicted: std::mem::take(&mut lane.evicted) }
+        };
+        state.lanes.iter_mut().map(rest).collect()
+    }
+
     /// Items that wait, over all lanes.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -246,12 +269,6 @@ impl<T> State<T> {
 
 impl<T> Drop for Lanes<T> {
     fn drop(&mut self) {
-        let mut state = self.inner.lock();
-        state.closed = true;
-        for lane in &mut state.lanes {
-            lane.waiting.clear();
-            lane.items = 0;
-        }
-        self.inner.emptied.notify_all();
+        drop(self.close());
     }
 }

@@ -5,7 +5,7 @@
 
 mod lanes;
 
-pub use lanes::{Closed, Lane, Lanes, Received, RecvError, WhenFull, lanes};
+pub use lanes::{Closed, Lane, Lanes, Received, RecvError, Rest, WhenFull, lanes};
 
 /// Where the lanes take their locks from; `modelled` puts loom's in this place.
 mod sync {

@@ -65,3 +65,16 @@ fn the_end_is_seen_once_all_is_taken() {
         assert_eq!(lanes.take(None).map(|t| t.item), Err(RecvError::Disconnected));
     });
 }
+
+#[test]
+fn what_nobody_took_is_given_back_when_the_lanes_close() {
+    let (senders, lanes) = lanes("test", 2, 1);
+    senders[1].set_when_full(WhenFull::DropOldest);
+    for n in 0..3 {
+        senders[1].send(n).expect("it never waits");
+    }
+    senders[1].note(10).expect("a note");
+    let rest: Vec<_> = lanes.close().into_iter().map(|rest| (rest.items, rest.evicted)).collect();
+    assert_eq!(rest, [(vec![], 0), (vec![2, 10], 2)]);
+    assert_eq!(senders[0].send(1), Err(Closed));
+}

@@ -85,7 +85,6 @@ impl RunOptions {
             RunContext { command: command_line(), model: &model, requested: self.model.provider, settings: said };
         let report = RunReport::assemble(&context, &figures, clock.now());
         ui::closing::show(&model, &figures, &report, &screen, task.thorough);
-        let instruments = Arc::into_inner(instruments).expect("the run has dropped its listeners");
         let mut code = 0;
         for error in &panicked {
             print_error(&error);

@@ -12,7 +12,7 @@ use crate::clock::{HostTime, StreamTime};
 use crate::frame::Stamps;
 use crate::stream::StreamId;
 
-pub use pace::SecondCounts;
+pub use pace::{FirstFrame, SecondCounts};
 pub use stages::{INSIDE, STAGES, Stage, StageTimes};
 pub use timeline::{Bin, Timeline};
 
@@ -123,6 +123,31 @@ impl LatencyBook {
     #[must_use]
     pub fn warm_up_frames_excluded(&self) -> u64 {
         self.warm_up.len() as u64
+    }
+
+    /// One book of those of several streams. The frames left out are the first of all.
+    ///
+    /// # Panics
+    /// Never: all books have the same bounds.
+    #[must_use]
+    pub fn merged(books: impl IntoIterator<Item = Self>) -> Self {
+        let (mut all, mut first) = (Self::new(), Vec::new());
+        for book in books {
+            for (row, other) in all.rows.iter_mut().zip(&book.rows) {
+                row.histogram.add(&other.histogram).expect("the bounds are the same");
+                row.total += other.total;
+            }
+            for (sum, part) in all.per_image.iter_mut().zip(book.per_image) {
+                *sum += part;
+            }
+            all.inferred += book.inferred;
+            first.extend(book.warm_up);
+        }
+        first.sort_by_key(|record: &FrameRecord| record.stamps.handed_over);
+        for record in &first {
+            all.record(record);
+        }
+        all
     }
 
     /// To be called at the end of the run: a run of a few frames counts them all, and a stage that only the first frames passed
@@ -259,6 +284,22 @@ pub(crate) mod tests {
         assert_eq!(shares, [0.0, 1.0]);
         book.settle();
         assert_eq!((book.summary(Stage::EndToEnd).count, book.warm_up_frames_excluded()), (3, WARM_UP_FRAMES));
+    }
+
+    #[test]
+    fn streams_that_are_counted_apart_leave_out_the_first_frames_of_all() {
+        let mut books = [LatencyBook::new(), LatencyBook::new()];
+        let mut together = LatencyBook::new();
+        for n in 0..20 {
+            books[usize::from(n % 3 == 0)].record(&frame_at(n * 40));
+            together.record(&frame_at(n * 40));
+        }
+        let merged = LatencyBook::merged(books);
+        assert_eq!(merged.warm_up_frames_excluded(), WARM_UP_FRAMES);
+        for stage in STAGES {
+            assert_eq!((merged.summary(stage), merged.total(stage)), (together.summary(stage), together.total(stage)));
+        }
+        assert_eq!(merged.per_image_ms(), together.per_image_ms());
     }
 
     #[test]

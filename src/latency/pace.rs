@@ -1,19 +1,41 @@
 //! How many frames every second brought.
 
+use std::sync::{Arc, OnceLock};
+
 use crate::clock::HostTime;
+
+/// When the first frame of a run was handed over: several streams that count apart count from it.
+pub type FirstFrame = Arc<OnceLock<HostTime>>;
 
 /// Frames handed over in every second since the first; four bytes a second, however long the run.
 #[derive(Debug, Default)]
 pub struct SecondCounts {
     counts: Vec<u32>,
-    first: Option<HostTime>,
+    first: FirstFrame,
     last: Option<HostTime>,
 }
 
 impl SecondCounts {
+    /// Counts from `first` on, or sets it.
+    #[must_use]
+    pub fn since(first: FirstFrame) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    /// Adds what another stream, which counts from the same frame on, brought.
+    pub fn add_counts(&mut self, other: &Self) {
+        if self.counts.len() < other.counts.len() {
+            self.counts.resize(other.counts.len(), 0);
+        }
+        for (sum, count) in self.counts.iter_mut().zip(&other.counts) {
+            *sum += count;
+        }
+        self.last = self.last.max(other.last);
+    }
+
     /// Counts a frame that was handed over at `at`.
     pub fn add(&mut self, at: HostTime) {
-        let first = *self.first.get_or_insert(at);
+        let first = *self.first.get_or_init(|| at);
         self.last = self.last.max(Some(at));
         let second = usize::try_from(at.since(first).as_secs()).unwrap_or(usize::MAX);
         if self.counts.len() <= second {
@@ -25,7 +47,7 @@ impl SecondCounts {
     /// Frames of every full second.
     #[must_use]
     pub fn full_seconds(&self) -> &[u32] {
-        let full = self.first.zip(self.last).map_or(0, |(first, last)| last.since(first).as_secs());
+        let full = self.first.get().copied().zip(self.last).map_or(0, |(first, last)| last.since(first).as_secs());
         &self.counts[..usize::try_from(full).unwrap_or(0).min(self.counts.len())]
     }
 
@@ -66,6 +88,14 @@ mod tests {
         }
         assert_eq!(counts.full_seconds(), [10, 0, 4]);
         assert_eq!(counts.slowest(), Some(0.0));
+        let first = FirstFrame::default();
+        let mut apart = [SecondCounts::since(first.clone()), SecondCounts::since(first.clone())];
+        for (n, ms) in (0..1000).step_by(100).chain([2000, 2100, 2200, 2300, 3100]).enumerate() {
+            apart[n % 2].add(HostTime::from_start(Duration::from_millis(500 + ms)));
+        }
+        let mut together = SecondCounts::since(first);
+        apart.iter().for_each(|counts| together.add_counts(counts));
+        assert_eq!(together.full_seconds(), counts.full_seconds(), "streams that count apart");
         let deviation = counts.deviation().expect("three seconds");
         assert!((deviation - 5.033).abs() < 0.001, "{deviation}");
     }

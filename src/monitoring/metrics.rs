@@ -37,7 +37,7 @@ const CLASSES: usize = 100;
 /// Label of what has none of its own.
 const OTHER: &str = "other";
 /// Why frames are dropped.
-const REASONS: [&str; 3] = ["stale", "queue_full", "corrupt"];
+const REASONS: [&str; 4] = ["stale", "queue_full", "corrupt", "failed"];
 
 /// Everything that is counted.
 pub struct Metrics {
@@ -310,8 +310,8 @@ impl Metrics {
         }
     }
 
-    fn dropped(&self, stream: StreamId, Dropped { stale, queue_full, corrupt }: Dropped, _at: HostTime) {
-        for (counter, n) in self.stream(stream).dropped.iter().zip([stale, queue_full, corrupt]) {
+    fn dropped(&self, stream: StreamId, Dropped { stale, queue_full, corrupt, failed }: Dropped, _at: HostTime) {
+        for (counter, n) in self.stream(stream).dropped.iter().zip([stale, queue_full, corrupt, failed]) {
             add(counter, n);
         }
     }

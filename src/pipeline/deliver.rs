@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::RecvTimeoutError;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::handover::FromWorker;
 use super::job::{Job, OutputSpec};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
-use super::{RunError, RunEvent, Shared, SinkEvent};
+use super::{RunError, RunEvent, Shared, SinkEvent, StreamFigures};
 use crate::clock::StreamTime;
 use crate::detections::{DetectedFrame, StreamEvent};
 use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};
@@ -25,8 +26,9 @@ use crate::report::Outage;
 use crate::sink::{Encoded, News, StreamSink, Tell};
 use crate::stills::StillWriter;
 use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
+use crate::thread::{catch, test_panic_point};
 
-/// How often a stream without pictures is asked for a snapshot.
+/// How often it is seen whether a snapshot of a stream without frames was asked for, where somebody can.
 const IDLE: Duration = Duration::from_millis(100);
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
@@ -54,6 +56,8 @@ struct Delivery<'a> {
     cut: bool,
     resound: bool,
     size: Option<Size>,
+    /// Frames taken that are not counted yet: one at most.
+    in_hand: u64,
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
@@ -63,64 +67,100 @@ struct Delivery<'a> {
     snapshots: Snapshots,
 }
 
-/// Takes the stream's frames until the channel closes, then finishes its output. Errors go on record.
-pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &Receiver<SinkEvent>) {
-    let overlay = match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
-        Ok(overlay) => overlay,
-        Err(error) => return shared.fail_stream(stream, error.into()),
-    };
-    let mut delivery = Delivery {
-        shared,
-        stream,
-        overlay,
-        info: None,
-        sides: Vec::new(),
-        announced: false,
-        sink: None,
-        tell: teller(shared, stream),
-        stills: StillWriter::default(),
-        detections: DetectionSinks::new(shared, stream),
-        pool: None,
-        interval_s: None,
-        last: None,
-        audio_kept: 0,
-        files: 0,
-        cut: false,
-        resound: false,
-        size: None,
-        encoding: VecDeque::with_capacity(ENCODING),
-        encoded: Vec::with_capacity(ENCODING),
-        newest: None,
-        snapshots: Snapshots::default(),
-    };
-    loop {
-        match frames.recv_timeout(IDLE) {
-            Ok(SinkEvent::Open(opening)) => delivery.open(*opening),
-            Ok(SinkEvent::Reopen(opening)) => delivery.reopen(*opening),
-            Ok(SinkEvent::Gap(gap)) => delivery.gap(&gap),
-            // What is still on its way after a failure was never handed over: it does not count.
-            Ok(SinkEvent::Frame(_)) if shared.has_failed(stream) => {}
-            Ok(SinkEvent::Frame(mut frame)) => {
-                if let Err(error) = delivery.frame(&mut frame) {
-                    shared.fail_stream(stream, error);
-                    // Its audio goes with it: nobody else would take it from the demuxer.
-                    delivery.sides = Vec::new();
-                    delivery.finish_sink();
-                } else if shared.settings.controls.is_attended() {
-                    delivery.newest = Some(frame);
-                    delivery.take_snapshot();
-                }
+/// Takes the stream's frames until the worker has no more, then finishes its outputs, whatever happened on the way. Errors go
+/// on record.
+pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &FromWorker<SinkEvent>) {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
+        Ok(overlay) => {
+            let mut delivery = Delivery::new(shared, stream, overlay);
+            if let Err(panicked) = catch(name, || delivery.work(frames)) {
+                delivery.fail(panicked.into());
             }
-            Err(RecvTimeoutError::Timeout) => delivery.take_snapshot(),
-            Err(RecvTimeoutError::Disconnected) => break,
+            if let Err(panicked) = catch(name, || delivery.finish()) {
+                shared.fail_stream(stream, panicked.into());
+            }
+        }
+        Err(error) => shared.fail_stream(stream, error.into()),
+    }
+    // After a failure, what is still on its way.
+    while let Ok(event) = frames.next(None) {
+        if matches!(event, SinkEvent::Frame(_)) {
+            shared.swallow(stream, 1);
         }
     }
-    delivery.finish();
 }
 
 impl<'a> Delivery<'a> {
+    fn new(shared: &'a Arc<Shared>, stream: StreamId, overlay: Overlay) -> Self {
+        Self {
+            shared,
+            stream,
+            overlay,
+            info: None,
+            sides: Vec::new(),
+            announced: false,
+            sink: None,
+            tell: teller(shared, stream),
+            stills: StillWriter::default(),
+            detections: DetectionSinks::new(shared, stream),
+            pool: None,
+            interval_s: None,
+            last: None,
+            audio_kept: 0,
+            files: 0,
+            cut: false,
+            resound: false,
+            size: None,
+            in_hand: 0,
+            encoding: VecDeque::with_capacity(ENCODING),
+            encoded: Vec::with_capacity(ENCODING),
+            newest: None,
+            snapshots: Snapshots::default(),
+        }
+    }
+
+    /// Takes what comes until the worker has no more.
+    fn work(&mut self, frames: &FromWorker<SinkEvent>) {
+        let attended = self.shared.settings.controls.is_attended();
+        loop {
+            test_panic_point();
+            match frames.next(attended.then_some(IDLE)) {
+                Ok(SinkEvent::Open(opening)) => self.open(*opening),
+                Ok(SinkEvent::Reopen(opening)) => self.reopen(*opening),
+                Ok(SinkEvent::Gap(gap)) => self.gap(&gap),
+                Ok(SinkEvent::Frame(_)) if self.shared.has_failed(self.stream) => self.shared.swallow(self.stream, 1),
+                Ok(SinkEvent::Frame(mut frame)) => {
+                    self.in_hand = 1;
+                    if let Err(error) = self.frame(&mut frame) {
+                        self.fail(error);
+                        self.finish_sink();
+                    } else if attended {
+                        self.newest = Some(frame);
+                        self.take_snapshot();
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => self.take_snapshot(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    }
+
+    /// The output failed, with the frame that was just being written.
+    fn fail(&mut self, error: RunError) {
+        self.shared.fail_stream(self.stream, error);
+        self.shared.swallow(self.stream, std::mem::take(&mut self.in_hand));
+        // Its audio goes with it: nothing else would take it from the demuxer.
+        self.sides = Vec::new();
+    }
+
     fn job(&self) -> &'a Job {
         &self.shared.settings.jobs[self.stream.0 as usize]
+    }
+
+    fn figures(&self) -> MutexGuard<'a, StreamFigures> {
+        self.shared.stream(self.stream).figures()
     }
 
     /// Whether there is anything to carry sound.
@@ -146,9 +186,7 @@ impl<'a> Delivery<'a> {
             self.sides = sides;
         }
         self.info = Some(info);
-        let mut tally = self.shared.tally();
-        tally.streams[self.stream.0 as usize].reconnects += 1;
-        drop(tally);
+        self.figures().report.reconnects += 1;
         self.shared.listener.on(&RunEvent::Reconnected { stream: self.stream });
     }
 
@@ -157,13 +195,12 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let s = |time: StreamTime| std::time::Duration::from_nanos(time.ns).as_secs_f64();
         let outage = Outage { from_s: s(gap.from), to_s: s(gap.to), reason: gap.reason.clone() };
-        let mut tally = shared.tally();
-        let report = &mut tally.streams[self.stream.0 as usize];
-        report.outages_s += outage.to_s - outage.from_s;
-        if report.outages.len() < OUTAGES {
-            report.outages.push(outage);
+        let mut own = self.figures();
+        own.report.outages_s += outage.to_s - outage.from_s;
+        if own.report.outages.len() < OUTAGES {
+            own.report.outages.push(outage);
         }
-        drop(tally);
+        drop(own);
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
         self.detections.event(&StreamEvent::Gap(gap));
     }
@@ -172,12 +209,11 @@ impl<'a> Delivery<'a> {
     fn announce(&mut self) {
         let Some(info) = self.info.as_ref().filter(|_| !self.announced) else { return };
         self.announced = true;
-        let mut tally = self.shared.tally();
-        let report = &mut tally.streams[self.stream.0 as usize];
-        report.width = info.size.width;
-        report.height = info.size.height;
-        report.frame_rate = info.frame_rate.map_or_else(|| "0/1".into(), |(n, d)| format!("{n}/{d}"));
-        drop(tally);
+        let mut own = self.shared.stream(self.stream).figures();
+        own.report.width = info.size.width;
+        own.report.height = info.size.height;
+        own.report.frame_rate = info.frame_rate.map_or_else(|| "0/1".into(), |(n, d)| format!("{n}/{d}"));
+        drop(own);
         let provider = self.shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.shared.listener.on(&RunEvent::StreamUp { stream: self.stream, info, provider: provider.as_ref() });
         for notice in &info.notices {
@@ -235,7 +271,7 @@ impl<'a> Delivery<'a> {
         match written {
             Ok(path) => {
                 self.shared.listener.on(&RunEvent::Notice(&format!("snapshot: {}", path.display())));
-                self.shared.tally().outputs.push((path, 0));
+                self.figures().outputs.push((path, 0));
             }
             Err(error) => self.say_no_snapshot(&error),
         }
@@ -275,7 +311,7 @@ impl<'a> Delivery<'a> {
             }
             (OutputSpec::Picture(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
-                shared.tally().outputs.push((path.clone(), 0));
+                self.figures().outputs.push((path.clone(), 0));
             }
             (OutputSpec::Stream(targets), None) => {
                 self.begin_anew(frame, video)?;
@@ -307,23 +343,18 @@ impl<'a> Delivery<'a> {
             self.interval_s = self.interval_s.map_or(Some(interval), |mean| Some(mean * 0.95 + interval * 0.05));
         }
         self.last = Some(now);
-        let mut tally = self.shared.tally();
-        let frames = &mut tally.streams[self.stream.0 as usize].frames;
-        frames.received += 1;
-        frames.processed += 1;
-        frames.inferred += u64::from(frame.letterbox.is_some());
-        tally.threads.sample(false);
-        if let Some(gpu) = &mut tally.gpu {
-            gpu.sample();
-        }
-        tally.seconds.add(now);
-        tally.last_frame = tally.last_frame.max(Some(now));
+        self.in_hand = 0;
+        let stream = self.shared.stream(self.stream);
+        stream.counters.processed(frame.letterbox.is_some());
+        let mut own = stream.figures();
+        own.seconds.add(now);
+        own.last_frame = own.last_frame.max(Some(now));
         for d in &frame.detections {
-            if let Some(n) = tally.objects.get_mut(usize::from(d.class_id)) {
+            if let Some(n) = own.objects.get_mut(usize::from(d.class_id)) {
                 *n += 1;
             }
         }
-        drop(tally);
+        drop(own);
         let record = FrameRecord {
             stream: frame.stream,
             frame: frame.index,
@@ -365,7 +396,7 @@ impl<'a> Delivery<'a> {
 
     /// Nothing more will be known of the frame.
     fn complete(&self, record: &FrameRecord) {
-        self.shared.tally().book.record(record);
+        self.figures().book.record(record);
         self.shared.listener.on(&RunEvent::FrameRecorded(record));
     }
 
@@ -383,7 +414,7 @@ impl<'a> Delivery<'a> {
         let mut buffer = if frame.detections.is_empty() && hud.is_none() {
             frame.pixels.buffer().copy()
         } else {
-            let fail = |e: &dyn std::fmt::Display| RunError::Thread(format!("no picture buffer: {e}"));
+            let fail = |e: &dyn std::fmt::Display| RunError::FrameCopy { problem: e.to_string() };
             let pool = self.pool_for(video).map_err(|e| fail(&e))?;
             let buffer = pool.acquire_buffer(None).map_err(|e| fail(&e))?;
             let mut copy =
@@ -422,10 +453,11 @@ impl<'a> Delivery<'a> {
         Ok(pool)
     }
 
-    fn finish(mut self) {
+    /// Finishes what was written, and says what came of it.
+    fn finish(&mut self) {
         self.detections.finish();
         // Now, while the threads are still there.
-        self.shared.tally().threads.sample(true);
+        self.shared.sample_now();
         self.finish_sink();
         while let Some((record, _)) = self.encoding.pop_front() {
             self.complete(&record);
@@ -443,19 +475,19 @@ impl<'a> Delivery<'a> {
     /// Ends the stream's outputs, and says what came of them.
     fn finish_sink(&mut self) {
         let Some(sink) = self.sink.take() else { return };
-        // Whoever stopped the pictures early wants no more sound than pictures.
-        let received = self.shared.tally().streams[self.stream.0 as usize].frames.received;
+        // Where the frames end early, the audio ends with them.
+        let received = self.shared.stream(self.stream).counters.counts().received;
         let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
         let live = self.job().source.is_live();
-        let cut = live || limit || self.shared.shutdown.is_requested() || self.shared.has_failed(self.stream);
+        let cut = live || limit || self.shared.shutdown_of(self.stream).is_requested();
         let (ended, encoded) = sink.finish(cut);
         self.encoded = encoded;
         self.attach();
-        let mut tally = self.shared.tally();
-        tally.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
-        tally.live_outputs.extend(ended.live);
         self.files += ended.begun;
-        drop(tally);
+        let mut own = self.figures();
+        own.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
+        own.live_outputs.extend(ended.live);
+        drop(own);
         if let Some(error) = ended.failure {
             self.shared.fail_stream(self.stream, error.into());
         }

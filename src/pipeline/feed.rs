@@ -2,84 +2,92 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::{RunError, RunEvent, Shared, SinkEvent, SourceSpec, deliver};
+use super::drain::Patience;
+use super::handover::{FromWorker, ToSink, handover};
+use super::{RunEvent, Shared, SinkEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
 use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
+use crate::thread::{self, test_panic_point};
 
-/// Pictures between worker and sink, a stream.
-const INFERRED: usize = 4;
-/// Files decoded at once; further ones wait their turn.
-const SOURCES_AT_ONCE: usize = 2;
+/// Recordings decoded at once; further ones wait their turn.
+const FILES_AT_ONCE: usize = 2;
 
-/// A way to every stream's sink, by stream.
-type ToSinks = Vec<Option<Sender<SinkEvent>>>;
+/// A source with its ways in and out.
+struct Feed {
+    stream: StreamId,
+    events: Lane<SourceEvent>,
+    /// The sink's end, until its thread is started.
+    frames: FromWorker<SinkEvent>,
+    /// Disconnected once the session is there.
+    ready: Receiver<()>,
+}
 
-/// Starts a thread for every live source, and a few for all recordings, which come one after the other.
+/// Starts a thread for every live source, and a few for all recordings, which come one after the other. The ways to the
+/// streams' sinks.
 pub(super) fn start(
     shared: &Arc<Shared>,
     lanes: Vec<Lane<SourceEvent>>,
     ready: &Receiver<()>,
-) -> (ToSinks, Vec<JoinHandle<()>>) {
-    let jobs = &shared.settings.jobs;
-    let (mut to_sinks, mut threads) = (Vec::new(), Vec::new());
-    let (queue_tx, queue_rx) = bounded(jobs.len().max(1));
-    let mut spawn =
-        |name: String, body: Box<dyn FnOnce() + Send>| match std::thread::Builder::new().name(name).spawn(body) {
-            Ok(thread) => threads.push(thread),
-            Err(e) => shared.fail(RunError::Thread(e.to_string())),
-        };
-    for (index, events) in lanes.into_iter().enumerate() {
-        let (tx, rx) = bounded::<SinkEvent>(INFERRED);
-        to_sinks.push(Some(tx));
-        if jobs[index].source.is_live() {
+) -> Vec<ToSink<SinkEvent>> {
+    let mut sinks = Vec::new();
+    let (queue, waiting) = bounded(lanes.len().max(1));
+    for (events, number) in lanes.into_iter().zip(0..) {
+        let (sink, frames) = handover();
+        sinks.push(sink);
+        let stream = StreamId(number);
+        let feed = Feed { stream, events, frames, ready: ready.clone() };
+        if shared.settings.jobs[number as usize].source.is_live() {
             // It waits for no other to end.
-            let (own, ready) = (shared.clone(), ready.clone());
-            spawn(format!("source-{index}"), Box::new(move || run_job(&own, index, rx, (&events, &ready))));
+            shared.start(Some(stream), format!("source-{number}"), move |shared| drop(run(shared, feed)));
         } else {
-            let _ = queue_tx.send((index, rx, events));
+            // There is room for all of them.
+            let _ = queue.send(feed);
         }
     }
-    drop(queue_tx);
-    for number in 0..SOURCES_AT_ONCE.min(queue_rx.len()) {
-        let (own, queue, ready) = (shared.clone(), queue_rx.clone(), ready.clone());
-        let body = move || {
-            while let Ok((index, rx, events)) = queue.recv() {
-                run_job(&own, index, rx, (&events, &ready));
+    for number in 0..FILES_AT_ONCE.min(waiting.len()) {
+        let waiting = waiting.clone();
+        shared.start(None, format!("files-{number}"), move |shared| {
+            while let Ok(feed) = waiting.recv() {
+                let ended = run(shared, feed);
+                // Two encoders at once are enough. What hangs is left alone, and named when the run ends.
+                Patience::new().waits(&mut |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout));
             }
-        };
-        spawn(format!("source-{number}"), Box::new(body));
+        });
     }
-    (to_sinks, threads)
+    sinks
 }
 
-/// One source from open to the end of its output, on the calling thread.
-fn run_job(
-    shared: &Arc<Shared>,
-    index: usize,
-    frames: Receiver<SinkEvent>,
-    (events, ready): (&Lane<SourceEvent>, &Receiver<()>),
-) {
-    let stream = StreamId(u32::try_from(index).unwrap_or(u32::MAX));
-    let sink = {
-        let shared = shared.clone();
-        std::thread::Builder::new().name(format!("sink-{index}")).spawn(move || deliver::run(&shared, stream, &frames))
-    };
-    let lost = if shared.shutdown.is_requested() { 0 } else { feed(shared, stream, events, ready) };
-    let _ = events.note(SourceEvent::End(stream, lost));
-    match sink.map(std::thread::JoinHandle::join) {
-        Ok(Ok(())) => {}
-        Ok(Err(_)) => shared.fail(RunError::Thread("a sink thread panicked".into())),
-        Err(e) => shared.fail(RunError::Thread(e.to_string())),
+/// Runs one source from its opening to its end, on the calling thread, and starts the thread of its outputs; what is returned
+/// disconnects when that one ends. A panic is the stream's error.
+fn run(shared: &Arc<Shared>, feed: Feed) -> Receiver<()> {
+    let Feed { stream, events, frames, ready } = feed;
+    let (ends, ended) = bounded(0);
+    shared.start(Some(stream), format!("sink-{}", stream.0), move |shared| {
+        deliver::run(shared, stream, &frames);
+        drop(ends);
+    });
+    let current = std::thread::current();
+    let fed = thread::catch(current.name().unwrap_or_default(), || {
+        test_panic_point();
+        if shared.shutdown.is_requested() { 0 } else { deliver_from(shared, stream, &events, &ready) }
+    });
+    let lost = fed.unwrap_or_else(|panicked| {
+        shared.fail_source(stream, panicked.into());
+        0
+    });
+    // Without a worker there is nobody to count them.
+    if events.note(SourceEvent::End(stream, lost)).is_ok() {
+        shared.stream(stream).counters.received(lost);
     }
+    ended
 }
 
-/// Decodes a job's source into the channel; returns the coded frames that were lost.
-fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
+/// Decodes a job's source into its lane; returns the encoded frames that never became a frame.
+fn deliver_from(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let job = &settings.jobs[stream.0 as usize];
     let head = settings.batch as u64;
@@ -89,6 +97,7 @@ fn feed(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &R
         clock: shared.clock.clone(),
         ready: ready.clone(),
         head,
+        counters: shared.stream(stream).counters.clone(),
         controls: settings.controls.clone(),
     };
     let wanted = Wanted {

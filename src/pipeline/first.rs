@@ -13,6 +13,7 @@ use crate::frame::DecodedFrame;
 use crate::shutdown::Shutdown;
 use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
+use crate::thread;
 
 /// Frames on their way.
 const DECODED: usize = 4;
@@ -40,17 +41,19 @@ pub fn first_frames(
             clock: clock.clone(),
             ready: ready.clone(),
             head: 0,
+            counters: Arc::default(),
             controls: controls.clone(),
         })
         .collect();
     let several = Wanted { limit: Some(count), ..Wanted::default() };
+    let (source, options) = (source.clone(), LiveOptions { reconnect: Some(0), ..live.clone() });
     let feed = move |outlet: &Outlet| -> Result<(), SourceError> {
         let file = |path: &Path, wanted: &Wanted| {
             let mut source = FileSource::open(path, wanted.clone(), outlet)?;
             source.release();
             source.wait(&Shutdown::new())
         };
-        match source {
+        match &source {
             SourceSpec::Video(path) => file(path, &several).map(|_| ()),
             SourceSpec::Pictures(paths) => {
                 let one = Wanted { limit: Some(1), ..Wanted::default() };
@@ -58,22 +61,16 @@ pub fn first_frames(
                 paths.iter().take(most).try_for_each(|path| file(path, &one).map(|_| ()))
             }
             SourceSpec::Live(address) => {
-                let options = LiveOptions { reconnect: Some(0), ..live.clone() };
                 watch(address, &options, &several, outlet, &Shutdown::new(), &|_| {}).map(|_| ())
             }
         }
     };
-    std::thread::scope(|scope| {
-        let feed = || outlets.into_iter().try_for_each(|outlet| feed(&outlet));
-        let feeding = std::thread::Builder::new()
-            .name("source-0".into())
-            .spawn_scoped(scope, feed)
-            .map_err(|e| RunError::Thread(e.to_string()))?;
-        while let Ok(taken) = frames.take(None) {
-            if let SourceEvent::Frame(frame) = taken.item {
-                take(&frame);
-            }
+    let feeding = thread::spawn("source-0", move || outlets.into_iter().try_for_each(|outlet| feed(&outlet)))?;
+    while let Ok(taken) = frames.take(None) {
+        if let SourceEvent::Frame(frame) = taken.item {
+            take(&frame);
         }
-        feeding.join().map_err(|_| RunError::Thread("a source thread panicked".into()))?.map_err(RunError::from)
-    })
+    }
+    // It has dropped its end of the channel, and with it what it decoded.
+    feeding.join()?.map_err(RunError::from)
 }

@@ -1,7 +1,7 @@
 //! What a run writes about itself: report, CSV, trace and page. Opened with the run, closed with its report.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Listener, RunEvent};
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
@@ -46,12 +46,12 @@ pub enum InstrumentError {
     },
 }
 
-/// The open files of a run.
+/// The open files of a run. They are taken out when the run has ended: a thread that never ends still holds the listeners.
 pub struct Instruments {
     report: Option<PathBuf>,
-    csv: Option<Mutex<CsvFile>>,
-    trace: Option<Mutex<TraceFile>>,
-    page: Option<(PartFile, Mutex<Timeline>)>,
+    csv: Option<Mutex<Option<CsvFile>>>,
+    trace: Option<Mutex<Option<TraceFile>>>,
+    page: Option<Mutex<Option<(PartFile, Timeline)>>>,
 }
 
 impl Instruments {
@@ -78,33 +78,36 @@ impl Instruments {
 
     fn open_files(&mut self, files: &InstrumentFiles) -> Result<(), InstrumentError> {
         if let Some(path) = &files.csv {
-            self.csv = Some(Mutex::new(CsvFile::create(path).map_err(cannot_open("csv", path))?));
+            self.csv = Some(Mutex::new(Some(CsvFile::create(path).map_err(cannot_open("csv", path))?)));
         }
         if let Some(path) = &files.trace {
-            self.trace = Some(Mutex::new(TraceFile::create(path).map_err(cannot_open("trace", path))?));
+            self.trace = Some(Mutex::new(Some(TraceFile::create(path).map_err(cannot_open("trace", path))?)));
         }
         if let Some(path) = &files.html {
-            self.page = Some((PartFile::create(path).map_err(cannot_open("html", path))?, Mutex::default()));
+            self.page = Some(Mutex::new(Some((
+                PartFile::create(path).map_err(cannot_open("html", path))?,
+                Timeline::default(),
+            ))));
         }
         Ok(())
     }
 
     /// Removes the open files.
-    pub fn discard(self) {
-        if let Some(csv) = self.csv {
-            inner(csv).discard();
+    pub fn discard(&self) {
+        if let Some(csv) = take(self.csv.as_ref()) {
+            csv.discard();
         }
-        if let Some(trace) = self.trace {
-            inner(trace).discard();
+        if let Some(trace) = take(self.trace.as_ref()) {
+            trace.discard();
         }
-        if let Some((page, _)) = self.page {
+        if let Some((page, _)) = take(self.page.as_ref()) {
             page.discard();
         }
     }
 
     /// Completes and closes them; what could not be written. A run without a frame leaves none but the report.
     #[must_use]
-    pub fn finish(self, report: &RunReport, book: &LatencyBook) -> Vec<InstrumentError> {
+    pub fn finish(&self, report: &RunReport, book: &LatencyBook) -> Vec<InstrumentError> {
         let mut errors = Vec::new();
         let mut keep = |flag, result: std::io::Result<()>| {
             errors.extend(result.err().map(|source| InstrumentError::Write { flag, source }));
@@ -116,29 +119,23 @@ impl Instruments {
             self.discard();
             return errors;
         }
-        if let Some(csv) = self.csv {
-            keep("csv", inner(csv).finish());
+        if let Some(csv) = take(self.csv.as_ref()) {
+            keep("csv", csv.finish());
         }
-        if let Some(trace) = self.trace {
-            keep("trace", inner(trace).finish());
+        if let Some(trace) = take(self.trace.as_ref()) {
+            keep("trace", trace.finish());
         }
-        if let Some((mut file, timeline)) = self.page {
-            let page = page::page(report, book, &inner(timeline));
+        if let Some((mut file, timeline)) = take(self.page.as_ref()) {
+            let page = page::page(report, book, &timeline);
             keep("html", std::io::Write::write_all(&mut file, page.as_bytes()).and_then(|()| file.finish()));
         }
         errors
     }
 
     fn record(&self, record: &FrameRecord) {
-        if let Some(csv) = &self.csv {
-            lock(csv).row(record);
-        }
-        if let Some(trace) = &self.trace {
-            lock(trace).frame(record);
-        }
-        if let Some((_, timeline)) = &self.page {
-            lock(timeline).add(record);
-        }
+        with(self.csv.as_ref(), |csv| csv.row(record));
+        with(self.trace.as_ref(), |trace| trace.frame(record));
+        with(self.page.as_ref(), |(_, timeline)| timeline.add(record));
     }
 }
 
@@ -147,15 +144,11 @@ impl Listener for Instruments {
     fn on(&self, event: &RunEvent<'_>) {
         match *event {
             RunEvent::StreamUp { stream, info, .. } => {
-                if let Some(trace) = &self.trace {
-                    lock(trace).stream(stream, &info.name);
-                }
+                with(self.trace.as_ref(), |trace| trace.stream(stream, &info.name));
             }
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { dropped, at, .. } => {
-                if let Some((_, timeline)) = &self.page {
-                    lock(timeline).drop_frames(at, dropped.total());
-                }
+                with(self.page.as_ref(), |(_, timeline)| timeline.drop_frames(at, dropped.total()));
             }
             RunEvent::Disconnected { .. }
             | RunEvent::Reconnected { .. }
@@ -175,10 +168,15 @@ fn cannot_open(flag: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -
     move |source| InstrumentError::Open { flag, path, source }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Writes into one that is open.
+fn with<T>(instrument: Option<&Mutex<Option<T>>>, write: impl FnOnce(&mut T)) {
+    let mut open = instrument.map(|mutex| mutex.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Some(open) = open.as_mut().and_then(|open| open.as_mut()) {
+        write(open);
+    }
 }
 
-fn inner<T>(mutex: Mutex<T>) -> T {
-    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+/// Takes it out: nothing is written any more.
+fn take<T>(instrument: Option<&Mutex<Option<T>>>) -> Option<T> {
+    instrument?.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

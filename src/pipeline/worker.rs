@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::Sender;
 
-use super::{RunError, RunEvent, Shared, SinkEvent};
-use crate::channel::Lanes;
+use super::outbox::{Outboxes, is_live};
+use super::{RunError, RunEvent, Shared, SinkEvent, WorkerFigures};
+use crate::channel::{Lanes, RecvError};
 use crate::clock::{Deadline, HostTime};
 use crate::detection::Detection;
 use crate::detector::{Detector, DetectorInput, DetectorOptions};
@@ -16,10 +18,13 @@ use crate::source::SourceEvent;
 use crate::stream::{Dropped, StreamId, StreamInfo};
 use crate::tensor::InputShape;
 use crate::text::counted;
+use crate::thread::test_panic_point;
 
-type ToSinks = [Option<Sender<SinkEvent>>];
+/// How often the worker sees whether a source that was told to stop is late.
+const LOOK: Duration = Duration::from_secs(1);
 
 struct Worker<'a> {
+    figures: &'a mut WorkerFigures,
     shared: &'a Shared,
     detector: Detector,
     /// Held until the first session is made.
@@ -33,13 +38,15 @@ struct Worker<'a> {
     last_shape: Option<InputShape>,
 }
 
-/// Works until every source has ended.
+/// Works until every source has ended. `batch` is empty then; after an error, the frames in it came to nothing.
+#[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
 pub(super) fn work(
     shared: &Shared,
     runtime: &Runtime,
     (events, ready): (&Lanes<SourceEvent>, Sender<()>),
-    to_sinks: &mut ToSinks,
-    input: &mut [usize; 4],
+    outboxes: &mut Outboxes<'_>,
+    batch: &mut Vec<Box<DecodedFrame>>,
+    figures: &mut WorkerFigures,
 ) -> Result<(), RunError> {
     let settings = &shared.settings;
     let options = DetectorOptions {
@@ -52,6 +59,7 @@ pub(super) fn work(
         inference_delay: settings.delays.inference,
     };
     let mut worker = Worker {
+        figures,
         shared,
         detector: Detector::new(runtime, &shared.model, options),
         ready: Some(ready),
@@ -60,21 +68,29 @@ pub(super) fn work(
         carried: HashMap::new(),
         last_shape: None,
     };
-    let mut open = to_sinks.len();
-    let mut batch: Vec<Box<DecodedFrame>> = Vec::with_capacity(shared.settings.batch);
-    while open > 0 {
+    while outboxes.are_open() {
+        test_panic_point();
         let mut deadline = None;
         let mut other = None;
         while batch.len() < shared.settings.batch {
-            let Ok(taken) = events.take(deadline) else { break };
+            let taken = match events.take(deadline.or_else(|| Some(Deadline::after(LOOK)))) {
+                Ok(taken) => taken,
+                Err(RecvError::Disconnected) if batch.is_empty() => {
+                    // Every source has gone.
+                    worker.finish();
+                    return Ok(());
+                }
+                Err(_) => break,
+            };
             if taken.evicted > 0 {
-                shared.lose(taken.lane, Dropped { queue_full: taken.evicted, ..Dropped::default() });
+                let dropped = Dropped { queue_full: taken.evicted, ..Dropped::default() };
+                shared.drop_frames(stream_of(taken.lane), dropped);
             }
             match taken.item {
                 SourceEvent::Frame(mut frame) => {
                     frame.stamps.taken = shared.clock.now();
                     if worker.is_stale(&frame) {
-                        shared.lose(taken.lane, Dropped { stale: 1, ..Dropped::default() });
+                        shared.drop_frames(frame.stream, Dropped { stale: 1, ..Dropped::default() });
                         continue;
                     }
                     batch.push(frame);
@@ -87,68 +103,44 @@ pub(super) fn work(
             deadline.get_or_insert_with(|| Deadline::after(shared.settings.batch_timeout));
         }
         if batch.is_empty() && other.is_none() {
-            // Every source has gone.
-            break;
+            outboxes.give_up_late_sources();
+            continue;
         }
         shared.listener.on(&RunEvent::Queue { waiting: events.waiting(), capacity: events.capacity() });
-        worker.infer(&mut batch)?;
-        *input = worker.last_shape.map_or([1, 3, 0, 0], |shape| shape.dims());
+        worker.infer(batch)?;
+        worker.figures.input = worker.last_shape.map_or([1, 3, 0, 0], |shape| shape.dims());
         for frame in batch.drain(..) {
-            hand_on(shared, to_sinks, frame);
+            outboxes.frame(frame);
         }
         match other {
             Some(SourceEvent::Open(stream, opening)) => {
                 worker.warm_up(stream, &opening.0)?;
-                note(to_sinks, stream, SinkEvent::Open(opening));
+                outboxes.note(stream, SinkEvent::Open(opening));
             }
             Some(SourceEvent::Reopen(stream, opening)) => {
                 worker.warm_up(stream, &opening.0)?;
-                note(to_sinks, stream, SinkEvent::Reopen(opening));
+                outboxes.note(stream, SinkEvent::Reopen(opening));
             }
-            Some(SourceEvent::Gap(stream, gap)) => note(to_sinks, stream, SinkEvent::Gap(gap)),
+            Some(SourceEvent::Gap(stream, gap)) => outboxes.note(stream, SinkEvent::Gap(gap)),
             Some(SourceEvent::Late(stream, n)) => {
-                shared.lose(stream.0 as usize, Dropped { stale: n, ..Dropped::default() });
+                shared.drop_frames(stream, Dropped { stale: n, ..Dropped::default() });
             }
             Some(SourceEvent::Corrupt(stream, n)) => {
-                shared.lose(stream.0 as usize, Dropped { corrupt: n, ..Dropped::default() });
+                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
             }
             Some(SourceEvent::End(stream, n)) => {
-                if n > 0 {
-                    shared.lose(stream.0 as usize, Dropped { corrupt: n, ..Dropped::default() });
-                }
-                open -= usize::from(to_sinks[stream.0 as usize].take().is_some());
+                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
+                outboxes.end(stream);
             }
             Some(SourceEvent::Frame(_)) | None => {}
         }
     }
-    for (stream, tiling) in worker.detector.tiling() {
-        shared.tally().streams[stream.0 as usize].tiling = Some(tiling.into());
-    }
-    if worker.detector.dropped_non_finite() > 0 {
-        let boxes = counted(worker.detector.dropped_non_finite(), "box");
-        shared
-            .listener
-            .on(&RunEvent::Notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect")));
-    }
-    if worker.detector.dropped_unknown() > 0 {
-        let (boxes, known) = (counted(worker.detector.dropped_unknown(), "box"), shared.model.classes.len());
-        shared.listener.on(&RunEvent::Notice(&format!(
-            "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
-        )));
-    }
+    worker.finish();
     Ok(())
 }
 
-/// Says something to a stream's sink. One that failed has gone; its error is on record.
-fn note(to_sinks: &ToSinks, stream: StreamId, event: SinkEvent) {
-    if let Some(sink) = &to_sinks[stream.0 as usize] {
-        let _ = sink.send(event);
-    }
-}
-
-/// Whether the frame is of a live source that does not wait.
-fn is_live(shared: &Shared, frame: &DecodedFrame) -> bool {
-    frame.stamps.due.is_some() && shared.settings.jobs[frame.stream.0 as usize].source.is_live()
+fn stream_of(lane: usize) -> StreamId {
+    StreamId(u32::try_from(lane).unwrap_or(u32::MAX))
 }
 
 /// A frame as the detector takes it.
@@ -157,21 +149,25 @@ fn input<'a>(shared: &Shared, frame: &'a DecodedFrame) -> DetectorInput<'a> {
     DetectorInput { stream: frame.stream, one_size, view: frame.pixels.view() }
 }
 
-/// Hands a frame to its sink. Where several live streams share the worker, one whose sink is slow does not keep the others
-/// waiting.
-fn hand_on(shared: &Shared, to_sinks: &ToSinks, frame: Box<DecodedFrame>) {
-    let index = frame.stream.0 as usize;
-    let Some(sink) = &to_sinks[index] else { return };
-    if shared.settings.jobs.len() == 1 || !is_live(shared, &frame) {
-        let _ = sink.send(SinkEvent::Frame(frame));
-        return;
-    }
-    if let Err(TrySendError::Full(_)) = sink.try_send(SinkEvent::Frame(frame)) {
-        shared.lose(index, Dropped { queue_full: 1, ..Dropped::default() });
-    }
-}
-
 impl Worker<'_> {
+    /// What is known at the end.
+    fn finish(self) {
+        let shared = self.shared;
+        self.figures.tiling = self.detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
+        let dropped = self.detector.dropped_non_finite();
+        if dropped > 0 {
+            let boxes = counted(dropped, "box");
+            shared.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
+        }
+        let dropped = self.detector.dropped_unknown();
+        if dropped > 0 {
+            let (boxes, known) = (counted(dropped, "box"), shared.model.classes.len());
+            shared.notice(&format!(
+                "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
+            ));
+        }
+    }
+
     /// Whether a live frame is too old to be inferred.
     fn is_stale(&self, frame: &DecodedFrame) -> bool {
         let late = |due| frame.stamps.taken.since(due) > self.shared.settings.live.max_lag;
@@ -198,10 +194,9 @@ impl Worker<'_> {
         *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = self.detector.provider().cloned();
         let now = shared.clock.now();
         self.began = Some(now);
-        let mut tally = shared.tally();
-        tally.first_frame.get_or_insert(now);
+        self.figures.first_frame = Some(now);
         // CPU time up to here is start-up, not part of any stage.
-        tally.threads.sample(true);
+        shared.sample_now();
     }
 
     fn infer(&mut self, batch: &mut [Box<DecodedFrame>]) -> Result<(), RunError> {
@@ -251,7 +246,6 @@ impl Worker<'_> {
         }
         let inferred = &self.inferred;
         let results = self.detector.detect_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;
-        let mut tally = self.shared.tally();
         for (index, result) in inferred.iter().zip(results) {
             let (frame, timings) = (&mut batch[*index], result.timings);
             frame.detections.extend_from_slice(&result.objects);
@@ -263,7 +257,7 @@ impl Worker<'_> {
             stamps.postprocess = timings.postprocess;
             (stamps.batch_size, stamps.batch_place) = (timings.batch_size, timings.batch_place);
             if timings.batch_place == 0 {
-                *tally.batches.entry(timings.batch_size as usize).or_default() += 1;
+                *self.figures.batches.entry(timings.batch_size as usize).or_default() += 1;
             }
             self.last_shape = Some(result.shape);
         }

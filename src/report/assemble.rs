@@ -62,6 +62,7 @@ impl RunReport {
                 },
             ),
             streams: figures.streams.clone(),
+            accounted: figures.streams.iter().all(|stream| stream.accounted),
             fps: Fps {
                 mean,
                 min_1s: figures.seconds.slowest().unwrap_or(mean),

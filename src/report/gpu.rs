@@ -1,19 +1,14 @@
 //! What an NVIDIA GPU did meanwhile, as its driver's management library (NVML) says; it is loaded only where it is installed.
 
-use std::time::{Duration, Instant};
-
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
-
-/// Samples are at least this far apart.
-const EVERY: Duration = Duration::from_millis(500);
 
 /// The GPU's part in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GpuUse {
     /// Its name.
     pub name: String,
-    /// Mean share of the time in which it was busy, with whatever program, 0..1; `None` where it does not say.
+    /// Mean share of the time in which it was busy, by any program, 0..1; `None` where the driver does not say.
     pub utilisation: Option<f64>,
     /// Most memory that this program held, bytes; `None` where the driver does not say, or it held none.
     pub memory_bytes: Option<u64>,
@@ -23,7 +18,6 @@ pub struct GpuUse {
 pub struct GpuMeter {
     nvml: Nvml,
     number: u32,
-    last: Option<Instant>,
     name: String,
     busy: (f64, u32),
     memory_bytes: Option<u64>,
@@ -35,15 +29,11 @@ impl GpuMeter {
     pub fn start(number: i32) -> Option<Self> {
         let (nvml, number) = (Nvml::init().ok()?, u32::try_from(number).ok()?);
         let name = nvml.device_by_index(number).ok()?.name().ok()?;
-        Some(Self { nvml, number, last: None, name, busy: (0.0, 0), memory_bytes: None })
+        Some(Self { nvml, number, name, busy: (0.0, 0), memory_bytes: None })
     }
 
-    /// Reads its counters, unless that was done just now.
+    /// Reads its counters.
     pub fn sample(&mut self) {
-        if self.last.is_some_and(|last| last.elapsed() < EVERY) {
-            return;
-        }
-        self.last = Some(Instant::now());
         let Ok(device) = self.nvml.device_by_index(self.number) else { return };
         if let Ok(rates) = device.utilization_rates() {
             self.busy = (self.busy.0 + f64::from(rates.gpu) / 100.0, self.busy.1 + 1);

@@ -38,6 +38,8 @@ pub struct RunReport {
     pub provider: ProviderFigures,
     /// One a source.
     pub streams: Vec<StreamReport>,
+    /// Whether every frame of every stream is accounted for.
+    pub accounted: bool,
     /// Frames per second over `run_s`.
     pub fps: Fps,
     /// Milliseconds a stage.
@@ -114,7 +116,7 @@ pub struct ProviderFigures {
 }
 
 /// One source in the report.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct StreamReport {
     /// The source, without secrets.
     pub uri: String,
@@ -126,6 +128,8 @@ pub struct StreamReport {
     pub height: u32,
     /// Every frame accounted for.
     pub frames: FrameCounts,
+    /// Whether they were: received = processed + Σ dropped, three counts that are made apart.
+    pub accounted: bool,
     /// Times the stream was re-established.
     pub reconnects: u64,
     /// Seconds without a stream.

@@ -1,25 +1,22 @@
-//! Which stage the processor works for: CPU time by thread, as the kernel counts it.
+//! CPU time by stage: that of every thread, as the kernel counts it.
 //!
-//! Elapsed times cannot say what holds a run back, since a stage that waits for the next one looks slow itself.
+//! Elapsed times cannot say what the bottleneck is, since a stage that waits for the next one looks slow itself.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
-/// Samples are at least this far apart.
-const EVERY: Duration = Duration::from_millis(500);
-
-/// The parts of the program that keep processors busy, in the order of the frames' way.
+/// The stages that CPU time is counted by, in the order in which frames pass them.
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
-/// Threads that only show what the others do.
-const WATCHERS: [&str; 2] = ["metrics", "tui"];
+/// Threads of monitoring, which belong to no stage.
+const WATCHERS: [&str; 6] = ["metrics", "tui", "dashboard", "stats", "sampler", "signals"];
 
 /// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
     /// By thread id.
     threads: HashMap<u64, Thread>,
-    last: Option<Instant>,
+    /// Whether counting has begun.
+    begun: bool,
     most: usize,
 }
 
@@ -33,14 +30,10 @@ struct Thread {
 }
 
 impl ThreadTimes {
-    /// Reads the counters, unless that was done just now; `force` reads them all the same. What was used before the first
-    /// time does not count: opening files and compiling the model.
-    pub fn sample(&mut self, force: bool) {
-        if !force && self.last.is_some_and(|last| last.elapsed() < EVERY) {
-            return;
-        }
+    /// Reads the counters. What was used before the first time does not count: opening files and compiling the model.
+    pub fn sample(&mut self) {
         let mut threads = 0;
-        let begins = self.last.replace(Instant::now()).is_none();
+        let begins = !std::mem::replace(&mut self.begun, true);
         for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
             threads += 1;
             let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
@@ -48,7 +41,6 @@ impl ThreadTimes {
             let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             let after = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
             let (Some(id), Some((name, fields))) = (id, after) else { continue };
-            // Whoever watches works for none of them.
             if WATCHERS.contains(&name) {
                 continue;
             }
@@ -83,7 +75,7 @@ impl ThreadTimes {
 /// thread without a name has that of the one that made it: the encoder's that of its input, the runtime's the program's.
 fn worker(thread: &str) -> usize {
     let starts = |names: &[&str]| names.iter().any(|name| thread.starts_with(name));
-    let reads = starts(&["source-", "coded", "sound", "av:", "typefind"])
+    let reads = starts(&["source-", "files-", "coded", "sound", "audio", "av:", "typefind"])
         || thread.contains("demux")
         || thread.contains("parse");
     match () {
@@ -124,12 +116,12 @@ mod tests {
         while ticks(&times) == 0 {
             work();
             times = ThreadTimes::default();
-            times.sample(true);
+            times.sample();
         }
         assert!(times.shares().is_none(), "work before the first sample counts: {times:?}");
         while times.shares().is_none() {
             work();
-            times.sample(true);
+            times.sample();
         }
         let sum: f64 = times.shares().expect("some").iter().sum();
         assert!((sum - 1.0).abs() < 1e-9);

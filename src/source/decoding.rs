@@ -205,8 +205,9 @@ impl Decoding {
     /// Says downstream how many coded frames were too late to be decoded since it last did.
     pub fn say_late(&self) {
         let late = self.late_unsaid.swap(0, Ordering::SeqCst);
-        if late > 0 {
-            let _ = self.outlet.events.note(SourceEvent::Late(self.outlet.stream, late));
+        // Without a worker there is nobody to count them.
+        if late > 0 && self.outlet.events.note(SourceEvent::Late(self.outlet.stream, late)).is_ok() {
+            self.outlet.counters.received(late);
         }
     }
 

@@ -15,6 +15,7 @@ use super::rgb;
 use crate::clock::{HostTime, StreamTime};
 use crate::frame::{Frame, Stamps, VideoBuffer};
 use crate::source::SourceEvent;
+use crate::stream::Dropped;
 
 /// How far a picture without any time is put after the one before it.
 const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -120,7 +121,12 @@ impl Delivery {
             }))
         };
         shared.say_late();
-        outlet.events.send(event).map_err(|_| gst::FlowError::Eos)?;
+        outlet.counters.received(1);
+        if outlet.events.send(event).is_err() {
+            // The worker is gone.
+            outlet.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
+            return Err(gst::FlowError::Eos);
+        }
         if shared.wanted.limit.is_some_and(|limit| so_far + 1 >= limit) {
             shared.delivered(sink.upcast_ref());
             return Err(gst::FlowError::Eos);

@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::frame::DecodedFrame;
 
-use crate::stream::{Gap, Opening, StreamId};
+use crate::stream::{FrameCounters, Gap, Opening, StreamId};
 
 pub use address::{Address, Kind};
 pub use decoder::{UnknownDecoder, prefer_decoder};
@@ -84,6 +84,18 @@ pub enum SourceEvent {
     End(StreamId, u64),
 }
 
+impl SourceEvent {
+    /// Frames that it is about.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        match self {
+            Self::Frame(_) => 1,
+            Self::Late(_, n) | Self::Corrupt(_, n) | Self::End(_, n) => *n,
+            Self::Open(..) | Self::Reopen(..) | Self::Gap(..) => 0,
+        }
+    }
+}
+
 /// What a source is given to work with.
 #[derive(Clone)]
 pub struct Outlet {
@@ -97,6 +109,8 @@ pub struct Outlet {
     pub ready: Receiver<()>,
     /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
     pub head: u64,
+    /// Where frames are counted as received.
+    pub counters: Arc<FrameCounters>,
     /// Whether a recorded source shall stand still.
     pub controls: Arc<Controls>,
 }

@@ -83,7 +83,15 @@ mod tests {
         let (open, ready) = bounded(0);
         drop(open);
         let controls = Arc::new(Controls::fixed(0.25, false));
-        let outlet = Outlet { stream: StreamId(0), events, clock: clock.clone(), ready, head: 1, controls };
+        let outlet = Outlet {
+            stream: StreamId(0),
+            events,
+            clock: clock.clone(),
+            ready,
+            head: 1,
+            counters: Arc::default(),
+            controls,
+        };
         let pacer = Pacer::new(outlet);
         let ms = gst::ClockTime::from_mseconds;
         assert_eq!(pacer.due(ms(500)), None);

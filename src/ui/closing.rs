@@ -79,11 +79,12 @@ fn dropped(report: &RunReport) -> String {
     for stream in &report.streams {
         all.add(stream.frames.dropped);
     }
-    let reasons: Vec<String> = [(all.stale, "stale"), (all.queue_full, "queue_full"), (all.corrupt, "corrupt")]
-        .iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, reason)| format!("{n} {reason}"))
-        .collect();
+    let reasons: Vec<String> =
+        [(all.stale, "stale"), (all.queue_full, "queue_full"), (all.corrupt, "corrupt"), (all.failed, "failed")]
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, reason)| format!("{n} {reason}"))
+            .collect();
     if reasons.is_empty() { "0 dropped".into() } else { format!("{} dropped: {}", all.total(), reasons.join(", ")) }
 }
 

@@ -175,7 +175,12 @@ fn is_behind(stage: Stage) -> bool {
 pub(super) fn drops(scene: &Scene, stream: &Stream) -> Line<'static> {
     let theme = scene.theme;
     let dropped = stream.dropped;
-    let reasons = [(dropped.stale, "stale"), (dropped.queue_full, "queue_full"), (dropped.corrupt, "corrupt")];
+    let reasons = [
+        (dropped.stale, "stale"),
+        (dropped.queue_full, "queue_full"),
+        (dropped.corrupt, "corrupt"),
+        (dropped.failed, "failed"),
+    ];
     let reasons: Vec<String> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, reason)| format!("{} {reason}", grouped(*n))).collect();
     let mut spans = vec![Span::raw("drops  ")];

@@ -391,7 +391,7 @@ pub(super) mod tests {
         assert_eq!(phase(0), Phase::Reconnecting);
         state.reconnected(StreamId(0));
         assert_eq!(phase(0), Phase::Running);
-        state.failed(Some(StreamId(1)), &RunError::Thread("x".into()));
+        state.failed(Some(StreamId(1)), &RunError::FrameCopy { problem: "x".into() });
         state.ended(StreamId(1));
         state.ended(StreamId(0));
         assert_eq!((phase(0), phase(1)), (Phase::Ended, Phase::Failed));

@@ -75,7 +75,10 @@ pub(super) fn take(log: &Arc<Log>) -> io::Result<(Held, Canvas)> {
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back_after_drawing();
+            // One that becomes an error ends its stream, not the dashboard.
+            if !thread::is_caught() {
+                give_back_after_drawing();
+            }
             before(panic);
         }));
     });
@@ -257,8 +260,8 @@ mod tests {
         }
         let (held, mut screen) = take(&Arc::default()).expect("a terminal");
         draw(&mut screen, |frame| frame.render_widget("DASHBOARD", frame.area())).expect("it draws");
-        let thread = thread::spawn("worker", || panic!("the worker's last words"));
-        assert!(thread.expect("a thread").join().map(|(): ()| ()).is_err());
+        let ended = std::thread::scope(|scope| scope.spawn(|| panic!("the worker's last words")).join());
+        assert!(ended.map(|(): ()| ()).is_err());
         assert!(!draw(&mut screen, |frame| frame.render_widget("TOO LATE", frame.area())).expect("nothing happens"));
         assert!(held.leave().is_ok());
     }

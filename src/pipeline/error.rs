@@ -1,0 +1,85 @@
+//! What can go wrong in a run.
+
+use std::time::Duration;
+
+use crate::detections::DetectionError;
+use crate::detector::DetectError;
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::stills::StillError;
+use crate::stream::FrameCounts;
+use crate::thread::ThreadError;
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// An output.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The model's run, or its output.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
+    /// Drawing.
+    #[error(transparent)]
+    Overlay(#[from] crate::overlay::OverlayError),
+    /// Annotated still images.
+    #[error(transparent)]
+    Still(#[from] StillError),
+    /// Detections going out: JSON Lines, labels, crops.
+    #[error(transparent)]
+    Detections(#[from] DetectionError),
+    /// The copy of a frame that is drawn on.
+    #[error("a frame cannot be copied to draw on it: {problem}")]
+    FrameCopy {
+        /// What `GStreamer` says.
+        problem: String,
+    },
+    /// A thread could not be started, panicked, or did not end.
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
+    /// An output takes nothing any more.
+    #[error("{output}: it has taken no frame for {} s; its disk, network or encoder hangs", within.as_secs())]
+    Stalled {
+        /// The stream, without secrets.
+        output: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
+    /// The counts of a stream's frames do not agree: a bug.
+    #[error(
+        "{input}: {} frames were received, {} processed and {} dropped, which do not sum up; this is a bug, please report it",
+        counts.received, counts.processed, counts.dropped.total()
+    )]
+    Unaccounted {
+        /// The stream, without secrets.
+        input: String,
+        /// Its counts.
+        counts: FrameCounts,
+    },
+}
+
+impl RunError {
+    /// Whether the input or the settings were unusable, rather than the run having failed.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        if let Self::Detect(error) = self {
+            return error.is_usage();
+        }
+        matches!(
+            self,
+            Self::Source(SourceError::Unusable { .. })
+                | Self::Sink(
+                    SinkError::Exists(_)
+                        | SinkError::Unwritable { .. }
+                        | SinkError::Address { .. }
+                        | SinkError::Unreachable { .. }
+                        | SinkError::NoDisplay { .. }
+                        | SinkError::TwoCodecs { .. }
+                )
+                | Self::Still(_)
+        )
+    }
+}

@@ -1,0 +1,51 @@
+//! What a run is to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Delays, Job};
+use crate::controls::Controls;
+use crate::geometry::Size;
+use crate::inference::ProviderOptions;
+use crate::postprocess::Thresholds;
+use crate::sink::EncoderOptions;
+use crate::source::LiveOptions;
+use crate::tiling::Tiling;
+
+/// Everything a run needs, validated.
+pub struct Settings {
+    /// Sources with their outputs, in order of their stream numbers.
+    pub jobs: Vec<Job>,
+    /// Video track, from 1.
+    pub track: Option<u32>,
+    /// Input size for dynamic models.
+    pub imgsz: Size,
+    /// What counts as a detection.
+    pub thresholds: Thresholds,
+    /// Batch size: frames a run of the model takes, at most.
+    pub batch: usize,
+    /// How long a batch waits to fill.
+    pub batch_timeout: Duration,
+    /// Tiles that the model is run on besides the whole frame.
+    pub tiling: Option<Tiling>,
+    /// What preprocess, inference and postprocess may take a frame: tiles are left out to keep to it.
+    pub target_latency: Option<Duration>,
+    /// Frames a stream, at most.
+    pub frames: Option<u64>,
+    /// Every Nth frame is inferred.
+    pub stride: u64,
+    /// Files are played in their own time, as a live source sends them, and the newest frame wins.
+    pub real_time: bool,
+    /// Options of live sources.
+    pub live: LiveOptions,
+    /// Delays added to stages, for tests of the figures.
+    pub delays: Delays,
+    /// Execution provider and inference precision.
+    pub provider: ProviderOptions,
+    /// How boxes are drawn.
+    pub style: crate::overlay::Style,
+    /// What may change during the run: the confidence threshold (at first that of `thresholds`), figures in the frame, pauses.
+    pub controls: Arc<Controls>,
+    /// Encoder settings.
+    pub encoder: EncoderOptions,
+}

@@ -1,0 +1,239 @@
+//! What the threads of a run share. Nothing here is waited for while a stage computes: counters are atomic, and a stream's
+//! figures belong to its sink thread, which alone takes their lock until the run has ended.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::sampler::Sampler;
+use super::{Listener, RunError, RunEvent, Settings};
+use crate::clock::{Clock, HostTime};
+use crate::detections::DetectionOutput;
+use crate::inference::ProviderReport;
+use crate::latency::{FirstFrame, LatencyBook, SecondCounts};
+use crate::model::Model;
+use crate::report::StreamReport;
+use crate::secrets::redact;
+use crate::shutdown::Shutdown;
+use crate::stream::{Dropped, FrameCounters, LiveOutput, StreamId};
+use crate::thread::{self, Thread};
+
+/// What every thread of a run shares.
+pub(super) struct Shared {
+    pub settings: Settings,
+    pub model: Model,
+    pub clock: Arc<dyn Clock>,
+    pub listener: Arc<dyn Listener>,
+    /// Where detections go.
+    pub detections: Vec<Box<dyn DetectionOutput>>,
+    /// What the caller requests, and the user who closes the window.
+    pub requested: Shutdown,
+    /// The run's: requested with the caller's, and when the worker fails.
+    pub shutdown: Shutdown,
+    pub streams: Vec<Stream>,
+    /// The execution provider that runs the model, once one does.
+    pub provider: Mutex<Option<ProviderReport>>,
+    /// Reads CPU times, where its thread could be started.
+    pub sampler: Mutex<Option<Sampler>>,
+    errors: Mutex<Vec<RunError>>,
+    running: Mutex<VecDeque<Running>>,
+}
+
+/// A thread of the run that is to be joined.
+pub(super) struct Running {
+    /// The stream that fails with it; `None`: several.
+    pub stream: Option<StreamId>,
+    pub thread: Thread<()>,
+}
+
+/// What belongs to one stream.
+pub(super) struct Stream {
+    /// Requested with the run's, and when the stream's output fails; the others go on.
+    pub shutdown: Shutdown,
+    /// Its output failed: frames that still come are swallowed.
+    pub failed: AtomicBool,
+    pub counters: Arc<FrameCounters>,
+    /// The sink thread's own.
+    pub figures: Mutex<StreamFigures>,
+}
+
+/// What a stream's sink thread gathers.
+pub(super) struct StreamFigures {
+    pub report: StreamReport,
+    pub book: LatencyBook,
+    pub seconds: SecondCounts,
+    pub outputs: Vec<(PathBuf, usize)>,
+    pub live_outputs: Vec<LiveOutput>,
+    pub objects: Vec<u64>,
+    pub last_frame: Option<HostTime>,
+}
+
+impl Stream {
+    fn new(name: &str, run: &Shutdown, classes: usize, first: &FirstFrame) -> Self {
+        let report = StreamReport { uri: redact(name), frame_rate: "0/1".into(), ..StreamReport::default() };
+        let figures = StreamFigures {
+            report,
+            book: LatencyBook::new(),
+            seconds: SecondCounts::since(first.clone()),
+            outputs: Vec::new(),
+            live_outputs: Vec::new(),
+            objects: vec![0; classes],
+            last_frame: None,
+        };
+        Self {
+            shutdown: run.child(),
+            failed: AtomicBool::new(false),
+            counters: Arc::default(),
+            figures: Mutex::new(figures),
+        }
+    }
+
+    pub fn figures(&self) -> MutexGuard<'_, StreamFigures> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    pub fn new(
+        settings: Settings,
+        model: Model,
+        clock: Arc<dyn Clock>,
+        listener: Arc<dyn Listener>,
+        detections: Vec<Box<dyn DetectionOutput>>,
+        requested: &Shutdown,
+    ) -> Self {
+        let (shutdown, first) = (requested.child(), FirstFrame::default());
+        let stream = |name: &str| Stream::new(name, &shutdown, model.classes.len(), &first);
+        Self {
+            streams: settings.jobs.iter().map(|job| stream(&job.name)).collect(),
+            settings,
+            model,
+            clock,
+            listener,
+            detections,
+            requested: requested.clone(),
+            shutdown,
+            provider: Mutex::new(None),
+            sampler: Mutex::new(None),
+            errors: Mutex::default(),
+            running: Mutex::default(),
+        }
+    }
+
+    pub fn stream(&self, stream: StreamId) -> &Stream {
+        &self.streams[stream.0 as usize]
+    }
+
+    /// Requested when `stream` delivers no more.
+    pub fn shutdown_of(&self, stream: StreamId) -> &Shutdown {
+        &self.stream(stream).shutdown
+    }
+
+    /// The stream's name, without secrets.
+    pub fn name_of(&self, stream: StreamId) -> String {
+        redact(&self.settings.jobs[stream.0 as usize].name)
+    }
+
+    /// Counts frames of a stream that are not handed on.
+    pub fn drop_frames(&self, stream: StreamId, dropped: Dropped) {
+        self.stream(stream).counters.dropped(dropped);
+        self.say_dropped(stream, dropped);
+    }
+
+    /// Counts frames that the sink thread was given and that came to nothing.
+    pub fn swallow(&self, stream: StreamId, frames: u64) {
+        self.stream(stream).counters.swallowed(frames);
+        self.say_dropped(stream, Dropped { failed: frames, ..Dropped::default() });
+    }
+
+    pub fn say_dropped(&self, stream: StreamId, dropped: Dropped) {
+        if dropped.total() > 0 {
+            self.listener.on(&RunEvent::Dropped { stream, dropped, at: self.clock.now() });
+        }
+    }
+
+    pub fn notice(&self, text: &str) {
+        self.listener.on(&RunEvent::Notice(text));
+    }
+
+    pub fn fail(&self, error: RunError) {
+        self.fail_of(None, error);
+    }
+
+    /// Something failed that only `stream` needs, where one is named.
+    pub fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
+        self.listener.on(&RunEvent::Failed { stream, error: &error });
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+    }
+
+    /// The stream's output failed: it ends, the others go on.
+    pub fn fail_stream(&self, stream: StreamId, error: RunError) {
+        self.end_stream(stream);
+        self.fail_of(Some(stream), error);
+    }
+
+    /// Ends a stream whose error is on record.
+    pub fn end_stream(&self, stream: StreamId) {
+        self.stream(stream).failed.store(true, Ordering::SeqCst);
+        self.shutdown_of(stream).request();
+    }
+
+    /// The stream's source failed: what it delivered goes on to the outputs.
+    pub fn fail_source(&self, stream: StreamId, error: RunError) {
+        self.shutdown_of(stream).request();
+        self.fail_of(Some(stream), error);
+    }
+
+    pub fn has_failed(&self, stream: StreamId) -> bool {
+        self.stream(stream).failed.load(Ordering::SeqCst)
+    }
+
+    pub fn take_errors(&self) -> Vec<RunError> {
+        std::mem::take(&mut *self.errors.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has CPU times read, and waits for that.
+    pub fn sample_now(&self) {
+        let sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(sampler) = sampler {
+            sampler.now();
+        }
+    }
+
+    /// Starts a thread that is joined at the end of the run; whether it could be started. A panic in it is reported at once.
+    pub fn start(
+        self: &Arc<Self>,
+        stream: Option<StreamId>,
+        name: String,
+        body: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) -> bool {
+        let (own, label) = (self.clone(), name.clone());
+        let caught = move || {
+            if let Err(panicked) = thread::catch(&label, || body(&own)) {
+                if let Some(stream) = stream {
+                    own.end_stream(stream);
+                }
+                own.fail_of(stream, panicked.into());
+            }
+        };
+        match thread::spawn(name, caught) {
+            Ok(thread) => {
+                self.running.lock().unwrap_or_else(PoisonError::into_inner).push_back(Running { stream, thread });
+                true
+            }
+            Err(error) => {
+                if let Some(stream) = stream {
+                    self.end_stream(stream);
+                }
+                self.fail_of(stream, error.into());
+                false
+            }
+        }
+    }
+
+    /// A thread that was started and not joined yet.
+    pub fn next_running(&self) -> Option<Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
