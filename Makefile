@@ -3,9 +3,11 @@ CARGO ?= cargo
 clip := target/demo/vtest.avi
 live555 := target/live555/live555-server
 annotated := target/demo/vtest-annotated.mp4
+# Tests that call no foreign code, which Miri cannot run.
+kernels := geometry preprocess::tests postprocess::nms postprocess::merge frame::buffer secrets text
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-cuda build demo test fuzz lint bench compare soak clean
+.PHONY: help setup setup-test setup-cuda build demo test fuzz lint doc cov miri bench compare soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,7 +28,7 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 	target/release/streamdet detect $(clip) -o $(annotated) --overwrite
 	@echo 'The annotated video: $(annotated)'
 
-test: setup-test $(live555) ## Run every test
+test: setup-test $(live555) ## Run every test, those in the documentation included
 	$(CARGO) test --release --locked
 
 fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
@@ -37,6 +39,19 @@ lint: setup ## Check the formatting, and that clippy has nothing to say
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+
+doc: setup ## Build the library's documentation; a warning is an error
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --locked
+
+cov: setup-test $(live555) ## Measure which lines the tests reach, into target/llvm-cov/html (ARGS=--lib: the unit tests alone)
+	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || { echo 'make cov needs cargo-llvm-cov: cargo install --locked cargo-llvm-cov' >&2; exit 1; }
+	@rustup component add llvm-tools
+	$(CARGO) llvm-cov --release --locked --html $(ARGS)
+	$(CARGO) llvm-cov report --release --summary-only
+
+miri: setup ## Run the tests of the plain kernels in Miri, which finds undefined behaviour
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri needs Miri: rustup toolchain install nightly --component miri --component rust-src' >&2; exit 1; }
+	PROPTEST_CASES=8 MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked --lib -- $(kernels)
 
 bench: setup ## Measure each stage and the whole
 	$(CARGO) bench --locked

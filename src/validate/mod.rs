@@ -2,7 +2,7 @@
 //!
 //! [`dataset`] reads the truth and says what is wrong with it, [`predictions`] reads and writes boxes as COCO's results,
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
-//! evaluator, [`curves`] and [`confusion`] what is drawn, [`plot`] and [`page`] draw it.
+//! evaluator, [`curves`] and [`confusion`] what is drawn, [`charts`] and [`page`] draw it.
 
 pub mod charts;
 pub mod classes;
