@@ -97,6 +97,23 @@ fn rooms_import_only_what_lies_below_them() {
     only_known("layer: ", &check::layers(&TREE, LAYERS));
 }
 
+/// The table of ARCHITECTURE.md: a layer stands in its first room's row.
+#[test]
+fn architecture_md_has_the_same_table() {
+    let text = include_str!("../../ARCHITECTURE.md");
+    let rooms = text.split("\n## ").find(|chapter| chapter.starts_with("Rooms\n")).expect("a chapter on rooms");
+    let mut drawn: Vec<(&str, Vec<&str>)> = Vec::new();
+    for row in rooms.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        if !cells[1].is_empty() {
+            drawn.push((cells[1], Vec::new()));
+        }
+        drawn.last_mut().expect("a layer in the first row").1.push(cells[2].trim_matches('`'));
+    }
+    let held: Vec<(&str, Vec<&str>)> = LAYERS.iter().map(|layer| (layer.name, layer.rooms.to_vec())).collect();
+    assert_eq!(drawn, held, "the table in ARCHITECTURE.md (left) and LAYERS in tests/layers/main.rs (right) differ");
+}
+
 #[test]
 fn no_files_import_each_other() {
     only_known("circle: ", &check::circles(&TREE));
