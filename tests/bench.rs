@@ -54,7 +54,7 @@ fn the_streaming_test_closes_with_everything() {
     {
         assert!(said.contains(words), "{words}: {said}");
     }
-    for words in ["threads", "no GPU", "bottleneck ", "REAL-TIME: yes", "ms a frame", "made-annotated.mp4"] {
+    for words in ["threads", "no GPU", "bottleneck ", "REAL-TIME: yes", "ms per frame", "made-annotated.mp4"] {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(times(&folder.path().join("made-annotated.mp4")).len(), 10);

@@ -1,4 +1,4 @@
-//! `streamdet bench`: the streaming test. The true pipeline, with what it took and whether it keeps up.
+//! `streamdet bench`: the streaming test. The whole pipeline, with its resources and whether it runs in real time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,43 +24,43 @@ const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4 --report now.json --baseline before.json --fail-above 5
   streamdet bench clip.mp4 --frames 200 --compare provider=cpu,openvino imgsz=320,640
 
-REAL-TIME: a file keeps up when it ran at least as fast as it plays. With --real-time, frames come in the file's own time and \
-the newest one wins: it keeps up when at most 1 % of the frames were dropped for newer ones, and 99 % were at most ten frame \
-times (or half a second, if that is more) behind when they were handed on. The answer \"no\" is no failure.
+REAL-TIME: for a file, yes if it was processed at least at its frame rate. With --real-time, frames arrive at the file's frame \
+rate and the newest one wins: yes if at most 1 % of the frames were dropped (stale, queue_full), and 99 % were at most ten frame \
+times (or half a second, if that is more) behind when they were handed to the output. \"no\" is not a failure.
 
-Time begins when the model is loaded: for latencies, which leave the first five frames out, and for frames a second.
+Measuring begins when the model is loaded; latencies exclude the first five frames (warm-up).
 
-Exit codes: 0 done, whatever the verdict; 1 failed midway, or slower than --baseline allows; 2 unusable input or options; 130, \
-143 interrupted.";
+Exit codes: 0 done, whatever the verdict; 1 failed while running, or slower than --baseline allows; 2 unusable input or options; \
+130, 143 interrupted.";
 
 /// Options of `bench`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct BenchArgs {
-    /// Files, folders of pictures or video, globs, live sources
+    /// Files, folders of images or video, globs, live sources
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
     /// Draw, encode and save as well: a file, folder (`out/`) or pattern (`out/{stem}.mp4`) [default: `STEM-annotated.EXT`]
     #[arg(long, value_name = "OUT", num_args = 0..=1, default_missing_value = "", help_heading = "Output")]
     save: Option<String>,
-    /// Replace outputs that exist
+    /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
-    /// Files come in their own time, as from a live source, and the newest frame wins
+    /// Read files at their own frame rate, as a live source: the newest frame wins
     #[arg(long, help_heading = "Source")]
     real_time: bool,
     #[command(flatten)]
     run: RunOptions,
-    /// Every combination of these settings in turns, and one table: provider=cpu,openvino imgsz=320,640 batch=1,4
+    /// Run every combination of these settings in turns: provider=cpu,openvino imgsz=320,640 batch=1,4
     #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, help_heading = "Comparing")]
     compare: Vec<Axis>,
-    /// Runs of every combination
+    /// Runs per combination
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Comparing")]
     rounds: u16,
     /// Compare with the report of an earlier run
     #[arg(long, value_name = "REPORT", conflicts_with = "compare", help_heading = "Comparing")]
     baseline: Option<PathBuf>,
-    /// Exit with 1 when it has become slower than the baseline by more than so many per cent
+    /// Exit with 1 if slower than the baseline by more than this, per cent
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = percent, help_heading = "Comparing")]
     fail_above: f32,
     /// One run of a comparison: its report goes here
@@ -115,7 +115,7 @@ pub fn run(args: &BenchArgs) -> u8 {
     let result = match &args.into {
         None if !args.compare.is_empty() => {
             if args.run.tui {
-                eprintln!("  notice: --tui shows one run, --compare makes many: there are lines instead");
+                eprintln!("  notice: --tui shows one run, --compare makes many; printing lines instead");
             }
             if let Some(notice) = command_line_notice() {
                 eprintln!("  notice: {notice}");

@@ -1,4 +1,4 @@
-//! `streamdet detect`: from arguments to a run, and what is said at its end.
+//! `streamdet detect`: the main job.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,61 +18,63 @@ use crate::sink::Segments;
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
-  streamdet detect clip.mp4 -o out.mkv --imgsz 960   larger input: slower, finds smaller things
+  streamdet detect clip.mp4 -o out.mkv --imgsz 960   larger input: slower, detects smaller objects
   streamdet detect a.mp4 b.mp4 -o out/               several files, one detector
-  streamdet detect pictures/ -o out/ --save-txt labels/
+  streamdet detect images/ -o out/ --save-txt labels/
   streamdet detect clip.mp4 -m yolov8n.onnx --classes person,car --json found.jsonl
   streamdet detect clip.mp4 -o none --json - | jq .  detections only
   streamdet detect clip.mp4 -o rtsp://:8554/clip     serves it: ffplay rtsp://127.0.0.1:8554/clip
   streamdet detect clip.mp4 -o day.mkv --segment 10m --keep 24h -o rtsp://:8554/clip
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
-  streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, comes back after outages
-  streamdet detect test:ball --frames 300            GStreamer's test picture
-  streamdet detect clip.mp4 --tui                    a dashboard: latencies, frame rate, what is found; ? lists its keys
+  streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, reconnects
+  streamdet detect test:ball --frames 300            GStreamer's test pattern
+  streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
 
-Settings: every option but --config, --show-config, -v and -q can also be given in the environment (--max-det as \
-STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags beat the environment, which beats the file; --hud=false \
-overrules a true.
+Settings: every option but --config, --show-config, -v and -q can also be set in the environment (--max-det as \
+STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags override the environment, which overrides the file; --hud=false \
+overrides a true.
 
-What is served, sent or shown comes in its own time: a file is not played faster. Whoever watches too slowly misses pictures; the \
-detector never waits for them. The report counts them under live_outputs.
+While an output is live (served, pushed or shown), a file is read at its own frame rate. Frames that a client is too slow for \
+are dropped for that client; the detector does not wait. The report counts them under live_outputs.
 
-Exit codes: 0 done; 1 failed midway, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
+Logs: STREAMDET_LOG=streamdet=debug (levels by target, as of RUST_LOG), -vv, --log-format json.
+
+Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
 
 /// Options of `detect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DetectArgs {
-    /// Files, folders of pictures or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
+    /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<String>,
-    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve it, rtmp://, udp:// or srt:// to send
-    /// it, hls:FOLDER/, or `none`; several go together [default: `STEM-annotated.EXT`; none for live sources]
+    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve, rtmp://, udp:// or srt:// to push,
+    /// hls:FOLDER/, or `none`; repeatable [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Vec<String>,
-    /// Show it in a window as well
+    /// Show the annotated video in a window as well
     #[arg(long, help_heading = "Output")]
     display: bool,
-    /// Cut the output file at key frames into NAME-0001.EXT and so on, each so long: 30s, 10m, 1h
+    /// Split the output file at keyframes into NAME-0001.EXT, NAME-0002.EXT, …, each this long: 30s, 10m, 1h
     #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Output")]
     segment: Option<Duration>,
-    /// Delete segments of this run that ended so long ago: 24h, 7d
+    /// Delete segments of this run that ended this long ago: 24h, 7d
     #[arg(long, value_name = "LENGTH", value_parser = length, requires = "segment", help_heading = "Output")]
     keep: Option<Duration>,
-    /// Do not hold a file back to its own time while it is served, sent or shown
+    /// Read files as fast as possible even while an output is live
     #[arg(long, help_heading = "Output")]
     full_speed: bool,
-    /// Replace outputs that exist
+    /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
     /// Detections as JSON Lines; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
-    /// Labels in YOLO's text format, one file a frame
+    /// Labels in YOLO text format, one file per frame
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     save_txt: Option<PathBuf>,
-    /// Every object cut out as a picture: FOLDER/CLASS/NAME-N.jpg
+    /// Crop of every detection: FOLDER/CLASS/NAME-N.jpg
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
     #[command(flatten)]

@@ -47,7 +47,8 @@ pub struct LiveArgs {
     /// Decoder element, e.g. `avdec_h264` [default: hardware, else software]
     #[arg(long, value_name = "ELEMENT")]
     pub decoder: Option<String>,
-    /// `GStreamer` descriptions that replace built-in sources or define `pipeline:NAME` (format of pipelines/source.toml)
+    /// GStreamer descriptions that replace those of the built-in sources or define `pipeline:NAME` (format:
+    /// pipelines/source.toml)
     #[arg(long, value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
 }

@@ -38,7 +38,7 @@ pub struct ModelOptions {
     /// ONNX Runtime library, or the folder that holds it
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
-    /// Input size, N or `HxW`, for models with a dynamic input [default: the model's]
+    /// Input size, N or HxW, for models with a dynamic input [default: the model's]
     #[arg(long, value_parser = image_size)]
     pub imgsz: Option<Size>,
     /// Batch size, at most
@@ -99,7 +99,7 @@ pub struct DetectionOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Small objects")]
 pub struct TilingOptions {
-    /// Infer tiles as well as the whole frame: auto, N or `COLSxROWS`, with @OVERLAP [default overlap: 0.2]
+    /// Infer tiles as well as the whole frame: auto, N or COLSxROWS, with @OVERLAP [default overlap: 0.2]
     #[arg(long, value_name = "TILES")]
     pub tile: Option<Tiling>,
     /// Use fewer tiles where needed to keep preprocessing, inference and postprocessing of a frame within this time, ms

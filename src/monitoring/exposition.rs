@@ -25,7 +25,7 @@ impl<'a> Exposition<'a> {
     /// Begins a family; `kind` is `counter`, `gauge` or `histogram`.
     pub fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         self.name = name;
-        append(&mut self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        append(self.text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }
 
     /// One sample of the family.
@@ -35,7 +35,7 @@ impl<'a> Exposition<'a> {
             write_labels(labels, self.text);
             self.text.push('}');
         }
-        append(&mut self.text, format_args!(" {value}\n"));
+        append(self.text, format_args!(" {value}\n"));
     }
 
     /// One histogram of the family, with one label at least: how many fell into each bucket, by the bucket's bound (the last one
@@ -50,12 +50,9 @@ impl<'a> Exposition<'a> {
             for part in [self.name, "_bucket", &common, ",le=\"", bounds.get(index).unwrap_or(&"+Inf"), "\"}"] {
                 self.text.push_str(part);
             }
-            append(&mut self.text, format_args!(" {below}\n"));
+            append(self.text, format_args!(" {below}\n"));
         }
-        append(
-            &mut self.text,
-            format_args!("{}_sum{common}}} {sum}\n{}_count{common}}} {below}\n", self.name, self.name),
-        );
+        append(self.text, format_args!("{}_sum{common}}} {sum}\n{}_count{common}}} {below}\n", self.name, self.name));
         self.labels = common;
     }
 }

@@ -100,7 +100,7 @@ fn verdict(figures: &RunFigures, fps: f64) -> Verdict {
         rates: figures.streams.iter().filter_map(|s| rate(&s.frame_rate)).collect(),
         fps,
         received: frames().map(|f| f.received).sum(),
-        lost: frames().map(|f| f.dropped.stale + f.dropped.queue_full).sum(),
+        dropped: frames().map(|f| f.dropped.stale + f.dropped.queue_full).sum(),
         behind_p99_ms: (behind.count > 0).then_some(behind.p99),
         model_ms: figures.book.per_image_ms().iter().sum(),
         bound_by: bound_by(&figures.threads),

@@ -54,7 +54,7 @@ pub struct RunReport {
     pub warm_up_frames_excluded: u64,
     /// Files written.
     pub outputs: Vec<String>,
-    /// What was sent to whoever watched.
+    /// What live outputs sent.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub live_outputs: Vec<LiveOutput>,
     /// What was asked for, as resolved.
@@ -178,12 +178,12 @@ impl Batches {
     }
 }
 
-/// The tiles a stream's frames were seen in, beside the whole picture.
+/// The tiles a stream's frames were seen in, beside the whole frame.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct TilingReport {
     /// As asked for.
     pub requested: String,
-    /// The grid it became, `COLSxROWS@overlap`, or `none`; several, where pictures differ in size.
+    /// The grid it became, `COLSxROWS@overlap`, or `none`; several, where images differ in size.
     pub grid: String,
     /// Fewest tiles a frame.
     pub tiles_min: u64,

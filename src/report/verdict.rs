@@ -1,9 +1,9 @@
-//! Whether the program keeps up with its streams.
+//! Whether a run is in real time.
 
 use super::threads::{ThreadTimes, WORKERS};
 use crate::text::append;
 
-/// Share of the frames that a live run may lose and still keep up.
+/// Share of the frames that a live run may drop and still run in real time.
 const LOSS: f64 = 0.01;
 /// Frame times that a live run may be behind at p99, and the least that is allowed, ms.
 const BEHIND_FRAMES: f64 = 10.0;
@@ -14,7 +14,7 @@ const BEHIND_MS: f64 = 500.0;
 pub struct Verdict {
     /// `yes`, `no` or `n/a`.
     pub verdict: &'static str,
-    /// Time a frame may take, ms: all streams together.
+    /// Time per frame at the streams' frame rates, ms: all streams together.
     pub budget_ms: f64,
     /// In words.
     pub reason: String,
@@ -27,34 +27,34 @@ pub struct Load {
     pub rates: Vec<f64>,
     /// Frames processed a second, all streams.
     pub fps: f64,
-    /// Frames received, and those lost since newer ones came.
+    /// Frames received.
     pub received: u64,
-    /// Frames that were given up for newer ones, or were too old.
-    pub lost: u64,
+    /// Frames dropped as stale or since the queue was full.
+    pub dropped: u64,
     /// For a live run: how far behind it was at p99, ms.
     pub behind_p99_ms: Option<f64>,
-    /// Time in the model a frame: packing, run, reading, ms.
+    /// Preprocessing, inference and postprocessing of a frame, ms.
     pub model_ms: f64,
-    /// What keeps the processors busy.
+    /// Bottleneck: the stages with the most CPU time.
     pub bound_by: String,
 }
 
 impl Load {
     /// A recorded file keeps up when it ran at least as fast as it plays. A live run (or a file paced like one) keeps up when it
-    /// lost at most 1 % of the frames to newer ones, and 99 % were at most ten frame times (or half a second, if that is more)
+    /// dropped at most 1 % of the frames as stale or for a full queue, and 99 % were at most ten frame times (or half a second, if that is more)
     /// behind the stream when they were handed on.
     #[must_use]
     pub fn judge(&self) -> Verdict {
         let rate: f64 = self.rates.iter().sum();
         if self.received == 0 || rate <= 0.0 {
-            let reason = if self.received == 0 { "no frame came" } else { "no constant frame rate" };
+            let reason = if self.received == 0 { "no frame was received" } else { "no constant frame rate" };
             return Verdict { verdict: "n/a", budget_ms: 0.0, reason: reason.into() };
         }
         let budget_ms = 1000.0 / rate;
         let slowest = self.rates.iter().copied().fold(f64::INFINITY, f64::min);
         let limit_ms = (BEHIND_FRAMES * 1000.0 / slowest).max(BEHIND_MS);
         #[expect(clippy::cast_precision_loss, reason = "counts of frames")]
-        let loss = self.lost as f64 / self.received as f64;
+        let loss = self.dropped as f64 / self.received as f64;
         let speed = format!("{:.1} of {rate:.2} frames/s", self.fps);
         let (keeps_up, mut reason) = match self.behind_p99_ms {
             Some(behind) if loss > LOSS => {
@@ -63,7 +63,7 @@ impl Load {
             Some(behind) if behind > limit_ms => {
                 (false, format!("{speed}, but p99 is {behind:.0} ms behind the stream, more than {limit_ms:.0}"))
             }
-            Some(behind) => (true, format!("{speed}, p99 {behind:.0} ms behind the stream, {} dropped", self.lost)),
+            Some(behind) => (true, format!("{speed}, p99 {behind:.0} ms behind the stream, {} dropped", self.dropped)),
             None => (self.fps >= rate, format!("{:.1} frames/s against the stream's {rate:.2}", self.fps)),
         };
         if !keeps_up && self.model_ms > budget_ms {
@@ -111,12 +111,12 @@ mod tests {
             rates: vec![30.0],
             fps: 30.0,
             received: 1000,
-            lost: 10,
+            dropped: 10,
             behind_p99_ms: Some(499.0),
             ..Load::default()
         };
         assert_eq!(load.judge().verdict, "yes");
-        let lossy = Load { lost: 11, ..load.clone() };
+        let lossy = Load { dropped: 11, ..load.clone() };
         assert_eq!(lossy.judge().verdict, "no");
         let late = Load { behind_p99_ms: Some(501.0), ..load.clone() };
         assert!(late.judge().reason.contains("501 ms behind the stream, more than 500"), "{}", late.judge().reason);

@@ -129,6 +129,6 @@ fn cost(report: &RunReport, figures: &RunFigures, screen: &Screen) {
         }));
     }
     let Verdict { verdict, budget_ms, reason } = &report.real_time;
-    let budget = if *budget_ms > 0.0 { format!(" · {budget_ms:.1} ms a frame") } else { String::new() };
+    let budget = if *budget_ms > 0.0 { format!(" · {budget_ms:.1} ms per frame") } else { String::new() };
     screen.line(&format!("\n  REAL-TIME: {verdict}{budget} · {reason}"));
 }

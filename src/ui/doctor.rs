@@ -52,10 +52,11 @@ pub(crate) fn table(machine: &Machine, checks: &[Check]) -> String {
     }
     let lacking: Vec<&str> =
         checks.iter().filter(|c| c.essential && c.state == State::Missing).map(|c| c.name.as_str()).collect();
-    text += &match lacking.as_slice() {
+    let verdict = match lacking.as_slice() {
         [] => "\n  everything that a run needs is here\n".to_owned(),
         _ => format!("\n  nothing runs without {}\n", lacking.join(", ")),
     };
+    text.push_str(&verdict);
     text
 }
 

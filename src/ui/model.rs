@@ -80,14 +80,15 @@ fn input_in_words(model: &Model) -> String {
         append(&mut words, format_args!(", less mean {mean:?}, over std {std:?}"));
     }
     append(&mut words, format_args!("; {placement}; "));
-    words += &match model.static_size {
+    let size = match model.static_size {
         Some(_) => format!("{}×{} fixed", size.height, size.width),
         None => format!("{}×{} by default, multiples of {}", size.height, size.width, model.stride),
     };
-    words += &match model.batch {
+    let batch = match model.batch {
         Some(n) => format!("; batch size {n}"),
         None => "; any batch size".to_owned(),
     };
+    words.extend([size, batch]);
     words
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Verbosity {
     /// Header, progress, notices, closing figures.
     #[default]
     Normal,
-    /// A line a frame as well.
+    /// A line per frame as well.
     Frames,
 }
 
@@ -57,11 +57,11 @@ pub(crate) struct Screen {
 impl Screen {
     pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
         let (quiet, streams) = (verbosity == Verbosity::Quiet, jobs.len());
-        let pictures = |job: &Job| match &job.source {
+        let images = |job: &Job| match &job.source {
             SourceSpec::Pictures(paths) => Some(paths.len() as u64),
             SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
-        let fixed_total = jobs.iter().map(pictures).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
+        let fixed_total = jobs.iter().map(images).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if verbosity == Verbosity::Normal && !logs::are_json() && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
@@ -168,7 +168,7 @@ impl Screen {
         self.bar.finish_and_clear();
     }
 
-    /// What [`RunEvent::StreamUp`] says and does beyond naming the stream, which a set of pictures does better itself.
+    /// Notes a stream's name and length, and prints the model's line with the first one.
     pub(crate) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

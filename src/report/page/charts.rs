@@ -191,7 +191,7 @@ pub(super) fn distribution(book: &LatencyBook) -> Scene {
     Scene { width: WIDTH, height: HEIGHT, title: "Distribution of every stage's latency".into(), shapes }
 }
 
-/// Frames a second over the run, and those lost.
+/// FPS over the run, and drops.
 pub(super) fn rate(timeline: &Timeline, mean_fps: f64, budget_ms: f64) -> Scene {
     let [left, top, right, bottom] = PLOT;
     let length_s = real(timeline.bins().len()) * timeline.width_s();
@@ -205,7 +205,7 @@ pub(super) fn rate(timeline: &Timeline, mean_fps: f64, budget_ms: f64) -> Scene 
     let shown = stream > 0.0 && stream < most * 1.5;
     let x = Axis::exact(length_s, left, right);
     let y = Axis::linear(if shown { most.max(stream) } else { most }, bottom, top);
-    let mut shapes = frame("Frames a second", ["s since the first frame", "frames/s"], &x, &y);
+    let mut shapes = frame("Frames per second", ["s since the first frame", "frames/s"], &x, &y);
     let mut entries = vec![("processed".to_owned(), format!("{mean_fps:.1}"), Paint::Accent, false)];
     for (n, bin) in bins.iter().enumerate().filter(|(_, bin)| bin.dropped > 0) {
         let (from, to) = (x.place(real(n) * width_s), x.place(real(n + 1) * width_s));
@@ -216,10 +216,10 @@ pub(super) fn rate(timeline: &Timeline, mean_fps: f64, budget_ms: f64) -> Scene 
     }
     let points = bins.iter().take(whole).enumerate();
     let points = points.map(|(n, bin)| [x.place((real(n) + 0.5) * width_s), y.place(fps(bin))]);
-    shapes.extend(pieces(points.map(Some)).into_iter().map(|p| line(p, 2.5, Paint::Accent, "frames a second")));
+    shapes.extend(pieces(points.map(Some)).into_iter().map(|p| line(p, 2.5, Paint::Accent, "frames per second")));
     if shown {
         let points = vec![[left, y.place(stream)], [right, y.place(stream)]];
-        let title = "what the stream brings".into();
+        let title = "frame rate of the stream".into();
         shapes.push(Shape::Line { points, width: 1.5, paint: Paint::Muted, dashed: true, opacity: 1.0, title });
         entries.push(("the stream".into(), format!("{stream:.1}"), Paint::Muted, true));
     }
@@ -228,7 +228,7 @@ pub(super) fn rate(timeline: &Timeline, mean_fps: f64, budget_ms: f64) -> Scene 
         entries.push(("dropped, frames".into(), lost.to_string(), Paint::Series(0), false));
     }
     legend(&mut shapes, "mean", &entries);
-    Scene { width: WIDTH, height: HEIGHT, title: "Frames a second over time".into(), shapes }
+    Scene { width: WIDTH, height: HEIGHT, title: "Frames per second over time".into(), shapes }
 }
 
 /// A stage's histogram, small, on an axis that all stages share.

@@ -1,4 +1,4 @@
-//! One page about a run (`--html`) that needs nothing else: no network, no script.
+//! The page of a run (`--html`): one file, no network, no script.
 
 mod axis;
 mod charts;
@@ -54,7 +54,7 @@ fn head(out: &mut String, report: &RunReport, title: &str) {
     let end_to_end = report.latency_ms.get("end_to_end").copied().unwrap_or_default();
     let verdict = &report.real_time;
     let tiles = [
-        ("lead", format!("{:.1}", report.fps.mean), "frames a second".to_owned()),
+        ("lead", format!("{:.1}", report.fps.mean), "frames per second".to_owned()),
         ("", format!("{:.1}", report.fps.min_1s), "in the slowest second".into()),
         ("", format!("{:.1} ms", end_to_end.p50), "end to end, median".into()),
         ("", format!("{:.1} ms", end_to_end.p99), "end to end, p99".into()),
@@ -70,7 +70,7 @@ fn head(out: &mut String, report: &RunReport, title: &str) {
     }
     append(out, format_args!("</div><p class=\"note\">Real-time: {}.", escaped(&verdict.reason)));
     if verdict.budget_ms > 0.0 {
-        append(out, format_args!(" {:.1} ms a frame are there.", verdict.budget_ms));
+        append(out, format_args!(" {:.1} ms per frame are available.", verdict.budget_ms));
     }
     out.push_str("</p>\n");
 }
@@ -101,7 +101,7 @@ fn stage_table(out: &mut String, report: &RunReport, book: &LatencyBook) {
     }
     let warm_up = match report.warm_up_frames_excluded {
         0 => String::new(),
-        n => format!(" The first {} are left out here; the charts over time have them.", counted(n, "frame")),
+        n => format!(" The first {} are excluded here; the charts over time have them.", counted(n, "frame")),
     };
     append(
         out,
@@ -151,7 +151,7 @@ fn facts(out: &mut String, report: &RunReport) {
         ("CPU", machine.cpu.clone()),
         ("cores", machine.cores.to_string()),
         ("memory", megabytes(machine.memory_bytes)),
-        ("GPU", machine.gpu.clone().unwrap_or_else(|| "none used".into())),
+        ("GPU", machine.gpu.clone().unwrap_or_else(|| "none".into())),
         ("model", report.model.name.clone()),
         ("sha256", report.model.sha256.clone()),
         ("input", format!("{:?}", report.model.input)),
