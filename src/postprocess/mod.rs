@@ -4,6 +4,7 @@ mod detr;
 mod distances;
 mod efficient_nms;
 mod end2end;
+mod error;
 mod fastestdet;
 pub mod merge;
 mod nanodet;
@@ -13,6 +14,7 @@ mod picodet;
 mod properties;
 mod reading;
 mod ssd;
+mod thresholds;
 mod yolov5;
 mod yolov8;
 mod yolox;
@@ -24,35 +26,8 @@ use crate::tensor::OutputView;
 use reading::{Candidate, Found, Reading};
 use yolov8::Angle;
 
-/// Candidates that NMS looks at, at most (the most confident ones), as in the reference implementation.
-const MAX_CANDIDATES: usize = 30_000;
-
-/// Outputs that do not have the layout's shapes.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the model's outputs have shapes {found:?}, expected {expected}\n  export it again, or name its layout in a card: MODEL.toml beside it"
-)]
-pub struct PostprocessError {
-    /// Dimensions that came.
-    pub found: Vec<Vec<usize>>,
-    /// What the layout takes.
-    pub expected: String,
-}
-
-/// What is kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Thresholds {
-    /// Confidence above which a box counts.
-    pub conf: f32,
-    /// `IoU` above which the less certain of two boxes goes.
-    pub iou: f32,
-    /// Boxes kept a frame.
-    pub max_det: usize,
-    /// NMS across classes.
-    pub agnostic: bool,
-    /// Classes to keep, by id; `None`: all.
-    pub classes: Option<Vec<bool>>,
-}
+pub use error::PostprocessError;
+pub use thresholds::Thresholds;
 
 /// Reads a layout's output; its buffers are reused from frame to frame.
 #[derive(Debug)]

@@ -1,6 +1,10 @@
 //! Greedy non-maximum suppression, per class unless told otherwise.
 
-use super::{Candidate, MAX_CANDIDATES, Thresholds};
+use super::Thresholds;
+use super::reading::Candidate;
+
+/// Candidates that NMS looks at, at most (the most confident ones), as in the reference implementation.
+const MAX_CANDIDATES: usize = 30_000;
 
 /// Sorts `candidates` by falling confidence (ties keep their order) and puts the best into `kept`: they are one an object.
 pub(super) fn choose(candidates: &mut [Candidate], thresholds: &Thresholds, kept: &mut Vec<Candidate>) {

@@ -27,10 +27,7 @@ use graph::Graph;
 use trace::{NodeTime, Trace};
 
 pub use table::text;
-
-/// Runs before those of a turn that count: the first ones pay for buffers and lazy set-up, and for the threads of the other
-/// session, which look for work for a while.
-pub const WARM_UP_RUNS: usize = 3;
+pub use turns::WARM_UP_RUNS;
 
 /// Why there is no profile.
 #[derive(Debug, thiserror::Error)]

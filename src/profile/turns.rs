@@ -1,6 +1,8 @@
 //! Turns that two sessions take, so that whatever else the machine does meanwhile falls on both.
 
-use super::WARM_UP_RUNS;
+/// Runs before those of a turn that count: the first ones pay for buffers and lazy set-up, and for the threads of the other
+/// session, which look for work for a while.
+pub const WARM_UP_RUNS: usize = 3;
 
 /// Runs of a turn that count, at most.
 const LONGEST: usize = 5;

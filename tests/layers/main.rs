@@ -53,11 +53,8 @@ const KNOWN: &[&str] = &[
     "circle: inference",
     "circle: model",
     "circle: pipeline",
-    "circle: postprocess",
-    "circle: profile",
     "circle: sink",
     "circle: source",
-    "circle: validate",
 ];
 
 static SOURCES: LazyLock<Sources> = LazyLock::new(|| read("src"));

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::error::DatasetError;
+use super::files::{LARGEST_JSON, name_of, read_text};
+use super::findings::{Findings, Issue};
+use super::header;
+use super::labelled::{Class, Dataset, Kind, MOST_CLASSES, Picture, PictureId, Places, Truth};
 use super::lines::Lines;
-use super::{
-    Class, Dataset, DatasetError, Findings, Issue, Kind, LARGEST_JSON, LabelBox, MOST_CLASSES, Picture, PictureId,
-    Places, Size, Truth, header, name_of, read_text,
-};
+use crate::geometry::Size;
+use crate::validate::LabelBox;
 
 #[derive(Deserialize)]
 struct File<'a> {

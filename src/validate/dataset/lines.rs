@@ -20,3 +20,8 @@ impl<'a> Lines<'a> {
         u32::try_from(self.ends.partition_point(|end| *end < offset) + 1).unwrap_or(u32::MAX)
     }
 }
+
+/// As much of a field as a message can carry.
+pub(super) fn short(field: &str) -> String {
+    field.trim().chars().take(40).collect()
+}

@@ -1,11 +1,14 @@
 //! Hostile labels: whatever stands in a file, the loaders keep their bounds. `PROPTEST_CASES` says how many are tried.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::labelled::{MOST_IGNORED, MOST_TRUTHS, covered};
 use super::*;
-use crate::validate::predictions;
+use crate::geometry::Size;
+use crate::validate::{LabelBox, predictions};
 
 const COCO: &str = r#"{"images":[{"id":1,"file_name":"a.jpg","width":64,"height":48},{"id":2,"file_name":"b.jpg"}],
 "annotations":[{"image_id":1,"category_id":7,"bbox":[1,2,30,20],"area":500.5,"iscrowd":0},

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{
-    Class, Dataset, Findings, Issue, Kind, LARGEST_LABELS, LabelBox, Picture, PictureId, Places, Truth, files_in,
-    header, is_picture, name_of, read_text, stem_of,
-};
+use super::files::{LARGEST_LABELS, files_in, is_picture, name_of, read_text, stem_of};
+use super::findings::{Findings, Issue};
+use super::header;
+use super::labelled::{Class, Dataset, Kind, Picture, PictureId, Places, Truth};
+use super::lines::short;
+use crate::validate::LabelBox;
 
 const CLASSES: [&str; 10] =
     ["pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus", "motor"];
@@ -106,9 +108,4 @@ fn parse_row(row: &str) -> Result<(LabelBox, bool, u32), (Issue, String)> {
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 11")]
     Ok((bbox, score != 0.0, category as u32))
-}
-
-/// As much of a field as a message can carry.
-pub(super) fn short(field: &str) -> String {
-    field.trim().chars().take(40).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use saphyr_parser::{Event, Parser, Span};
 
-use super::DatasetError;
+use super::error::DatasetError;
 
 const DEEPEST: usize = 8;
 

@@ -5,12 +5,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::visdrone::short;
+use super::error::DatasetError;
+use super::files::{LARGEST_LABELS, is_picture, name_of, read_text, stem_of};
+use super::findings::{Findings, Issue};
+use super::header;
+use super::labelled::{Class, Dataset, Kind, MOST_CLASSES, Picture, PictureId, Places, Truth};
+use super::lines::short;
 use super::yaml::{self, Node, Value};
-use super::{
-    Class, Dataset, DatasetError, Findings, Issue, Kind, LARGEST_LABELS, LabelBox, MOST_CLASSES, Picture, PictureId,
-    Places, Truth, header, is_picture, name_of, read_text, stem_of,
-};
+use crate::validate::LabelBox;
 
 /// How far outside of 0..1 rounding may push a figure.
 const SLACK: f64 = 0.01;
