@@ -13,10 +13,10 @@ const STEP: f32 = 0.05;
 /// Steps between which the confidence is moved: 0.05 to 0.95.
 const STEPS: (f32, f32) = (1.0, 19.0);
 
-/// Switches and wishes of whoever watches a run.
+/// Switches that a person operates while a run goes on.
 #[derive(Debug)]
 pub struct Controls {
-    /// Whether somebody may have wishes at all: then the newest picture is kept for a snapshot.
+    /// Whether a person operates them at all: then the newest frame is kept for a snapshot.
     attended: bool,
     paused: AtomicBool,
     /// Pauses that have begun so far.
@@ -26,12 +26,12 @@ pub struct Controls {
     hud: AtomicBool,
     /// Bits of an `f32`.
     confidence: AtomicU32,
-    /// One a stream, set while a snapshot of it is wanted.
+    /// One a stream, set while a snapshot of it is requested.
     snapshots: Vec<AtomicBool>,
 }
 
 impl Controls {
-    /// As the settings say; nobody changes them.
+    /// As the settings say, unchanged during the run.
     #[must_use]
     pub fn fixed(confidence: f32, hud: bool) -> Self {
         Self {
@@ -45,14 +45,14 @@ impl Controls {
         }
     }
 
-    /// As the settings say, until somebody who watches `streams` streams changes them.
+    /// As the settings say, until they are changed by a person who watches `streams` streams.
     #[must_use]
     pub fn attended(confidence: f32, hud: bool, streams: usize) -> Self {
         let snapshots = (0..streams).map(|_| AtomicBool::new(false)).collect();
         Self { attended: true, snapshots, ..Self::fixed(confidence, hud) }
     }
 
-    /// Whether somebody watches.
+    /// Whether a person operates them.
     #[must_use]
     pub fn is_attended(&self) -> bool {
         self.attended
@@ -98,13 +98,13 @@ impl Controls {
         true
     }
 
-    /// Whether figures are drawn into the picture.
+    /// Whether figures are drawn into the frame.
     #[must_use]
     pub fn hud(&self) -> bool {
         self.hud.load(Ordering::Relaxed)
     }
 
-    /// Draws figures into the picture, or no longer.
+    /// Draws figures into the frame, or no longer.
     pub fn show_hud(&self, shown: bool) {
         self.hud.store(shown, Ordering::Relaxed);
     }
@@ -128,14 +128,14 @@ impl Controls {
         }
     }
 
-    /// Asks for a picture of `stream`.
+    /// Requests a snapshot of `stream`.
     pub fn want_snapshot(&self, stream: StreamId) {
         if let Some(wanted) = self.snapshots.get(stream.0 as usize) {
             wanted.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether a picture of `stream` was asked for since the last call.
+    /// Whether a snapshot of `stream` was requested since the last call.
     pub(crate) fn take_snapshot(&self, stream: StreamId) -> bool {
         let wanted = self.snapshots.get(stream.0 as usize);
         wanted.is_some_and(|wanted| wanted.load(Ordering::Relaxed) && wanted.swap(false, Ordering::Relaxed))

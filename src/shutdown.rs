@@ -69,7 +69,9 @@ impl Shutdown {
         let hooks = std::mem::take(&mut waiting.hooks);
         // A hook may request another one, whose hooks take other locks.
         drop(waiting);
-        hooks.values().for_each(|hook| hook());
+        for hook in hooks.values() {
+            hook();
+        }
     }
 
     /// Whether it was requested. Costs one load.
@@ -143,12 +145,12 @@ mod tests {
         assert!(!shutdown.is_requested() && !shutdown.wait(Duration::ZERO));
         let waiting = shutdown.clone();
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(move || waiting.wait(Duration::from_secs(60)));
+            let waiter = scope.spawn(move || waiting.wait(Duration::from_mins(1)));
             shutdown.request();
             assert!(waiter.join().expect("no panic"));
         });
         shutdown.request();
-        assert!(shutdown.is_requested() && shutdown.wait(Duration::from_secs(60)));
+        assert!(shutdown.is_requested() && shutdown.wait(Duration::from_mins(1)));
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
         first.request();
         assert!(first.is_requested() && !second.is_requested() && !parent.is_requested());
         parent.request();
-        assert!(grandchild.is_requested() && grandchild.wait(Duration::from_secs(60)));
+        assert!(grandchild.is_requested() && grandchild.wait(Duration::from_mins(1)));
         assert!(parent.child().is_requested(), "a child of one that was requested is so from the start");
     }
 

@@ -155,8 +155,8 @@ fn a_password_is_asked_for_and_given() {
         apart.args(frames).env("STREAMDET_USER", USER).env("STREAMDET_PASSWORD", PASSWORD);
         succeeds(&apart.output().expect("it starts"));
         for (url, says) in [
-            (server.url_for(USER, "wrong", "/x"), "refuses this name or password (401)"),
-            (server.url("/x"), "asks for a name and a password (401)"),
+            (server.url_for(USER, "wrong", "/x"), "user name or password rejected (401)"),
+            (server.url("/x"), "authentication required: user name and password (401)"),
         ] {
             let output = live(folder.path(), &[url.as_str()]).args(frames).output().expect("it starts");
             assert_eq!(output.status.code(), Some(2), "{}", said(&output));
@@ -178,7 +178,7 @@ fn a_certificate_is_checked() {
     succeeds(&with(&["--insecure"]));
     let output = with(&[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said(&output).contains("nobody known has signed it"), "{}", said(&output));
+    assert!(said(&output).contains("certificate signed by an unknown authority"), "{}", said(&output));
     assert!(said(&output).contains("--tls-ca"), "{}", said(&output));
 }
 
@@ -234,7 +234,7 @@ fn a_server_that_falls_silent_is_given_up() {
     let url = silent.url("/x");
     let output = run(folder.path(), &[&url, "--rtsp-transport", "tcp", "--stall-timeout", "2s"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    assert!(said(&output).contains("no packet came for 2 s"), "{}", said(&output));
+    assert!(said(&output).contains("no packets received for 2 s"), "{}", said(&output));
     // Half a picture, and then nothing.
     let feed = Feed { stop_after_packets: 501, width: 1280, height: 720, ..Feed::new("/x") };
     let half = Server::start(&Told::showing([feed]));
@@ -243,7 +243,7 @@ fn a_server_that_falls_silent_is_given_up() {
         [&url, "--rtsp-transport", "tcp", "--stall-timeout", "1s", "--reconnect", "0", "-o", "o.mkv", "--report", "r"];
     let output = run(folder.path(), &args);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(said(&output).contains("nothing came for 1 s"), "{}", said(&output));
+    assert!(said(&output).contains("no data received for 1 s"), "{}", said(&output));
     let (_, processed) = counted(&json(&folder.path().join("r")), 0);
     plays(&folder.path().join("o.mkv"));
     assert_eq!(times(&folder.path().join("o.mkv")).len() as u64, processed);
@@ -313,7 +313,7 @@ fn where_udp_does_not_work_tcp_does() {
     let url = server.url("/x");
     let by_udp = run(folder.path(), &[&url, "--frames", "10", "--rtsp-transport", "udp"]);
     assert_eq!(by_udp.status.code(), Some(2));
-    assert!(said(&by_udp).contains("does not send by this transport"), "{}", said(&by_udp));
+    assert!(said(&by_udp).contains("unsupported transport"), "{}", said(&by_udp));
     succeeds(&run(folder.path(), &[&url, "--frames", "10"]));
 }
 
@@ -443,16 +443,16 @@ fn refusals_name_the_reason_and_the_remedy() {
     let mute_port = mute.local_addr().expect("bound").port();
     let cases: Vec<(String, &[&str], &str)> = vec![
         (format!("rtsp://127.0.0.1:{nobody}/x"), &[], "connection refused"),
-        ("rtsp://no-such-host.invalid/x".into(), &[], "there is no host"),
-        (plain.url("/y"), &[], "nothing by this name (404)"),
-        (locked.url("/x"), &[], "asks for a name and a password (401)"),
-        (locked.url_for(USER, "wrong", "/x"), &[], "refuses this name or password (401)"),
-        (secure.url("/x"), &[], "nobody known has signed it"),
+        ("rtsp://no-such-host.invalid/x".into(), &[], "host no-such-host.invalid not found"),
+        (plain.url("/y"), &[], "not found (404)"),
+        (locked.url("/x"), &[], "authentication required: user name and password (401)"),
+        (locked.url_for(USER, "wrong", "/x"), &[], "user name or password rejected (401)"),
+        (secure.url("/x"), &[], "certificate signed by an unknown authority"),
         (plain.url("/x").replace("rtsp:", "rtsps:"), &[], "does not speak TLS"),
         (plain.url("/x"), &["--rtsp-transport", "multicast"], "--rtsp-transport"),
-        (format!("rtsp://127.0.0.1:{mute_port}/x"), &["--stall-timeout", "1s"], "did not let us in"),
+        (format!("rtsp://127.0.0.1:{mute_port}/x"), &["--stall-timeout", "1s"], "connection timed out after 10 s"),
         (format!("http://127.0.0.1:{nobody}/x.mp4"), &[], "connection refused"),
-        (format!("udp://127.0.0.1:{nobody}"), &["--stall-timeout", "1s"], "no packet came for 1 s"),
+        (format!("udp://127.0.0.1:{nobody}"), &["--stall-timeout", "1s"], "no packets received for 1 s"),
         (format!("srt://127.0.0.1:{nobody}?passphrase=0123456789"), &["--stall-timeout", "1s"], "srt://"),
         ("test:bal".into(), &[], "test:ball"),
         ("camera:9".into(), &[], "camera"),

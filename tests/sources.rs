@@ -128,7 +128,7 @@ fn a_recording_by_http_or_on_standard_input_loses_nothing() {
     assert_eq!(counted(folder.path()), (60, 60));
     assert_eq!(times(&folder.path().join("from-pipe.mkv")).len(), 60);
     // What is not there, and what is no video.
-    for (name, says) in [("nothing.mp4", "nothing by this name (404)"), ("r.json", "http://")] {
+    for (name, says) in [("nothing.mp4", "not found (404)"), ("r.json", "http://")] {
         let output = run(folder.path(), &[&server.url(name)]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(says), "{}", said(&output));
@@ -156,9 +156,10 @@ fn a_web_server_may_ask_for_a_password() {
     let url = |user: &str| server.url("clip.ts").replace("http://", &format!("http://{user}"));
     let good = run(folder.path(), &[&url("pilot:planted-s3cret@")]);
     succeeds(&good);
-    for (user, says) in
-        [("pilot:wr0ng@", "refuses this name or password (401)"), ("", "asks for a name and a password (401)")]
-    {
+    for (user, says) in [
+        ("pilot:wr0ng@", "user name or password rejected (401)"),
+        ("", "authentication required: user name and password (401)"),
+    ] {
         let output = run(folder.path(), &[&url(user)]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(says) && !said(&output).contains("wr0ng"), "{}", said(&output));

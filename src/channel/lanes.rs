@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::sync::{Arc, AtomicUsize, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::clock::Deadline;
 
-/// Notes a lane takes beside its items before whoever sends one waits.
+/// Notes a lane takes beside its items before their sender waits.
 const NOTES: usize = 16;
 
 /// What a full lane does with one more item.

@@ -13,7 +13,7 @@ use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
-use crate::source::{Heads, LiveOptions};
+use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
 
 use super::live::LiveArgs;
@@ -59,8 +59,8 @@ pub enum SettingsError {
         source: std::io::Error,
     },
     /// `--pipeline` names no file of descriptions.
-    #[error("{0}")]
-    Descriptions(String),
+    #[error(transparent)]
+    Templates(#[from] TemplateError),
 }
 
 impl RunOptions {
@@ -118,7 +118,6 @@ impl LiveArgs {
         if let Some(path) = &self.tls_ca {
             std::fs::metadata(path).map_err(|source| SettingsError::TlsCa { path: path.clone(), source })?;
         }
-        let heads = self.pipeline.as_deref().map_or_else(|| Ok(Heads::default()), Heads::with_file);
         Ok(LiveOptions {
             max_lag: Duration::from_millis(self.max_lag),
             jitter: Duration::from_millis(self.jitter),
@@ -128,7 +127,10 @@ impl LiveArgs {
             transport: self.rtsp_transport,
             tls_ca: self.tls_ca.clone(),
             insecure: self.insecure,
-            heads: heads.map_err(SettingsError::Descriptions)?,
+            templates: self
+                .pipeline
+                .as_deref()
+                .map_or_else(|| Ok(SourceTemplates::default()), SourceTemplates::with_file)?,
         })
     }
 }

@@ -103,7 +103,7 @@ fn deliver_from(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, r
     let wanted = Wanted {
         track: settings.track,
         limit: settings.frames,
-        picture: None,
+        image: None,
         real_time: settings.real_time,
         delay: settings.delays.decode,
     };
@@ -137,8 +137,8 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
         if shared.shutdown_of(outlet.stream).is_requested() {
             return lost;
         }
-        let picture = Some((Arc::from(path.display().to_string()), number));
-        let wanted = Wanted { limit: Some(1), picture, delay: shared.settings.delays.decode, ..Wanted::default() };
+        let image = Some((Arc::from(path.display().to_string()), number));
+        let wanted = Wanted { limit: Some(1), image, delay: shared.settings.delays.decode, ..Wanted::default() };
         match feed_file(shared, path, wanted, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {

@@ -1,4 +1,4 @@
-//! A live source as it was named: what kind it is, where it is, and, kept apart, who one is there.
+//! A live source as it was named: its kind, its location and, kept apart, the credentials.
 
 use std::path::Path;
 
@@ -22,6 +22,71 @@ const PAGES: [&str; 10] = [
     "twitter.com",
     "bilibili.com",
 ];
+
+/// Schemes of addresses that sources are read from.
+const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "udp", "srt"];
+
+/// What is wrong with the address of a live source. Addresses are without secrets.
+#[derive(Debug, thiserror::Error)]
+pub enum AddressError {
+    /// Its scheme is unknown.
+    #[error(
+        "{address}: unsupported scheme {scheme}://\n  give one of {}://; the nearest is {nearest}://", SCHEMES.join("://, ")
+    )]
+    Scheme {
+        /// As given.
+        address: String,
+        /// Before `://`.
+        scheme: String,
+        /// The most similar one.
+        nearest: &'static str,
+    },
+    /// Its port is not a number from 1 to 65535.
+    #[error("{address}: invalid port\n  give {scheme}://HOST:PORT, the port from 1 to 65535")]
+    InvalidPort {
+        /// As given.
+        address: String,
+        /// Before `://`.
+        scheme: String,
+    },
+    /// It has no host.
+    #[error("{address}: no host\n  give {scheme}://HOST/PATH")]
+    NoHost {
+        /// As given.
+        address: String,
+        /// Before `://`.
+        scheme: String,
+    },
+    /// It has no port, and its scheme no default one.
+    #[error("{address}: no port\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen")]
+    NoPort {
+        /// As given.
+        address: String,
+        /// Before `://`.
+        scheme: String,
+    },
+    /// A camera without a number.
+    #[error("{0}: cameras are numbered\n  give camera:0, camera:1 …")]
+    NoCamera(String),
+    /// There is no such test pattern.
+    #[error("test:{pattern}: no such pattern\n  the nearest is test:{nearest}; there are {known}")]
+    NoPattern {
+        /// As given.
+        pattern: String,
+        /// The most similar one.
+        nearest: String,
+        /// All of them.
+        known: String,
+    },
+    /// `GStreamer`'s test source is not installed.
+    #[error("test:{pattern}: {source}\n  install gstreamer1.0-plugins-base")]
+    NoTestSource {
+        /// As given.
+        pattern: String,
+        /// What `GStreamer` says.
+        source: gst::glib::BoolError,
+    },
+}
 
 /// What a live source is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,8 +143,8 @@ impl Address {
     /// Reads `text`; `None` where it names no live source. `credentials` are those given apart from it, which it overrules.
     ///
     /// # Errors
-    /// What is wrong with it, and the remedy.
-    pub fn parse(text: &str, credentials: Option<&Credentials>) -> Result<Option<Self>, String> {
+    /// When it names one that cannot be.
+    pub fn parse(text: &str, credentials: Option<&Credentials>) -> Result<Option<Self>, AddressError> {
         let shown = redact(text);
         let bare = |kind, shown: &str, location: &str| Self {
             kind,
@@ -108,14 +173,14 @@ impl Address {
                 Ok(Some(bare(Kind::Test, text, pattern)))
             }
             Some(("camera", number)) if number.parse::<u16>().is_ok() => Ok(Some(bare(Kind::Camera, text, number))),
-            Some(("camera", _)) => Err(format!("{text}: cameras are numbered\n  give camera:0, camera:1 …")),
+            Some(("camera", _)) => Err(AddressError::NoCamera(text.to_owned())),
             Some(("pipeline", name)) => Ok(Some(bare(Kind::Own, text, name))),
             _ => Ok(None),
         }
     }
 
-    fn url(scheme: &str, rest: &str, bare: Self) -> Result<Self, String> {
-        let shown = &bare.shown;
+    fn url(scheme: &str, rest: &str, bare: Self) -> Result<Self, AddressError> {
+        let address = bare.shown.clone();
         let (kind, secure, port) = match scheme {
             "rtsp" => (Kind::Rtsp, false, Some(554)),
             "rtsps" => (Kind::Rtsp, true, Some(322)),
@@ -124,28 +189,22 @@ impl Address {
             "udp" => (Kind::Udp, false, None),
             "srt" => (Kind::Srt, false, None),
             other => {
-                let known = ["rtsp", "rtsps", "http", "https", "udp", "srt"];
-                let nearest = nearest(other, known).unwrap_or_default();
-                return Err(format!(
-                    "{shown}: sources are not read from {other}://\n  give one of {}://; the nearest is {nearest}://",
-                    known.join("://, ")
-                ));
+                let nearest = nearest(other, SCHEMES).unwrap_or_default();
+                return Err(AddressError::Scheme { address, scheme: other.to_owned(), nearest });
             }
         };
         let (user, rest) = split_user_info(rest);
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (host, own_port) = host_and_port(&rest[..end]).ok_or_else(|| {
-            format!("{shown}: its port is none\n  give {scheme}://HOST:PORT, the port from 1 to 65535")
-        })?;
+        let Some((host, own_port)) = host_and_port(&rest[..end]) else {
+            return Err(AddressError::InvalidPort { address, scheme: scheme.to_owned() });
+        };
         let port = own_port.or(port);
         let listens = matches!(kind, Kind::Udp | Kind::Srt);
         if host.is_empty() && !listens {
-            return Err(format!("{shown}: there is no host in it\n  give {scheme}://HOST/PATH"));
+            return Err(AddressError::NoHost { address, scheme: scheme.to_owned() });
         }
         if port.is_none() {
-            return Err(format!(
-                "{shown}: there is no port in it\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen"
-            ));
+            return Err(AddressError::NoPort { address, scheme: scheme.to_owned() });
         }
         let page = kind == Kind::Http
             && PAGES.iter().any(|page| host == *page || host.strip_suffix(page).is_some_and(|sub| sub.ends_with('.')));
@@ -206,7 +265,7 @@ impl Address {
         self.secure
     }
 
-    /// Who one is there.
+    /// User name and password, where it has them.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
@@ -234,7 +293,7 @@ impl Address {
     }
 }
 
-/// `HOST`, `HOST:PORT`, `[V6]:PORT` or `:PORT`; `None` where the port is none.
+/// `HOST`, `HOST:PORT`, `[V6]:PORT` or `:PORT`; `None` where the port is not one.
 fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     if let Some((host, rest)) = authority.strip_prefix('[').and_then(|a| a.split_once(']')) {
         return match rest.strip_prefix(':') {
@@ -258,21 +317,20 @@ fn without_passphrase(rest: &str) -> (String, Option<Secret>) {
 }
 
 /// `GStreamer`'s test patterns by name.
-fn check_pattern(pattern: &str) -> Result<(), String> {
-    let element = gst::ElementFactory::make("videotestsrc")
-        .build()
-        .map_err(|e| format!("test:{pattern}: {e}\n  install gstreamer1.0-plugins-base"))?;
+fn check_pattern(pattern: &str) -> Result<(), AddressError> {
+    let missing = |source| AddressError::NoTestSource { pattern: pattern.to_owned(), source };
+    let element = gst::ElementFactory::make("videotestsrc").build().map_err(missing)?;
     let class = element.find_property("pattern").and_then(|spec| gst::glib::EnumClass::with_type(spec.value_type()));
     let Some(class) = class else { return Ok(()) };
     if class.value_by_nick(pattern).is_some() {
         return Ok(());
     }
     let names: Vec<&str> = class.values().iter().map(gst::glib::EnumValue::nick).collect();
-    let nearest = nearest(pattern, names.iter().copied()).unwrap_or_default();
-    Err(format!(
-        "test:{pattern}: there is no such pattern\n  the nearest is test:{nearest}; there are {}",
-        names.join(", ")
-    ))
+    Err(AddressError::NoPattern {
+        pattern: pattern.to_owned(),
+        nearest: nearest(pattern, names.iter().copied()).unwrap_or_default().to_owned(),
+        known: names.join(", "),
+    })
 }
 
 #[cfg(test)]
@@ -323,12 +381,12 @@ mod tests {
         for (wrong, says) in [
             ("rtps://h/x", "the nearest is rtsp://"),
             ("rtsp:///x", "no host"),
-            ("rtsp://h:99999/x", "port"),
+            ("rtsp://h:99999/x", "invalid port"),
             ("udp://host", "no port"),
             ("test:bal", "test:ball"),
             ("camera:x", "camera:0"),
         ] {
-            let said = Address::parse(wrong, None).expect_err(wrong);
+            let said = Address::parse(wrong, None).expect_err(wrong).to_string();
             assert!(said.contains(says) && said.contains("\n  "), "{said}");
         }
     }

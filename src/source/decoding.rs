@@ -1,182 +1,204 @@
 //! What the streaming threads of a source and its owner share while it is decoded, whatever it is read from.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::Receiver;
 use gstreamer as gst;
-use gstreamer::prelude::*;
-use gstreamer_video as gst_video;
 
-use super::course::Session;
+use super::activity::Activity;
+use super::audio::AudioTracks;
+use super::first_frame::{FirstFrame, Gate};
+use super::late::LateFrames;
+use super::options::Wanted;
+use super::outlet::{Outlet, SourceEvent};
 use super::probe::DecoderProbe;
-use super::tracks::Side;
+use super::selection::TrackSelection;
+use super::stream_clock::ConnectionClock;
+use super::timing::Timing;
+use super::wake::Waker;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
-use crate::source::{Outlet, SourceEvent};
 use crate::stream::{StreamInfo, codec_name};
 
-/// Name of the message with which the frame callback says that it has delivered enough.
-const DELIVERED: &str = "streamdet-delivered";
-
-/// What of a source is wanted.
-#[derive(Debug, Clone, Default)]
-pub struct Wanted {
-    /// Video track, from 1; `None`: the container's default one.
-    pub track: Option<u32>,
-    /// Frames to deliver, at most.
-    pub limit: Option<u64>,
-    /// For a picture: its path, written on its frame, and its number in its stream.
-    pub picture: Option<(Arc<str>, u64)>,
-    /// Frames enter the decoder when they are due, as from a live source.
-    pub real_time: bool,
-    /// Added to every frame's time in the decoder, to see that the figures show it.
-    pub delay: Duration,
-}
-
-/// How a buffer's time becomes the stream's.
-pub(super) enum Timing {
-    /// By its segment; or by where time zero lies in the buffers' own times, where their segments do not say it reliably.
-    Recorded(OnceLock<Option<gst::ClockTime>>),
-    /// By the moment at which the pipeline's clock showed it.
-    Live(Session),
+/// What a source is decoded with.
+pub(super) struct Setup {
+    pub outlet: Outlet,
+    pub wanted: Wanted,
+    pub timing: Timing,
+    pub probe: DecoderProbe,
+    pub audio: AudioTracks,
+    /// Encoded frames that are later are dropped, where the source is live.
+    pub late: LateFrames,
+    /// Where progress is noted.
+    pub activity: Arc<Activity>,
+    /// Whether a packet of audio is progress.
+    pub audio_is_progress: bool,
+    pub waker: Waker,
+    pub stop: Shutdown,
 }
 
 /// Shared by a source's threads.
 pub(super) struct Decoding {
-    pub probe: DecoderProbe,
     pub outlet: Outlet,
     pub wanted: Wanted,
-    pub sides: Mutex<Vec<Side>>,
-    pub notices: Mutex<Vec<String>>,
-    /// The demuxer's factory.
-    pub demuxer: OnceLock<String>,
-    /// None of it may be lost: it waits for us.
-    pub waits: AtomicBool,
-    /// Tracks shown so far.
-    pub tracks: AtomicU64,
-    /// A track was chosen to be decoded.
-    pub video_found: AtomicBool,
-    /// Why the chosen track cannot be had.
-    pub refused: Mutex<Option<String>>,
-    /// Frames that left the decoder.
-    pub frames: AtomicU64,
-    /// Audio packets passed by.
-    pub packets: AtomicU64,
-    /// Coded frames that were not decoded, since they were late.
-    pub late: AtomicU64,
-    /// Those of them that nobody downstream has heard of.
-    pub late_unsaid: AtomicU64,
-    /// Nothing more is decoded.
-    pub stop: Shutdown,
     pub timing: Timing,
-    /// The first picture's description.
-    pub first: OnceLock<gst_video::VideoInfo>,
-    /// Closed until the opening is known downstream: the first picture waits at it.
-    pub gate: Receiver<()>,
+    pub probe: DecoderProbe,
+    pub audio: AudioTracks,
+    pub selection: TrackSelection,
+    pub first: FirstFrame,
+    pub activity: Arc<Activity>,
+    /// Nothing more is decoded once it is requested.
+    pub stop: Shutdown,
+    late: LateFrames,
+    audio_is_progress: bool,
+    waker: Waker,
+    notices: Mutex<Vec<String>>,
+    /// It waits for us: nothing of it is dropped.
+    is_lossless: AtomicBool,
+    /// Frames that left the decoder.
+    frames: AtomicU64,
 }
 
 impl Decoding {
-    pub fn new(outlet: &Outlet, wanted: Wanted, timing: Timing, probe: DecoderProbe, gate: Receiver<()>) -> Self {
-        Self {
-            probe,
-            outlet: outlet.clone(),
+    /// Nothing is decoded yet; the first frame waits until the gate is dropped.
+    pub fn new(setup: Setup) -> (Arc<Self>, Gate) {
+        let Setup { outlet, wanted, timing, probe, audio, late, activity, audio_is_progress, waker, stop } = setup;
+        let (first, gate) = FirstFrame::new(waker.clone());
+        let decoding = Self {
+            selection: TrackSelection::new(wanted.track),
+            is_lossless: AtomicBool::new(matches!(timing, Timing::Recorded(_))),
+            outlet,
             wanted,
-            sides: Mutex::default(),
-            notices: Mutex::default(),
-            demuxer: OnceLock::new(),
-            waits: AtomicBool::new(matches!(timing, Timing::Recorded(_))),
-            tracks: AtomicU64::new(0),
-            video_found: AtomicBool::new(false),
-            refused: Mutex::default(),
-            frames: AtomicU64::new(0),
-            packets: AtomicU64::new(0),
-            late: AtomicU64::new(0),
-            late_unsaid: AtomicU64::new(0),
-            stop: Shutdown::new(),
             timing,
-            first: OnceLock::new(),
-            gate,
-        }
+            probe,
+            audio,
+            first,
+            activity,
+            stop,
+            late,
+            audio_is_progress,
+            waker,
+            notices: Mutex::default(),
+            frames: AtomicU64::new(0),
+        };
+        (Arc::new(decoding), gate)
     }
 
     pub fn is_stopped(&self) -> bool {
         self.stop.is_requested()
     }
 
-    pub fn waits(&self) -> bool {
-        self.waits.load(Ordering::SeqCst)
+    /// Whether it waits for us: nothing of it is dropped.
+    pub fn is_lossless(&self) -> bool {
+        self.is_lossless.load(Ordering::SeqCst)
     }
 
-    /// Whether it may stand still: not while it comes in its own time, as a live source does.
+    /// It turned out to be a recording: it waits for us from now on, and for nothing else.
+    pub fn make_lossless(&self) {
+        self.is_lossless.store(true, Ordering::SeqCst);
+        self.probe.stop_pacing();
+    }
+
+    /// Whether it may be paused: not while it comes in its own time, as a live source does.
     pub fn can_pause(&self) -> bool {
-        !self.wanted.real_time && self.waits()
+        !self.wanted.real_time && self.is_lossless()
     }
 
-    /// Nothing more is wanted, and nothing is held back.
+    /// Whether something keeps it from making progress: a pause, a full lane, a session that is still being made, or a frame
+    /// that is not due yet.
+    pub fn is_held(&self) -> bool {
+        let outlet = &self.outlet;
+        let paused = self.can_pause() && outlet.controls.is_paused();
+        let full = self.is_lossless() && outlet.events.is_full();
+        paused || full || outlet.is_waiting() || self.probe.is_holding()
+    }
+
+    /// Decodes nothing more, and holds nothing back.
     pub fn stop(&self) {
         self.stop.request();
         self.probe.stop_pacing();
     }
 
-    /// Says so to whoever waits at the bus: all that was asked for is delivered.
-    pub fn delivered(&self, element: &gst::Element) {
+    /// All that was asked for is delivered: wakes the thread that waits at the bus.
+    pub fn finish(&self) {
         self.stop.request();
-        let message = gst::message::Application::builder(gst::Structure::new_empty(DELIVERED)).src(element).build();
-        let _ = element.post_message(message);
+        self.waker.wake();
+    }
+
+    /// Something changed that the thread at the bus may be waiting for.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// The clock of the connection, where the source is live.
+    pub fn connection(&self) -> Option<&ConnectionClock> {
+        self.timing.connection()
     }
 
     /// The time of a buffer of `sample` in the stream, the same zero for all tracks; `None` before it.
     pub fn stream_time(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
-        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let time = time?;
-        match &self.timing {
-            Timing::Recorded(origin) => {
-                match origin.get_or_init(|| self.is_matroska().then(|| matroska_origin(segment))) {
-                    Some(origin) => time.checked_sub(*origin),
-                    None => segment.to_running_time(time),
-                }
-            }
-            Timing::Live(session) => session.stream_time(segment.to_running_time(time)?),
+        self.timing.stream_time(sample, time, self.selection.demuxer())
+    }
+
+    /// Counts a decoded frame; how many there were before it.
+    pub fn count_frame(&self) -> u64 {
+        self.activity.note();
+        self.frames.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Frames that left the decoder.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::SeqCst)
+    }
+
+    /// A packet of audio was passed through.
+    pub fn note_audio(&self) {
+        if self.audio_is_progress {
+            self.activity.note();
         }
     }
 
-    /// The connection, where the source is live.
-    pub fn session(&self) -> Option<&Session> {
-        match &self.timing {
-            Timing::Live(session) => Some(session),
-            Timing::Recorded(_) => None,
+    /// Whether the encoded frame at `running` goes to the decoder; one that is too late is dropped and counted.
+    pub fn admits(&self, running: gst::ClockTime, is_key: bool) -> bool {
+        let late = self.connection().and_then(|connection| connection.lateness(running));
+        let Some(late) = late.filter(|_| !self.is_lossless()) else { return true };
+        if self.late.passes(late, is_key, self.outlet.clock.now()) {
+            return true;
+        }
+        self.activity.note();
+        if !self.outlet.is_waiting() {
+            self.late.count();
+        }
+        false
+    }
+
+    /// Reports downstream how many encoded frames were dropped as too late since it last did.
+    pub fn report_late(&self) {
+        let late = self.late.take();
+        // Where the receiver is gone, the run has ended and counts no more.
+        if late > 0 && self.outlet.events.note(SourceEvent::Late(self.outlet.stream, late)).is_ok() {
+            self.outlet.counters.received(late);
         }
     }
 
-    fn is_matroska(&self) -> bool {
-        self.demuxer.get().is_some_and(|name| name == "matroskademux")
-    }
-
-    pub fn sides(&self) -> MutexGuard<'_, Vec<Side>> {
-        self.sides.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notices(&self) -> MutexGuard<'_, Vec<String>> {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn notice(&self, text: String) {
-        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        self.notices().push(text);
     }
 
-    pub fn refusal(&self) -> Option<String> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notices())
     }
 
     /// Whether there are audio tracks, but none to be decoded.
     pub fn is_audio_only(&self) -> bool {
-        !self.sides().is_empty() && !self.video_found.load(Ordering::SeqCst)
+        !self.audio.is_empty() && !self.selection.has_video()
     }
 
-    /// Whether the format of every audio track is known.
-    pub fn sides_are_known(&self) -> bool {
-        self.sides().iter().all(Side::has_format)
-    }
-
-    /// What is known of the stream called `name`, once its first picture is there; not its length.
+    /// What is known of the stream called `name`, once its first frame is there; not its length.
     pub fn describe(&self, name: String) -> StreamInfo {
         let mut info = StreamInfo {
             name,
@@ -188,38 +210,17 @@ impl Decoding {
             audio_codecs: Vec::new(),
             notices: Vec::new(),
         };
-        if let Some(video) = self.first.get() {
+        if let Some(video) = self.first.video() {
             let fps = video.fps();
             info.size = Size { width: video.width(), height: video.height() };
             info.frame_rate = (fps.numer() > 0).then(|| (fps.numer(), fps.denom()));
         }
-        for side in self.sides().iter() {
-            match side.format.get() {
-                Some(caps) => info.audio_codecs.push(codec_name(caps)),
-                None => self.notice("an audio track that does not begin is left out".into()),
+        for codec in self.audio.codecs() {
+            match codec {
+                Some(codec) => info.audio_codecs.push(codec),
+                None => self.notice("an audio track without data is left out".into()),
             }
         }
         info
     }
-
-    /// Says downstream how many coded frames were too late to be decoded since it last did.
-    pub fn say_late(&self) {
-        let late = self.late_unsaid.swap(0, Ordering::SeqCst);
-        // Without a worker there is nobody to count them.
-        if late > 0 && self.outlet.events.note(SourceEvent::Late(self.outlet.stream, late)).is_ok() {
-            self.outlet.counters.received(late);
-        }
-    }
-
-    pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// matroskademux begins its segment at the first packet of the file, and moves it when another track's first packet turns
-/// out to be earlier: the first picture would be moved and those after it not. Times in the file are taken as they are, but
-/// for a recording that was cut out of a longer one.
-fn matroska_origin(segment: &gst::FormattedSegment<gst::ClockTime>) -> gst::ClockTime {
-    let start = segment.start().unwrap_or_default();
-    if start < gst::ClockTime::from_seconds(1) { gst::ClockTime::ZERO } else { start }
 }

@@ -1,55 +1,63 @@
-//! A recorded file or a picture, being decoded: opening it, waiting for its end, and what is said when it cannot be.
+//! A recorded file or an image, being decoded: opening it, waiting for its end, and what is said when it cannot be.
 //!
-//! `filesrc ! parsebin` splits it into tracks ([`super::tracks`]); the chosen one is decoded into the bounded channel
-//! ([`super::frames`]), audio packets are passed by.
+//! `filesrc ! parsebin` splits it into tracks ([`super::tracks`]); the chosen one is decoded into the bounded lane
+//! ([`super::frames`]), audio packets are passed through.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::decoding::{Decoding, Timing};
+use super::activity::{Activity, StallTimer};
+use super::audio::AudioTracks;
+use super::decoding::{Decoding, Setup};
+use super::error::SourceError;
+use super::first_frame::Gate;
 use super::jpeg::choose_decoders;
+use super::late::LateFrames;
 use super::length::Length;
+use super::link::shut_down;
 use super::missing::{MissingPlugin, package_for};
+use super::options::Wanted;
+use super::outlet::Outlet;
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
-use super::tracks::{Side, Tracks};
+use super::timing::Timing;
+use super::tracks::Tracks;
+use super::wake::{Waker, next_message};
+use crate::clock::HostTime;
 use crate::shutdown::Shutdown;
-use crate::source::{Outlet, SourceError, Wanted};
 use crate::stream::{AudioTrack, StreamInfo};
+use crate::thread::test_panic_point;
 
-/// How long an audio track may take to show its format after the first picture.
+/// How long an audio track may take to show its format after the first frame.
 const AUDIO_DEADLINE: Duration = Duration::from_millis(500);
 /// How long a file with audio may take to show a video track: parsebin shows all tracks at once.
 const VIDEO_DEADLINE: Duration = Duration::from_secs(2);
-/// How long a file may take to show a first picture before it is given up.
-const PICTURE_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a file may take until its first frame is decoded.
+const FRAME_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a file may show nothing more while nothing holds it back: a demuxer that goes round in circles.
 const STALL: Duration = Duration::from_secs(30);
-/// How often the waiting threads look whether they should stop.
-const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+
 /// A file being decoded on `GStreamer`'s threads.
 pub struct FileSource {
     pipeline: gst::Pipeline,
     path: PathBuf,
     shared: Arc<Decoding>,
     info: StreamInfo,
-    gate: Option<Sender<()>>,
+    gate: Option<Gate>,
+    waker: Waker,
     ended: bool,
 }
 
 impl FileSource {
-    /// Opens `path` and returns when the first picture is decoded, or it is clear that none will be. The picture and those
-    /// after it go to `outlet` from [`release`](Self::release) on.
+    /// Opens `path` and returns when the first frame is decoded, or it is clear that none will be. It and those after it go
+    /// to `outlet` from [`release`](Self::release) on.
     ///
     /// # Errors
-    /// [`SourceError::Unusable`] when no picture can be decoded from the file.
+    /// [`SourceError::Unusable`] when no frame can be decoded from the file.
     pub fn open(path: &Path, wanted: Wanted, outlet: &Outlet) -> Result<Self, SourceError> {
         let input = path.display().to_string();
         let unusable = |problem: String, remedy: &str| SourceError::Unusable {
@@ -70,10 +78,21 @@ impl FileSource {
         let parsebin = gst::ElementFactory::make("parsebin").build().map_err(broken)?;
         pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(broken)?;
 
-        let (gate_tx, gate_rx) = bounded(0);
-        let pacer = wanted.real_time.then(|| Pacer::new(outlet.clone()));
-        let probe = DecoderProbe::new(outlet.clock.clone(), pacer, wanted.delay);
-        let shared = Arc::new(Decoding::new(outlet, wanted, Timing::Recorded(OnceLock::new()), probe, gate_rx));
+        let (waker, stop) = (Waker::new(&pipeline), Shutdown::new());
+        let pacer = wanted.real_time.then(|| Pacer::new(outlet.clone(), stop.child()));
+        let (shared, gate) = Decoding::new(Setup {
+            outlet: outlet.clone(),
+            probe: DecoderProbe::new(outlet.clock.clone(), pacer, wanted.delay),
+            wanted,
+            timing: Timing::recorded(),
+            audio: AudioTracks::default(),
+            // Of a recording, nothing is late.
+            late: LateFrames::new(Duration::MAX),
+            activity: Arc::new(Activity::new(outlet.clock.clone())),
+            audio_is_progress: true,
+            waker: waker.clone(),
+            stop,
+        });
         choose_decoders(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
@@ -81,50 +100,35 @@ impl FileSource {
 
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = shared.describe(name);
-        let mut source = Self { pipeline, path: path.to_owned(), shared, info, gate: Some(gate_tx), ended: false };
+        let path = path.to_owned();
+        let mut source = Self { pipeline, path, shared, info, gate: Some(gate), waker, ended: false };
         source.start()?;
         Ok(source)
     }
 
-    /// Starts the pipeline and waits until the first picture and every track's format are there.
+    /// Starts the pipeline and waits until the first frame and every track's format are there.
     fn start(&mut self) -> Result<(), SourceError> {
-        let Some(bus) = self.pipeline.bus() else { return Err(self.unusable("it has no message bus", &[])) };
         let mut missing = Vec::new();
-        let unstartable = self.pipeline.set_state(gst::State::Playing).is_err();
-        let started = Instant::now();
-        let mut picture: Option<Instant> = None;
-        loop {
-            if self.shared.first.get().is_some() {
-                picture.get_or_insert_with(Instant::now);
-            }
-            if let Some(since) = picture {
-                let alone = self.shared.wanted.picture.is_some();
-                if alone || self.shared.sides_are_known() || self.ended || since.elapsed() > AUDIO_DEADLINE {
-                    break;
-                }
-            } else if self.shared.refusal().is_some() {
-                return Err(self.unusable("there is no such track", &missing));
-            } else if self.shared.is_audio_only() && started.elapsed() > VIDEO_DEADLINE {
-                return Err(self.unusable("it has no video track", &missing));
-            } else if started.elapsed() > PICTURE_DEADLINE {
-                let problem = format!("no picture was decoded within {} s", PICTURE_DEADLINE.as_secs());
-                return Err(self.unusable(&problem, &missing));
-            }
-            let wait = if unstartable { gst::ClockTime::ZERO } else { gst::ClockTime::from_mseconds(5) };
-            let Some(message) = bus.timed_pop(wait) else {
-                if unstartable {
+        let cannot_start = self.pipeline.set_state(gst::State::Playing).is_err();
+        let started = self.now();
+        let mut first_frame = None;
+        while let Some(left) = self.time_left(started, &mut first_frame, &missing)? {
+            // What could not start says why, if at all, at once.
+            let left = if cannot_start { Duration::ZERO } else { left };
+            let Some(message) = next_message(self.waker.bus(), left) else {
+                if cannot_start {
                     return Err(self.unusable("it cannot be read", &missing));
                 }
                 continue;
             };
             match message.view() {
                 gst::MessageView::Error(error) => {
-                    missing.extend(bus.iter().filter_map(|m| MissingPlugin::from_message(&m)));
+                    missing.extend(self.waker.bus().iter().filter_map(|m| MissingPlugin::from_message(&m)));
                     return Err(self.unusable(error.error().message(), &missing));
                 }
-                gst::MessageView::Eos(_) if self.shared.first.get().is_some() => self.ended = true,
+                gst::MessageView::Eos(_) if self.shared.first.is_decoded() => self.ended = true,
                 gst::MessageView::Eos(_) => {
-                    return Err(self.unusable("it holds no picture that could be decoded", &missing));
+                    return Err(self.unusable("no frame could be decoded", &missing));
                 }
                 gst::MessageView::Element(_) => missing.extend(MissingPlugin::from_message(&message)),
                 _ => {}
@@ -134,15 +138,47 @@ impl FileSource {
         Ok(())
     }
 
+    /// How long what comes next may take; `None` when all is there.
+    fn time_left(
+        &self,
+        started: HostTime,
+        first_frame: &mut Option<HostTime>,
+        missing: &[MissingPlugin],
+    ) -> Result<Option<Duration>, SourceError> {
+        let (shared, now) = (&self.shared, self.now());
+        let left = |until: HostTime| Some(until.since(now)).filter(|left| !left.is_zero());
+        if shared.first.is_decoded() {
+            let until = first_frame.get_or_insert(now).after(AUDIO_DEADLINE);
+            let is_image = shared.wanted.image.is_some();
+            let is_complete = is_image || shared.audio.all_have_format() || self.ended;
+            return Ok(left(until).filter(|_| !is_complete));
+        }
+        if shared.selection.refusal().is_some() {
+            return Err(self.unusable("there is no such track", missing));
+        }
+        let is_audio_only = shared.is_audio_only();
+        let until = started.after(if is_audio_only { VIDEO_DEADLINE } else { FRAME_DEADLINE });
+        left(until).map(Some).ok_or_else(|| {
+            if is_audio_only {
+                return self.unusable("it has no video track", missing);
+            }
+            self.unusable(&format!("no frame was decoded within {} s", FRAME_DEADLINE.as_secs()), missing)
+        })
+    }
+
+    fn now(&self) -> HostTime {
+        self.shared.outlet.clock.now()
+    }
+
     fn describe(&mut self) {
         self.info = self.shared.describe(std::mem::take(&mut self.info.name));
-        if self.shared.wanted.picture.is_none() {
+        if self.shared.wanted.image.is_none() {
             let stated = self.pipeline.query_duration();
             let rate = self.info.frame_rate.and_then(|(n, d)| u64::try_from(n).ok().zip(u64::try_from(d).ok()));
             let wanted = self.shared.wanted.limit.zip(rate);
             let wanted =
                 wanted.and_then(|(frames, (n, d))| gst::ClockTime::SECOND.mul_div_ceil(frames.checked_mul(d)?, n));
-            let length = Length::of(&self.path, self.shared.demuxer.get().map(String::as_str), stated, wanted);
+            let length = Length::of(&self.path, self.shared.selection.demuxer(), stated, wanted);
             (self.info.duration, self.info.sure_duration) = (length.likely, length.sure);
         }
         self.info.notices = self.shared.take_notices();
@@ -154,48 +190,42 @@ impl FileSource {
         &self.info
     }
 
-    /// The audio tracks, to be passed to the sink. Can be taken once.
+    /// The audio tracks, to be passed to the sink; once.
     pub fn take_audio(&mut self) -> Vec<AudioTrack> {
-        self.shared.sides().iter().filter_map(Side::take_track).collect()
+        self.shared.audio.take()
     }
 
-    /// Lets the pictures go to the channel.
+    /// Lets the frames go to the outlet.
     pub fn release(&mut self) {
         self.gate = None;
     }
 
-    /// Asks the source to end: frames still in the channel stay there, nothing more is added.
+    /// Ends it: frames that wait in the lane stay there, nothing more is added.
     pub fn stop(&self) {
         self.shared.stop();
     }
 
-    /// Waits for the end of the file, or until `shutdown` is requested. Returns the coded frames that never became a picture.
+    /// Waits for the end of the file, or until `shutdown` is requested. Returns the encoded frames that were never decoded.
     ///
     /// # Errors
     /// [`SourceError::Broken`] when decoding could not go on.
     pub fn wait(&mut self, shutdown: &Shutdown) -> Result<u64, SourceError> {
-        let Some(bus) = self.pipeline.bus() else { return Ok(0) };
-        let kinds = [gst::MessageType::Error, gst::MessageType::Eos, gst::MessageType::Application];
-        let (mut seen, mut since) = (0, Instant::now());
+        let _stopping = self.waker.on_request(shutdown, &self.shared.stop);
+        let mut stall = StallTimer::new(STALL, self.now());
         while !self.ended {
-            if shutdown.is_requested() || self.shared.is_stopped() {
+            test_panic_point();
+            if self.shared.is_stopped() {
                 self.stop();
                 return Ok(0);
             }
-            let message = bus.timed_pop_filtered(LOOK, &kinds);
-            match message.as_ref().map(|m| m.view()) {
-                Some(gst::MessageView::Eos(_)) => self.ended = true,
-                Some(gst::MessageView::Error(error)) => return Err(self.broken(error.error().message())),
+            let Some(left) = stall.check(self.now(), self.shared.activity.last(), self.shared.is_held()) else {
+                return Err(self.broken(&format!("no more data for {} s", STALL.as_secs())));
+            };
+            let Some(message) = next_message(self.waker.bus(), left) else { continue };
+            match message.view() {
+                gst::MessageView::Eos(_) => self.ended = true,
+                gst::MessageView::Error(error) => return Err(self.broken(error.error().message())),
                 _ => {}
-            }
-            let progress = self.shared.frames.load(Ordering::SeqCst) + self.shared.packets.load(Ordering::SeqCst);
-            let outlet = &self.shared.outlet;
-            let paused = self.shared.can_pause() && outlet.controls.is_paused();
-            let held = paused || outlet.events.is_full() || outlet.is_waiting() || self.shared.probe.is_holding();
-            if progress != seen || held {
-                (seen, since) = (progress, Instant::now());
-            } else if since.elapsed() > STALL {
-                return Err(self.broken(&format!("nothing more came for {} s", STALL.as_secs())));
             }
         }
         Ok(self.shared.probe.lost())
@@ -204,7 +234,7 @@ impl FileSource {
     fn broken(&self, problem: &str) -> SourceError {
         SourceError::Broken {
             input: self.path.display().to_string(),
-            frames: self.shared.frames.load(Ordering::SeqCst),
+            frames: self.shared.frames(),
             problem: problem.to_owned(),
         }
     }
@@ -212,8 +242,8 @@ impl FileSource {
     /// Why the file cannot be used, in words that name the remedy.
     fn unusable(&self, problem: &str, missing: &[MissingPlugin]) -> SourceError {
         // Whatever came first: with the track refused, the rest of the file ends in errors of its own.
-        let (problem, remedy) = if let Some(refusal) = self.shared.refusal() {
-            (refusal, "choose another with --track".to_owned())
+        let (problem, remedy) = if let Some(refusal) = self.shared.selection.refusal() {
+            (refusal.to_owned(), "choose another with --track".to_owned())
         } else if let Some(plugin) = missing.iter().find(|m| m.is_video()) {
             (format!("GStreamer has no {} here", plugin.name), format!("install {}", package_for(&plugin.detail)))
         } else if self.is_cut_short() {
@@ -223,7 +253,7 @@ impl FileSource {
         } else if self.shared.is_audio_only() {
             ("it has audio but no video".to_owned(), "give a file with a video track".to_owned())
         } else {
-            let remedy = "check that it is a video or a picture and plays elsewhere (`ffprobe FILE`)";
+            let remedy = "check that it is a video or an image and plays elsewhere (`ffprobe FILE`)";
             (problem.trim_end_matches('.').to_owned(), remedy.to_owned())
         };
         SourceError::Unusable { input: self.path.display().to_string(), problem, remedy }
@@ -267,10 +297,8 @@ impl Drop for FileSource {
     fn drop(&mut self) {
         self.stop();
         self.gate = None;
-        // Going to Null joins the streaming threads; whoever holds the channel must be draining it or have dropped it.
-        let _ = self.pipeline.set_state(gst::State::Null);
-        for side in self.shared.sides().iter() {
-            side.close();
-        }
+        // This joins the streaming threads; the lane must be drained meanwhile, or its receiver dropped.
+        shut_down(&self.pipeline);
+        self.shared.audio.close();
     }
 }

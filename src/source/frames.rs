@@ -1,7 +1,6 @@
-//! Decoded pictures on their way from `GStreamer` into the bounded channel.
+//! Decoded frames on their way from `GStreamer` into the bounded lane.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -9,38 +8,41 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::course::Session;
 use super::decoding::Decoding;
+use super::outlet::SourceEvent;
 use super::rgb;
+use super::stream_clock::ConnectionClock;
 use crate::clock::{HostTime, StreamTime};
 use crate::frame::{Frame, Stamps, VideoBuffer};
-use crate::source::SourceEvent;
 use crate::stream::Dropped;
 
-/// How far a picture without any time is put after the one before it.
+/// How far a frame without any time is put after the one before it.
 const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// How far after the one before it a picture is put whose own time lies earlier, as after a damaged stretch.
+/// How far after the one before it a frame is put whose own time lies earlier, as after a damaged stretch.
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
 /// From 1900, where NTP's time begins, to 1970, where Unix' does.
 const NTP_TO_UNIX: Duration = Duration::from_hours(25_567 * 24);
-/// A difference of wall clocks beyond this says more about the clocks than about the way.
-const LONGEST_WAY: Duration = Duration::from_mins(10);
+/// A difference of wall clocks beyond this says more about the clocks than about the delay.
+const LONGEST_DELAY: Duration = Duration::from_mins(10);
 
-/// Sends what arrives at `sink` to the outlet; the channel's fullness holds the decoder back.
+/// Sends what arrives at `sink` to the outlet; a full lane holds the decoder back.
 pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
-    let last = shared.session().and_then(|session| session.course.last());
-    let last = last.map(|last| gst::ClockTime::from_nseconds(last.ns));
-    let resumed = HostTime::default();
-    let mut delivery = Delivery { shared: shared.clone(), last, next: gst::ClockTime::ZERO, resumed };
+    let last = shared.connection().and_then(ConnectionClock::last);
+    let mut delivery = Delivery {
+        shared: shared.clone(),
+        last: last.map(|last| gst::ClockTime::from_nseconds(last.ns)),
+        next: gst::ClockTime::ZERO,
+        resumed: HostTime::default(),
+    };
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
 }
 
 struct Delivery {
     shared: Arc<Decoding>,
     last: Option<gst::ClockTime>,
-    /// Where a picture without a time goes.
+    /// Where a frame without a time goes.
     next: gst::ClockTime,
     /// When the last pause ended.
     resumed: HostTime,
@@ -54,28 +56,26 @@ impl Delivery {
             return Ok(gst::FlowSuccess::Ok);
         };
         let video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
-        if shared.first.get().is_none() {
-            if let Some(session) = shared.session().filter(|session| session.course.last().is_some()) {
-                let (pts, _) = self.live(session, sink, &sample);
+        if !shared.first.is_decoded() {
+            if let Some(connection) = shared.connection().filter(|connection| connection.last().is_some()) {
+                let (pts, _) = self.live(connection, sink, &sample);
                 let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
-                let _ = session.first.set(StreamTime { ns: pts.nseconds() });
+                connection.resume_at(StreamTime { ns: pts.nseconds() });
             }
-            let _ = shared.first.set(video.clone());
-            // Opens when its sender is dropped.
-            let _ = shared.gate.recv();
+            shared.first.pass(&video);
         }
         if shared.is_stopped() {
             return Err(gst::FlowError::Eos);
         }
         let outlet = &shared.outlet;
-        if !shared.waits() && outlet.is_waiting() {
-            // A live stream has not begun for us until there is somebody to look at it.
+        if !shared.is_lossless() && outlet.is_waiting() {
+            // A live stream begins once the session is there.
             return Ok(gst::FlowSuccess::Ok);
         }
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let (pts, due) = if let Some(session) = shared.session() {
-            self.live(session, sink, &sample)
+        let (pts, due) = if let Some(connection) = shared.connection() {
+            self.live(connection, sink, &sample)
         } else {
             let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
             (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)))
@@ -85,19 +85,19 @@ impl Delivery {
         self.last = Some(pts);
         self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
         let pts = StreamTime { ns: pts.nseconds() };
-        let in_session = shared.frames.fetch_add(1, Ordering::SeqCst);
-        let so_far = shared.session().map_or(in_session, |session| session.count(pts));
+        let in_connection = shared.count_frame();
+        let so_far = shared.connection().map_or(in_connection, |connection| connection.count(pts));
         if so_far >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
         if shared.can_pause() && outlet.controls.hold(&shared.stop) {
             self.resumed = outlet.clock.now();
         }
-        let captured = shared.session().and_then(|_| captured(&buffer, outlet.clock.now()));
+        let captured = shared.connection().and_then(|_| captured(&buffer, outlet.clock.now()));
         let mut stamps = Stamps { decode_in, decoded, due, captured, ..Stamps::default() };
         // What stood still meanwhile, here or in the decoder, was not late.
         stamps.not_before(self.resumed);
-        let (file, index) = match &shared.wanted.picture {
+        let (file, index) = match &shared.wanted.image {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
         };
@@ -120,24 +120,26 @@ impl Delivery {
                 letterbox: None,
             }))
         };
-        shared.say_late();
+        shared.report_late();
         outlet.counters.received(1);
         if outlet.events.send(event).is_err() {
             // The worker is gone.
             outlet.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
             return Err(gst::FlowError::Eos);
         }
+        // However long the lane was full, the stream goes on now.
+        shared.activity.note();
         if shared.wanted.limit.is_some_and(|limit| so_far + 1 >= limit) {
-            shared.delivered(sink.upcast_ref());
+            shared.finish();
             return Err(gst::FlowError::Eos);
         }
         Ok(gst::FlowSuccess::Ok)
     }
 
-    /// The time in the stream of a live picture, and when it was due.
+    /// The time in the stream of a live frame, and when it was due.
     fn live(
         &self,
-        session: &Session,
+        connection: &ConnectionClock,
         sink: &gst_app::AppSink,
         sample: &gst::SampleRef,
     ) -> (gst::ClockTime, Option<HostTime>) {
@@ -147,23 +149,23 @@ impl Delivery {
         let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
         let running = segment.zip(raw).and_then(|(segment, pts)| segment.to_running_time(pts));
         let running = running.or_else(now).unwrap_or_default();
-        let due = session.due(running, || match raw.and_then(|pts| shared.probe.due(pts)) {
+        let due = connection.due(running, || match raw.and_then(|pts| shared.probe.due(pts)) {
             // What is paced here comes long before its time.
             Some(due) => (due, running),
             None if shared.probe.is_paced() => (shared.outlet.clock.now(), running),
             None => (shared.outlet.clock.now(), now().unwrap_or(running)),
         });
-        (gst::ClockTime::from_nseconds(session.begin(due).ns), Some(due).filter(|_| !shared.waits()))
+        (gst::ClockTime::from_nseconds(connection.begin(due).ns), Some(due).filter(|_| !shared.is_lossless()))
     }
 }
 
-/// When the sender says that it captured a picture, which is there at `now`; `None` where it does not say, or the clocks of
+/// When the sender says that it captured a frame, which is there at `now`; `None` where it does not say, or the clocks of
 /// the two machines do not agree.
 fn captured(buffer: &gst::BufferRef, now: HostTime) -> Option<HostTime> {
     let is_ntp = |caps: &gst::CapsRef| caps.structure(0).is_some_and(|s| s.name() == "timestamp/x-ntp");
     let meta = buffer.iter_meta::<gst::ReferenceTimestampMeta>().find(|meta| is_ntp(meta.reference()))?;
     let at = Duration::from(meta.timestamp()).checked_sub(NTP_TO_UNIX)?;
     let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
-    let way = wall.checked_sub(at).filter(|way| *way <= LONGEST_WAY)?;
-    Some(HostTime::from_start(now.since_start().checked_sub(way)?))
+    let delay = wall.checked_sub(at).filter(|delay| *delay <= LONGEST_DELAY)?;
+    Some(HostTime::from_start(now.since_start().checked_sub(delay)?))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::tracks::ignore;
+use super::link::{discard, shut_down};
 
 /// A second of video takes at least this many bytes (32 kbit/s): a header that says otherwise is not believed, since room
 /// is reserved in the output by it.
@@ -15,17 +15,17 @@ const LEAST_BYTES_PER_SECOND: u64 = 4_000;
 /// How long counting may take before the length stays uncertain. A plain file is read at some hundred MB/s.
 const COUNTING: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// How long a recording will be watched.
+/// How long a recording is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Length {
-    /// As far as anybody can say.
+    /// As far as can be said.
     pub likely: Option<Duration>,
     /// Where it is certain enough to reserve room by.
     pub sure: Option<Duration>,
 }
 
 impl Length {
-    /// Of the file at `path`, for which `demuxer` states `stated`, and of which no more than `wanted` is watched.
+    /// Of the file at `path`, for which `demuxer` states `stated`, and of which no more than `wanted` is decoded.
     pub fn of(
         path: &Path,
         demuxer: Option<&str>,
@@ -71,13 +71,15 @@ fn counted(path: &Path) -> Option<gst::ClockTime> {
             }
             gst::PadProbeReturn::Ok
         });
-        // A track that cannot be linked ends the pipeline with an error.
-        let _ = owner.upgrade().map(|pipeline| ignore(&pipeline, pad));
+        if let Some(pipeline) = owner.upgrade() {
+            // A track that cannot be linked ends the pipeline with an error.
+            discard(&pipeline, pad).ok();
+        }
     });
     let started = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = started.ok().and(pipeline.bus()).and_then(|bus| bus.timed_pop_filtered(COUNTING, &kinds));
-    let _ = pipeline.set_state(gst::State::Null);
+    shut_down(&pipeline);
     message.filter(|message| message.type_() == gst::MessageType::Eos)?;
     let (first, last) = (*span.lock().unwrap_or_else(PoisonError::into_inner))?;
     Some(last - first)

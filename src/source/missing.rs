@@ -21,7 +21,7 @@ impl MissingPlugin {
         Some(Self { name, detail })
     }
 
-    /// Whether it stands between the file and its pictures: a track's decoder, or the container's demuxer.
+    /// Whether video cannot be decoded without it: a track's decoder, or the container's demuxer.
     pub fn is_video(&self) -> bool {
         !self.detail.starts_with("audio/")
             && !self.detail.starts_with("text/")

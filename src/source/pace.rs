@@ -1,4 +1,4 @@
-//! A file played as a live source would send it: a coded frame enters the decoder when its time has come, not before.
+//! A file played as a live source would send it: an encoded frame enters the decoder when its time has come, not before.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::Outlet;
+use super::outlet::Outlet;
 use crate::clock::HostTime;
+use crate::shutdown::Shutdown;
 
-/// How long it sleeps at most before it looks whether it should stop.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// Holds coded frames back. Time begins once the session is there: a camera does not wait for it, but a measurement does.
+/// Holds encoded frames back. Time begins once the session is there: a camera does not wait for it, but a measurement does.
 pub(super) struct Pacer {
     outlet: Outlet,
     /// The PTS of the first frame that was held, and when it went on.
     origin: OnceLock<(gst::ClockTime, HostTime)>,
     holding: AtomicBool,
-    stopped: AtomicBool,
+    stop: Shutdown,
 }
 
 impl Pacer {
-    pub(super) fn new(outlet: Outlet) -> Self {
-        Self { outlet, origin: OnceLock::new(), holding: AtomicBool::new(false), stopped: AtomicBool::new(false) }
+    /// Holds nothing back once `stop` is requested.
+    pub(super) fn new(outlet: Outlet, stop: Shutdown) -> Self {
+        Self { outlet, origin: OnceLock::new(), holding: AtomicBool::new(false), stop }
     }
 
     /// Returns when the frame with this PTS is due. Frames that are stored before one that is shown earlier come when that one
@@ -35,12 +34,10 @@ impl Pacer {
             self.outlet.wait_until_ready();
             (pts, clock.now())
         });
-        while let Some(due) = self.due(pts).filter(|_| !self.stopped.load(Ordering::SeqCst)) {
-            let left = due.since(clock.now());
-            if left.is_zero() {
-                break;
-            }
-            clock.sleep(left.min(LOOK));
+        let left = self.due(pts).map(|due| due.since(clock.now())).unwrap_or_default();
+        if !left.is_zero() {
+            // Whether it was cut short does not matter: the frame goes on.
+            clock.pause(left, &self.stop);
         }
         self.holding.store(false, Ordering::SeqCst);
     }
@@ -52,14 +49,14 @@ impl Pacer {
         Some(HostTime::from_start((at.since_start() + offset(pts, first)).saturating_sub(offset(first, pts))))
     }
 
-    /// Whether nothing comes because it is too early.
+    /// Whether nothing comes because it is not due yet.
     pub(super) fn is_holding(&self) -> bool {
         self.holding.load(Ordering::SeqCst)
     }
 
-    /// Nothing is held any more.
+    /// Holds nothing back from now on.
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.stop.request();
     }
 }
 
@@ -92,7 +89,7 @@ mod tests {
             counters: Arc::default(),
             controls,
         };
-        let pacer = Pacer::new(outlet);
+        let pacer = Pacer::new(outlet, Shutdown::new());
         let ms = gst::ClockTime::from_mseconds;
         assert_eq!(pacer.due(ms(500)), None);
         let went = |pts| {
@@ -104,5 +101,7 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert_eq!(went(820), 8280);
         assert_eq!(pacer.due(ms(400)), Some(HostTime::from_start(Duration::from_millis(6900))));
+        pacer.stop();
+        assert_eq!(went(5000), 8280, "nothing is held any more");
     }
 }

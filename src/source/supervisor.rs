@@ -1,211 +1,135 @@
-//! A live source over all its connections: connects, waits, notices that it is away, and tries again.
+//! A live source over all its connections: a loop that opens one connection after the other and does with its end what the
+//! [policy](super::reconnect) says. How connections are opened and what time it is are injected.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::{Address, Kind};
-use super::course::Course;
-use super::live::{Connection, Ending, Failure, LiveOptions, Plan, Transport};
-use super::refusal::Refusal;
-use crate::backoff::Backoff;
-use crate::channel::WhenFull;
+use super::audio::StreamAudio;
+use super::connection::{Connection, OpenError, Opener};
+use super::error::SourceError;
+use super::heap::trim_heap;
+use super::outlet::{Outlet, SourceEvent};
+use super::reconnect::{Next, Reconnect};
+use super::stream_clock::StreamClock;
 use crate::clock::StreamTime;
 use crate::shutdown::Shutdown;
-use crate::source::{Outlet, SourceError, SourceEvent, Wanted, page};
 use crate::stream::Gap;
+use crate::thread::test_panic_point;
 
-/// Delays between attempts to reconnect: the first, and the longest.
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(30);
-
-/// How long a server that is busy is given before it is asked again.
-const BUSY: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
-
-/// Watches `address` until it ends, is given up, or `shutdown` is requested; says to `disconnected` why it reconnects.
-/// Returns the encoded frames that were never decoded.
-///
-/// # Errors
-/// [`SourceError::Unusable`] when it never worked, [`SourceError::Broken`] when it is given up after it did.
-pub fn watch(
-    address: &Address,
-    options: &LiveOptions,
-    wanted: &Wanted,
-    outlet: &Outlet,
-    shutdown: &Shutdown,
-    disconnected: &dyn Fn(&str),
-) -> Result<u64, SourceError> {
-    let course = Arc::new(Course::new(outlet.clock.clone()));
-    let result = Supervisor {
-        address,
-        options,
-        wanted,
-        outlet,
-        shutdown,
-        disconnected,
-        course: &course,
-        found: None,
-        away: None,
-    }
-    .run();
-    course.close_sounds();
-    // Whatever is sent from here on has its place.
-    outlet.events.set_when_full(WhenFull::Wait);
-    result
+/// Keeps one live source connected.
+pub(super) struct Supervisor<'a> {
+    /// What the user named, without secrets.
+    pub input: String,
+    pub policy: Reconnect,
+    pub outlet: &'a Outlet,
+    pub clock: &'a StreamClock,
+    pub audio: &'a StreamAudio,
+    pub shutdown: &'a Shutdown,
+    /// Told why the source is disconnected, when an outage begins.
+    pub disconnected: &'a dyn Fn(&str),
 }
 
-/// Returns to the system what a connection's threads have freed. Their allocations lie scattered over the allocator's arenas,
-/// one of which every thread gets: without this, the memory of a thousand connections grew by a twentieth with nothing leaked.
-fn give_memory_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes a number and touches only memory that is free.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-struct Supervisor<'a> {
-    address: &'a Address,
-    options: &'a LiveOptions,
-    wanted: &'a Wanted,
-    outlet: &'a Outlet,
-    shutdown: &'a Shutdown,
-    disconnected: &'a dyn Fn(&str),
-    course: &'a Arc<Course>,
-    /// The transport that worked.
-    found: Option<Transport>,
-    /// Since when the stream is away, and why.
-    away: Option<(StreamTime, String)>,
+/// What has come of it so far.
+#[derive(Default)]
+struct Progress {
+    /// Since when the stream is disconnected, and why.
+    outage: Option<(StreamTime, String)>,
+    /// Frames that were decoded.
+    frames: u64,
+    /// Encoded frames that were never decoded.
+    lost: u64,
 }
 
 impl Supervisor<'_> {
-    fn run(mut self) -> Result<u64, SourceError> {
-        let (mut backoff, mut worked, mut failed, mut lost, mut frames) =
-            (Backoff::new(FIRST_DELAY, LONGEST_DELAY), false, 0, 0, 0);
-        let stopping = || self.shutdown.is_requested();
-        loop {
-            let refusal = match self.connect() {
-                Ok(mut connection) => {
-                    if connection.sound_changed() {
-                        // Its tracks begin anew, as does the file.
-                        self.course.close_sounds();
-                        continue;
+    /// Runs until the source ends, is given up, or a stop is requested. Returns the encoded frames that were never decoded.
+    ///
+    /// # Errors
+    /// [`SourceError::Unusable`] when there never was a connection, [`SourceError::Broken`] when it is given up later.
+    pub fn run(mut self, opener: &mut dyn Opener) -> Result<u64, SourceError> {
+        let mut progress = Progress::default();
+        let result = loop {
+            test_panic_point();
+            match self.run_once(opener, &mut progress) {
+                Next::Retry { after, outage } => {
+                    self.begin_outage(outage, &mut progress);
+                    if !self.pause(after) {
+                        break Ok(progress.lost);
                     }
-                    self.found = Some(connection.transport()).filter(|_| self.address.kind == Kind::Rtsp);
-                    self.open(&mut connection, &mut worked);
-                    let ending = connection.wait(&stopping);
-                    lost += connection.lost();
-                    frames += connection.frames();
-                    let recorded = connection.recorded;
-                    drop(connection);
-                    give_memory_back();
-                    let reason = match ending {
-                        Ending::Enough => return Ok(lost),
-                        Ending::Over if recorded || self.options.reconnect == Some(0) => return Ok(lost),
-                        Ending::Over => "the stream ended".to_owned(),
-                        Ending::Lost(reason) if recorded => return Err(self.broken(frames, reason)),
-                        Ending::Lost(reason) => reason,
-                    };
-                    backoff.reset();
-                    failed = 0;
-                    (self.disconnected)(&reason);
-                    self.away = Some((self.course.last().unwrap_or_default(), reason.clone()));
-                    Refusal::new(reason, "")
                 }
-                Err(Failure::Interrupted) => {
-                    self.stay_away();
-                    return Ok(lost);
+                Next::Done => break Ok(progress.lost),
+                Next::Unusable(error) => {
+                    let (problem, remedy) = (error.problem, error.remedy);
+                    break Err(SourceError::Unusable { input: self.input.clone(), problem, remedy });
                 }
-                Err(Failure::Refused(refusal)) => {
-                    if !worked && !self.options.wait {
-                        return Err(self.unusable(refusal));
-                    }
-                    failed += 1;
-                    if self.away.is_none() && failed == 1 {
-                        (self.disconnected)(&refusal.problem);
-                    }
-                    refusal
+                Next::GiveUp { problem, outage } => {
+                    self.begin_outage(outage, &mut progress);
+                    break Err(SourceError::Broken { input: self.input.clone(), frames: progress.frames, problem });
                 }
-            };
-            if self.options.reconnect.is_some_and(|most| failed >= most)
-                && (worked || self.options.reconnect == Some(0))
-            {
-                self.stay_away();
-                return Err(self.broken(frames, refusal.problem));
             }
-            if !self.pauses(backoff.next_delay()) {
-                self.stay_away();
-                return Ok(lost);
-            }
-        }
-    }
-
-    /// Connects, by TCP where UDP brings nothing.
-    fn connect(&self) -> Result<Connection, Failure> {
-        let asked = self.options.transport;
-        let first = match asked {
-            Transport::Auto if self.address.is_secure() => Transport::Tcp,
-            Transport::Auto => self.found.unwrap_or(Transport::Auto),
-            asked => asked,
         };
-        let found = page::find(self.address).map_err(Failure::Refused)?;
-        let plan = |transport| Plan {
-            address: &found,
-            options: self.options,
-            wanted: self.wanted,
-            outlet: self.outlet,
-            course: self.course,
-            transport,
-        };
-        let stopping = || self.shutdown.is_requested();
-        let mut transport = first;
-        let mut again = 0;
-        loop {
-            match Connection::open(&plan(transport), &stopping) {
-                Err(Failure::Refused(refusal))
-                    if refusal.by_transport && asked == Transport::Auto && transport != Transport::Tcp =>
-                {
-                    transport = Transport::Tcp;
-                }
-                Err(Failure::Refused(refusal)) if refusal.passing && again < BUSY.len() && self.pauses(BUSY[again]) => {
-                    again += 1;
-                }
-                other => return other,
-            }
+        if let Some((from, reason)) = progress.outage {
+            self.note(SourceEvent::Gap(
+                self.outlet.stream,
+                Box::new(Gap { from, to: self.clock.now(), reason, resumed: false }),
+            ));
         }
+        result
     }
 
-    /// Waits; whether something is wanted after it.
-    fn pauses(&self, time: Duration) -> bool {
-        self.outlet.clock.pause(time, self.shutdown)
+    /// One connection, from its opening to its end.
+    fn run_once(&mut self, opener: &mut dyn Opener, progress: &mut Progress) -> Next {
+        let mut connection = match opener.open(self.policy.transport()) {
+            Ok(connection) => connection,
+            Err(OpenError::Stopped) => return Next::Done,
+            Err(OpenError::Failed(error)) => return self.policy.failed(error),
+        };
+        if connection.audio_changed() {
+            // Its tracks begin anew, as does the file.
+            self.audio.close();
+            return Next::Retry { after: Duration::ZERO, outage: None };
+        }
+        self.announce(&*connection, progress);
+        self.policy.connected(connection.transport());
+        let end = connection.run();
+        progress.lost += connection.lost();
+        progress.frames += connection.frames();
+        let is_recording = connection.is_recording();
+        drop(connection);
+        trim_heap();
+        self.policy.ended(end, is_recording)
     }
 
-    /// Says downstream what comes, and lets it come.
-    fn open(&mut self, connection: &mut Connection, worked: &mut bool) {
+    /// Says downstream what comes, and from when to when nothing did.
+    fn announce(&self, connection: &dyn Connection, progress: &mut Progress) {
         let stream = self.outlet.stream;
-        let opening = Box::new((connection.info().clone(), connection.take_sides()));
-        let event = if *worked { SourceEvent::Reopen(stream, opening) } else { SourceEvent::Open(stream, opening) };
-        *worked = true;
-        let _ = self.outlet.events.note(event);
-        if let Some((from, reason)) = self.away.take() {
+        let opening = Box::new((connection.info().clone(), connection.take_audio()));
+        let is_new = !self.policy.is_established();
+        self.note(if is_new { SourceEvent::Open(stream, opening) } else { SourceEvent::Reopen(stream, opening) });
+        if let Some((from, reason)) = progress.outage.take() {
             let gap = Gap { from, to: connection.resumes_at(), reason, resumed: true };
-            let _ = self.outlet.events.note(SourceEvent::Gap(stream, Box::new(gap)));
-        }
-        connection.release();
-    }
-
-    /// The stream is away at the end of the run.
-    fn stay_away(&mut self) {
-        if let Some((from, reason)) = self.away.take() {
-            let gap = Gap { from, to: self.course.now(), reason, resumed: false };
-            let _ = self.outlet.events.note(SourceEvent::Gap(self.outlet.stream, Box::new(gap)));
+            self.note(SourceEvent::Gap(stream, Box::new(gap)));
         }
     }
 
-    fn unusable(&self, refusal: Refusal) -> SourceError {
-        SourceError::Unusable { input: self.address.to_string(), problem: refusal.problem, remedy: refusal.remedy }
+    /// The source is disconnected from now on, for this reason, if there is one. Where there never was a connection, that is
+    /// no outage of the stream, which has not begun.
+    fn begin_outage(&self, reason: Option<String>, progress: &mut Progress) {
+        let Some(reason) = reason else { return };
+        (self.disconnected)(&reason);
+        if self.policy.is_established() {
+            progress.outage = Some((self.clock.last().unwrap_or_default(), reason));
+        }
     }
 
-    fn broken(&self, frames: u64, problem: String) -> SourceError {
-        SourceError::Broken { input: self.address.to_string(), frames, problem }
+    /// Waits; whether to go on.
+    fn pause(&self, time: Duration) -> bool {
+        if time.is_zero() { !self.shutdown.is_requested() } else { self.outlet.clock.pause(time, self.shutdown) }
+    }
+
+    fn note(&self, event: SourceEvent) {
+        // Where the receiver is gone, the run has ended: the next frame ends the connection.
+        self.outlet.events.note(event).ok();
     }
 }
+
+#[cfg(test)]
+mod tests;

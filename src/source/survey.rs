@@ -1,4 +1,4 @@
-//! What of `GStreamer` is here: decoders by codec, best first, and single elements.
+//! What is installed of `GStreamer`: decoders by codec, best first, and single elements.
 
 use gio::prelude::*;
 use gstreamer as gst;
@@ -9,22 +9,22 @@ use gstreamer::prelude::*;
 pub struct Decoder {
     /// Its factory.
     pub name: String,
-    /// Whether it runs on something made for it.
+    /// Whether it runs in hardware.
     pub hardware: bool,
 }
 
-/// The decoders for a media type such as `video/x-h264` that are plugged by themselves, best first.
+/// The decoders for a media type such as `video/x-h264` that `decodebin` plugs, best first.
 #[must_use]
 pub fn decoders(media_type: &str) -> Vec<Decoder> {
     let kind = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_VIDEO;
-    let pictures = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_IMAGE;
+    let images = gst::ElementFactoryType::DECODER | gst::ElementFactoryType::MEDIA_IMAGE;
     let caps = gst::Caps::new_empty_simple(media_type);
     let mut found: Vec<gst::ElementFactory> = Vec::new();
-    for kind in [kind, pictures] {
+    for kind in [kind, images] {
         let all = gst::ElementFactory::factories_with_type(kind, gst::Rank::MARGINAL);
         found.extend(all.into_iter().filter(|factory| factory.can_sink_any_caps(&caps)));
     }
-    // Pictures with a transparent layer, and nothing else.
+    // For video with an alpha channel, and nothing else.
     found.retain(|factory| !factory.name().contains("alphadecodebin"));
     found.sort_by_key(|factory| (std::cmp::Reverse(factory.rank()), factory.name()));
     found.dedup_by_key(|factory| factory.name());

@@ -54,7 +54,6 @@ const KNOWN: &[&str] = &[
     "circle: model",
     "circle: pipeline",
     "circle: sink",
-    "circle: source",
 ];
 
 static SOURCES: LazyLock<Sources> = LazyLock::new(|| read("src"));

@@ -9,6 +9,7 @@ mod sync {
 
 #[path = "../lanes.rs"]
 #[expect(dead_code, reason = "the models do not call everything")]
+#[expect(clippy::duplicate_mod, reason = "once over the locks of std, once over those of loom")]
 mod lanes;
 
 use loom::thread;

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::sink::SinkError;
+use crate::source::AddressError;
 
 /// Why sources and outputs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// An address cannot be read.
-    #[error("{0}")]
-    Address(String),
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// A file or folder does not exist.
     #[error("{source_name}: no such file\n  check the path; quote a glob so that the shell does not expand it")]
     NoSuchFile {

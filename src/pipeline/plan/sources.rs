@@ -24,7 +24,7 @@ pub(super) fn expand(
     let path = Path::new(source);
     // A file may be called test:1, too.
     if (source == "-" || source.contains("://") || source.starts_with("/dev/") || !path.exists())
-        && let Some(address) = Address::parse(source, credentials).map_err(PlanError::Address)?
+        && let Some(address) = Address::parse(source, credentials)?
     {
         specs.push((address.to_string(), SourceSpec::Live(address)));
         return Ok(());

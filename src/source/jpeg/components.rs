@@ -1,8 +1,8 @@
-//! Y, Cb and Cr of a 4:4:4 picture out of `jpegdec`, each at full size and exactly as libjpeg has them.
+//! Y, Cb and Cr of a 4:4:4 image out of `jpegdec`, each at full size and exactly as libjpeg has them.
 //!
-//! `jpegdec` (`GStreamer` 1.22) halves the chroma of 4:4:4, but gives the three components of an RGB picture as they are.
+//! `jpegdec` (`GStreamer` 1.22) halves the chroma of 4:4:4, but gives the three components of an RGB image as they are.
 //! Which of the two it has before it, libjpeg tells by two markers (its `default_decompress_parms`): JFIF means YCbCr,
-//! Adobe with transform 0 means RGB. So the decoder is shown the same picture with its markers changed, and the
+//! Adobe with transform 0 means RGB. So the decoder is shown the same image with its markers changed, and the
 //! interleaved "RGB" it makes of it is taken apart into the planes that it is.
 
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use super::{SOI, SOS, Segments};
 
 const APP0: u8 = 0xE0;
 const APP14: u8 = 0xEE;
-/// A marker that nobody reads.
+/// A marker without a meaning here.
 const APP15: u8 = 0xEF;
 /// An Adobe marker: version 100, no flags, transform 0.
 const ADOBE_RGB: [u8; 16] = [0xFF, APP14, 0, 14, b'A', b'd', b'o', b'b', b'e', 0, 100, 0, 0, 0, 0, 0];
 
-/// Makes `jpegdec` keep the chroma of 4:4:4 pictures.
+/// Makes `jpegdec` keep the chroma of 4:4:4 images.
 pub(super) fn keep(jpegdec: &gst::Element) {
     let (Some(sink), Some(src)) = (jpegdec.static_pad("sink"), jpegdec.static_pad("src")) else { return };
-    // Whether the picture being decoded has had its markers changed. Decoding happens on the thread that brings it.
+    // Whether the image being decoded has had its markers changed. Decoding happens on the thread that brings it.
     let changed = Arc::new(AtomicBool::new(false));
     let after = changed.clone();
     sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        // Only a parser delivers whole pictures.
+        // Only a parser delivers whole images.
         let parsed = pad
             .current_caps()
             .is_some_and(|caps| caps.structure(0).is_some_and(|jpeg| jpeg.get("parsed").unwrap_or(false)));
@@ -60,7 +60,7 @@ pub(super) fn keep(jpegdec: &gst::Element) {
     });
 }
 
-/// The picture with markers that call it RGB; `None` when it is not YCbCr with three components of one size.
+/// The image with markers that call it RGB; `None` when it is not YCbCr with three components of one size.
 fn show_as_rgb(buffer: &gst::Buffer) -> Option<gst::Buffer> {
     let bytes = buffer.map_readable().ok()?;
     let mut shown = gst::Buffer::from_slice(changed_markers(&bytes)?);
@@ -77,7 +77,7 @@ fn changed_markers(bytes: &[u8]) -> Option<Vec<u8>> {
         let marker = changed.len() - 3;
         at = segment.payload.start;
         match segment.marker {
-            // Adobe's marker of an RGB picture: nothing to change.
+            // Adobe's marker of an RGB image: nothing to change.
             APP14 if payload.starts_with(b"Adobe") && payload.get(11) == Some(&0) => return None,
             APP0 | APP14 => changed[marker] = APP15,
             // Baseline, extended, progressive: precision, height, width, then each component's number and factors.
@@ -135,7 +135,7 @@ mod tests {
         segment(0xC0, &[8, 0, 16, 0, 16, 3].into_iter().chain(components).collect::<Vec<_>>())
     }
 
-    fn picture(segments: &[Vec<u8>]) -> Vec<u8> {
+    fn image(segments: &[Vec<u8>]) -> Vec<u8> {
         [&[0xFF, SOI], segments.concat().as_slice(), &segment(SOS, &[0; 10]), &[1, 2, 3, 0xFF, 0xD9]].concat()
     }
 
@@ -144,16 +144,16 @@ mod tests {
         let jfif = segment(APP0, b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
         let unread = [&[0xFF, APP15], &jfif[2..]].concat();
         let tables = segment(0xDB, &[7; 65]);
-        let changed = changed_markers(&picture(&[jfif, tables.clone(), frame([0x11; 3])])).expect("4:4:4");
-        assert_eq!(changed, picture(&[ADOBE_RGB.to_vec(), unread, tables, frame([0x11; 3])]));
+        let changed = changed_markers(&image(&[jfif, tables.clone(), frame([0x11; 3])])).expect("4:4:4");
+        assert_eq!(changed, image(&[ADOBE_RGB.to_vec(), unread, tables, frame([0x11; 3])]));
     }
 
     #[test]
     fn what_is_not_full_size_ycbcr_stays() {
-        assert_eq!(changed_markers(&picture(&[frame([0x22, 0x11, 0x11])])), None, "4:2:0");
-        assert_eq!(changed_markers(&picture(&[frame([0x22; 3])])), None, "one size, but not libjpeg's rows");
-        assert_eq!(changed_markers(&picture(&[ADOBE_RGB.to_vec(), frame([0x11; 3])])), None, "RGB already");
-        assert_eq!(changed_markers(&picture(&[segment(0xC0, &[8, 0, 16, 0, 16, 1, 1, 0x11, 0])])), None, "grey");
+        assert_eq!(changed_markers(&image(&[frame([0x22, 0x11, 0x11])])), None, "4:2:0");
+        assert_eq!(changed_markers(&image(&[frame([0x22; 3])])), None, "one size, but not libjpeg's rows");
+        assert_eq!(changed_markers(&image(&[ADOBE_RGB.to_vec(), frame([0x11; 3])])), None, "RGB already");
+        assert_eq!(changed_markers(&image(&[segment(0xC0, &[8, 0, 16, 0, 16, 1, 1, 0x11, 0])])), None, "grey");
         assert_eq!(changed_markers(&[0xFF, SOI, 0xFF]), None);
         assert_eq!(changed_markers(&[]), None);
     }

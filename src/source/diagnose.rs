@@ -1,5 +1,5 @@
-//! Why a live source cannot be had, in words that name the remedy. `rtspsrc` says "could not open" for nearly everything: what
-//! it leaves out is found out here.
+//! Why a live source cannot be connected to, in words that name the remedy. `rtspsrc` says "could not open" for nearly
+//! everything: what it leaves out is found out here.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -7,39 +7,28 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::address::{Address, Kind};
+use super::error::ConnectError;
 use crate::secrets::redact;
 
-/// How long finding out may take, an address.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a connection may take that is made to find out, an address.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub problem: String,
-    pub remedy: String,
-    /// Another transport may do.
-    pub by_transport: bool,
-    /// A moment later it may be different.
-    pub passing: bool,
-}
-
-impl Refusal {
-    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into(), by_transport: false, passing: false }
-    }
-}
-
-/// Says what an error on the bus is about.
-pub(super) fn name(address: &Address, error: &gst::glib::Error, debug: &str, certificate: Option<&str>) -> Refusal {
+/// What an error on the bus is about; `certificate` is what is wrong with the server's.
+pub(super) fn diagnose(
+    address: &Address,
+    error: &gst::glib::Error,
+    debug: &str,
+    certificate: Option<&str>,
+) -> ConnectError {
     if let Some(fault) = certificate {
-        return Refusal::new(
-            format!("its certificate is not trusted: {fault}"),
+        return ConnectError::new(
+            format!("TLS: {fault}"),
             "give the authority that signed it with --tls-ca FILE; --insecure does without",
         );
     }
     let message = error.message();
     if message.contains("No supported stream") {
-        return untransported("the server does not send by this transport");
+        return unsupported_transport("unsupported transport: the server offers no stream over it");
     }
     if let Some(status) = status(debug).or_else(|| status(message)) {
         return by_status(address, status, debug);
@@ -58,42 +47,39 @@ pub(super) fn name(address: &Address, error: &gst::glib::Error, debug: &str, cer
             if address.is_secure() {
                 let scheme = if address.kind == Kind::Rtsp { "rtsp" } else { "http" };
                 let remedy = format!("check the port; without TLS it is {scheme}://");
-                return Refusal::new("what answers there does not speak TLS as we do", remedy);
+                return ConnectError::new("TLS handshake failed: the server does not speak TLS on this port", remedy);
             }
-            let what = if address.kind == Kind::Rtsp { "an RTSP server" } else { "a web server" };
+            let what = if address.kind == Kind::Rtsp { "RTSP server" } else { "web server" };
             let said = redact(message.trim_end_matches('.'));
-            Refusal::new(
-                format!("what answers there is not {what}, or closed the connection ({said})"),
-                "check the port",
-            )
+            ConnectError::new(format!("no {what} on this port, or it closed the connection ({said})"), "check the port")
         }),
         Kind::Udp => {
-            let remedy = "another program may listen there; choose another port, or give an address of this machine";
-            Refusal::new(redact(message.trim_end_matches('.')), remedy)
+            let remedy = "another program may use this port; choose another, or give an address of this machine";
+            ConnectError::new(redact(message.trim_end_matches('.')), remedy)
         }
-        Kind::Srt => Refusal::new(
-            srt_says(message, debug),
+        Kind::Srt => ConnectError::new(
+            srt_problem(message, debug),
             "check host, port, mode and passphrase (srt://HOST:PORT?mode=caller&passphrase=…)",
         ),
-        Kind::Device | Kind::Camera => Refusal::new(
+        Kind::Device | Kind::Camera => ConnectError::new(
             redact(message.trim_end_matches('.')),
-            "check that it is connected, that no other program uses it, and that you may read it (group video)",
+            "check that it is connected, not used by another program, and readable (group video)",
         ),
-        Kind::Test | Kind::Stdin | Kind::Own => Refusal::new(
+        Kind::Test | Kind::Stdin | Kind::Own => ConnectError::new(
             redact(message.trim_end_matches('.')),
-            "check that it is video in a container that GStreamer knows",
+            "check that it is video in a container that GStreamer supports",
         ),
     }
 }
 
-fn srt_says(message: &str, debug: &str) -> String {
+fn srt_problem(message: &str, debug: &str) -> String {
     let detail = debug.lines().last().unwrap_or_default().rsplit("): ").next().unwrap_or_default();
     let said = redact(message.trim_end_matches('.'));
     let detail = redact(detail.trim());
     if detail.is_empty() || detail == said { said } else { format!("{said}: {detail}") }
 }
 
-/// A status that a server answered with, as `GStreamer` words it: `404 (Not Found)`, `Not Found (404)`.
+/// The status code of an answer, as `GStreamer` words it: `404 (Not Found)`, `Not Found (404)`.
 fn status(text: &str) -> Option<u16> {
     let number =
         |at: usize| text.get(at..at + 3).and_then(|n| n.parse::<u16>().ok()).filter(|n| (400..600).contains(n));
@@ -110,73 +96,71 @@ fn status(text: &str) -> Option<u16> {
     })
 }
 
-fn by_status(address: &Address, status: u16, debug: &str) -> Refusal {
-    let given = address.credentials().is_some();
+fn by_status(address: &Address, status: u16, debug: &str) -> ConnectError {
+    let has_credentials = address.credentials().is_some();
     match status {
-        401 | 407 if given => Refusal::new(
-            format!("the server refuses this name or password ({status})"),
+        401 | 407 if has_credentials => ConnectError::new(
+            format!("authentication failed: user name or password rejected ({status})"),
             "check them; in an address, write special characters as %XX, or give --user and STREAMDET_PASSWORD",
         ),
-        401 | 407 => Refusal::new(
-            format!("the server asks for a name and a password ({status})"),
+        401 | 407 => ConnectError::new(
+            format!("authentication required: user name and password ({status})"),
             "give them as USER:PASSWORD@ before the host, or as --user and STREAMDET_PASSWORD",
         ),
-        403 => Refusal::new("the server does not allow it (403)", "check what this user may see there"),
-        404 => Refusal::new("there is nothing by this name (404)", "check the path after the host"),
-        454 => Refusal::new("the server has lost the session (454)", "try again"),
-        461 => untransported("the server does not send by this transport (461)"),
-        // As a server says that is still busy with whoever came before.
-        503 => Refusal {
-            passing: true,
-            ..Refusal::new("the server is not available (503)", "its own log says why; try again later")
-        },
-        500.. => Refusal::new(format!("the server fails ({status})"), "its own log says why; try again later"),
-        _ => Refusal {
-            by_transport: debug.contains("transport"),
-            ..Refusal::new(format!("the server refuses ({status})"), "check the address")
+        403 => ConnectError::new("access forbidden (403)", "check the permissions of this user on the server"),
+        404 => ConnectError::new("not found (404)", "check the path after the host"),
+        454 => ConnectError::new("session not found (454)", "try again"),
+        461 => unsupported_transport("unsupported transport (461)"),
+        // As a server answers that is still busy with an earlier client.
+        503 => ConnectError::transient("service unavailable (503)", "see the server's log; try again later"),
+        500.. => ConnectError::new(format!("server error ({status})"), "see the server's log; try again later"),
+        _ => ConnectError {
+            other_transport: debug.contains("transport"),
+            ..ConnectError::new(format!("the server rejected the request ({status})"), "check the address")
         },
     }
 }
 
-fn untransported(problem: &str) -> Refusal {
-    Refusal { by_transport: true, ..Refusal::new(problem, "choose another with --rtsp-transport") }
+fn unsupported_transport(problem: &str) -> ConnectError {
+    ConnectError::of_transport(problem, "choose another with --rtsp-transport")
 }
 
 fn has_answered(address: &Address) -> bool {
     by_connection(address).is_none()
 }
 
-/// Why no connection to the host comes about; `None` when one does.
-fn by_connection(address: &Address) -> Option<Refusal> {
+/// Why no connection to the host can be made; `None` when one can.
+fn by_connection(address: &Address) -> Option<ConnectError> {
     let (host, port) = (address.host()?, address.port()?);
     let mut found = match (host, port).to_socket_addrs() {
         Ok(found) => found.peekable(),
         Err(e) => {
             let problem = format!(
-                "there is no host {host} ({})",
+                "host {host} not found ({})",
                 e.to_string().replace("failed to lookup address information: ", "")
             );
-            return Some(Refusal::new(problem, "check its name, and that this machine has a network"));
+            return Some(ConnectError::new(problem, "check its name, and the network of this machine"));
         }
     };
     found.peek()?;
     let mut last = None;
     for one in found {
-        match TcpStream::connect_timeout(&one, PATIENCE) {
+        match TcpStream::connect_timeout(&one, PROBE_TIMEOUT) {
             Ok(_) => return None,
             Err(e) => last = Some(e),
         }
     }
     let error = last?;
     Some(match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => Refusal::new(
-            format!("connection refused: nothing listens at port {port} of {host}"),
+        std::io::ErrorKind::ConnectionRefused => ConnectError::new(
+            format!("connection refused: nothing listens on port {port} of {host}"),
             "check the port, and that the server runs",
         ),
-        std::io::ErrorKind::TimedOut => {
-            Refusal::new(format!("{host} does not answer at port {port}"), "check the host, and firewalls in between")
-        }
-        _ => Refusal::new(format!("{host} cannot be reached: {error}"), "check the host and the network"),
+        std::io::ErrorKind::TimedOut => ConnectError::new(
+            format!("connection timed out: no answer from {host} on port {port}"),
+            "check the host and firewalls",
+        ),
+        _ => ConnectError::new(format!("{host} cannot be reached: {error}"), "check the host and the network"),
     })
 }
 
@@ -206,7 +190,7 @@ mod tests {
         drop(listener);
         let refused = by_connection(&parsed(&format!("rtsp://127.0.0.1:{port}/x"))).expect("refused");
         assert!(refused.problem.contains("connection refused"), "{refused:?}");
-        let nobody = by_connection(&parsed("rtsp://no-such-host.invalid/x")).expect("no host");
-        assert!(nobody.problem.contains("no host no-such-host.invalid"), "{nobody:?}");
+        let unknown = by_connection(&parsed("rtsp://no-such-host.invalid/x")).expect("no host");
+        assert!(unknown.problem.contains("host no-such-host.invalid not found"), "{unknown:?}");
     }
 }

@@ -1,16 +1,14 @@
-//! The course of a live stream over all its connections: its time goes on while it is away, its frames are numbered on, and
-//! its sound stays in one channel.
+//! The time of a live stream over all its connections: it goes on during an outage, and frames are numbered on.
 //!
 //! A frame's time in the stream is the moment it was due on this machine, counted from the first frame's: outages take as long
 //! in the stream as they took.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
 
-use super::tracks::Side;
 use crate::clock::{Clock, HostTime, StreamTime};
 
 /// Host time minus running time before anything is known of it.
@@ -22,25 +20,18 @@ const JITTER_NS: u64 = 20_000_000;
 /// at first.
 const MEMORY: Duration = Duration::from_secs(2);
 
-/// What stays from one connection to the next.
-pub(super) struct Course {
+/// The stream's time and its count of frames, which stay from one connection to the next.
+pub(super) struct StreamClock {
     clock: Arc<dyn Clock>,
     /// When the first frame was due.
     zero: OnceLock<HostTime>,
     frames: AtomicU64,
     last: Mutex<Option<StreamTime>>,
-    sounds: Mutex<Vec<Side>>,
 }
 
-impl Course {
+impl StreamClock {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            zero: OnceLock::new(),
-            frames: AtomicU64::new(0),
-            last: Mutex::default(),
-            sounds: Mutex::default(),
-        }
+        Self { clock, zero: OnceLock::new(), frames: AtomicU64::new(0), last: Mutex::default() }
     }
 
     /// The present in the stream.
@@ -53,24 +44,6 @@ impl Course {
     /// When the newest frame was.
     pub fn last(&self) -> Option<StreamTime> {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where audio track number `index` goes, in this connection and those after it.
-    pub fn sound(&self, index: usize) -> Side {
-        let mut sounds = self.sounds();
-        while sounds.len() <= index {
-            sounds.push(Side::new());
-        }
-        sounds[index].clone()
-    }
-
-    /// Nothing more will be heard in the tracks so far.
-    pub fn close_sounds(&self) {
-        self.sounds().drain(..).for_each(|sound| sound.close());
-    }
-
-    fn sounds(&self) -> MutexGuard<'_, Vec<Side>> {
-        self.sounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,39 +84,43 @@ impl Earliest {
     }
 }
 
-/// One connection's place in the course.
-pub(super) struct Session {
-    pub course: Arc<Course>,
-    /// Host time minus running time, ns; [`UNKNOWN`] until a picture or its coded frame is there.
+/// One connection's place in the stream's time.
+pub(super) struct ConnectionClock {
+    stream: Arc<StreamClock>,
+    /// Host time minus running time, ns; [`UNKNOWN`] until a frame is there, encoded or decoded.
     offset: AtomicI64,
     by_arrival: bool,
     earliest: Mutex<Earliest>,
-    pub max_lag: Duration,
-    /// Time in the stream of its first frame.
-    pub first: OnceLock<StreamTime>,
-    /// Its sound came in another format than before.
-    pub sound_changed: AtomicBool,
+    /// Stream time of its first frame, where the stream had frames before.
+    first: OnceLock<StreamTime>,
 }
 
-impl Session {
+impl ConnectionClock {
     /// `by_arrival` is for senders whose clock is another one, of which running times are guessed: a frame is due when it
     /// comes, if it comes as early as any.
-    pub fn new(course: Arc<Course>, by_arrival: bool, max_lag: Duration) -> Self {
-        Self {
-            course,
-            offset: AtomicI64::new(UNKNOWN),
-            by_arrival,
-            earliest: Mutex::default(),
-            max_lag,
-            first: OnceLock::new(),
-            sound_changed: AtomicBool::new(false),
-        }
+    pub fn new(stream: Arc<StreamClock>, by_arrival: bool) -> Self {
+        Self { stream, offset: AtomicI64::new(UNKNOWN), by_arrival, earliest: Mutex::default(), first: OnceLock::new() }
     }
 
-    /// The coded frame at `running` arrives.
+    /// Stream time of the newest frame, on whatever connection.
+    pub fn last(&self) -> Option<StreamTime> {
+        self.stream.last()
+    }
+
+    /// Its first frame lies at `pts`, after an outage.
+    pub fn resume_at(&self, pts: StreamTime) {
+        self.first.get_or_init(|| pts);
+    }
+
+    /// Stream time of its first frame; the present before that is known.
+    pub fn resumes_at(&self) -> StreamTime {
+        self.first.get().copied().unwrap_or_else(|| self.stream.now())
+    }
+
+    /// The encoded frame at `running` arrives.
     pub fn arrives(&self, running: gst::ClockTime) {
         if self.by_arrival {
-            let now = self.course.clock.now();
+            let now = self.stream.clock.now();
             let offset = ns(now) - ns_of(running);
             let earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner).add(now, offset);
             if earliest.abs_diff(self.offset.load(Ordering::SeqCst)) > JITTER_NS {
@@ -152,15 +129,15 @@ impl Session {
         }
     }
 
-    /// How late the coded frame at `running` is, where that is known yet.
+    /// How late the encoded frame at `running` is, where that is known yet.
     pub fn lateness(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = self.offset.load(Ordering::SeqCst);
         let due = offset.checked_add(ns_of(running)).filter(|_| offset != UNKNOWN)?;
-        let late = ns(self.course.clock.now()).saturating_sub(due).max(0);
+        let late = ns(self.stream.clock.now()).saturating_sub(due).max(0);
         Some(Duration::from_nanos(late.unsigned_abs()))
     }
 
-    /// When the picture at `running` is, or was, due; `host` is asked once for a moment on both clocks.
+    /// When the frame at `running` is, or was, due; `host` is asked once for a moment on both clocks.
     pub fn due(&self, running: gst::ClockTime, host: impl FnOnce() -> (HostTime, gst::ClockTime)) -> HostTime {
         if self.offset.load(Ordering::SeqCst) == UNKNOWN {
             let (at, running) = host();
@@ -170,23 +147,23 @@ impl Session {
         HostTime::from_start(Duration::from_nanos(due.unsigned_abs()))
     }
 
-    /// The time in the stream of a picture that was due at `due`, which begins with the first one that asks.
+    /// The time in the stream of a frame that was due at `due`; the stream begins with the first one that asks.
     pub fn begin(&self, due: HostTime) -> StreamTime {
-        let zero = *self.course.zero.get_or_init(|| due);
+        let zero = *self.stream.zero.get_or_init(|| due);
         stream_time(due, zero).unwrap_or_default()
     }
 
-    /// The time in the stream of what is not a picture; `None` before the first one.
+    /// The time in the stream of what is not video; `None` before the first frame.
     pub fn stream_time(&self, running: gst::ClockTime) -> Option<gst::ClockTime> {
-        let (offset, zero) = (self.offset.load(Ordering::SeqCst), *self.course.zero.get()?);
+        let (offset, zero) = (self.offset.load(Ordering::SeqCst), *self.stream.zero.get()?);
         let time = offset.checked_add(ns_of(running))?.checked_sub(ns(zero)).filter(|_| offset != UNKNOWN)?;
         u64::try_from(time).ok().map(gst::ClockTime::from_nseconds)
     }
 
     /// Numbers a frame, whose time is `pts`.
     pub fn count(&self, pts: StreamTime) -> u64 {
-        *self.course.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(pts);
-        self.course.frames.fetch_add(1, Ordering::SeqCst)
+        *self.stream.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(pts);
+        self.stream.frames.fetch_add(1, Ordering::SeqCst)
     }
 }
 
@@ -198,34 +175,34 @@ mod tests {
     #[test]
     fn a_senders_clock_is_read_from_what_comes_earliest() {
         let clock = Arc::new(SimulatedClock::default());
-        let session = Session::new(Arc::new(Course::new(clock.clone())), true, Duration::MAX);
+        let connection = ConnectionClock::new(Arc::new(StreamClock::new(clock.clone())), true);
         let ms = gst::ClockTime::from_mseconds;
         clock.advance(Duration::from_secs(2));
         // Thirty old frames at once, then each in its time, one of them late.
         for n in 0..30 {
-            session.arrives(ms(n * 40));
+            connection.arrives(ms(n * 40));
         }
-        let due = |pts| session.due(ms(pts), || panic!("it is known")).since_start().as_millis();
+        let due = |pts| connection.due(ms(pts), || panic!("it is known")).since_start().as_millis();
         assert_eq!(due(1160), 2000);
         clock.advance(Duration::from_millis(70));
-        session.arrives(ms(1200));
+        connection.arrives(ms(1200));
         assert_eq!(due(1200), 2040);
         // Running times are corrected by a second: five seconds later that is known.
         for n in 1..=125 {
             clock.advance(Duration::from_millis(40));
-            session.arrives(ms(200 + n * 40));
+            connection.arrives(ms(200 + n * 40));
         }
         assert_eq!(due(5200), clock.now().since_start().as_millis());
     }
 
     #[test]
-    fn time_goes_on_while_the_stream_is_away() {
+    fn time_goes_on_during_an_outage() {
         let clock = Arc::new(SimulatedClock::default());
-        let course = Arc::new(Course::new(clock.clone()));
+        let stream = Arc::new(StreamClock::new(clock.clone()));
         let ms = gst::ClockTime::from_mseconds;
         clock.advance(Duration::from_secs(5));
-        let first = Session::new(course.clone(), false, Duration::MAX);
-        // Half a second after the pipeline began, a picture of 200 ms comes.
+        let first = ConnectionClock::new(stream.clone(), false);
+        // Half a second after the pipeline began, a frame of 200 ms comes.
         let due = first.due(ms(200), || (clock.now(), ms(500)));
         assert_eq!(due, HostTime::from_start(Duration::from_millis(4700)));
         assert_eq!(first.stream_time(ms(200)), None);
@@ -235,13 +212,13 @@ mod tests {
         assert_eq!(first.stream_time(ms(100)), None);
         assert_eq!(first.stream_time(ms(300)), Some(ms(100)));
         assert_eq!([first.count(first.begin(due)), first.count(first.begin(later))], [0, 1]);
-        // Away for three seconds; the next connection counts from its own zero.
+        // An outage of three seconds; the next connection counts from its own zero.
         clock.advance(Duration::from_secs(3));
-        let second = Session::new(course.clone(), false, Duration::MAX);
+        let second = ConnectionClock::new(stream.clone(), false);
         let due = second.due(ms(10), || (clock.now(), ms(10)));
         assert_eq!(second.begin(due).ns, 3_300_000_000);
         assert_eq!(second.count(second.begin(due)), 2);
-        assert_eq!(course.last(), Some(StreamTime { ns: 3_300_000_000 }));
-        assert_eq!(course.now().ns, 3_300_000_000);
+        assert_eq!(stream.last(), Some(StreamTime { ns: 3_300_000_000 }));
+        assert_eq!(stream.now().ns, 3_300_000_000);
     }
 }

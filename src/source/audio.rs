@@ -1,0 +1,201 @@
+//! Audio passthrough: encoded packets go past the detector to the output, in one bounded channel a track.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use gstreamer as gst;
+
+use crate::stream::{AUDIO_PACKETS, AudioTrack, codec_name};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An audio track being demuxed, on whatever connection: its clones are the same track.
+#[derive(Clone)]
+pub(super) struct Passthrough(Arc<Inner>);
+
+struct Inner {
+    /// Set when its first caps arrive.
+    format: OnceLock<gst::Caps>,
+    packets: Mutex<Option<Receiver<gst::Buffer>>>,
+    /// Taken when nothing more will come, which closes the channel.
+    sender: Mutex<Option<Sender<gst::Buffer>>>,
+    /// Time of the newest packet, ns.
+    newest_ns: AtomicU64,
+}
+
+impl Passthrough {
+    pub fn new() -> Self {
+        let (tx, rx) = bounded(AUDIO_PACKETS);
+        Self(Arc::new(Inner {
+            format: OnceLock::new(),
+            packets: Mutex::new(Some(rx)),
+            sender: Mutex::new(Some(tx)),
+            newest_ns: AtomicU64::new(0),
+        }))
+    }
+
+    /// Notes the format of what comes; whether it is that of the track.
+    pub fn set_format(&self, caps: &gst::CapsRef) -> bool {
+        caps.is_subset(self.0.format.get_or_init(|| caps.to_owned()))
+    }
+
+    /// Whether packets of this format belong into the track.
+    pub fn takes(&self, caps: Option<&gst::CapsRef>) -> bool {
+        self.0.format.get().zip(caps).is_none_or(|(format, caps)| caps.is_subset(format))
+    }
+
+    fn format(&self) -> Option<&gst::Caps> {
+        self.0.format.get()
+    }
+
+    /// The track for the sink, once its format is known and it was not taken.
+    fn take_track(&self) -> Option<AudioTrack> {
+        let caps = self.format()?.clone();
+        let packets = lock(&self.0.packets).take()?;
+        Some(AudioTrack { caps, packets })
+    }
+
+    /// Nothing more will come.
+    pub fn close(&self) {
+        lock(&self.0.sender).take();
+    }
+
+    /// Sends a packet: where the channel is full, one of a recording waits, one of a live stream is dropped. One that goes
+    /// back in time, as after an outage, would break the file.
+    pub fn send(&self, packet: gst::Buffer, live: bool) {
+        let Some(tx) = lock(&self.0.sender).clone() else { return };
+        let is_gone = if live {
+            let ns = packet.pts().map_or(0, gst::ClockTime::nseconds);
+            if ns > 0 && self.0.newest_ns.fetch_max(ns, Ordering::SeqCst) >= ns {
+                return;
+            }
+            matches!(tx.try_send(packet), Err(TrySendError::Disconnected(_)))
+        } else {
+            tx.send(packet).is_err()
+        };
+        if is_gone {
+            // The output takes no audio: the demuxer goes on for the video.
+            self.close();
+        }
+    }
+}
+
+/// The audio tracks of a live stream over all its connections.
+#[derive(Default)]
+pub(super) struct StreamAudio(Mutex<Vec<Passthrough>>);
+
+impl StreamAudio {
+    /// Track number `index`, in this connection and those after it.
+    fn track(&self, index: usize) -> Passthrough {
+        let mut tracks = lock(&self.0);
+        while tracks.len() <= index {
+            tracks.push(Passthrough::new());
+        }
+        tracks[index].clone()
+    }
+
+    /// Nothing more will come in the tracks so far; what comes later is new ones.
+    pub fn close(&self) {
+        lock(&self.0).drain(..).for_each(|track| track.close());
+    }
+}
+
+/// The audio tracks of one connection or file.
+#[derive(Default)]
+pub(super) struct AudioTracks {
+    /// Where the tracks stay the same over several connections.
+    stream: Option<Arc<StreamAudio>>,
+    tracks: Mutex<Vec<Passthrough>>,
+    has_changed: AtomicBool,
+}
+
+impl AudioTracks {
+    /// Those of a connection of this stream.
+    pub fn of_connection(stream: Arc<StreamAudio>) -> Self {
+        Self { stream: Some(stream), ..Self::default() }
+    }
+
+    /// One more track, and its number from 1.
+    pub fn add(&self) -> (Passthrough, usize) {
+        let mut tracks = lock(&self.tracks);
+        let track = self.stream.as_ref().map_or_else(Passthrough::new, |stream| stream.track(tracks.len()));
+        tracks.push(track.clone());
+        (track, tracks.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        lock(&self.tracks).is_empty()
+    }
+
+    /// Whether the format of every track is known.
+    pub fn all_have_format(&self) -> bool {
+        lock(&self.tracks).iter().all(|track| track.format().is_some())
+    }
+
+    /// A track came in another format than on an earlier connection.
+    pub fn note_change(&self) {
+        self.has_changed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether one did.
+    pub fn has_changed(&self) -> bool {
+        self.has_changed.load(Ordering::SeqCst)
+    }
+
+    /// Codecs for people; `None` for a track whose format is not known.
+    pub fn codecs(&self) -> Vec<Option<String>> {
+        lock(&self.tracks).iter().map(|track| track.format().map(|caps| codec_name(caps))).collect()
+    }
+
+    /// The tracks for the sink, each once and as soon as its format is known.
+    pub fn take(&self) -> Vec<AudioTrack> {
+        lock(&self.tracks).iter().filter_map(Passthrough::take_track).collect()
+    }
+
+    /// Nothing more will come.
+    pub fn close(&self) {
+        lock(&self.tracks).iter().for_each(Passthrough::close);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(ms: u64) -> gst::Buffer {
+        let mut packet = gst::Buffer::new();
+        packet.make_mut().set_pts(gst::ClockTime::from_mseconds(ms));
+        packet
+    }
+
+    #[test]
+    fn tracks_stay_over_connections_until_their_format_changes() {
+        gst::init().expect("GStreamer");
+        let stream = Arc::new(StreamAudio::default());
+        let (aac, opus) = (gst::Caps::new_empty_simple("audio/mpeg"), gst::Caps::new_empty_simple("audio/x-opus"));
+        let first = AudioTracks::of_connection(stream.clone());
+        let (track, number) = first.add();
+        assert_eq!((number, first.all_have_format(), first.take().len()), (1, false, 0));
+        assert!(track.set_format(&aac) && first.all_have_format());
+        let taken = first.take();
+        assert_eq!((taken.len(), first.take().len()), (1, 0), "once");
+        for ms in [20, 40, 30] {
+            track.send(packet(ms), true);
+        }
+        let second = AudioTracks::of_connection(stream.clone());
+        let (track, _) = second.add();
+        assert!(second.take().is_empty() && track.set_format(&aac));
+        track.send(packet(60), true);
+        let times: Vec<_> = taken[0].packets.try_iter().filter_map(|packet| packet.pts()).collect();
+        assert_eq!(times, [20, 40, 60].map(gst::ClockTime::from_mseconds), "none goes back in time");
+        assert!(!track.set_format(&opus) && !track.takes(Some(&opus)));
+        stream.close();
+        assert!(taken[0].packets.recv().is_err());
+        let third = AudioTracks::of_connection(stream);
+        assert!(third.add().0.set_format(&opus));
+        assert_eq!(third.take().len(), 1);
+    }
+}

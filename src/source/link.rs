@@ -1,0 +1,43 @@
+//! Elements that tracks are linked to.
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// Compressed bytes that may wait before the decoder, and packets: enough that audio which a container keeps seconds
+/// away from its video is reached while the video waits.
+const QUEUE_BYTES: u32 = 64 << 20;
+const QUEUE_PACKETS: u32 = 512;
+
+pub(super) type Linked = Result<(), gst::glib::BoolError>;
+
+/// A queue of encoded packets; its name is that of the thread it feeds.
+pub(super) fn compressed_queue(name: &str) -> Result<gst::Element, gst::glib::BoolError> {
+    gst::ElementFactory::make("queue")
+        .name(name)
+        .property("max-size-buffers", QUEUE_PACKETS)
+        .property("max-size-time", 0u64)
+        .property("max-size-bytes", QUEUE_BYTES)
+        .build()
+}
+
+/// Links a pad to an element's only sink pad.
+pub(super) fn link(pad: &gst::Pad, element: &gst::Element) -> Linked {
+    let sink = element.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+    pad.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
+}
+
+/// Discards a track. Its packets are dropped before the sink, which would else wait for the first frame and the demuxer with
+/// it.
+pub(super) fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
+    let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
+    pipeline.add(&sink)?;
+    sink.sync_state_with_parent()?;
+    link(pad, &sink)
+}
+
+/// Sets a pipeline to Null, which joins its streaming threads.
+pub(super) fn shut_down(pipeline: &gst::Pipeline) {
+    // Going to Null cannot fail; what an element says on the way is of no use any more.
+    pipeline.set_state(gst::State::Null).ok();
+}

@@ -1,0 +1,251 @@
+//! Makes the pipeline of a connection to a live source: from its template over parsebin into the same tracks and frames as a
+//! file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::activity::Activity;
+use super::address::{Address, Kind};
+use super::audio::{AudioTracks, StreamAudio};
+use super::connecting::{CONNECT_TIMEOUT, Connecting};
+use super::connection::{Connection, OpenError, Opener};
+use super::decoding::{Decoding, Setup};
+use super::error::ConnectError;
+use super::jpeg::choose_decoders;
+use super::late::LateFrames;
+use super::live::{LiveConnection, Parts};
+use super::locate::locate;
+use super::options::{LiveOptions, Transport, Wanted};
+use super::outlet::Outlet;
+use super::pace::Pacer;
+use super::probe::{DecoderProbe, watch_decoders};
+use super::server::ServerState;
+use super::stream_clock::{ConnectionClock, StreamClock};
+use super::template::{SourceTemplate, Time, Values};
+use super::timing::Timing;
+use super::tracks::Tracks;
+use super::wake::Waker;
+use crate::shutdown::Shutdown;
+
+/// Opens connections to a live source with `GStreamer`.
+pub(super) struct LiveOpener<'a> {
+    pub address: &'a Address,
+    pub options: &'a LiveOptions,
+    pub wanted: &'a Wanted,
+    pub outlet: &'a Outlet,
+    pub shutdown: &'a Shutdown,
+    pub clock: Arc<StreamClock>,
+    pub audio: Arc<StreamAudio>,
+}
+
+impl Opener for LiveOpener<'_> {
+    fn open(&mut self, transport: Transport) -> Result<Box<dyn Connection>, OpenError> {
+        if self.shutdown.is_requested() {
+            return Err(OpenError::Stopped);
+        }
+        let address = locate(self.address)?;
+        let section = address.section();
+        let template =
+            self.options.templates.get(section).map_err(|e| {
+                ConnectError::new(e.to_string(), "describe its elements in a file given with --pipeline")
+            })?;
+        let connection = LiveConnection::start(self.parts(&address, template, transport)?)?;
+        Ok(Box::new(connection))
+    }
+}
+
+impl LiveOpener<'_> {
+    /// The pipeline of a connection, not running yet.
+    fn parts(&self, address: &Address, template: &SourceTemplate, transport: Transport) -> Result<Parts, ConnectError> {
+        let section = address.section();
+        let unbuilt = |e: String| {
+            let remedy = "correct it, or run `make setup`";
+            ConnectError::new(format!("[{section}] cannot be set up: {e}"), remedy)
+        };
+        let (bin, out) = with_values(address, self.options, transport, |values| template.build(values))
+            .map_err(|e| unbuilt(e.to_string()))?;
+        let server = Arc::new(ServerState::default());
+        self.prepare(&bin, address, &server)?;
+
+        let pipeline = gst::Pipeline::new();
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        pipeline.add(&bin).map_err(|e| unbuilt(e.to_string()))?;
+        let waker = Waker::new(&pipeline);
+        let stop = Shutdown::new();
+        let stopping = waker.on_request(self.shutdown, &stop);
+        let (shared, gate) = Decoding::new(self.setup(address, template.time, &waker, &stop));
+        choose_decoders(&pipeline, None);
+        watch_decoders(&pipeline, &shared.probe);
+        let packets = Arc::new(Activity::new(self.outlet.clock.clone()));
+        split(&pipeline, &bin, &out, &shared, &packets);
+
+        let now = self.outlet.clock.now();
+        let (is_rtsp, may_fall_back) = (address.kind == Kind::Rtsp, transport == Transport::Auto);
+        Ok(Parts {
+            connecting: Connecting::new(now, self.options.stall_timeout, is_rtsp, may_fall_back),
+            info: shared.describe(self.address.to_string()),
+            pipeline,
+            shared,
+            server,
+            packets,
+            gate,
+            waker,
+            stopping,
+            time: template.time,
+            stall_timeout: self.options.stall_timeout,
+            address: address.clone(),
+        })
+    }
+
+    fn setup(&self, address: &Address, time: Time, waker: &Waker, stop: &Shutdown) -> Setup {
+        let (outlet, options) = (self.outlet, self.options);
+        let is_paced = matches!(time, Time::Own | Time::Either) || self.wanted.real_time;
+        let pacer = is_paced.then(|| Pacer::new(outlet.clone(), stop.child()));
+        let activity = Arc::new(Activity::new(outlet.clock.clone()));
+        let probe = DecoderProbe::new(outlet.clock.clone(), pacer, self.wanted.delay).note_in(&activity);
+        let (timing, probe, audio) = if time == Time::Recorded {
+            (Timing::recorded(), probe, AudioTracks::default())
+        } else {
+            let by_arrival = matches!(address.kind, Kind::Rtsp | Kind::Udp | Kind::Srt);
+            let clock = ConnectionClock::new(self.clock.clone(), by_arrival);
+            (Timing::Live(clock), probe.live(), AudioTracks::of_connection(self.audio.clone()))
+        };
+        Setup {
+            outlet: outlet.clone(),
+            wanted: Wanted { image: None, ..self.wanted.clone() },
+            timing,
+            probe,
+            audio,
+            late: LateFrames::new(options.max_lag),
+            activity,
+            audio_is_progress: false,
+            waker: waker.clone(),
+            stop: stop.clone(),
+        }
+    }
+
+    /// Gives every element of the template what is kept out of descriptions.
+    fn prepare(&self, bin: &gst::Bin, address: &Address, server: &Arc<ServerState>) -> Result<(), ConnectError> {
+        let options = self.options;
+        let database = options.tls_ca.as_ref().map(|path| {
+            gio::TlsFileDatabase::new(path).map_err(|e| {
+                let problem = format!("--tls-ca {}: {}", path.display(), e.message());
+                ConnectError::new(problem, "give a file of certificates in PEM with --tls-ca")
+            })
+        });
+        let database = database.transpose()?;
+        for element in bin.iterate_elements().into_iter().flatten() {
+            if let Some(credentials) = address.credentials().filter(|_| element.has_property("user-id")) {
+                element.set_property("user-id", credentials.user.expose());
+                element.set_property("user-pw", credentials.password.expose());
+            }
+            if let Some(passphrase) = address.passphrase().filter(|_| element.has_property("passphrase")) {
+                element.set_property("passphrase", passphrase.expose());
+            }
+            if let Some(database) = database.as_ref().filter(|_| element.has_property("tls-database")) {
+                element.set_property("tls-database", database);
+            }
+            if options.insecure && element.has_property("tls-validation-flags") {
+                element.set_property("tls-validation-flags", gio::TlsCertificateFlags::empty());
+            }
+            if options.insecure && element.has_property("ssl-strict") {
+                element.set_property("ssl-strict", false);
+            }
+            if element.factory().is_some_and(|factory| factory.name() == "rtspsrc") {
+                server.listen(&element);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Calls `with` with what is put in place of placeholders.
+fn with_values<R>(
+    address: &Address,
+    options: &LiveOptions,
+    transport: Transport,
+    with: impl FnOnce(&Values) -> R,
+) -> R {
+    let mut location = address.location().to_owned();
+    if transport == Transport::Http {
+        // `rtspsrc` tunnels by the name of the scheme.
+        location = location.replacen("rtsps://", "rtspsh://", 1).replacen("rtsp://", "rtsph://", 1);
+    }
+    let whole = |time: Duration| time.as_millis().div_ceil(1000).max(1).to_string();
+    let port = address.port().map(|port| port.to_string()).unwrap_or_default();
+    let (jitter, stall) = (options.jitter.as_millis().to_string(), whole(options.stall_timeout));
+    let connect = CONNECT_TIMEOUT.max(options.stall_timeout).as_micros().to_string();
+    with(&Values::from([
+        ("location", location.as_str()),
+        ("host", address.host().unwrap_or("0.0.0.0")),
+        ("port", port.as_str()),
+        ("device", address.location()),
+        ("pattern", address.location()),
+        ("protocols", protocols(transport)),
+        ("jitter_ms", jitter.as_str()),
+        ("stall_s", stall.as_str()),
+        ("connect_us", connect.as_str()),
+    ]))
+}
+
+/// A transport as `rtspsrc` calls it.
+fn protocols(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Auto | Transport::Udp => "udp",
+        Transport::Tcp | Transport::Http => "tcp",
+        Transport::Multicast => "udp-mcast",
+    }
+}
+
+/// Splits whatever `out` shows into tracks, one parsebin a pad; notes the packets that come.
+fn split(
+    pipeline: &gst::Pipeline,
+    bin: &gst::Bin,
+    out: &gst::Element,
+    shared: &Arc<Decoding>,
+    packets: &Arc<Activity>,
+) {
+    let tracks = Arc::new(Tracks::new(pipeline, shared));
+    let (owner, bin) = (pipeline.downgrade(), bin.downgrade());
+    let packets = packets.clone();
+    let take = move |pad: &gst::Pad| {
+        let (Some(pipeline), Some(bin)) = (owner.upgrade(), bin.upgrade()) else { return };
+        let packets = packets.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+            packets.note();
+            gst::PadProbeReturn::Ok
+        });
+        if let Err(error) = attach(&pipeline, &bin, pad, &tracks) {
+            gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}"));
+        }
+    };
+    for pad in out.src_pads() {
+        take(&pad);
+    }
+    out.connect_pad_added(move |_, pad| {
+        if pad.direction() == gst::PadDirection::Src {
+            take(pad);
+        }
+    });
+}
+
+fn attach(
+    pipeline: &gst::Pipeline,
+    bin: &gst::Bin,
+    pad: &gst::Pad,
+    tracks: &Arc<Tracks>,
+) -> Result<(), gst::glib::BoolError> {
+    let parsebin = gst::ElementFactory::make("parsebin").build()?;
+    let tracks = tracks.clone();
+    parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
+    pipeline.add(&parsebin)?;
+    let ghost = gst::GhostPad::with_target(pad)?;
+    ghost.set_active(true)?;
+    bin.add_pad(&ghost)?;
+    let sink = parsebin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("parsebin has no sink pad"))?;
+    ghost.link(&sink).map_err(|e| gst::glib::bool_error!("{:?}", e))?;
+    parsebin.sync_state_with_parent()
+}

@@ -1,0 +1,77 @@
+//! Settings of sources.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::template::SourceTemplates;
+
+/// How RTP packets travel.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// UDP, then TCP when nothing arrives; TCP for `rtsps://`.
+    #[default]
+    Auto,
+    /// UDP.
+    Udp,
+    /// In the RTSP connection itself.
+    Tcp,
+    /// Tunnelled through HTTP.
+    Http,
+    /// UDP multicast.
+    Multicast,
+}
+
+/// How live sources are read.
+#[derive(Debug, Clone)]
+pub struct LiveOptions {
+    /// A frame that is later than this when it is taken is dropped.
+    pub max_lag: Duration,
+    /// Jitter buffer latency.
+    pub jitter: Duration,
+    /// A stream without data for so long is disconnected and opened again.
+    pub stall_timeout: Duration,
+    /// Attempts to reconnect after an outage began; unlimited without.
+    pub reconnect: Option<u64>,
+    /// Keeps trying when a source is not available at the start.
+    pub wait: bool,
+    /// How RTP travels.
+    pub transport: Transport,
+    /// Certificates of authorities to trust, PEM; the system's without.
+    pub tls_ca: Option<PathBuf>,
+    /// Trusts any certificate.
+    pub insecure: bool,
+    /// What sources are read with.
+    pub templates: SourceTemplates,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            max_lag: Duration::from_millis(500),
+            jitter: Duration::from_millis(100),
+            stall_timeout: Duration::from_secs(5),
+            reconnect: None,
+            wait: false,
+            transport: Transport::Auto,
+            tls_ca: None,
+            insecure: false,
+            templates: SourceTemplates::default(),
+        }
+    }
+}
+
+/// What of a source is decoded, and how fast.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Video track, from 1; `None`: the container's default one.
+    pub track: Option<u32>,
+    /// Frames to deliver, at most.
+    pub limit: Option<u64>,
+    /// For an image: its path, written on its frame, and its number in its stream.
+    pub image: Option<(Arc<str>, u64)>,
+    /// Frames enter the decoder when they are due, as from a live source.
+    pub real_time: bool,
+    /// Added to every frame's time in the decoder, to see that the figures show it.
+    pub delay: Duration,
+}

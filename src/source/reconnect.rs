@@ -1,0 +1,163 @@
+//! What happens when a connection fails or ends: whether to try again, when, by which transport, and when to give up. It
+//! knows no network and no clock.
+
+use std::time::Duration;
+
+use super::connection::ConnectionEnd;
+use super::error::ConnectError;
+use super::options::{LiveOptions, Transport};
+use crate::backoff::Backoff;
+
+/// Delays between attempts to reconnect: the first, and the longest.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// Delays after which a server that is busy is asked again, before that counts as a failure.
+const BUSY_DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// The reconnect policy of one source, and where it stands.
+#[derive(Debug)]
+pub(super) struct Reconnect {
+    /// Attempts after an outage began; unlimited without.
+    attempts: Option<u64>,
+    /// Keeps trying when the source is not available at the start.
+    wait: bool,
+    asked: Transport,
+    is_secure: bool,
+    /// The transport that worked.
+    known: Option<Transport>,
+    /// The transport of the next attempt.
+    transport: Transport,
+    backoff: Backoff,
+    /// Whether there ever was a connection.
+    established: bool,
+    /// Failures since the last connection.
+    failed: u64,
+    /// Answers since the last failure that the server is busy.
+    busy: usize,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Connects again after a delay.
+    Retry {
+        /// How long to wait before.
+        after: Duration,
+        /// Why an outage begins here.
+        outage: Option<String>,
+    },
+    /// Nothing more comes, as it should be.
+    Done,
+    /// The source cannot be used: there never was a connection.
+    Unusable(ConnectError),
+    /// The source failed and is not tried again.
+    GiveUp {
+        /// Why.
+        problem: String,
+        /// Why an outage begins here.
+        outage: Option<String>,
+    },
+}
+
+impl Reconnect {
+    /// As the options say; `is_secure` is for addresses with TLS, which never travel by UDP.
+    pub fn new(options: &LiveOptions, is_secure: bool) -> Self {
+        Self::with_backoff(options, is_secure, Backoff::new(FIRST_DELAY, LONGEST_DELAY))
+    }
+
+    fn with_backoff(options: &LiveOptions, is_secure: bool, backoff: Backoff) -> Self {
+        let mut reconnect = Self {
+            attempts: options.reconnect,
+            wait: options.wait,
+            asked: options.transport,
+            is_secure,
+            known: None,
+            transport: options.transport,
+            backoff,
+            established: false,
+            failed: 0,
+            busy: 0,
+        };
+        reconnect.transport = reconnect.first_transport();
+        reconnect
+    }
+
+    /// The same without jitter: each delay is half of the longest it could be.
+    #[cfg(test)]
+    pub fn without_jitter(options: &LiveOptions, is_secure: bool) -> Self {
+        Self::with_backoff(options, is_secure, Backoff::with_random(FIRST_DELAY, LONGEST_DELAY, || 0))
+    }
+
+    /// The transport to connect with.
+    pub fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// Whether there ever was a connection.
+    pub fn is_established(&self) -> bool {
+        self.established
+    }
+
+    fn first_transport(&self) -> Transport {
+        match self.asked {
+            Transport::Auto if self.is_secure => Transport::Tcp,
+            Transport::Auto => self.known.unwrap_or(Transport::Auto),
+            asked => asked,
+        }
+    }
+
+    /// There is a connection, by `transport` where the source has a choice.
+    pub fn connected(&mut self, transport: Option<Transport>) {
+        self.known = transport.or(self.known);
+        self.established = true;
+        self.failed = 0;
+        self.busy = 0;
+        self.backoff.reset();
+        self.transport = self.first_transport();
+    }
+
+    /// There is none, for this reason.
+    pub fn failed(&mut self, error: ConnectError) -> Next {
+        if error.other_transport && self.asked == Transport::Auto && self.transport != Transport::Tcp {
+            self.transport = Transport::Tcp;
+            return Next::Retry { after: Duration::ZERO, outage: None };
+        }
+        if error.transient
+            && let Some(after) = BUSY_DELAYS.get(self.busy)
+        {
+            self.busy += 1;
+            return Next::Retry { after: *after, outage: None };
+        }
+        if !self.established && !self.wait {
+            return Next::Unusable(error);
+        }
+        self.failed += 1;
+        self.busy = 0;
+        self.transport = self.first_transport();
+        // Later failures are part of an outage that has begun already.
+        let outage = (!self.established && self.failed == 1).then(|| error.problem.clone());
+        self.retry(error.problem, outage)
+    }
+
+    /// The connection has ended; `is_recording` says that it played a recording.
+    pub fn ended(&mut self, end: ConnectionEnd, is_recording: bool) -> Next {
+        let reason = match end {
+            ConnectionEnd::Stopped => return Next::Done,
+            ConnectionEnd::EndOfStream if is_recording || self.attempts == Some(0) => return Next::Done,
+            ConnectionEnd::EndOfStream => "the stream ended".to_owned(),
+            ConnectionEnd::Lost(problem) if is_recording => return Next::GiveUp { problem, outage: None },
+            ConnectionEnd::Lost(problem) => problem,
+        };
+        self.retry(reason.clone(), Some(reason))
+    }
+
+    fn retry(&mut self, problem: String, outage: Option<String>) -> Next {
+        let is_over = self.attempts.is_some_and(|most| self.failed >= most);
+        // A source that was never there is waited for without limit, unless nothing is ever to be tried again.
+        if is_over && (self.established || self.attempts == Some(0)) {
+            return Next::GiveUp { problem, outage };
+        }
+        Next::Retry { after: self.backoff.next_delay(), outage }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the server of a live source says on the streaming threads while a connection is made.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+/// What the server has said so far.
+#[derive(Debug, Default)]
+pub(super) struct ServerState {
+    announced: AtomicU64,
+    certificate: Mutex<Option<&'static str>>,
+}
+
+impl ServerState {
+    /// Video and audio tracks that the server has announced, where it does.
+    pub fn announced_tracks(&self) -> u64 {
+        self.announced.load(Ordering::SeqCst)
+    }
+
+    /// What is wrong with the server's certificate.
+    pub fn certificate_fault(&self) -> Option<&'static str> {
+        *self.certificate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens to `rtspsrc`; of its tracks only video and audio are asked for: cameras also offer metadata.
+    pub fn listen(self: &Arc<Self>, rtspsrc: &gst::Element) {
+        let this = self.clone();
+        rtspsrc.connect("accept-certificate", false, move |values| {
+            let flags = values.get(3).and_then(|value| value.get::<gio::TlsCertificateFlags>().ok());
+            let fault = flags.map_or("invalid certificate", certificate_fault);
+            *this.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+            Some(false.to_value())
+        });
+        let this = self.clone();
+        rtspsrc.connect("select-stream", false, move |values| {
+            let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+            let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
+            let is_wanted = media.is_none_or(|media| media == "video" || media == "audio");
+            this.announced.fetch_add(u64::from(is_wanted), Ordering::SeqCst);
+            Some(is_wanted.to_value())
+        });
+    }
+}
+
+fn certificate_fault(flags: gio::TlsCertificateFlags) -> &'static str {
+    for (flag, fault) in [
+        (gio::TlsCertificateFlags::EXPIRED, "certificate has expired"),
+        (gio::TlsCertificateFlags::NOT_ACTIVATED, "certificate is not yet valid"),
+        (gio::TlsCertificateFlags::REVOKED, "certificate has been revoked"),
+        (gio::TlsCertificateFlags::BAD_IDENTITY, "certificate is for another host name"),
+        (gio::TlsCertificateFlags::UNKNOWN_CA, "certificate signed by an unknown authority"),
+        (gio::TlsCertificateFlags::INSECURE, "certificate uses an insecure algorithm"),
+    ] {
+        if flags.contains(flag) {
+            return fault;
+        }
+    }
+    "invalid certificate"
+}
