@@ -11,6 +11,8 @@ use crate::thread::ThreadError;
 /// How long threads that get nowhere are waited for. What they may wait for themselves (a server's answer to a teardown, a
 /// disk that spins up, a network mount that comes back) takes seconds.
 const IDLE: Duration = Duration::from_secs(15);
+/// How long the thread of a recording waits for its outputs, less than what it is waited for itself.
+pub(super) const OUTPUT_IDLE: Duration = Duration::from_secs(10);
 /// How long they are waited for in any case: longer than an encoder (2 minutes) and a file (2 minutes) may take to be finished.
 const LONGEST: Duration = Duration::from_mins(5);
 /// How long a thread that has nothing left to do may take to end.
@@ -46,14 +48,16 @@ impl Work {
 
 /// How long something is waited for.
 pub(super) struct Patience {
+    length: Duration,
     idle: Deadline,
     last: Deadline,
     work: Work,
 }
 
 impl Patience {
-    pub fn new() -> Self {
-        Self { idle: Deadline::after(IDLE), last: Deadline::after(LONGEST), work: Work::read() }
+    /// `idle` without getting on, or [`LONGEST`].
+    pub fn new(idle: Duration) -> Self {
+        Self { length: idle, idle: Deadline::after(idle), last: Deadline::after(LONGEST), work: Work::read() }
     }
 
     /// Waits until `ended` says so within the time that it is given; whether it did.
@@ -67,7 +71,7 @@ impl Patience {
             }
             let work = Work::read();
             if work.is_busy_since(self.work) {
-                self.idle = Deadline::after(IDLE);
+                self.idle = Deadline::after(self.length);
             }
             self.work = work;
         }
@@ -76,7 +80,7 @@ impl Patience {
 
 /// Waits for every thread of the run. One that does not end is left alone, and is an error.
 pub(super) fn join(shared: &Shared) {
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(IDLE);
     // Threads that are waited for may start others: the sink of a file whose turn comes.
     while let Some(Running { stream, thread }) = shared.next_running() {
         let ended = patience.waits(&mut |time| thread.ends_within(time));

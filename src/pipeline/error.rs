@@ -41,10 +41,10 @@ pub enum RunError {
     #[error(transparent)]
     Thread(#[from] ThreadError),
     /// An output takes nothing any more.
-    #[error("{output}: it has taken no frame for {} s; its disk, network or encoder hangs", within.as_secs())]
+    #[error("the output of {input} has taken no frame for {} s: its disk, network or encoder hangs", within.as_secs())]
     Stalled {
         /// The stream, without secrets.
-        output: String,
+        input: String,
         /// How long it was waited for.
         within: Duration,
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::drain::Patience;
+use super::drain::{OUTPUT_IDLE, Patience};
 use super::handover::{FromWorker, ToSink, handover};
 use super::{RunEvent, Shared, SinkEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
@@ -54,7 +54,8 @@ pub(super) fn start(
             while let Ok(feed) = waiting.recv() {
                 let ended = run(shared, feed);
                 // Two encoders at once are enough. What hangs is left alone, and named when the run ends.
-                Patience::new().waits(&mut |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout));
+                Patience::new(OUTPUT_IDLE)
+                    .waits(&mut |time| ended.recv_timeout(time) != Err(RecvTimeoutError::Timeout));
             }
         });
     }

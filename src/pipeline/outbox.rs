@@ -9,8 +9,8 @@ use crate::frame::DecodedFrame;
 use crate::stream::{Dropped, StreamId};
 
 /// How long a sink may take no frame before its stream fails. An encoder needs a second or two for a large frame on a slow
-/// machine, a disk under load or a network mount that reconnects stands still for tens of seconds.
-const STALLED: Duration = Duration::from_mins(1);
+/// machine, a disk under load or a network mount that reconnects stands still for seconds.
+const STALLED: Duration = Duration::from_secs(30);
 /// How long the worker waits for a source that was told to stop: a camera's teardown takes tenths of a second, a name that
 /// is being looked up five seconds.
 const SOURCE_ENDS: Duration = Duration::from_secs(10);
@@ -87,8 +87,8 @@ impl<'a> Outboxes<'a> {
 
     fn give_up_sink(&mut self, stream: StreamId) {
         self.outboxes[stream.0 as usize].sink = None;
-        let output = self.shared.name_of(stream);
-        self.shared.fail_stream(stream, RunError::Stalled { output, within: STALLED });
+        let input = self.shared.name_of(stream);
+        self.shared.fail_stream(stream, RunError::Stalled { input, within: STALLED });
     }
 
     /// The stream's source has ended: its sink finishes once it has taken what is on its way.

@@ -15,6 +15,8 @@ use ureq::http::{HeaderValue, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Error};
 
+use crate::thread::{self, test_panic_point};
+
 /// Bytes of a piece of the body.
 const PIECE: usize = 1 << 16;
 /// Pieces under way. When they are not taken, the thread waits, and with it the server.
@@ -110,12 +112,18 @@ impl Client {
     pub(super) fn get(&self, offset: u64, validator: Option<String>) -> std::io::Result<Receiver<Message>> {
         let (sender, receiver) = crossbeam_channel::bounded(PIECES);
         let client = self.clone();
-        // Whoever is interrupted leaves it behind: it ends with the server's next word, or when its patience does.
-        std::thread::Builder::new().name("fetch".into()).spawn(move || {
-            if let Err(error) = client.run(offset, validator.as_deref(), &sender) {
-                let _ = sender.send(Message::Failed { lasting: lasting(&error), problem: in_words(&error) });
-            }
-        })?;
+        // An interrupted download leaves it behind: it ends with the server's next bytes, or with its time-out.
+        let body = move || {
+            let outcome = thread::catch("fetch", || client.run(offset, validator.as_deref(), &sender));
+            let failed = match outcome {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => Message::Failed { lasting: lasting(&error), problem: in_words(&error) },
+                Err(panicked) => Message::Failed { lasting: true, problem: panicked.to_string() },
+            };
+            // Without a receiver nobody waits for it.
+            let _ = sender.send(failed);
+        };
+        thread::spawn("fetch", body).map_err(std::io::Error::other)?;
         Ok(receiver)
     }
 
@@ -136,6 +144,7 @@ impl Client {
         }
         let mut body = response.into_body().into_reader();
         loop {
+            test_panic_point();
             let mut piece = vec![0; PIECE];
             let n = body.read(&mut piece).map_err(Error::from)?;
             piece.truncate(n);
