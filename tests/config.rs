@@ -132,7 +132,7 @@ fn what_cannot_be_used_is_refused_with_its_place() {
         ("json = true\n", "c.toml:1: json = true: expected text in quotes\n"),
         ("classes = { car = 1 }\n", "c.toml:1: classes = { car = 1 }: expected a list"),
         ("provider = \"gpu\"\n", "c.toml:1: provider = gpu: expected one of auto, cpu, openvino"),
-        ("crf = 20\nbitrate = 900\n", "c.toml:2: `bitrate` cannot stand beside `crf` (c.toml:1)\n  keep one"),
+        ("crf = 20\nbitrate = 900\n", "c.toml:2: `bitrate` cannot be combined with `crf` (c.toml:1)\n  keep one"),
         ("model = yolov8n\n", "c.toml:1: "),
     ] {
         let folder = folder_with(config);

@@ -1,4 +1,4 @@
-//! Layered settings: flags beat the environment, which beats the config file, which beats the defaults.
+//! Layered settings: flags override the environment, which overrides the config file, which overrides the defaults.
 //!
 //! Environment and file become defaults of clap's options. So clap's own parsers check them, a flag beats them by itself,
 //! and nothing here lists the options: a new flag is a setting at once. Commands with `--show-config` have settings; the file is
@@ -21,7 +21,7 @@ use crate::model::ModelRef;
 use crate::secrets::redact;
 use crate::text::{append, nearest, printable};
 
-/// Options about one invocation; every other option with a long name is a setting, unless it is hidden.
+/// Options of one invocation; every other option with a long name is a setting, unless it is hidden.
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
 /// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
 /// measure with, and a folder of charts is no video.
@@ -53,7 +53,7 @@ pub struct Parsed {
 }
 
 /// A setting as one layer gives it.
-struct Given<'a> {
+struct Entry<'a> {
     option: &'a Arg,
     values: Vec<OsString>,
     origin: String,
@@ -73,9 +73,9 @@ pub fn parse(args: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> 
     let Some(of) = bare.find_subcommand(name).filter(|of| has_settings(of)) else {
         return Ok(Parsed { cli, table: None });
     };
-    let mut chosen: Vec<Given> = settings(of)
+    let mut chosen: Vec<Entry> = settings(of)
         .filter(|option| set.value_source(option.get_id().as_str()) == Some(ValueSource::CommandLine))
-        .map(|option| Given { option, values: Vec::new(), origin: "flag".into() })
+        .map(|option| Entry { option, values: Vec::new(), origin: "flag".into() })
         .collect();
     let overruling = chosen.len();
     let named = set.get_one::<PathBuf>("config").cloned();
@@ -84,17 +84,17 @@ pub fn parse(args: &[OsString], variable: &dyn Fn(&str) -> Option<OsString>) -> 
     for layer in [from_environment(of, &variable), file.unwrap_or_default()] {
         check(of, &layer)?;
         let higher = chosen.len();
-        for given in layer {
-            let yields = |to: &Given| to.option == given.option || exclusive(of, to.option, given.option);
+        for entry in layer {
+            let yields = |to: &Entry| to.option == entry.option || exclusive(of, to.option, entry.option);
             if !chosen[..higher].iter().any(yields) {
-                chosen.push(given);
+                chosen.push(entry);
             }
         }
     }
 
     let layered = command().mut_subcommand(name, |of| {
-        chosen[overruling..].iter().fold(of, |of, given| {
-            of.mut_arg(given.option.get_id(), |option| option.default_values(given.values.clone()))
+        chosen[overruling..].iter().fold(of, |of, entry| {
+            of.mut_arg(entry.option.get_id(), |option| option.default_values(entry.values.clone()))
         })
     });
     let matches = layered.try_get_matches_from(args)?;
@@ -149,12 +149,12 @@ fn exclusive(of: &clap::Command, a: &Arg, b: &Arg) -> bool {
     of.get_arg_conflicts_with(a).contains(&b) || of.get_arg_conflicts_with(b).contains(&a)
 }
 
-fn from_environment<'a>(of: &'a clap::Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<Given<'a>> {
-    let given = |option| {
+fn from_environment<'a>(of: &'a clap::Command, variable: &dyn Fn(&str) -> Option<OsString>) -> Vec<Entry<'a>> {
+    let entry = |option| {
         let name = format!("STREAMDET_{}", key(option).to_ascii_uppercase().replace('-', "_"));
-        Some(Given { option, values: vec![variable(&name)?], origin: format!("environment {name}") })
+        Some(Entry { option, values: vec![variable(&name)?], origin: format!("environment {name}") })
     };
-    settings(of).filter_map(given).collect()
+    settings(of).filter_map(entry).collect()
 }
 
 /// `streamdet/config.toml` in the user's config folder, if it is there.
@@ -165,7 +165,7 @@ fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> 
     Some(folder.join("streamdet/config.toml")).filter(|path| path.exists())
 }
 
-fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Result<Vec<Given<'a>>, ConfigError> {
+fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Result<Vec<Entry<'a>>, ConfigError> {
     let file = path.display();
     let text = std::fs::read_to_string(path).map_err(|e| {
         refused(
@@ -177,11 +177,11 @@ fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Res
     let place = |offset: usize| format!("{file}:{}", text[..offset].matches('\n').count() + 1);
     let table: BTreeMap<Spanned<String>, Spanned<Value>> = toml::from_str(&text).map_err(|e| {
         let offset = e.span().map_or(0, |span| span.start);
-        refused(&place(offset), e.message(), "write `key = value`, one a line, text in quotes")
+        refused(&place(offset), e.message(), "write `key = value`, one per line, text in quotes")
     })?;
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
-    let given = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
+    let entry = |(name, value): (&Spanned<String>, &Spanned<Value>)| {
         let (place, name, value) = (place(name.span().start), name.get_ref(), value.get_ref());
         let Some(option) = setting(of, name) else {
             if all.get_subcommands().filter(|other| has_settings(other)).any(|other| setting(other, name).is_some()) {
@@ -190,7 +190,7 @@ fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Res
             return Err(refused(&place, &format!("unknown key `{name}`"), &instead_of(of, name, value)));
         };
         match texts(option, value) {
-            Ok(values) => Ok(Some(Given { option, values, origin: place })),
+            Ok(values) => Ok(Some(Entry { option, values, origin: place })),
             Err(expected) => {
                 let value = value.to_string();
                 let problem = format!("{name} = {}: expected {expected}", shown(name, &value));
@@ -198,13 +198,13 @@ fn from_file<'a>(all: &clap::Command, of: &'a clap::Command, path: &Path) -> Res
             }
         }
     };
-    entries.into_iter().filter_map(|entry| given(entry).transpose()).collect()
+    entries.into_iter().filter_map(|pair| entry(pair).transpose()).collect()
 }
 
 /// What to do about a key that is no setting.
 fn instead_of(of: &clap::Command, name: &str, value: &Value) -> String {
     if value.is_table() {
-        return "keys stand at the top, outside of [tables]".into();
+        return "keys are at the top level, outside of [tables]".into();
     }
     if NOT_SETTINGS.contains(&name) {
         return format!("--{name} belongs on the command line only");
@@ -248,8 +248,8 @@ fn texts(option: &Arg, value: &Value) -> Result<Vec<OsString>, &'static str> {
 }
 
 /// Every value of a layer must pass clap's parsers, and no two of its settings exclude each other.
-fn check(of: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
-    for (number, Given { option, values, origin }) in layer.iter().enumerate() {
+fn check(of: &clap::Command, layer: &[Entry]) -> Result<(), ConfigError> {
+    for (number, Entry { option, values, origin }) in layer.iter().enumerate() {
         let name = key(option);
         for value in values {
             let mut flag = OsString::from(format!("--{name}="));
@@ -262,7 +262,7 @@ fn check(of: &clap::Command, layer: &[Given]) -> Result<(), ConfigError> {
             }
         }
         if let Some(other) = layer[..number].iter().find(|other| exclusive(of, option, other.option)) {
-            let problem = format!("`{name}` cannot stand beside `{}` ({})", key(other.option), other.origin);
+            let problem = format!("`{name}` cannot be combined with `{}` ({})", key(other.option), other.origin);
             return Err(refused(origin, &problem, "keep one of the two"));
         }
     }
@@ -293,16 +293,16 @@ fn reason(error: &clap::Error) -> String {
 }
 
 /// What `--show-config` prints: key, value, and where it came from.
-fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Given], model: Option<&ModelRef>) -> String {
+fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Entry], model: Option<&ModelRef>) -> String {
     let mut rows = vec![["key".to_owned(), "value".to_owned(), "from".to_owned()]];
     for option in settings(of) {
         let values = set.get_raw(option.get_id().as_str()).unwrap_or_default();
         let value = values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(",");
         let told =
             || option.get_help()?.to_string().split_once("[default: ").map(|(_, d)| d.trim_end_matches(']').into());
-        let (value, origin) = if let Some(given) = chosen.iter().find(|given| given.option == option) {
-            (value, given.origin.clone())
-        } else if let Some(other) = chosen.iter().find(|given| exclusive(of, option, given.option)) {
+        let (value, origin) = if let Some(entry) = chosen.iter().find(|entry| entry.option == option) {
+            (value, entry.origin.clone())
+        } else if let Some(other) = chosen.iter().find(|entry| exclusive(of, option, entry.option)) {
             (value, format!("not used with {}", key(other.option)))
         } else if let Some(card) = model.and_then(|model| model.card_default(key(option))) {
             (card, "model card".into())
