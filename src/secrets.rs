@@ -33,7 +33,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for whoever must be told.
+    /// The text itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

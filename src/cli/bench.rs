@@ -136,7 +136,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
         let delay = options.measure.delay;
         options.tui = false;
         options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
-        // What a comparison's runs save is thrown away.
+        // What a comparison's runs save is deleted with their folder.
         save = save.map(|_| format!("{}/", into.with_extension("saved").display()));
     } else if let Some(path) = &args.baseline {
         baseline = Some(Baseline::read(path)?);
@@ -150,7 +150,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
     let overwrite = args.overwrite || args.into.is_some();
     let request = OutputRequest { outputs, overwrite, ..OutputRequest::default() };
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
-    if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Pictures(_))) {
+    if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Images(_))) {
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
     plan.notices.extend(command_line_notice().map(str::to_owned));

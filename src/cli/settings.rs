@@ -64,7 +64,7 @@ pub enum SettingsError {
 }
 
 impl RunOptions {
-    /// The settings of a run of `model`; `attended`: somebody can change some of them while it runs.
+    /// The settings of a run of `model`; `attended`: the dashboard can change some of them while it runs.
     pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(model)?;
         let jobs = task.plan.jobs.clone();

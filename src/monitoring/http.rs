@@ -92,7 +92,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Whoever wants to know of a panic closes it.
+        // A caller that reports a panic calls `close`.
         let _ = self.end();
     }
 }

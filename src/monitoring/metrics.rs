@@ -140,7 +140,7 @@ impl Metrics {
         &self.streams[(id.0 as usize).min(self.streams.len() - 1)]
     }
 
-    /// Appends everything in Prometheus' text format. No lock is held while text is written but one that nobody takes while
+    /// Appends everything in Prometheus' text format. No lock is held while text is written but one that no thread takes while
     /// frames come.
     pub fn write(&self, text: &mut String) {
         let mut out = Exposition::new(text);

@@ -309,7 +309,7 @@ impl<'a> Delivery<'a> {
                 let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
                 self.stills.write(&picture_name(&folder.join(name)), buffer, video)?;
             }
-            (OutputSpec::Picture(path), Some(_)) => {
+            (OutputSpec::Image(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
                 self.figures().outputs.push((path.clone(), 0));
             }

@@ -120,7 +120,7 @@ fn deliver_from(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, r
             let real_time = settings.real_time || job.paced;
             feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
         }
-        SourceSpec::Pictures(paths) => feed_pictures(shared, paths, &outlet),
+        SourceSpec::Images(paths) => feed_pictures(shared, paths, &outlet),
         SourceSpec::Live(address) => {
             let wanted = Wanted { real_time: false, ..wanted };
             let disconnected = |reason: &str| shared.listener.on(&RunEvent::Disconnected { stream, reason });

@@ -63,7 +63,7 @@ fn feed(source: &SourceSpec, live: &LiveOptions, count: u64, outlet: &Outlet) ->
     };
     match source {
         SourceSpec::Video(path) => file(path, &first),
-        SourceSpec::Pictures(paths) => {
+        SourceSpec::Images(paths) => {
             let one = Wanted { limit: Some(1), ..Wanted::default() };
             let most = usize::try_from(count).unwrap_or(usize::MAX);
             paths.iter().take(most).try_for_each(|path| file(path, &one))

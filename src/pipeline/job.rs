@@ -11,7 +11,7 @@ pub enum SourceSpec {
     /// One recorded file.
     Video(PathBuf),
     /// Images: one stream, in this order.
-    Pictures(Vec<PathBuf>),
+    Images(Vec<PathBuf>),
     /// A network stream, camera, test pattern or standard input.
     Live(Address),
 }
@@ -19,7 +19,7 @@ pub enum SourceSpec {
 impl SourceSpec {
     /// Whether its frames have one size that hardly ever changes.
     pub(super) fn is_video(&self) -> bool {
-        !matches!(self, Self::Pictures(_))
+        !matches!(self, Self::Images(_))
     }
 
     /// Whether frames that are not taken in time are gone.
@@ -35,7 +35,7 @@ pub enum OutputSpec {
     /// Nowhere.
     None,
     /// One image's file.
-    Picture(PathBuf),
+    Image(PathBuf),
     /// A folder, for images under their own names.
     Folder(PathBuf),
     /// Video outputs; a stream is encoded once for all of them.

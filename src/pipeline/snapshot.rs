@@ -69,7 +69,7 @@ impl Snapshots {
 /// A name that is free: `STEM-FRAME.png` beside the job's output, or in the current folder where there is none.
 pub(super) fn free_name(job: &Job, file: Option<&str>, frame: u64) -> PathBuf {
     let folder = match &job.output {
-        OutputSpec::Picture(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
+        OutputSpec::Image(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
         OutputSpec::Folder(folder) => folder.clone(),
         OutputSpec::Stream(targets) => targets.iter().find_map(Target::folder).unwrap_or_default(),
         OutputSpec::None => PathBuf::new(),
@@ -106,7 +106,7 @@ mod tests {
         let job = |name: &str| Job {
             name: name.into(),
             source: SourceSpec::Video(name.into()),
-            output: OutputSpec::Picture(folder.path().join("out.png")),
+            output: OutputSpec::Image(folder.path().join("out.png")),
             paced: false,
         };
         let named = |name: &str| {

@@ -66,7 +66,7 @@ impl CsvFile {
         }
     }
 
-    /// Takes the file away.
+    /// Removes the file.
     pub fn discard(self) {
         self.out.into_parts().0.discard();
     }

@@ -1,6 +1,6 @@
 //! A trace of stages by thread for Chrome's and Perfetto's viewers (`--trace`), in the trace event format's array form.
 //!
-//! It is written as it comes, and is whole JSON after every write: whoever kills the program keeps a trace.
+//! It is written as frames are recorded, and is valid JSON after every write: a program that is killed leaves a trace.
 
 use std::io::Write;
 use std::path::Path;
@@ -168,7 +168,7 @@ impl TraceFile {
         self.pending.clear();
     }
 
-    /// Takes the file away.
+    /// Removes the file.
     pub fn discard(self) {
         self.out.discard();
     }

@@ -30,7 +30,7 @@ impl Progress {
         Self { bar, quiet, plain: Cell::new(clock::now()) }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

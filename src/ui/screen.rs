@@ -58,7 +58,7 @@ impl Screen {
     pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
         let (quiet, streams) = (verbosity == Verbosity::Quiet, jobs.len());
         let images = |job: &Job| match &job.source {
-            SourceSpec::Pictures(paths) => Some(paths.len() as u64),
+            SourceSpec::Images(paths) => Some(paths.len() as u64),
             SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
         let fixed_total = jobs.iter().map(images).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
@@ -159,7 +159,7 @@ impl Screen {
         &self.model
     }
 
-    /// Characters a line, of the terminal or of whoever reads it later.
+    /// Characters per line: the terminal's, else 100.
     pub(crate) fn width() -> usize {
         console::Term::stderr().size_checked().map_or(100, |(_, columns)| usize::from(columns))
     }

@@ -46,7 +46,7 @@ pub(super) fn run_model(
     let map = ClassMap::new(&model.classes, &dataset.classes, &args.map)?;
     let paths = present.iter().map(|i| dataset.pictures[*i].path.clone()).collect();
     let job =
-        Job { name: dataset.name.clone(), source: SourceSpec::Pictures(paths), output: OutputSpec::None, paced: false };
+        Job { name: dataset.name.clone(), source: SourceSpec::Images(paths), output: OutputSpec::None, paced: false };
     let imgsz = args.model.imgsz.unwrap_or(model.default_size);
     let jobs = vec![job];
     let screen = Arc::new(Screen::new(args.invocation.verbosity(), &jobs, None, &model, imgsz));

@@ -52,7 +52,7 @@ pub fn plan(sources: &[String], credentials: Option<&Credentials>, request: &Out
                 other => output = other,
             }
         }
-        if let SourceSpec::Pictures(_) = source {
+        if let SourceSpec::Images(_) = source {
             outputs.refuse_images(&name)?;
         } else {
             outputs.complete(&source, several, number, &mut targets)?;
@@ -75,11 +75,11 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<(), PlanError> {
     for job in jobs {
         match &job.output {
             OutputSpec::None => {}
-            OutputSpec::Picture(path) => check_output(path, overwrite)?,
+            OutputSpec::Image(path) => check_output(path, overwrite)?,
             OutputSpec::Folder(folder) => {
                 std::fs::create_dir_all(folder)
                     .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
-                let SourceSpec::Pictures(images) = &job.source else { continue };
+                let SourceSpec::Images(images) = &job.source else { continue };
                 for image in images {
                     check_output(&folder.join(image.file_name().unwrap_or_default()), overwrite)?;
                 }

@@ -27,8 +27,8 @@ impl Names {
     ) -> Result<OutputSpec, PlanError> {
         let from_address;
         let file = match source {
-            SourceSpec::Pictures(images) if images.len() == 1 => images[0].as_path(),
-            SourceSpec::Pictures(_) => return Ok(OutputSpec::Folder(self.folder(name, output))),
+            SourceSpec::Images(images) if images.len() == 1 => images[0].as_path(),
+            SourceSpec::Images(_) => return Ok(OutputSpec::Folder(self.folder(name, output))),
             SourceSpec::Video(path) => path.as_path(),
             SourceSpec::Live(_) if output.is_none() => return Ok(OutputSpec::None),
             SourceSpec::Live(address) => {
@@ -47,14 +47,14 @@ impl Names {
             Some(one) if self.several => return Err(PlanError::OneFile { output: one.to_owned() }),
             Some(one) => PathBuf::from(one),
         };
-        let is_image = matches!(source, SourceSpec::Pictures(_));
+        let is_image = matches!(source, SourceSpec::Images(_));
         let path = self.writable(path, is_image);
         let path = self.free(path, number);
         if path.exists() && file.exists() && std::fs::canonicalize(&path).ok() == std::fs::canonicalize(file).ok() {
             return Err(PlanError::ReplacesInput { output: path });
         }
         Ok(if is_image {
-            OutputSpec::Picture(path)
+            OutputSpec::Image(path)
         } else {
             OutputSpec::Stream(vec![Target::File { path, segments: None, overwrite: false }])
         })

@@ -123,7 +123,7 @@ impl<'a> Outputs<'a> {
         let name = match source {
             SourceSpec::Live(address) => address.stem(),
             SourceSpec::Video(path) => stem(path),
-            SourceSpec::Pictures(_) => String::new(),
+            SourceSpec::Images(_) => String::new(),
         };
         let fill = |pattern: &str| pattern.replace("{stem}", &name).replace("{stream}", &number.to_string());
         let one = |output: String| PlanError::OneAddress { output };

@@ -42,7 +42,7 @@ pub(super) fn expand(
     }
     if path.exists() {
         let spec = if has_extension(path, &IMAGES) {
-            SourceSpec::Pictures(vec![path.to_owned()])
+            SourceSpec::Images(vec![path.to_owned()])
         } else {
             SourceSpec::Video(path.to_owned())
         };
@@ -73,7 +73,7 @@ fn by_kind(mut files: Vec<PathBuf>, is_video: impl Fn(&Path) -> bool) -> (Vec<Pa
 fn add_streams(source: &str, videos: Vec<PathBuf>, images: Vec<PathBuf>, specs: &mut Vec<(String, SourceSpec)>) {
     specs.extend(videos.into_iter().map(|path| (path.display().to_string(), SourceSpec::Video(path))));
     if !images.is_empty() {
-        specs.push((source.to_owned(), SourceSpec::Pictures(images)));
+        specs.push((source.to_owned(), SourceSpec::Images(images)));
     }
 }
 

@@ -223,9 +223,9 @@ pub(super) fn rate(timeline: &Timeline, mean_fps: f64, budget_ms: f64) -> Scene 
         shapes.push(Shape::Line { points, width: 1.5, paint: Paint::Muted, dashed: true, opacity: 1.0, title });
         entries.push(("the stream".into(), format!("{stream:.1}"), Paint::Muted, true));
     }
-    let lost: u32 = bins.iter().map(|bin| bin.dropped).sum();
-    if lost > 0 {
-        entries.push(("dropped, frames".into(), lost.to_string(), Paint::Series(0), false));
+    let dropped: u32 = bins.iter().map(|bin| bin.dropped).sum();
+    if dropped > 0 {
+        entries.push(("dropped, frames".into(), dropped.to_string(), Paint::Series(0), false));
     }
     legend(&mut shapes, "mean", &entries);
     Scene { width: WIDTH, height: HEIGHT, title: "Frames per second over time".into(), shapes }

@@ -133,8 +133,8 @@ impl State {
 
 impl Stream {
     fn new(job: &Job, limit: Option<u64>, as_live: bool, classes: usize) -> Self {
-        let pictures = if let SourceSpec::Pictures(paths) = &job.source { Some(paths.len() as u64) } else { None };
-        let recorded = pictures.is_some() || (matches!(job.source, SourceSpec::Video(_)) && !as_live);
+        let images = if let SourceSpec::Images(paths) = &job.source { Some(paths.len() as u64) } else { None };
+        let recorded = images.is_some() || (matches!(job.source, SourceSpec::Video(_)) && !as_live);
         Self {
             name: short_name(&job.name),
             phase: Phase::Opening,
@@ -142,7 +142,7 @@ impl Stream {
             size: None,
             rate: None,
             codec: String::new(),
-            total: pictures.map_or(limit, |n| Some(limit.map_or(n, |limit| n.min(limit)))),
+            total: images.map_or(limit, |n| Some(limit.map_or(n, |limit| n.min(limit)))),
             frames: 0,
             dropped: Dropped::default(),
             reconnects: 0,

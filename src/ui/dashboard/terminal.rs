@@ -114,7 +114,7 @@ pub fn give_back() {
         return;
     }
     let descriptor = DESCRIPTOR.load(Ordering::SeqCst);
-    // SAFETY: the descriptor was taken out of a `File` for good: nobody closes it.
+    // SAFETY: the descriptor was taken out of a `File` for good and is never closed.
     let terminal = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let mut left = LEAVE;
     while let Ok(written @ 1..) = rustix::io::write(terminal, left) {
@@ -128,7 +128,7 @@ pub fn give_back() {
     let _ = rustix::stdio::dup2_stderr(terminal);
 }
 
-/// The same, once nobody is drawing any more.
+/// The same, once nothing is drawn any more.
 fn give_back_after_drawing() {
     let deadline = Deadline::after(DRAWN_WITHIN);
     let own = std::thread::current().name() == Some(THREAD);
