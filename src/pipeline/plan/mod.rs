@@ -120,3 +120,40 @@ fn check_segments(path: &Path, overwrite: bool) -> Result<(), PlanError> {
     }
     Ok(check_output(&numbered("0001"), overwrite)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn planning_touches_nothing_and_preparing_does() {
+        gstreamer::init().expect("GStreamer starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let hls = folder.path().join("live");
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port");
+        let outputs = vec![format!("rtsp://{address}/a"), format!("hls:{}", hls.display())];
+        let request = OutputRequest { outputs, ..OutputRequest::default() };
+        let plan = plan(&["test:ball".to_owned()], None, &request).expect("a plan");
+        assert!(plan.jobs[0].paced && !hls.exists());
+        drop(TcpListener::bind(address).expect("nothing listens there yet"));
+        prepare(&plan.jobs, false).expect("outputs that can be used");
+        assert!(hls.is_dir() && TcpListener::bind(address).is_err(), "the folder is there and the server listens");
+        prepare(&plan.jobs, false).expect("a second time changes nothing");
+    }
+
+    #[test]
+    fn outputs_that_do_not_go_together_are_refused() {
+        let refused = |outputs: &[&str]| {
+            let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
+            let request = OutputRequest { outputs, ..OutputRequest::default() };
+            plan(&["-".to_owned()], None, &request).map(|_| ()).expect_err("it is refused")
+        };
+        assert!(matches!(refused(&["none", "a.mkv"]), PlanError::NoneAndFile));
+        assert!(matches!(refused(&["a.webm", "rtsp://:0/a"]), PlanError::Sink(_)));
+        assert!(
+            matches!(refused(&["ftp://user:geheim@host/a"]), PlanError::Output { output, .. } if output == "ftp://***@host/a")
+        );
+    }
+}
