@@ -21,7 +21,7 @@ use crate::ui::screen::Verbosity;
 #[command(next_help_heading = "Model")]
 pub struct ModelOptions {
     /// ONNX file, model card, or name of a card [default: visdrone-nano, built in]
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "FILE|NAME")]
     pub model: Option<String>,
     /// Execution provider
     #[arg(long, value_parser = choices::provider(), default_value = "auto")]
@@ -30,22 +30,22 @@ pub struct ModelOptions {
     #[arg(long, value_parser = choices::precision(), default_value = "auto")]
     pub precision: Precision,
     /// GPU index
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub device: i32,
     /// Threads per inference [default: one per core]
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// ONNX Runtime library, or the folder that holds it
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
     /// Input size, N or HxW, for models with a dynamic input [default: the model's]
-    #[arg(long, value_parser = image_size)]
+    #[arg(long, value_name = "SIZE", value_parser = image_size)]
     pub imgsz: Option<Size>,
     /// Batch size, at most
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub batch: u16,
     /// Longest wait for a batch to fill, ms
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, value_name = "MS", default_value_t = 20)]
     pub batch_timeout: u64,
 }
 
@@ -79,16 +79,16 @@ impl ModelOptions {
 #[command(next_help_heading = "Detections")]
 pub struct DetectionOptions {
     /// Confidence threshold, 0 to 1 [default: the model card's, else 0.25]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_name = "THRESHOLD", value_parser = fraction)]
     pub conf: Option<f32>,
     /// IoU threshold of NMS, 0 to 1 [default: the model card's, else 0.7]
-    #[arg(long, value_parser = fraction)]
+    #[arg(long, value_name = "THRESHOLD", value_parser = fraction)]
     pub iou: Option<f32>,
     /// Detect only these classes: names or ids, comma separated
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub classes: Vec<String>,
     /// Detections per frame, at most
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300)]
     pub max_det: usize,
     /// Class-agnostic NMS
     #[arg(long)]
@@ -112,13 +112,13 @@ pub struct TilingOptions {
 #[command(next_help_heading = "Source")]
 pub struct SourceOptions {
     /// Stop after this many frames of each source
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub frames: Option<u64>,
     /// Infer every Nth frame, keep the boxes in between
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub stride: u64,
     /// Video track, from 1 [default: the container's default]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub track: Option<u32>,
 }
 
@@ -130,7 +130,7 @@ pub struct DrawingOptions {
     #[arg(long)]
     pub hide_labels: bool,
     /// Line width, pixels [default: from the frame size]
-    #[arg(long)]
+    #[arg(long, value_name = "PIXELS")]
     pub line_width: Option<u32>,
     /// Draw FPS and latency into the frame
     #[arg(long)]
@@ -142,16 +142,16 @@ pub struct DrawingOptions {
 #[command(next_help_heading = "Encoding")]
 pub struct EncodingOptions {
     /// Encoder element, e.g. x264enc [default: hardware, else software]
-    #[arg(long)]
+    #[arg(long, value_name = "ELEMENT")]
     pub encoder: Option<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
-    #[arg(long, conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
+    #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
     pub crf: Option<u32>,
     /// Bitrate, kbit/s
-    #[arg(long)]
+    #[arg(long, value_name = "KBIT")]
     pub bitrate: Option<u32>,
     /// Speed preset of x264 [default: superfast]
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,
 }
 
