@@ -8,8 +8,8 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, bounded};
@@ -146,6 +146,42 @@ pub fn catch<T>(name: &str, body: impl FnOnce() -> T) -> Result<T, ThreadError> 
     })
 }
 
+/// For callbacks on threads that are not ours, through whose C code no panic can pass: it would end the program.
+#[derive(Clone)]
+pub struct Guard(Arc<dyn Fn(ThreadError) + Send + Sync>);
+
+impl Guard {
+    /// A panic is told to `told`, as it happens.
+    #[must_use]
+    pub fn new(told: impl Fn(ThreadError) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    /// Runs a callback; nothing where it panicked, which is said to have happened in the thread `name`.
+    pub fn run<T>(&self, name: &str, body: impl FnOnce() -> T) -> Option<T> {
+        let caught = catch(name, || {
+            if is_planted() {
+                test_panic_point_named(name);
+            }
+            body()
+        });
+        caught.map_err(|panicked| (self.0)(panicked)).ok()
+    }
+}
+
+/// Without anybody to tell, a panic only ends the callback.
+impl Default for Guard {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
 /// Whether a panic of this thread becomes an error of whoever joins it.
 #[must_use]
 pub fn is_caught() -> bool {
@@ -247,6 +283,15 @@ mod tests {
         assert!(matches!(&error, ThreadError::Panicked { name, .. } if name == "panics"), "{error}");
         assert!(error.to_string().contains("rtsp://") && !error.to_string().contains("secret"), "{error}");
         assert!(other_end.recv().is_err(), "what it held is dropped");
+    }
+
+    #[test]
+    fn a_panic_in_a_callback_is_told_and_goes_no_further() {
+        let (tell, told) = bounded(1);
+        let guard = Guard::new(move |panicked| tell.send(panicked).expect("room"));
+        assert_eq!(guard.run("callback", || 1), Some(1));
+        assert_eq!(guard.run("callback", || assert_eq!(1, 2)), None);
+        assert!(matches!(told.try_recv(), Ok(ThreadError::Panicked { name, .. }) if name == "callback"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{RunEvent, Shared, SinkEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
 use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
-use crate::thread::{self, test_panic_point};
+use crate::thread::{self, Guard, test_panic_point};
 
 /// Recordings decoded at once; further ones wait their turn.
 const FILES_AT_ONCE: usize = 2;
@@ -88,16 +88,18 @@ fn run(shared: &Arc<Shared>, feed: Feed) -> Receiver<()> {
 }
 
 /// Decodes a job's source into its lane; returns the encoded frames that never became a frame.
-fn deliver_from(shared: &Shared, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
+fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let job = &settings.jobs[stream.0 as usize];
     let head = settings.batch as u64;
+    let told = shared.clone();
     let outlet = Outlet {
         stream,
         events: events.clone(),
         clock: shared.clock.clone(),
         ready: ready.clone(),
         head,
+        guard: Guard::new(move |panicked| told.fail_source(stream, panicked.into())),
         counters: shared.stream(stream).counters.clone(),
         controls: settings.controls.clone(),
     };

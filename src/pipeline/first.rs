@@ -13,7 +13,7 @@ use crate::frame::DecodedFrame;
 use crate::shutdown::Shutdown;
 use crate::source::{FileSource, LiveOptions, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
-use crate::thread;
+use crate::thread::{self, Guard, ThreadError};
 
 /// Frames on their way.
 const DECODED: usize = 4;
@@ -32,12 +32,16 @@ pub fn first_frames(
     let (mut events, frames) = lanes("decoded", 1, DECODED);
     // There is no session to wait for: a closed channel says that it is there.
     let (_, ready) = bounded(0);
+    let (tell, told) = bounded(1);
+    // The first of them is enough: the source ends with it.
+    let guard = Guard::new(move |panicked| drop(tell.try_send(panicked)));
     let outlet = Outlet {
         stream: StreamId(0),
         events: events.remove(0),
         clock: clock.clone(),
         ready,
         head: 0,
+        guard,
         counters: Arc::default(),
         controls: Arc::new(Controls::fixed(0.0, false)),
     };
@@ -48,7 +52,8 @@ pub fn first_frames(
             take(&frame);
         }
     }
-    feeding.join()?.map_err(RunError::from)
+    feeding.join()?.map_err(RunError::from)?;
+    told.try_recv().map_or(Ok(()), |panicked: ThreadError| Err(panicked.into()))
 }
 
 /// Decodes the first `count` frames; returns once they are taken.

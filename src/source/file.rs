@@ -82,7 +82,7 @@ impl FileSource {
         let pacer = wanted.real_time.then(|| Pacer::new(outlet.clone(), stop.child()));
         let (shared, gate) = Decoding::new(Setup {
             outlet: outlet.clone(),
-            probe: DecoderProbe::new(outlet.clock.clone(), pacer, wanted.delay),
+            probe: DecoderProbe::new(outlet, pacer, wanted.delay),
             wanted,
             timing: Timing::recorded(),
             audio: AudioTracks::default(),
@@ -96,7 +96,7 @@ impl FileSource {
         choose_decoders(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
-        parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
+        parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
 
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = shared.describe(name);

@@ -36,7 +36,10 @@ pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
         next: gst::ClockTime::ZERO,
         resumed: HostTime::default(),
     };
-    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(move |sink| delivery.one(sink)).build());
+    let guard = shared.outlet.guard.clone();
+    let callback =
+        move |sink: &gst_app::AppSink| guard.run("frames", || delivery.one(sink)).unwrap_or(Err(gst::FlowError::Error));
+    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(callback).build());
 }
 
 struct Delivery {

@@ -105,7 +105,7 @@ impl LiveOpener<'_> {
         let is_paced = matches!(time, Time::Own | Time::Either) || self.wanted.real_time;
         let pacer = is_paced.then(|| Pacer::new(outlet.clone(), stop.child()));
         let activity = Arc::new(Activity::new(outlet.clock.clone()));
-        let probe = DecoderProbe::new(outlet.clock.clone(), pacer, self.wanted.delay).note_in(&activity);
+        let probe = DecoderProbe::new(outlet, pacer, self.wanted.delay).note_in(&activity);
         let (timing, probe, audio) = if time == Time::Recorded {
             (Timing::recorded(), probe, AudioTracks::default())
         } else {
@@ -210,13 +210,14 @@ fn split(
 ) {
     let tracks = Arc::new(Tracks::new(pipeline, shared));
     let (owner, bin) = (pipeline.downgrade(), bin.downgrade());
-    let packets = packets.clone();
+    let (packets, guard) = (packets.clone(), shared.outlet.guard.clone());
+    let at_pads = guard.clone();
     let take = move |pad: &gst::Pad| {
         let (Some(pipeline), Some(bin)) = (owner.upgrade(), bin.upgrade()) else { return };
         let packets = packets.clone();
+        let guard = guard.clone();
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
-            packets.note();
-            gst::PadProbeReturn::Ok
+            guard.run("packets", || packets.note()).map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
         });
         if let Err(error) = attach(&pipeline, &bin, pad, &tracks) {
             gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}"));
@@ -227,7 +228,7 @@ fn split(
     }
     out.connect_pad_added(move |_, pad| {
         if pad.direction() == gst::PadDirection::Src {
-            take(pad);
+            at_pads.run("pads", || take(pad));
         }
     });
 }
@@ -240,7 +241,7 @@ fn attach(
 ) -> Result<(), gst::glib::BoolError> {
     let parsebin = gst::ElementFactory::make("parsebin").build()?;
     let tracks = tracks.clone();
-    parsebin.connect_pad_added(move |_, pad| tracks.add(pad));
+    parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
     pipeline.add(&parsebin)?;
     let ghost = gst::GhostPad::with_target(pad)?;
     ghost.set_active(true)?;

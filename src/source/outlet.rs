@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::frame::DecodedFrame;
 use crate::stream::{FrameCounters, Gap, Opening, StreamId};
+use crate::thread::Guard;
 
 /// What sources send through their lane.
 pub enum SourceEvent {
@@ -53,6 +54,8 @@ pub struct Outlet {
     pub ready: Receiver<()>,
     /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
     pub head: u64,
+    /// What callbacks on `GStreamer`'s threads run in.
+    pub guard: Guard,
     /// Where frames are counted as received.
     pub counters: Arc<FrameCounters>,
     /// Whether a recorded source is paused.

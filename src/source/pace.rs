@@ -70,6 +70,7 @@ mod tests {
     use crate::clock::{Clock, SimulatedClock};
     use crate::controls::Controls;
     use crate::stream::StreamId;
+    use crate::thread::Guard;
 
     #[test]
     fn frames_go_on_when_they_are_due() {
@@ -86,6 +87,7 @@ mod tests {
             clock: clock.clone(),
             ready,
             head: 1,
+            guard: Guard::default(),
             counters: Arc::default(),
             controls,
         };

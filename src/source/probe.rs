@@ -8,8 +8,10 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::activity::Activity;
+use super::outlet::Outlet;
 use super::pace::Pacer;
 use crate::clock::{Clock, HostTime};
+use crate::thread::Guard;
 
 /// Encoded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
 const PENDING: usize = 128;
@@ -34,6 +36,7 @@ struct Inner {
 pub(super) struct DecoderProbe {
     inner: Arc<Mutex<Inner>>,
     clock: Arc<dyn Clock>,
+    guard: Guard,
     pacer: Option<Arc<Pacer>>,
     delay: Duration,
     live: bool,
@@ -43,9 +46,17 @@ pub(super) struct DecoderProbe {
 
 impl DecoderProbe {
     /// `pacer` holds back what enters; `delay` is added to every frame's time in the decoder.
-    pub(super) fn new(clock: Arc<dyn Clock>, pacer: Option<Pacer>, delay: Duration) -> Self {
+    pub(super) fn new(outlet: &Outlet, pacer: Option<Pacer>, delay: Duration) -> Self {
         let live = pacer.is_some();
-        Self { inner: Arc::default(), clock, pacer: pacer.map(Arc::new), delay, live, activity: None }
+        Self {
+            inner: Arc::default(),
+            clock: outlet.clock.clone(),
+            guard: outlet.guard.clone(),
+            pacer: pacer.map(Arc::new),
+            delay,
+            live,
+            activity: None,
+        }
     }
 
     /// For a source that does not wait: decoders are told not to hold frames back.
@@ -68,63 +79,74 @@ impl DecoderProbe {
         if let Some(pad) = decoder.static_pad("sink") {
             let this = self.clone();
             pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                if let Some(buffer) = info.buffer() {
-                    // AVI gives most packets a decoding time only; without reordering it is the presentation time.
-                    let pts = buffer.pts().or(buffer.dts());
-                    if let Some((pacer, pts)) = this.pacer.as_ref().zip(pts) {
-                        // The first frame comes as soon as it can: the session is made for it.
-                        if this.lock().decoded > 0 {
-                            pacer.hold(pts);
-                        }
-                    }
-                    if let Some(activity) = &this.activity {
-                        activity.note();
-                    }
-                    let now = this.clock.now();
-                    let mut inner = this.lock();
-                    inner.encoded += 1;
-                    if let Some(pts) = pts {
-                        if inner.entered.len() == PENDING {
-                            inner.entered.pop_front();
-                        }
-                        inner.entered.push_back((pts, now));
-                    }
-                } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
-                    let mut inner = this.lock();
-                    inner.tagged = caps.structure().is_some_and(|s| s.has_field("colorimetry"));
-                    inner.codec = Some(caps.caps_owned());
-                }
-                gst::PadProbeReturn::Ok
+                this.guarded(|| this.enters(info))
             });
         }
         if let Some(pad) = decoder.static_pad("src") {
             let this = self.clone();
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-                if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
-                    if !this.delay.is_zero() {
-                        this.clock.sleep(this.delay);
-                    }
-                    let now = this.clock.now();
-                    let mut inner = this.lock();
-                    if inner.decoded == 0 {
-                        // Those before it waited for a keyframe: they are not counted as lost.
-                        inner.skipped = inner.encoded.saturating_sub(1);
-                    }
-                    inner.decoded += 1;
-                    inner.newest = inner.newest.max(Some(pts));
-                    let entered = inner
-                        .entered
-                        .iter()
-                        .position(|(p, _)| *p == pts)
-                        .and_then(|at| inner.entered.remove(at))
-                        .map(|(_, time)| time);
-                    if inner.left.len() == PENDING {
-                        inner.left.pop_front();
-                    }
-                    inner.left.push_back((pts, entered, now));
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| this.guarded(|| this.leaves(info)));
+        }
+    }
+
+    /// Runs a probe; what it panics at is dropped.
+    fn guarded(&self, probe: impl FnOnce()) -> gst::PadProbeReturn {
+        self.guard.run("decode", probe).map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
+    }
+
+    /// An encoded frame enters the decoder, or its format is known.
+    fn enters(&self, info: &gst::PadProbeInfo) {
+        if let Some(buffer) = info.buffer() {
+            // AVI gives most packets a decoding time only; without reordering it is the presentation time.
+            let pts = buffer.pts().or(buffer.dts());
+            if let Some((pacer, pts)) = self.pacer.as_ref().zip(pts) {
+                // The first frame comes as soon as it can: the session is made for it.
+                if self.lock().decoded > 0 {
+                    pacer.hold(pts);
                 }
-                gst::PadProbeReturn::Ok
-            });
+            }
+            if let Some(activity) = &self.activity {
+                activity.note();
+            }
+            let now = self.clock.now();
+            let mut inner = self.lock();
+            inner.encoded += 1;
+            if let Some(pts) = pts {
+                if inner.entered.len() == PENDING {
+                    inner.entered.pop_front();
+                }
+                inner.entered.push_back((pts, now));
+            }
+        } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
+            let mut inner = self.lock();
+            inner.tagged = caps.structure().is_some_and(|s| s.has_field("colorimetry"));
+            inner.codec = Some(caps.caps_owned());
+        }
+    }
+
+    /// A frame leaves the decoder.
+    fn leaves(&self, info: &gst::PadProbeInfo) {
+        if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
+            if !self.delay.is_zero() {
+                self.clock.sleep(self.delay);
+            }
+            let now = self.clock.now();
+            let mut inner = self.lock();
+            if inner.decoded == 0 {
+                // Those before it waited for a keyframe: they are not counted as lost.
+                inner.skipped = inner.encoded.saturating_sub(1);
+            }
+            inner.decoded += 1;
+            inner.newest = inner.newest.max(Some(pts));
+            let entered = inner
+                .entered
+                .iter()
+                .position(|(p, _)| *p == pts)
+                .and_then(|at| inner.entered.remove(at))
+                .map(|(_, time)| time);
+            if inner.left.len() == PENDING {
+                inner.left.pop_front();
+            }
+            inner.left.push_back((pts, entered, now));
         }
     }
 
@@ -162,12 +184,13 @@ impl DecoderProbe {
     pub(super) fn watch_decoded(&self, pad: &gst::Pad) {
         let this = self.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
-                && let Ok(video) = gstreamer_video::VideoInfo::from_caps(caps.caps())
-            {
-                this.lock().interlaced = video.is_interlaced();
-            }
-            gst::PadProbeReturn::Ok
+            this.guarded(|| {
+                if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+                    && let Ok(video) = gstreamer_video::VideoInfo::from_caps(caps.caps())
+                {
+                    this.lock().interlaced = video.is_interlaced();
+                }
+            })
         });
     }
 

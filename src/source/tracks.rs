@@ -24,8 +24,12 @@ impl Tracks {
         Self { pipeline: pipeline.downgrade(), shared: shared.clone() }
     }
 
-    /// Takes in one more track.
-    pub fn add(&self, pad: &gst::Pad) {
+    /// Takes in one more track, on a streaming thread.
+    pub fn add_guarded(&self, pad: &gst::Pad) {
+        self.shared.outlet.guard.run("pads", || self.add(pad));
+    }
+
+    fn add(&self, pad: &gst::Pad) {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
         self.shared.selection.note_track(&pipeline);
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
@@ -78,11 +82,12 @@ impl Tracks {
             }
         }
         let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
-        let encoded = pad.clone();
+        let (encoded, guard) = (pad.clone(), self.shared.outlet.guard.clone());
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
             // What says how it lies comes before the first packet, so it has passed the encoded track's pad by now.
-            if let Err(error) = filter(&pipeline, pad, is_turned(&encoded), &probe, &end) {
+            let filtered = guard.run("pads", || filter(&pipeline, pad, is_turned(&encoded), &probe, &end));
+            if let Some(Err(error)) = filtered {
                 gst::element_error!(pipeline, gst::CoreError::Failed, ("pipelines/decode.toml: {error}"));
             }
         });
@@ -120,7 +125,10 @@ fn audio_callbacks(shared: &Arc<Decoding>, track: &Passthrough) -> gst_app::AppS
             }
             false
         })
-        .new_sample(move |sink| pass(sink, &shared, &packets))
+        .new_sample(move |sink| {
+            let passed = shared.outlet.guard.run("audio", || pass(sink, &shared, &packets));
+            passed.unwrap_or(Err(gst::FlowError::Error))
+        })
         .eos(move |_| {
             // A live stream may be re-established.
             if recorded {
@@ -161,10 +169,12 @@ fn pass(sink: &gst_app::AppSink, shared: &Decoding, track: &Passthrough) -> Resu
 fn note_arrivals(pad: &gst::Pad, shared: &Arc<Decoding>) {
     let shared = shared.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if let Some((connection, running)) = shared.connection().zip(running_time(pad, info)) {
-            connection.arrives(running);
-        }
-        gst::PadProbeReturn::Ok
+        let noted = shared.outlet.guard.run("arrivals", || {
+            if let Some((connection, running)) = shared.connection().zip(running_time(pad, info)) {
+                connection.arrives(running);
+            }
+        });
+        noted.map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
     });
 }
 
@@ -173,9 +183,10 @@ fn drop_late(pad: &gst::Pad, shared: &Arc<Decoding>) {
     let shared = shared.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let is_key = info.buffer().is_some_and(|buffer| !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
-        match running_time(pad, info) {
-            Some(running) if !shared.admits(running, is_key) => gst::PadProbeReturn::Drop,
-            _ => gst::PadProbeReturn::Ok,
+        let late = || running_time(pad, info).is_some_and(|running| !shared.admits(running, is_key));
+        match shared.outlet.guard.run("late", late) {
+            Some(false) => gst::PadProbeReturn::Ok,
+            Some(true) | None => gst::PadProbeReturn::Drop,
         }
     });
 }

@@ -13,6 +13,7 @@ use crate::source::error::ConnectError;
 use crate::source::options::{LiveOptions, Transport};
 use crate::source::stream_clock::ConnectionClock;
 use crate::stream::{AudioTrack, StreamId, StreamInfo};
+use crate::thread::Guard;
 
 /// Between two frames.
 const FRAME: Duration = Duration::from_millis(40);
@@ -207,6 +208,7 @@ fn follow_with(options: &LiveOptions, is_secure: bool, script: impl IntoIterator
         clock: clock.clone(),
         ready,
         head: 0,
+        guard: Guard::default(),
         counters: Arc::default(),
         controls: Arc::new(Controls::fixed(0.25, false)),
     };
