@@ -299,7 +299,7 @@ pub(crate) mod tests {
         for stage in STAGES {
             assert_eq!((merged.summary(stage), merged.total(stage)), (together.summary(stage), together.total(stage)));
         }
-        assert_eq!(merged.per_image_ms(), together.per_image_ms());
+        assert_eq!((merged.per_image, merged.inferred), (together.per_image, together.inferred));
     }
 
     #[test]

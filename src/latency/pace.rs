@@ -94,7 +94,9 @@ mod tests {
             apart[n % 2].add(HostTime::from_start(Duration::from_millis(500 + ms)));
         }
         let mut together = SecondCounts::since(first);
-        apart.iter().for_each(|counts| together.add_counts(counts));
+        for counts in &apart {
+            together.add_counts(counts);
+        }
         assert_eq!(together.full_seconds(), counts.full_seconds(), "streams that count apart");
         let deviation = counts.deviation().expect("three seconds");
         assert!((deviation - 5.033).abs() < 0.001, "{deviation}");
