@@ -2,7 +2,7 @@
 
 mod program;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Output;
 
 use program::{bare, json, said, shared, succeeds, text, witness};
@@ -312,10 +312,8 @@ fn the_page_needs_nothing_else_and_trusts_no_name() {
     let outside = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!outside.contains("http:") && !outside.contains("https:") && !outside.contains("src="));
     for chart in ["pr_curve", "p_curve", "r_curve", "f1_curve", "confusion_matrix"] {
-        let path = |ending: &str| -> PathBuf { folder.path().join(format!("out/{chart}.{ending}")) };
-        let size = program::probe(&path("png"), "width,height");
-        assert!(size.split(',').all(|side| side.parse::<u32>().expect("a size") > 400), "{chart}: {size}");
-        assert!(std::fs::read_to_string(path("svg")).expect("a chart").ends_with("</svg>\n"));
+        let path = folder.path().join(format!("out/{chart}.svg"));
+        assert!(std::fs::read_to_string(path).expect("a chart").ends_with("</svg>\n"));
     }
     assert_eq!(json(&folder.path().join("out/predictions.json")).as_array().map(Vec::len), Some(2));
 }

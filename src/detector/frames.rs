@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::HostTime;
 use crate::detection::Detection;
-use crate::frame::FrameView;
+use crate::frame::{FrameView, Stamps};
 use crate::geometry::{Letterbox, Placement, Size};
 use crate::stream::StreamId;
 use crate::tensor::InputShape;
@@ -70,4 +70,15 @@ pub struct Timings {
     pub batch_size: u32,
     /// Its place in the batch, from 0.
     pub batch_place: u32,
+}
+
+impl Timings {
+    /// Stamps a frame with them.
+    pub fn stamp(&self, stamps: &mut Stamps) {
+        stamps.ran_from = Some(self.ran_from);
+        stamps.preprocess = self.preprocess;
+        stamps.inference = self.inference;
+        stamps.postprocess = self.postprocess;
+        (stamps.batch_size, stamps.batch_place) = (self.batch_size, self.batch_place);
+    }
 }

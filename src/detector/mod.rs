@@ -1,5 +1,25 @@
 //! Frames in, detections out: tiles, letterbox, inference, postprocessing and merging in one part that knows nothing of
 //! streams' threads, reports or the terminal.
+//!
+//! ```
+//! use streamdet::detector::{Detector, DetectorOptions};
+//! use streamdet::inference::{self, ProviderChoice, Runtime};
+//! use streamdet::model::{Model, ModelRef};
+//! use streamdet::pipeline::decode_image;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = Runtime::load(None, ProviderChoice::Cpu)?;
+//! let reference = ModelRef::resolve(None)?; // the built-in model; Some("yolov8n.onnx") is a file
+//! let facts = inference::inspect(&runtime, reference.file())?;
+//! let model = Model::build(reference, &facts)?;
+//! let mut detector = Detector::new(&runtime, &model, DetectorOptions::of(&model));
+//! let image = decode_image("models/visdrone-nano.jpg")?;
+//! let detections = detector.detect(&[image.pixels.view()])?;
+//! let cars = detections[0].objects.iter().filter(|d| &model.classes[usize::from(d.class_id)] == "car");
+//! assert!(cars.count() > 3);
+//! # Ok(())
+//! # }
+//! ```
 
 mod frames;
 mod measure;
@@ -22,6 +42,7 @@ use crate::postprocess::{PostprocessError, Postprocessor};
 use crate::preprocess::Preprocessor;
 use crate::stream::StreamId;
 use crate::tensor::{InputShape, InputTensor};
+use crate::text::counted;
 use tiler::Tiler;
 
 pub use frames::{Detections, DetectorInput, Timings};
@@ -199,16 +220,23 @@ impl Detector {
         self.tiler.figures()
     }
 
-    /// Boxes dropped so far because they or their confidence were not finite.
+    /// What the user should know of the model's boxes so far: those that were dropped because they, or their confidence, were
+    /// not finite, or because their class is none of the known ones.
     #[must_use]
-    pub fn dropped_non_finite(&self) -> u64 {
-        self.postprocessor.dropped_non_finite()
-    }
-
-    /// Boxes dropped so far because their class is none of the model's known ones.
-    #[must_use]
-    pub fn dropped_unknown(&self) -> u64 {
-        self.postprocessor.dropped_unknown()
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        let (non_finite, unknown) = (self.postprocessor.dropped_non_finite(), self.postprocessor.dropped_unknown());
+        if non_finite > 0 {
+            let boxes = counted(non_finite, "box");
+            notices.push(format!("dropped {boxes} that held no numbers: the model's output is suspect"));
+        }
+        if unknown > 0 {
+            let (boxes, known) = (counted(unknown, "box"), self.model.classes.len());
+            notices.push(format!(
+                "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
+            ));
+        }
+        notices
     }
 
     fn wait_for_groups(&mut self, frames: usize) {

@@ -2,11 +2,13 @@
 
 mod convert;
 mod inspect;
+mod inspection;
 mod provider;
 mod runtime;
 mod session;
 
 pub use inspect::inspect;
+pub use inspection::{InspectError, Inspection};
 pub use provider::{Precision, ProviderChoice, ProviderOptions, ProviderReport};
 pub use runtime::Runtime;
 pub use session::Engine;

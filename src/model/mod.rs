@@ -89,6 +89,13 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// A file that cannot be read.
+    pub(crate) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
+        Self::Unreadable { path: path.display().to_string(), problem: source.to_string() }
+    }
+}
+
 /// Where the model's bytes are.
 #[derive(Debug, Clone)]
 pub enum ModelFile {

@@ -1,6 +1,7 @@
 //! A starter card: what a file says of itself, written down for a person to check and complete.
 
-use std::fmt::Write;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use super::{Model, ModelFile, ModelRef};
 use crate::tensor::InputSpec;
@@ -31,7 +32,7 @@ pub fn card(
         reference.sha256()
     );
     if let Some(licence) = stated_licence {
-        let _ = writeln!(text, "# The file's metadata says: {}", printable(licence));
+        text.push_str(&format!("# The file's metadata says: {}\n", printable(licence)));
     }
     text.push_str(
         "# licence = \"\"\n# Its page, and a link for `streamdet model fetch`.\n# source = \"https://\"\n# url = \"https://\"\n\n",
@@ -40,7 +41,7 @@ pub fn card(
         Ok(model) => recognised(&mut text, model),
         Err(problem) => {
             for line in problem.lines() {
-                let _ = writeln!(text, "# {}", printable(line.trim()));
+                text.push_str(&format!("# {}\n", printable(line.trim())));
             }
             text.push_str(
                 "# CHECK: the layout of its outputs; `streamdet model inspect` prints their shapes.\n\
@@ -56,43 +57,80 @@ pub fn card(
     text
 }
 
+/// Why a starter card cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum StarterError {
+    /// A card is there.
+    #[error("{} exists\n  --overwrite replaces it, --card PATH chooses another name", .0.display())]
+    Exists(PathBuf),
+    /// The system refuses.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The card.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// Where the card of `reference` goes when nothing else is said: beside the model, `NAME.toml`.
+#[must_use]
+pub fn usual_path(reference: &ModelRef) -> PathBuf {
+    match reference.file() {
+        ModelFile::Path(model) => model.with_extension("toml"),
+        ModelFile::Embedded(_) => PathBuf::from(format!("{}.toml", reference.name())),
+    }
+}
+
+/// Writes a card.
+///
+/// # Errors
+/// When there is one and `overwrite` is not set, or the system refuses.
+pub fn write(path: &Path, card: &str, overwrite: bool) -> Result<(), StarterError> {
+    let mut options = std::fs::OpenOptions::new();
+    let options = if overwrite { options.create(true).truncate(true) } else { options.create_new(true) };
+    let written = options.write(true).open(path).and_then(|mut file| file.write_all(card.as_bytes()));
+    written.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => StarterError::Exists(path.to_owned()),
+        _ => StarterError::Write { path: path.to_owned(), source },
+    })
+}
+
 fn recognised(text: &mut String, model: &Model) {
     let InputSpec { order, mean, std, placement, .. } = model.input;
     let (order, placement) = (super::card_word(order), super::card_word(placement));
     let value_max = model.input.value_max();
     let layout = model.layout.name();
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "# Recognised: {}\nlayout = {}\n\n\
          # CHECK: the input as the model was trained.\norder = \"{order}\"\nvalue_max = {value_max:?}\n",
         printable(&model.layout_reason),
         quoted(layout)
-    );
+    ));
     if model.input.normalises() {
-        let _ = writeln!(text, "mean = {mean:?}\nstd = {std:?}");
+        text.push_str(&format!("mean = {mean:?}\nstd = {std:?}\n"));
     }
     let size = model.default_size;
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "placement = \"{placement}\"\nimgsz = {}\nstride = {}\n\n# CHECK: class names in order of their ids.\n",
         size.width.max(size.height),
         model.stride
-    );
-    let _ = write!(text, "classes = [");
+    ));
+    text.push_str(&format!("classes = ["));
     let mut column = "classes = [".len();
     for (i, class) in model.classes.iter().enumerate() {
         let class = quoted(class);
         let separator = if i == 0 { "" } else { "," };
         if column + class.chars().count() + 2 > WIDTH {
-            let _ = write!(text, "{separator}\n    {class}");
+            text.push_str(&format!("{separator}\n    {class}"));
             column = 4 + class.chars().count();
         } else {
             let space = if i == 0 { "" } else { " " };
-            let _ = write!(text, "{separator}{space}{class}");
+            text.push_str(&format!("{separator}{space}{class}"));
             column += class.chars().count() + 2;
         }
     }
-    let _ = write!(text, "]\n\nconf = {:?}\niou = {:?}\n", model.conf, model.iou);
+    text.push_str(&format!("]\n\nconf = {:?}\niou = {:?}\n", model.conf, model.iou));
 }
 
 /// `text` as a TOML string.

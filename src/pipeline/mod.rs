@@ -16,6 +16,7 @@ mod events;
 mod feed;
 mod first;
 mod handover;
+mod images;
 pub mod instruments;
 mod job;
 mod outbox;
@@ -54,6 +55,7 @@ pub use error::RunError;
 pub use event_log::EventLog;
 pub use events::{Listener, RunEvent};
 pub use first::first_frames;
+pub use images::{Images, NextImage, decode_image};
 pub use job::{Job, OutputSpec, SourceSpec};
 pub use settings::Settings;
 

@@ -17,7 +17,6 @@ use crate::inference::Runtime;
 use crate::source::SourceEvent;
 use crate::stream::{Dropped, StreamId, StreamInfo};
 use crate::tensor::InputShape;
-use crate::text::counted;
 use crate::thread::test_panic_point;
 
 /// How often the worker sees whether a source that was told to stop is late.
@@ -154,17 +153,8 @@ impl Worker<'_> {
     fn finish(self) {
         let shared = self.shared;
         self.figures.tiling = self.detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
-        let dropped = self.detector.dropped_non_finite();
-        if dropped > 0 {
-            let boxes = counted(dropped, "box");
-            shared.notice(&format!("dropped {boxes} that held no numbers: the model's output is suspect"));
-        }
-        let dropped = self.detector.dropped_unknown();
-        if dropped > 0 {
-            let (boxes, known) = (counted(dropped, "box"), shared.model.classes.len());
-            shared.notice(&format!(
-                "dropped {boxes} of none of the {known} known classes: name all the model's classes in a card"
-            ));
+        for notice in self.detector.notices() {
+            shared.notice(&notice);
         }
     }
 
@@ -250,12 +240,7 @@ impl Worker<'_> {
             let (frame, timings) = (&mut batch[*index], result.timings);
             frame.detections.extend_from_slice(&result.objects);
             frame.letterbox = Some(result.letterbox);
-            let stamps = &mut frame.stamps;
-            stamps.ran_from = Some(timings.ran_from);
-            stamps.preprocess = timings.preprocess;
-            stamps.inference = timings.inference;
-            stamps.postprocess = timings.postprocess;
-            (stamps.batch_size, stamps.batch_place) = (timings.batch_size, timings.batch_place);
+            timings.stamp(&mut frame.stamps);
             if timings.batch_place == 0 {
                 *self.figures.batches.entry(timings.batch_size as usize).or_default() += 1;
             }

@@ -6,6 +6,7 @@
 
 mod cost;
 mod graph;
+mod input;
 mod table;
 mod trace;
 mod turns;
@@ -26,6 +27,7 @@ use crate::tensor::{InputShape, InputTensor};
 use graph::Graph;
 use trace::{NodeTime, Trace};
 
+pub use input::{FrameInput, Input};
 pub use table::text;
 pub use turns::WARM_UP_RUNS;
 
@@ -67,10 +69,8 @@ pub struct Request<'a> {
     pub model: &'a Model,
     /// Where it runs.
     pub provider: ProviderOptions,
-    /// Input tensors, all of one shape, taken in turns.
-    pub tensors: &'a [InputTensor],
-    /// What they show, for people.
-    pub input: String,
+    /// What it is fed.
+    pub input: Input,
     /// Runs that count.
     pub runs: usize,
     /// Where traces are written meanwhile.
@@ -219,7 +219,7 @@ pub fn profile(
             input: shape.dims(),
         },
         provider: figures(report),
-        input: request.input.clone(),
+        input: request.input.name.clone(),
         runs: request.runs,
         warm_up_runs_excluded: WARM_UP_RUNS,
         run_ms,
@@ -251,7 +251,7 @@ fn open(request: &Request, provider: &ProviderOptions, clock: &Arc<dyn Clock>) -
 
 impl Request<'_> {
     fn shape(&self) -> Result<InputShape, ProfileError> {
-        self.tensors.first().map(InputTensor::shape).ok_or(ProfileError::NoInput)
+        self.input.tensors.first().map(InputTensor::shape).ok_or(ProfileError::NoInput)
     }
 }
 
@@ -262,7 +262,7 @@ fn run(
     stopping: &dyn Fn() -> bool,
 ) -> Result<Vec<Duration>, ProfileError> {
     let mut times = Vec::with_capacity(runs);
-    for tensor in request.tensors.iter().cycle().take(runs) {
+    for tensor in request.input.tensors.iter().cycle().take(runs) {
         if stopping() {
             return Err(ProfileError::Interrupted);
         }

@@ -1,7 +1,5 @@
 //! A profile as a person reads it.
 
-use std::fmt::Write;
-
 use super::{Figures, Profile};
 use crate::text::{counted, printable};
 
@@ -22,35 +20,28 @@ pub fn text(profile: &Profile, top: usize) -> String {
     table(&mut text, "by type", types, top, profile);
     table(&mut text, "by node", nodes.collect(), top, profile);
     let share = profile.in_operators * 100.0;
-    let _ = writeln!(
-        text,
-        "\n  rows sum to the run with profiler, {:.3} ms in the mean: operators take {share:.1} % of it; the runtime's executor and\n  \
-         the profiler, between them, {:.1} %",
+    text.push_str(&format!("\n  rows sum to the run with profiler, {:.3} ms in the mean: operators take {share:.1} % of it; the runtime's executor and\n  \
+         the profiler, between them, {:.1} %\n",
         profile.profiled_run_ms.mean,
-        100.0 - share
-    );
+        100.0 - share));
     let calls: f64 = profile.nodes.iter().map(|node| node.calls).sum();
     let each = profile.profiler_ms * 1000.0 / calls.max(1.0);
     let each = if profile.fused { String::new() } else { format!(", {each:.1} µs a call") };
-    let _ = writeln!(
-        text,
-        "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns",
-        profile.profiler_ms, profile.run_ms.p50,
-    );
+    text.push_str(&format!(
+        "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns\n",
+        profile.profiler_ms, profile.run_ms.p50
+    ));
     if profile.gflop.is_some() {
-        let _ = writeln!(text, "  GFLOP counts a multiply-add as two, in {}", profile.gflop_counts);
+        text.push_str(&format!("  GFLOP counts a multiply-add as two, in {}\n", profile.gflop_counts));
     }
     if profile.fused {
         let provider = profile.provider.actual;
         let written = profile.nodes_as_written.map_or_else(String::new, |n| format!(" of {n} as written"));
         let made = counted(profile.nodes.len() as u64, "node");
-        let _ = writeln!(
-            text,
-            "  {provider} compiled the graph: {made}{written} ran, and what happens inside is not told;\n  --provider cpu shows operators one by one"
-        );
+        text.push_str(&format!("  {provider} compiled the graph: {made}{written} ran, and what happens inside is not told;\n  --provider cpu shows operators one by one\n"));
     }
     for notice in &profile.notices {
-        let _ = writeln!(text, "  notice: {}", printable(notice).replace("? ", "; "));
+        text.push_str(&format!("  notice: {}\n", printable(notice).replace("? ", "; ")));
     }
     text
 }
@@ -125,11 +116,10 @@ fn table(text: &mut String, title: &str, mut rows: Vec<Row>, top: usize, profile
     });
     let names: Vec<String> = rows.iter().map(|row| shortened(&row.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(title.len());
-    let _ = writeln!(
-        text,
-        "\n  {title:width$}{:>8}{:>10}{:>9}{:>10}{:>10}{:>12}",
+    text.push_str(&format!(
+        "\n  {title:width$}{:>8}{:>10}{:>9}{:>10}{:>10}{:>12}\n",
         "calls", "ms", "share", "GFLOP", "GFLOP/s", "parameters"
-    );
+    ));
     for (row, name) in rows.iter().zip(names) {
         let dash = || "-".to_owned();
         let calls = if row.calls > 0.0 { format!("{:.0}", row.calls) } else { dash() };
@@ -137,12 +127,11 @@ fn table(text: &mut String, title: &str, mut rows: Vec<Row>, top: usize, profile
         let rate =
             row.gflop.filter(|_| row.ms > 0.0).map_or_else(dash, |gflop| format!("{:.0}", gflop / row.ms * 1000.0));
         let parameters = row.parameters.filter(|n| *n > 0).map_or_else(dash, scaled);
-        let _ = writeln!(
-            text,
-            "  {name:width$}{calls:>8}{:>10.3}{:>7.1} %{gflop:>10}{rate:>10}{parameters:>12}",
+        text.push_str(&format!(
+            "  {name:width$}{calls:>8}{:>10.3}{:>7.1} %{gflop:>10}{rate:>10}{parameters:>12}\n",
             row.ms,
             row.share * 100.0
-        );
+        ));
     }
 }
 

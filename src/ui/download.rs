@@ -1,4 +1,4 @@
-//! Progress of a download: a bar on a terminal, else a line now and then.
+//! A download: its progress, a bar on a terminal, else a line now and then; and what came of it.
 
 use std::cell::Cell;
 use std::io::IsTerminal;
@@ -7,12 +7,32 @@ use std::time::Duration;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::{self, HostTime};
-use crate::model::fetch::Observer;
+use crate::model::fetch::{Fetched, Observer, Request};
+use crate::model::store;
 use crate::secrets::redact;
-use crate::text::printable;
+use crate::text::{printable, short};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Says that a file is here, and how it is used; `name` is what was asked for.
+pub(crate) fn arrived(fetched: &Fetched, request: &Request, name: &str) -> String {
+    let checked = if request.sha256.is_some() { "as expected" } else { "not checked: no checksum was given" };
+    let path = printable(&short(&fetched.path));
+    let use_it = match fetched.path.parent() {
+        Some(folder) if store::user_folder().is_some_and(|user| user == folder) => {
+            let stem = fetched.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.contains("://") { stem } else { name.to_owned() }
+        }
+        _ => path.clone(),
+    };
+    format!(
+        "→ {path} · {}\n  SHA-256 {}\n  {checked}\n  use it: streamdet detect VIDEO -m {}",
+        DecimalBytes(fetched.bytes),
+        fetched.sha256,
+        printable(&use_it)
+    )
+}
 
 /// A bar on a terminal, a line now and then elsewhere.
 pub(crate) struct Progress {

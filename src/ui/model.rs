@@ -3,7 +3,8 @@
 use indicatif::DecimalBytes;
 use serde_json::{Value, json};
 
-use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
+use crate::inference::Inspection;
+use crate::model::facts::{Dim, Element, TensorFacts};
 use crate::model::{Model, ModelFile, card_word};
 use crate::tensor::InputSpec;
 use crate::text::{append, printable};
@@ -12,18 +13,6 @@ use crate::text::{append, printable};
 const LONGEST_VALUE: usize = 200;
 /// Columns of the labels.
 const LABEL: usize = 11;
-
-/// What is known of a file.
-pub(crate) struct Inspected {
-    pub file: ModelFile,
-    pub size_bytes: u64,
-    pub sha256: String,
-    /// Where its card is, if it has one.
-    pub card: Option<String>,
-    pub facts: OnnxFacts,
-    /// What was recognised, or why nothing was.
-    pub model: Result<Model, String>,
-}
 
 fn dtype(element: &Element) -> String {
     match element {
@@ -93,18 +82,18 @@ fn input_in_words(model: &Model) -> String {
 }
 
 /// For people.
-pub(crate) fn text(seen: &Inspected) -> String {
+pub(crate) fn text(inspection: &Inspection) -> String {
     let width = console::Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns).max(40));
     let mut text = String::new();
-    let size = DecimalBytes(seen.size_bytes);
-    paragraph(&mut text, "file", &format!("{} · {size}", printable(&seen.file.label())), width);
-    paragraph(&mut text, "sha256", &seen.sha256, width);
-    for (label, tensors) in [("input", &seen.facts.inputs), ("output", &seen.facts.outputs)] {
+    let size = DecimalBytes(inspection.size_bytes);
+    paragraph(&mut text, "file", &format!("{} · {size}", printable(&inspection.reference.file().label())), width);
+    paragraph(&mut text, "sha256", inspection.reference.sha256(), width);
+    for (label, tensors) in [("input", &inspection.facts.inputs), ("output", &inspection.facts.outputs)] {
         for t in tensors {
             paragraph(&mut text, label, &format!("{} {} {}", printable(&t.name), dtype(&t.element), shape(t)), width);
         }
     }
-    match &seen.model {
+    match &inspection.model {
         Ok(model) => {
             paragraph(
                 &mut text,
@@ -126,8 +115,8 @@ pub(crate) fn text(seen: &Inspected) -> String {
         }
         Err(_) => paragraph(&mut text, "layout", "not recognised", width),
     }
-    paragraph(&mut text, "card", seen.card.as_deref().unwrap_or("none"), width);
-    for (i, (key, value)) in seen.facts.metadata.iter().enumerate() {
+    paragraph(&mut text, "card", inspection.card.as_deref().unwrap_or("none"), width);
+    for (i, (key, value)) in inspection.facts.metadata.iter().enumerate() {
         let label = if i == 0 { "metadata" } else { "" };
         paragraph(&mut text, label, &format!("{} = {}", shortened(key), shortened(value)), width);
     }
@@ -135,7 +124,7 @@ pub(crate) fn text(seen: &Inspected) -> String {
 }
 
 /// For programs.
-pub(crate) fn json(seen: &Inspected) -> Value {
+pub(crate) fn json(inspection: &Inspection) -> Value {
     let tensor = |t: &TensorFacts| {
         let dims: Vec<Value> = t
             .dims
@@ -148,18 +137,18 @@ pub(crate) fn json(seen: &Inspected) -> Value {
             .collect();
         json!({ "name": t.name, "dtype": dtype(&t.element), "shape": dims })
     };
-    let path = if let ModelFile::Path(path) = &seen.file { Some(path) } else { None };
+    let path = if let ModelFile::Path(path) = inspection.reference.file() { Some(path) } else { None };
     let mut value = json!({
         "path": path,
-        "size_bytes": seen.size_bytes,
-        "sha256": seen.sha256,
-        "card": seen.card,
-        "inputs": seen.facts.inputs.iter().map(tensor).collect::<Vec<_>>(),
-        "outputs": seen.facts.outputs.iter().map(tensor).collect::<Vec<_>>(),
-        "metadata": seen.facts.metadata,
-        "recognised": seen.model.is_ok(),
+        "size_bytes": inspection.size_bytes,
+        "sha256": inspection.reference.sha256(),
+        "card": inspection.card,
+        "inputs": inspection.facts.inputs.iter().map(tensor).collect::<Vec<_>>(),
+        "outputs": inspection.facts.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "metadata": inspection.facts.metadata,
+        "recognised": inspection.model.is_ok(),
     });
-    match &seen.model {
+    match &inspection.model {
         Ok(model) => {
             let size = model.default_size;
             value["layout"] = json!({ "name": model.layout.name(), "reason": model.layout_reason });
@@ -180,7 +169,7 @@ pub(crate) fn json(seen: &Inspected) -> Value {
             value["conf"] = json!(model.conf);
             value["iou"] = json!(model.iou);
         }
-        Err(problem) => value["problem"] = json!(problem),
+        Err(problem) => value["problem"] = json!(problem.to_string()),
     }
     value
 }

@@ -56,12 +56,24 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
-        let (quiet, streams) = (verbosity == Verbosity::Quiet, jobs.len());
         let images = |job: &Job| match &job.source {
             SourceSpec::Images(paths) => Some(paths.len() as u64),
             SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
-        let fixed_total = jobs.iter().map(images).sum::<Option<u64>>().or_else(|| frames.filter(|_| streams == 1));
+        let fixed_total = jobs.iter().map(images).sum::<Option<u64>>().or_else(|| frames.filter(|_| jobs.len() == 1));
+        let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
+        Self::of_streams(verbosity, &names, fixed_total, model, imgsz)
+    }
+
+    /// For streams of these names; `fixed_total` is the number of frames, where it is known beforehand.
+    pub(crate) fn of_streams(
+        verbosity: Verbosity,
+        names: &[String],
+        fixed_total: Option<u64>,
+        model: &Model,
+        imgsz: Size,
+    ) -> Self {
+        let (quiet, streams) = (verbosity == Verbosity::Quiet, names.len());
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
         if verbosity == Verbosity::Normal && !logs::are_json() && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
@@ -82,7 +94,7 @@ impl Screen {
             quiet,
             verbosity,
             streams,
-            known: Mutex::new(jobs.iter().map(|job| (printable(&job.name), 0)).collect()),
+            known: Mutex::new(names.iter().map(|name| (printable(name), 0)).collect()),
             fixed_total,
             model: described(model, imgsz),
             classes: model.classes.clone(),

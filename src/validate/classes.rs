@@ -1,6 +1,7 @@
 //! The model's classes and the dataset's: by name, or as the user says.
 
-use super::dataset::Class;
+use super::dataset::{Class, Dataset};
+use crate::text::{counted, printable};
 
 /// Which class of the dataset each class of the model is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,35 @@ impl ClassMap {
         let unknown = (0..dataset.len()).filter(|id| !dataset_from_model.contains(&Some(*id))).collect();
         Ok(Self { dataset_from_model, unknown, by_number })
     }
+
+    /// What the user should know: which classes of `dataset` and of the model, whose names are `model`, have no counterpart.
+    #[must_use]
+    pub fn notices(&self, dataset: &Dataset, model: &[String]) -> Vec<String> {
+        let mut notices = Vec::new();
+        if self.by_number {
+            notices.push(
+                "no class of the model has a name of the dataset's: classes are taken by number (--map says otherwise)"
+                    .into(),
+            );
+        }
+        let instances = dataset.instances();
+        let unknown = self.unknown.iter().filter(|class| instances[**class].0 > 0);
+        let unknown: Vec<String> = unknown.map(|class| printable(&dataset.classes[*class].name)).collect();
+        if !unknown.is_empty() {
+            notices.push(format!(
+                "not scored, as the model has no such class: {} (--map MODEL_CLASS=DATASET_CLASS)",
+                unknown.join(", ")
+            ));
+        }
+        let unused = model.iter().zip(&self.dataset_from_model).filter(|(_, to)| to.is_none()).count();
+        if unused > 0 {
+            notices.push(format!(
+                "{} of the model are none of the dataset's: their boxes do not count",
+                counted(unused as u64, "class")
+            ));
+        }
+        notices
+    }
 }
 
 /// A name for comparison: `Traffic-Light` is `traffic light`.
@@ -94,7 +124,7 @@ fn nearest(name: &str, names: &[String]) -> String {
 
 /// A few names, for a message.
 fn some(names: &[String]) -> String {
-    let shown = names.iter().take(6).map(|n| crate::text::printable(n)).collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(6).map(|n| printable(n)).collect::<Vec<_>>().join(", ");
     if names.len() > 6 { format!("{shown}, …") } else { shown }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`dataset`] reads the truth and says what is wrong with it, [`predictions`] reads and writes boxes as COCO's results,
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
-//! evaluator, [`curves`] and [`confusion`] what is drawn, [`charts`] and [`page`] draw it.
+//! evaluator, [`curves`] and [`confusion`] what is drawn, [`charts`] and [`page`] draw it; [`run`] has a model detect on the images.
 
 pub mod charts;
 pub mod classes;
@@ -13,6 +13,7 @@ pub mod evaluate;
 pub mod outputs;
 pub mod page;
 pub mod predictions;
+pub mod run;
 pub mod scores;
 
 /// A box as datasets state it: left, top, width, height, in pixels of the picture as the dataset means it.

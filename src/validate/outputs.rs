@@ -13,7 +13,7 @@ use crate::geometry::Size;
 use crate::model::Model;
 use crate::part::{PartFile, write_whole};
 use crate::report::figures::RunFigures;
-use crate::report::plot::{Scene, standalone, to_png};
+use crate::report::plot::{Scene, standalone};
 use crate::report::{RunReport, write_json};
 use crate::stills::thumbnail;
 use crate::text;
@@ -117,7 +117,7 @@ pub fn write(
     }
     let pages: Vec<PathBuf> = outputs.html.iter().cloned().chain(in_folder("report.html")).collect();
     if !pages.is_empty() {
-        // Where it is missing, the page does without photographs.
+        // Where GStreamer is missing, the page has no photographs.
         let _ = gstreamer::init();
         let text = page(dataset, scores, found, &about(outputs, &summary, run.as_ref()), &on_page);
         for path in pages {
@@ -125,11 +125,8 @@ pub fn write(
         }
     }
     for (name, scene) in outputs.folder.iter().flat_map(|_| scenes(dataset, scores)) {
-        for (ending, bytes) in [("svg", Ok(standalone(&scene).into_bytes())), ("png", to_png(&scene))] {
-            let Some(path) = in_folder(&format!("{name}.{ending}")) else { continue };
-            let written = bytes.map_err(std::io::Error::other).and_then(|bytes| write_whole(&path, &bytes));
-            written.map_err(failed(&path))?;
-        }
+        let Some(path) = in_folder(&format!("{name}.svg")) else { continue };
+        write_whole(&path, standalone(&scene).as_bytes()).map_err(failed(&path))?;
     }
     let speed_ms = run.as_ref().map(|run| {
         let [preprocess, inference, postprocess] = run.figures.book.per_image_ms();

@@ -1,8 +1,6 @@
 //! One page that needs nothing else: figures, curves, the confusion matrix, and the worst pictures with what is there
 //! beside what was found.
 
-use std::fmt::Write;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -66,8 +64,7 @@ fn figure(value: Option<f64>) -> String {
 
 fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
     let (objects, pictures) = scores.totals();
-    let _ = write!(
-        out,
+    out.push_str(&format!(
         "<h1>{}</h1><p class=\"sub\">{} ({}) · {} · {}{}{}</p><div class=\"tiles\">",
         escaped(&about.model),
         escaped(&dataset.name),
@@ -76,7 +73,7 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
         counted(objects as u64, "object"),
         if about.run.is_empty() { "" } else { " · " },
         escaped(&about.run)
-    );
+    ));
     let Figures { map50_95, map50, map75, .. } = scores.evaluation.overall;
     let Point { precision, recall, f1 } = scores.curves.best;
     let mut tiles = vec![
@@ -90,7 +87,7 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
     tiles.extend(about.ms.map(|ms| (format!("{ms:.1} ms"), "a picture".to_owned())));
     for (n, (value, label)) in tiles.iter().enumerate() {
         let lead = if n == 0 { " lead" } else { "" };
-        let _ = write!(out, "<div class=\"tile{lead}\"><b>{value}</b><span>{label}</span></div>");
+        out.push_str(&format!("<div class=\"tile{lead}\"><b>{value}</b><span>{label}</span></div>"));
     }
     out.push_str("</div>\n");
 }
@@ -102,10 +99,8 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
     );
     let mut row = |class: &str, name: &str, [pictures, objects]: [usize; 2], at: Point, f: Figures| {
         let share = f.map50_95.unwrap_or(0.0) * 100.0;
-        let _ = writeln!(
-            out,
-            "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td></tr>",
+        out.push_str(&format!("<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{}</td>\
+             <td>{}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td></tr>\n",
             escaped(name),
             grouped(pictures as u64),
             grouped(objects as u64),
@@ -114,8 +109,7 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
             at.f1,
             figure(f.map50),
             figure(f.map75),
-            figure(f.map50_95)
-        );
+            figure(f.map50_95)));
     };
     let (objects, pictures) = scores.totals();
     row(" class=\"all\"", "all", [pictures, objects], scores.curves.best, scores.evaluation.overall);
@@ -125,12 +119,11 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
             row("", &class.name, [result.pictures, result.truths], *at_best, result.figures);
         }
     }
-    let _ = writeln!(
-        out,
+    out.push_str(&format!(
         "</table></div><p class=\"note\">P, R and F1 at IoU 0.5 and confidence {:.3}, where the mean F1 is best. \
-         The rest as the COCO evaluator has it, up to {} boxes a picture and class.</p>",
+         The rest as the COCO evaluator has it, up to {} boxes a picture and class.</p>\n",
         scores.curves.best_confidence, scores.max_dets[2]
-    );
+    ));
 }
 
 fn by_size(out: &mut String, scores: &Scores, summary: &Summary) {
@@ -146,14 +139,11 @@ fn by_size(out: &mut String, scores: &Scores, summary: &Summary) {
         ("large, from 96² px", large, f.ar_large, f.map_large),
     ];
     for (name, count, recall, map) in rows {
-        let _ = writeln!(
-            out,
-            "<tr><td>{name}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>",
+        out.push_str(&format!("<tr><td>{name}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>\n",
             grouped(count as u64),
             figure(recall),
             figure(map),
-            map.unwrap_or(0.0) * 100.0
-        );
+            map.unwrap_or(0.0) * 100.0));
     }
     out.push_str("</table></div>\n");
 }
@@ -167,10 +157,10 @@ fn charts(out: &mut String, dataset: &Dataset, scores: &Scores) {
         over_confidence(dataset, curves, "precision", |p| p.precision),
         over_confidence(dataset, curves, "recall", |p| p.recall),
     ] {
-        let _ = writeln!(out, "<div class=\"chart\">{}</div>", to_svg(&scene));
+        out.push_str(&format!("<div class=\"chart\">{}</div>\n", to_svg(&scene)));
     }
     let matrix = to_svg(&confusion_matrix(dataset, scores));
-    let _ = writeln!(out, "</div><h2>What is taken for what</h2><div class=\"chart matrix\">{matrix}</div>");
+    out.push_str(&format!("</div><h2>What is taken for what</h2><div class=\"chart matrix\">{matrix}</div>\n"));
 }
 
 fn findings(out: &mut String, dataset: &Dataset) {
@@ -183,7 +173,7 @@ fn findings(out: &mut String, dataset: &Dataset) {
         for (n, finding) in kept.iter().filter(|f| f.kind == *kind).take(5).enumerate() {
             let name = if n == 0 { format!("{} ({})", kind.name(), grouped(*count)) } else { String::new() };
             let (place, text) = (escaped(&finding.place), escaped(&finding.text));
-            let _ = writeln!(out, "<tr><td>{name}</td><td>{place}</td><td>{text}</td></tr>");
+            out.push_str(&format!("<tr><td>{name}</td><td>{place}</td><td>{text}</td></tr>\n"));
         }
     }
     out.push_str("</table></div><p class=\"note\">Up to five of a kind; the report lists more.</p>\n");
@@ -220,12 +210,11 @@ fn samples(
     for (f1, _, index, pairing) in &ranked {
         let picture = &dataset.pictures[*index];
         let (right, wrong, missed) = pairing.counts(picture, &scores.scored);
-        let _ = write!(
-            out,
+        out.push_str(&format!(
             "<figure><figcaption><b>{}</b> · F1 {f1:.2} · {right} right, {missed} missed, {wrong} wrong</figcaption>\
              <div class=\"pair\">",
             escaped(&picture.name)
-        );
+        ));
         sample(out, dataset, scores, (*index, picture), &found[*index], pairing, thumbnail(picture));
         out.push_str("</div></figure>\n");
     }
@@ -245,13 +234,12 @@ fn sample(
     let open = format!("<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"");
     let px = f64::from(w.max(h)) / 60.0;
     // The picture is in the page once; the other side refers to it.
-    let _ = write!(out, "{open}what is labelled\">");
+    out.push_str(&format!("{open}what is labelled\">"));
     if let Some(jpeg) = jpeg {
         let data = STANDARD.encode(jpeg);
-        let _ = write!(
-            out,
+        out.push_str(&format!(
             "<image id=\"picture{index}\" width=\"{w}\" height=\"{h}\" href=\"data:image/jpeg;base64,{data}\"/>"
-        );
+        ));
     }
     let zones: String = picture.ignored.iter().map(|r| rect(r, "zone", "nothing counts here")).collect();
     out.push_str(&zones);
@@ -269,7 +257,7 @@ fn sample(
             out.push_str(&label(&truth.bbox, px, &name(truth.class)));
         }
     }
-    let _ = write!(out, "</svg>{open}what was found\"><use href=\"#picture{index}\"/>{zones}");
+    out.push_str(&format!("</svg>{open}what was found\"><use href=\"#picture{index}\"/>{zones}"));
     let shown = || found.iter().zip(&pairing.boxes).filter(|(_, fate)| **fate != Fate::Dropped);
     let few = shown().count() <= NAMED;
     for (b, fate) in shown() {

@@ -3,6 +3,7 @@
 mod error;
 mod http;
 mod part;
+mod resolve;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::shutdown::Shutdown;
 pub use error::FetchError;
 use http::{Client, Head, Message, Origin};
 use part::Part;
+pub use resolve::{FetchOptions, ResolveError, Resolved, resolve};
 
 /// An ONNX file is one protobuf message, and those end at 2 GiB (protobuf.dev, "Proto Limits").
 pub const MAX_BYTES: u64 = 1 << 31;

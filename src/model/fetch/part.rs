@@ -143,10 +143,12 @@ impl Part {
     pub(super) fn finish(self) -> Result<PathBuf, FetchError> {
         self.file.sync_all().map_err(write_to(&self.path))?;
         std::fs::rename(&self.path, &self.target).map_err(write_to(&self.target))?;
+        // Without its file the record says nothing.
         let _ = std::fs::remove_file(&self.record_path);
         let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
         // The name is in the folder; where a folder cannot be synchronised, the system does it in its own time.
         if let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) {
+            // As said above.
             let _ = folder.sync_all();
         }
         Ok(self.target)
@@ -154,6 +156,7 @@ impl Part {
 
     /// Removes what is of no use to anyone.
     pub(super) fn discard(self) {
+        // What cannot be removed is replaced by the next download.
         let _ = std::fs::remove_file(&self.path);
         let _ = std::fs::remove_file(&self.record_path);
     }

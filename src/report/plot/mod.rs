@@ -1,9 +1,7 @@
-//! Charts: drawn once as shapes, written as SVG (light and dark) and as PNG (light).
+//! Charts: drawn once as shapes, written as SVG for light and dark screens.
 
-mod png;
 mod svg;
 
-pub use png::{PngError, to_png};
 pub use svg::{colours, escaped, standalone, to_svg};
 
 /// Colours by role: `[light, dark]`, as `#rrggbb`.
@@ -48,17 +46,6 @@ pub enum Paint {
 }
 
 impl Paint {
-    fn colours(self) -> [u32; 2] {
-        match self {
-            Self::Paper => PAPER,
-            Self::Ink => INK,
-            Self::Muted => MUTED,
-            Self::Grid => GRID,
-            Self::Accent => ACCENT,
-            Self::Series(n) => SERIES[n % SERIES.len()],
-        }
-    }
-
     /// Its variable in the style sheet.
     fn variable(self) -> String {
         match self {

@@ -1,7 +1,5 @@
 //! Scenes as SVG. Colours are variables of the style sheet, so that a page or the viewer chooses light or dark.
 
-use std::fmt::Write;
-
 use super::{ACCENT, Anchor, GRID, INK, MUTED, PAPER, SERIES, Scene, Shape};
 
 /// `text` for XML and HTML, in content and in quoted attributes; control characters become spaces.
@@ -30,10 +28,10 @@ pub fn colours(selector: &str) -> String {
         let mut text = String::new();
         let named = [("paper", PAPER), ("ink", INK), ("muted", MUTED), ("grid", GRID), ("accent", ACCENT)];
         for (name, colours) in named {
-            let _ = write!(text, "--{name}:#{:06x};", colours[which]);
+            text.push_str(&format!("--{name}:#{:06x};", colours[which]));
         }
         for (n, colours) in SERIES.iter().enumerate() {
-            let _ = write!(text, "--series{n}:#{:06x};", colours[which]);
+            text.push_str(&format!("--series{n}:#{:06x};", colours[which]));
         }
         text
     };
@@ -70,15 +68,14 @@ fn element(scene: &Scene, ground: &str) -> String {
 fn draw(shape: &Shape, out: &mut String) {
     let said =
         |title: &str| if title.is_empty() { String::new() } else { format!("<title>{}</title>", escaped(title)) };
-    let _ = match shape {
+    out.push_str(&match shape {
         Shape::Line { points, width, paint, dashed, opacity, title } => {
             let points = points.iter().fold(String::new(), |mut text, [x, y]| {
-                let _ = write!(text, "{x:.1},{y:.1} ");
+                text.push_str(&format!("{x:.1},{y:.1} "));
                 text
             });
             let dash = if *dashed { " stroke-dasharray=\"4 4\"" } else { "" };
-            write!(
-                out,
+            format!(
                 "<polyline points=\"{}\" fill=\"none\" stroke=\"var({})\" stroke-width=\"{width}\" \
                  stroke-opacity=\"{opacity:.2}\" stroke-linejoin=\"round\"{dash}>{}</polyline>",
                 points.trim_end(),
@@ -86,8 +83,7 @@ fn draw(shape: &Shape, out: &mut String) {
                 said(title)
             )
         }
-        Shape::Rect { at: [x, y, w, h], paint, opacity, title } => write!(
-            out,
+        Shape::Rect { at: [x, y, w, h], paint, opacity, title } => format!(
             "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"var({})\" \
              fill-opacity=\"{opacity:.3}\">{}</rect>",
             paint.variable(),
@@ -100,12 +96,11 @@ fn draw(shape: &Shape, out: &mut String) {
                 Anchor::End => "end",
             };
             let turn = if *turned { format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"") } else { String::new() };
-            write!(
-                out,
+            format!(
                 "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{px}\" text-anchor=\"{anchor}\" fill=\"var({})\"{turn}>{}</text>",
                 paint.variable(),
                 escaped(text)
             )
         }
-    };
+    });
 }

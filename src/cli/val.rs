@@ -1,21 +1,33 @@
 //! `streamdet val`: accuracy on labelled pictures.
 
-mod gather;
-
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
 
+use super::messages::{command_line, print_error, print_failures};
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
-use crate::cli::messages::{command_line, print_error};
+use crate::clock::{Clock, Deadline, RealClock};
+use crate::detector::{DetectError, Detector, DetectorOptions};
+use crate::inference::Runtime;
+use crate::model::Model;
+use crate::pipeline::{Images, NextImage, RunError};
+use crate::postprocess::Thresholds;
+use crate::report::{RunContext, RunReport};
+use crate::stream::StreamInfo;
 use crate::text::{counted, printable};
+use crate::ui::screen::Screen;
 use crate::ui::tables::{speed_line, tiles};
 use crate::ui::validation::{dataset_line, table, width};
+use crate::validate::classes::ClassMap;
 use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
 use crate::validate::outputs::{self, ModelRun, Outputs};
 use crate::validate::predictions::{self, Found};
+use crate::validate::run::DatasetRun;
 use crate::validate::scores::Scores;
 
 const EXAMPLES: &str = "Examples:
@@ -68,7 +80,7 @@ pub struct ValArgs {
     /// Boxes a picture, at most
     #[arg(long, default_value_t = 300, help_heading = "Detections")]
     max_det: usize,
-    /// Folder for everything: page, curves and confusion matrix as SVG and PNG, predictions, report
+    /// Folder for everything: page, curves and confusion matrix as SVG, predictions, report
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     output: Option<PathBuf>,
     /// One page with table, curves and sample pictures
@@ -87,7 +99,7 @@ pub struct ValArgs {
     invocation: Invocation,
 }
 
-/// Boxes to be scored, with how they came about.
+/// Boxes to be scored.
 struct Scoring {
     found: Found,
     /// By picture: whether it counts.
@@ -139,7 +151,7 @@ fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
             let counted = dataset.pictures.iter().map(counts).collect();
             Scoring { found, counted, scored: vec![true; dataset.classes.len()], run: None }
         }
-        None => match gather::run_model(args, &mut dataset, signals)? {
+        None => match run_model(args, &mut dataset, signals)? {
             Ok(scoring) => {
                 say_findings(args, &dataset, &mut said, &say);
                 scoring
@@ -163,6 +175,145 @@ fn say_findings(args: &ValArgs, dataset: &Dataset, said: &mut Vec<String>, say: 
             said.push(line);
         }
     }
+}
+
+/// Detects with the model on every image that is there; an exit code where that was not completed.
+fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow::Result<Result<Scoring, u8>> {
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
+    gstreamer::init()?;
+    if dataset.pictures.iter().all(|picture| picture.header.is_none()) {
+        let example = dataset.pictures.first().map_or_else(String::new, |p| p.path.display().to_string());
+        return Err(anyhow!(
+            "{}: none of its pictures is there, e.g. {example}\n  say where they are with --images",
+            dataset.name
+        ));
+    }
+    let (runtime, model) = args.model.load()?;
+    let map = ClassMap::new(&model.classes, &dataset.classes, &args.map)?;
+    let detector = detector(args, &runtime, &model, &clock);
+    let mut run = DatasetRun::new(dataset, &map, detector, clock.clone(), args.model.device);
+    let imgsz = args.model.imgsz.unwrap_or(model.default_size);
+    let (name, total) = (vec![dataset.name.clone()], Some(run.images() as u64));
+    let screen = Screen::of_streams(args.invocation.verbosity(), &name, total, &model, imgsz);
+    for notice in map.notices(dataset, &model.classes) {
+        screen.notice(&notice);
+    }
+    let errors = match Images::open(run.paths(dataset), &clock, u64::from(args.model.batch), &signals.shutdown) {
+        Ok(images) => detect_all(args, images, &mut run, &screen),
+        Err(error) => vec![error.into()],
+    };
+    screen.finish();
+    let (images, processed) = (run.images(), run.processed());
+    let code = print_failures(&errors, processed, 0);
+    if code != 0 || signals.shutdown.is_requested() {
+        eprintln!("{processed} of {} were run; no figures without the rest", counted(images as u64, "picture"));
+        return Ok(Err(code));
+    }
+    let (figures, boxes) = run.finish(dataset);
+    let (command, requested) = (command_line(), args.model.provider);
+    let context = RunContext { command, model: &model, requested, settings: BTreeMap::new() };
+    let report = RunReport::assemble(&context, &figures, clock.now());
+    Ok(Ok(Scoring {
+        counted: boxes.iter().map(Option::is_some).collect(),
+        found: boxes.into_iter().map(Option::unwrap_or_default).collect(),
+        scored: (0..dataset.classes.len()).map(|c| !map.unknown.contains(&c)).collect(),
+        run: Some(ModelRun { model, figures, report }),
+    }))
+}
+
+fn detector(args: &ValArgs, runtime: &Runtime, model: &Model, clock: &Arc<dyn Clock>) -> Detector {
+    let thresholds =
+        Thresholds { conf: args.conf, iou: args.iou, max_det: args.max_det, agnostic: false, classes: None };
+    let options = DetectorOptions {
+        imgsz: args.model.imgsz.unwrap_or(model.default_size),
+        thresholds,
+        tiling: args.tiling.tile,
+        target_latency: args.tiling.target_latency.map(Duration::from_millis),
+        provider: args.model.provider_options(),
+        clock: clock.clone(),
+        ..DetectorOptions::of(model)
+    };
+    Detector::new(runtime, model, options)
+}
+
+/// Detects on the images as they are decoded, batch by batch; what went wrong.
+fn detect_all(args: &ValArgs, mut images: Images, run: &mut DatasetRun, screen: &Screen) -> Vec<RunError> {
+    let mut errors = Vec::new();
+    let (mut opened, mut refused, mut deadline) = (None, None, None);
+    loop {
+        let next = images.next(deadline);
+        let is_end = matches!(next, NextImage::End);
+        match next {
+            NextImage::Opened(info) => {
+                run.opened(&info);
+                opened = Some(info);
+                continue;
+            }
+            NextImage::Refused(error) => {
+                run.count_corrupt();
+                if run.images() > 1 {
+                    screen.notice(&error.to_string());
+                }
+                refused = Some(error);
+                continue;
+            }
+            NextImage::Corrupt => {
+                run.count_corrupt();
+                continue;
+            }
+            NextImage::Frame(frame) => {
+                let timeout = Duration::from_millis(args.model.batch_timeout);
+                deadline.get_or_insert_with(|| Deadline::after(timeout));
+                if run.add(frame) < usize::from(args.model.batch) {
+                    continue;
+                }
+            }
+            NextImage::Timeout | NextImage::End => {}
+        }
+        deadline = None;
+        if let Err(error) = detect(run, &mut images, &mut opened, screen) {
+            errors.push(error.into());
+            break;
+        }
+        if is_end {
+            break;
+        }
+    }
+    for notice in run.notices() {
+        screen.notice(&notice);
+    }
+    // Not a single good image.
+    if run.processed() == 0 && errors.is_empty() {
+        errors.extend(refused.map(RunError::from));
+    }
+    errors.extend(images.finish().err().map(RunError::from));
+    let counts = run.counts();
+    if errors.is_empty() && !counts.is_accounted() {
+        let input = args.dataset.as_ref().map_or_else(String::new, |path| path.display().to_string());
+        errors.push(RunError::Unaccounted { input, counts });
+    }
+    errors
+}
+
+/// Detects on the images of the batch; with the first one, the dataset's stream is up.
+fn detect(
+    run: &mut DatasetRun,
+    images: &mut Images,
+    opened: &mut Option<StreamInfo>,
+    screen: &Screen,
+) -> Result<(), DetectError> {
+    if !run.is_ready() {
+        run.make_session()?;
+        images.session_is_made();
+    }
+    let provider = run.provider().cloned();
+    run.detect(&mut |frame| {
+        if let Some(info) = opened.take() {
+            screen.began(frame.stream, &info, provider.as_ref());
+            info.notices.iter().for_each(|notice| screen.notice(notice));
+        }
+        screen.frame(frame, frame.pixels.info().size);
+    })
 }
 
 /// Scores, says, writes.
