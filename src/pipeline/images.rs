@@ -13,7 +13,7 @@ use crate::frame::DecodedFrame;
 use crate::shutdown::Shutdown;
 use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted};
 use crate::stream::{StreamId, StreamInfo};
-use crate::thread::{self, Thread, ThreadError};
+use crate::thread::{self, Guard, Thread, ThreadError};
 
 /// Decoded images that wait to be taken.
 const DECODED: usize = 8;
@@ -24,6 +24,8 @@ pub struct Images {
     refused: Receiver<SourceError>,
     /// Dropped once the session is made.
     ready: Option<Sender<()>>,
+    /// A panic on one of the decoder's threads.
+    panicked: Receiver<ThreadError>,
     thread: Thread<()>,
 }
 
@@ -60,16 +62,24 @@ impl Images {
         let (refusing, refused) = bounded(paths.len().max(1));
         let (ready_tx, ready) = bounded(0);
         let controls = Arc::new(Controls::fixed(0.0, false));
+        // A panic on one of the decoder's threads ends it all: the first is enough to say so.
+        let (stop, (tell, panicked)) = (shutdown.child(), bounded(1));
+        let guard = {
+            let stop = stop.clone();
+            Guard::new(move |error| {
+                drop(tell.try_send(error));
+                stop.request();
+            })
+        };
         let outlet = events.pop().map(|events| {
             let (stream, clock) = (StreamId(0), clock.clone());
-            Outlet { stream, events, clock, ready, head, controls, counters: Arc::default() }
+            Outlet { stream, events, clock, ready, head, guard, controls, counters: Arc::default() }
         });
-        let shutdown = shutdown.clone();
         let thread = thread::spawn("source-0", move || {
             let Some(outlet) = outlet else { return };
             let mut opened = false;
             for (path, number) in paths.into_iter().zip(0..) {
-                if shutdown.is_requested() {
+                if stop.is_requested() {
                     return;
                 }
                 let image = Some((Arc::from(path.display().to_string()), number));
@@ -81,7 +91,7 @@ impl Images {
                         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, opening));
                     }
                     source.release();
-                    source.wait(&shutdown)
+                    source.wait(&stop)
                 });
                 if let Err(error) = decoded
                     && refusing.send(error).is_err()
@@ -90,7 +100,7 @@ impl Images {
                 }
             }
         })?;
-        Ok(Self { decoded, refused, ready: Some(ready_tx), thread })
+        Ok(Self { decoded, refused, ready: Some(ready_tx), panicked, thread })
     }
 
     /// The session is made: images are decoded without waiting for it.
@@ -123,9 +133,10 @@ impl Images {
     /// # Errors
     /// When it panicked.
     pub fn finish(self) -> Result<(), ThreadError> {
-        let Self { decoded, refused, ready, thread } = self;
+        let Self { decoded, refused, ready, panicked, thread } = self;
         drop((decoded, refused, ready));
-        thread.join()
+        thread.join()?;
+        panicked.try_recv().map_or(Ok(()), Err)
     }
 }
 
