@@ -11,11 +11,12 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::handover::FromWorker;
+use super::handover::{FromWorker, SinkEvent};
 use super::job::{Job, OutputSpec};
+use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
-use super::{RunError, RunEvent, Shared, SinkEvent, StreamFigures};
+use super::{RunError, RunEvent};
 use crate::clock::StreamTime;
 use crate::detections::{DetectedFrame, StreamEvent};
 use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};

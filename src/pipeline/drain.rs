@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{RunError, Running, Shared};
+use super::RunError;
+use super::shared::{Running, Shared};
 use crate::clock::Deadline;
 use crate::stream::Dropped;
 use crate::thread::ThreadError;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::drain::{OUTPUT_IDLE, Patience};
-use super::handover::{FromWorker, ToSink, handover};
-use super::{RunEvent, Shared, SinkEvent, SourceSpec, deliver};
+use super::handover::{FromWorker, SinkEvent, ToSink, handover};
+use super::shared::Shared;
+use super::{RunEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
 use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
 
+use crate::frame::DecodedFrame;
 use crate::shutdown::Shutdown;
+use crate::stream::{Gap, Opening};
 
 /// Frames between worker and sink, a stream.
 const INFERRED: usize = 4;
@@ -15,6 +17,14 @@ const INFERRED: usize = 4;
 const NOTES: usize = 32;
 /// How long a frame waits for a sink once the run is to end: an encoder that still works takes one within this time.
 const LAST: Duration = Duration::from_secs(10);
+
+/// What goes to a stream's sink thread.
+pub(super) enum SinkEvent {
+    Open(Box<Opening>),
+    Reopen(Box<Opening>),
+    Gap(Box<Gap>),
+    Frame(Box<DecodedFrame>),
+}
 
 /// Why something was not handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,27 +28,24 @@ mod sinks;
 mod snapshot;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
 use crossbeam_channel::bounded;
 
 use crate::channel::lanes;
-use crate::clock::{Clock, HostTime};
+use crate::clock::Clock;
 use crate::detections::DetectionOutput;
-use crate::frame::DecodedFrame;
 use crate::inference::Runtime;
 use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
-use crate::report::TilingReport;
 use crate::report::figures::RunFigures;
 use crate::shutdown::Shutdown;
 use crate::source::SourceEvent;
-use crate::stream::{Dropped, Gap, Opening, StreamId};
+use crate::stream::{Dropped, StreamId};
 use crate::thread;
 use outbox::Outboxes;
 use sampler::{Sampled, Sampler};
-use shared::{Running, Shared, StreamFigures};
+use shared::{Shared, StreamFigures, WorkerFigures};
 
 pub use delays::Delays;
 pub use error::RunError;
@@ -70,26 +67,6 @@ pub struct Outcome {
     pub figures: RunFigures,
     /// Everything that went wrong.
     pub errors: Vec<RunError>,
-}
-
-/// What goes to a stream's sink thread.
-enum SinkEvent {
-    Open(Box<Opening>),
-    Reopen(Box<Opening>),
-    Gap(Box<Gap>),
-    Frame(Box<DecodedFrame>),
-}
-
-/// What the worker gathers.
-#[derive(Default)]
-struct WorkerFigures {
-    /// Shape of the last run's input.
-    input: [usize; 4],
-    /// Runs of the model by how many frames they took.
-    batches: BTreeMap<usize, u64>,
-    tiling: Vec<(StreamId, TilingReport)>,
-    /// When the session was there.
-    first_frame: Option<HostTime>,
 }
 
 /// Runs `settings` to the end, or until `requested`.

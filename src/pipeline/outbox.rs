@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::handover::{Refused, ToSink, test_lose_point};
-use super::{RunError, Shared, SinkEvent};
+use super::RunError;
+use super::handover::{Refused, SinkEvent, ToSink, test_lose_point};
+use super::shared::Shared;
 use crate::clock::HostTime;
 use crate::frame::DecodedFrame;
 use crate::stream::{Dropped, StreamId};

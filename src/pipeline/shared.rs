@@ -1,7 +1,7 @@
 //! What the threads of a run share. Nothing here is waited for while a stage computes: counters are atomic, and a stream's
 //! figures belong to its sink thread, which alone takes their lock until the run has ended.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::detections::DetectionOutput;
 use crate::inference::ProviderReport;
 use crate::latency::{FirstFrame, LatencyBook, SecondCounts};
 use crate::model::Model;
-use crate::report::StreamReport;
+use crate::report::{StreamReport, TilingReport};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::stream::{Dropped, FrameCounters, LiveOutput, StreamId};
@@ -67,6 +67,18 @@ pub(super) struct StreamFigures {
     pub live_outputs: Vec<LiveOutput>,
     pub objects: Vec<u64>,
     pub last_frame: Option<HostTime>,
+}
+
+/// What the worker gathers.
+#[derive(Default)]
+pub(super) struct WorkerFigures {
+    /// Shape of the last run's input.
+    pub input: [usize; 4],
+    /// Runs of the model by how many frames they took.
+    pub batches: BTreeMap<usize, u64>,
+    pub tiling: Vec<(StreamId, TilingReport)>,
+    /// When the session was there.
+    pub first_frame: Option<HostTime>,
 }
 
 impl Stream {

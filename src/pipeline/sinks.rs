@@ -1,6 +1,7 @@
 //! A stream's detection sinks, and what a failure of one ends: what the sink itself says.
 
-use super::{OutputSpec, Shared};
+use super::OutputSpec;
+use super::shared::Shared;
 use crate::detections::{DetectedFrame, DetectionError, DetectionSink, OnError, StreamEvent};
 use crate::stream::{StreamId, StreamInfo};
 

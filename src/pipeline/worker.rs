@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::handover::SinkEvent;
 use super::outbox::{Outboxes, is_live};
-use super::{RunError, RunEvent, Shared, SinkEvent, WorkerFigures};
+use super::shared::{Shared, WorkerFigures};
+use super::{RunError, RunEvent};
 use crate::channel::{Lanes, RecvError};
 use crate::clock::{Deadline, HostTime};
 use crate::detection::Detection;
