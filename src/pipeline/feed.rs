@@ -166,11 +166,12 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
 
 /// One file from open to end; `first` says whether its opening is the stream's.
 fn feed_file(shared: &Shared, path: &Path, wanted: Wanted, outlet: &Outlet, first: bool) -> Result<u64, SourceError> {
-    let mut source = FileSource::open(path, wanted, outlet)?;
+    let shutdown = shared.shutdown_of(outlet.stream);
+    let Some(mut source) = FileSource::open(path, wanted, outlet, shutdown)? else { return Ok(0) };
     if first {
         let opening = (source.info().clone(), source.take_audio());
         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
     }
     source.release();
-    source.wait(shared.shutdown_of(outlet.stream))
+    source.wait()
 }

@@ -62,9 +62,9 @@ fn feed(source: &SourceSpec, live: &LiveOptions, count: u64, outlet: &Outlet) ->
     let first = Wanted { limit: Some(count), ..Wanted::default() };
     let file = |path: &Path, wanted: &Wanted| -> Result<(), SourceError> {
         thread::test_panic_point();
-        let mut source = FileSource::open(path, wanted.clone(), outlet)?;
+        let Some(mut source) = FileSource::open(path, wanted.clone(), outlet, &shutdown)? else { return Ok(()) };
         source.release();
-        source.wait(&shutdown).map(|_| ())
+        source.wait().map(|_| ())
     };
     match source {
         SourceSpec::Video(path) => file(path, &first),

@@ -84,14 +84,15 @@ impl Images {
                 }
                 let image = Some((Arc::from(path.display().to_string()), number));
                 let wanted = Wanted { limit: Some(1), image, ..Wanted::default() };
-                let decoded = FileSource::open(&path, wanted, &outlet).and_then(|mut source| {
+                let decoded = FileSource::open(&path, wanted, &outlet, &stop).and_then(|source| {
+                    let Some(mut source) = source else { return Ok(0) };
                     if !std::mem::replace(&mut opened, true) {
                         let opening = Box::new((source.info().clone(), Vec::new()));
                         // Where the receiver is gone, the frame says so, too.
                         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, opening));
                     }
                     source.release();
-                    source.wait(&stop)
+                    source.wait()
                 });
                 if let Err(error) = decoded
                     && refusing.send(error).is_err()

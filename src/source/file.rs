@@ -28,7 +28,7 @@ use super::timing::Timing;
 use super::tracks::Tracks;
 use super::wake::{Waker, next_message};
 use crate::clock::HostTime;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{OnRequest, Shutdown};
 use crate::stream::{AudioTrack, StreamInfo};
 use crate::thread::test_panic_point;
 
@@ -49,16 +49,23 @@ pub struct FileSource {
     info: StreamInfo,
     gate: Option<Gate>,
     waker: Waker,
+    /// The way from the stream's stop to this file's.
+    _stopping: OnRequest,
     ended: bool,
 }
 
 impl FileSource {
     /// Opens `path` and returns when the first frame is decoded, or it is clear that none will be. It and those after it go
-    /// to `outlet` from [`release`](Self::release) on.
+    /// to `outlet` from [`release`](Self::release) on. `None` when `shutdown` was requested before.
     ///
     /// # Errors
     /// [`SourceError::Unusable`] when no frame can be decoded from the file.
-    pub fn open(path: &Path, wanted: Wanted, outlet: &Outlet) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        wanted: Wanted,
+        outlet: &Outlet,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Self>, SourceError> {
         let input = path.display().to_string();
         let unusable = |problem: String, remedy: &str| SourceError::Unusable {
             input: input.clone(),
@@ -79,6 +86,7 @@ impl FileSource {
         pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(broken)?;
 
         let (waker, stop) = (Waker::new(&pipeline), Shutdown::new());
+        let stopping = waker.on_request(shutdown, &stop);
         let pacer = wanted.real_time.then(|| Pacer::new(outlet.clone(), stop.child()));
         let (shared, gate) = Decoding::new(Setup {
             outlet: outlet.clone(),
@@ -101,18 +109,22 @@ impl FileSource {
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = shared.describe(name);
         let path = path.to_owned();
-        let mut source = Self { pipeline, path, shared, info, gate: Some(gate), waker, ended: false };
-        source.start()?;
-        Ok(source)
+        let mut source =
+            Self { pipeline, path, shared, info, gate: Some(gate), waker, _stopping: stopping, ended: false };
+        Ok(source.start()?.then_some(source))
     }
 
-    /// Starts the pipeline and waits until the first frame and every track's format are there.
-    fn start(&mut self) -> Result<(), SourceError> {
+    /// Starts the pipeline and waits until the first frame and every track's format are there; whether they
+    /// are, or a stop was requested.
+    fn start(&mut self) -> Result<bool, SourceError> {
         let mut missing = Vec::new();
         let cannot_start = self.pipeline.set_state(gst::State::Playing).is_err();
         let started = self.now();
         let mut first_frame = None;
         while let Some(left) = self.time_left(started, &mut first_frame, &missing)? {
+            if self.shared.is_stopped() {
+                return Ok(false);
+            }
             // What could not start says why, if at all, at once.
             let left = if cannot_start { Duration::ZERO } else { left };
             let Some(message) = next_message(self.waker.bus(), left) else {
@@ -135,7 +147,7 @@ impl FileSource {
             }
         }
         self.describe();
-        Ok(())
+        Ok(true)
     }
 
     /// How long what comes next may take; `None` when all is there.
@@ -205,12 +217,11 @@ impl FileSource {
         self.shared.stop();
     }
 
-    /// Waits for the end of the file, or until `shutdown` is requested. Returns the encoded frames that were never decoded.
+    /// Waits for the end of the file, or for a stop. Returns the encoded frames that were never decoded.
     ///
     /// # Errors
     /// [`SourceError::Broken`] when decoding could not go on.
-    pub fn wait(&mut self, shutdown: &Shutdown) -> Result<u64, SourceError> {
-        let _stopping = self.waker.on_request(shutdown, &self.shared.stop);
+    pub fn wait(&mut self) -> Result<u64, SourceError> {
         let mut stall = StallTimer::new(STALL, self.now());
         while !self.ended {
             test_panic_point();

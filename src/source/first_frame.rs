@@ -42,3 +42,25 @@ impl FirstFrame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gstreamer as gst;
+
+    use super::*;
+
+    #[test]
+    fn the_first_frame_waits_at_the_gate_and_no_other_does() {
+        gst::init().expect("GStreamer");
+        let (first, gate) = FirstFrame::new(Waker::new(&gst::Pipeline::new()));
+        let video = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 16, 8).build().expect("a format");
+        std::thread::scope(|scope| {
+            let passing = scope.spawn(|| first.pass(&video));
+            drop(gate);
+            passing.join().expect("no panic");
+        });
+        assert!(first.is_decoded());
+        first.pass(&video);
+        assert_eq!(first.video().map(gst_video::VideoInfo::width), Some(16));
+    }
+}

@@ -1,24 +1,30 @@
 //! Looks up addresses that name no stream themselves: a page with a video, a numbered camera.
 
-use std::process::Command;
+use std::io::Read;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::address::{Address, Kind};
 use super::cameras::cameras;
 use super::error::ConnectError;
+use crate::shutdown::Shutdown;
 
-/// The address that is read: the same, unless it must be looked up first.
-pub(super) fn locate(address: &Address) -> Result<Address, ConnectError> {
+/// The address that is read: the same, unless it must be looked up first. A request of `shutdown` ends that.
+///
+/// # Errors
+/// When nothing is found there, or the look-up was ended.
+pub(super) fn locate(address: &Address, shutdown: &Shutdown) -> Result<Address, ConnectError> {
     match address.kind {
-        Kind::Page => video_of(address),
+        Kind::Page => video_of(address, shutdown),
         Kind::Camera => camera(address),
         _ => Ok(address.clone()),
     }
 }
 
-fn video_of(address: &Address) -> Result<Address, ConnectError> {
+fn video_of(address: &Address, shutdown: &Shutdown) -> Result<Address, ConnectError> {
     let mut command = Command::new("yt-dlp");
     command.args(["--no-playlist", "--get-url", "--format", "best[ext=mp4]/best", "--", address.location()]);
-    let output = command.output().map_err(|e| {
+    let output = output(&mut command, shutdown).map_err(|e| {
         let problem = if e.kind() == std::io::ErrorKind::NotFound {
             "yt-dlp, which extracts the video of a page, is not installed".to_owned()
         } else {
@@ -38,6 +44,26 @@ fn video_of(address: &Address) -> Result<Address, ConnectError> {
     Ok(address.found_at(Kind::Http, &url))
 }
 
+/// Runs a program to its end, or until `shutdown` is requested.
+fn output(command: &mut Command, shutdown: &Shutdown) -> std::io::Result<Output> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let child = Arc::new(Mutex::new(child));
+    let killed = child.clone();
+    // One that has ended by itself cannot be killed, and need not be.
+    let _kill = shutdown.on_request(move || drop(lock(&killed).kill()));
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    // What it reports fits into a pipe (64 KiB), so it does not wait for the second to be read.
+    out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
+    err.map(|mut err| err.read_to_end(&mut stderr)).transpose()?;
+    let status = lock(&child).wait()?;
+    Ok(Output { status, stdout, stderr })
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn camera(address: &Address) -> Result<Address, ConnectError> {
     let cameras = cameras();
     let number: usize = address.location().parse().unwrap_or(usize::MAX);
@@ -54,4 +80,21 @@ fn camera(address: &Address) -> Result<Address, ConnectError> {
         ConnectError::new(problem, "describe its elements in a file given with --pipeline, and give pipeline:NAME")
     })?;
     Ok(address.found_at(Kind::Device, node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_s_output_is_read_and_a_stop_ends_it() {
+        let shutdown = Shutdown::new();
+        let said =
+            output(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), &shutdown).expect("it starts");
+        assert_eq!((said.stdout.as_slice(), said.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+        assert_eq!(said.status.code(), Some(3));
+        shutdown.request();
+        let killed = output(Command::new("sleep").arg("600"), &shutdown).expect("it starts");
+        assert!(!killed.status.success());
+    }
 }

@@ -43,10 +43,11 @@ pub(super) struct LiveOpener<'a> {
 
 impl Opener for LiveOpener<'_> {
     fn open(&mut self, transport: Transport) -> Result<Box<dyn Connection>, OpenError> {
+        let located = locate(self.address, self.shutdown);
         if self.shutdown.is_requested() {
             return Err(OpenError::Stopped);
         }
-        let address = locate(self.address)?;
+        let address = located?;
         let section = address.section();
         let template =
             self.options.templates.get(section).map_err(|e| {

@@ -45,3 +45,29 @@ impl Waker {
 pub(super) fn next_message(bus: &gst::Bus, time: Duration) -> Option<gst::Message> {
     bus.timed_pop(gst::ClockTime::try_from(time).unwrap_or(gst::ClockTime::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_ends_the_wait_at_the_bus() {
+        gst::init().expect("GStreamer");
+        let pipeline = gst::Pipeline::new();
+        // In Null, the bus takes no messages.
+        pipeline.set_state(gst::State::Ready).expect("an empty pipeline");
+        let waker = Waker::new(&pipeline);
+        let (shutdown, stop) = (Shutdown::new(), Shutdown::new());
+        let _stopping = waker.on_request(&shutdown, &stop);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                std::iter::from_fn(|| next_message(waker.bus(), Duration::from_mins(1)))
+                    .any(|message| message.type_() == gst::MessageType::Application)
+            });
+            shutdown.request();
+            assert!(waiter.join().expect("no panic"));
+        });
+        assert!(stop.is_requested());
+        pipeline.set_state(gst::State::Null).expect("an empty pipeline");
+    }
+}
