@@ -12,13 +12,15 @@
 //! the end, so a file that was cut short goes to `jpegdec` unparsed.
 
 mod components;
+mod segments;
 
-use std::ops::Range;
 use std::path::Path;
 
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
+
+use segments::{EOI, SOI, SOS, Segments};
 
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
@@ -89,10 +91,6 @@ fn is_cut_short(path: &Path) -> bool {
     file.read_to_end(&mut bytes).is_ok() && !has_end(&bytes)
 }
 
-const SOI: u8 = 0xD8;
-const EOI: u8 = 0xD9;
-const SOS: u8 = 0xDA;
-
 /// Whether the JPEG image that `bytes` begin with reaches its end marker.
 ///
 /// A thumbnail inside a segment has one too, so it counts after the first scan's header only: from there on, encoded data
@@ -100,43 +98,6 @@ const SOS: u8 = 0xDA;
 fn has_end(bytes: &[u8]) -> bool {
     let scan = Segments::of(bytes).find(|segment| segment.marker == SOS);
     scan.is_some_and(|scan| bytes[scan.payload.end..].windows(2).any(|pair| pair == [0xFF, EOI]))
-}
-
-/// The marker segments at the beginning of a JPEG image, up to the first scan's header, as far as they are whole
-/// (ITU-T T.81, annex B).
-struct Segments<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-/// One marker segment.
-struct Segment {
-    marker: u8,
-    /// Behind the marker and the length.
-    payload: Range<usize>,
-}
-
-impl<'a> Segments<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 2 }
-    }
-}
-
-impl Iterator for Segments<'_> {
-    type Item = Segment;
-
-    fn next(&mut self) -> Option<Segment> {
-        // Fill bytes may stand before a marker.
-        while self.bytes.get(self.at..self.at + 2)? == [0xFF, 0xFF] {
-            self.at += 1;
-        }
-        let &[0xFF, marker, high, low] = self.bytes.get(self.at..self.at + 4)? else { return None };
-        let end = self.at + 2 + usize::from(u16::from_be_bytes([high, low]));
-        let payload = self.at + 4..end;
-        self.bytes.get(payload.clone())?;
-        self.at = if marker == SOS { self.bytes.len() } else { end };
-        Some(Segment { marker, payload })
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{SOI, SOS, Segments};
+use super::segments::{SOI, SOS, Segments};
 
 const APP0: u8 = 0xE0;
 const APP14: u8 = 0xEE;
