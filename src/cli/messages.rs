@@ -59,6 +59,17 @@ pub(super) fn command_line_notice() -> Option<&'static str> {
     )
 }
 
+/// Prints lines for people on standard error.
+pub(super) fn print_line(text: &str) {
+    if logs::are_json() {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            tracing::info!("{line}");
+        }
+    } else {
+        eprintln!("{text}");
+    }
+}
+
 /// Prints data on standard output.
 pub(super) fn print(text: &str) {
     // A reader that closed the pipe has read enough.

@@ -36,13 +36,13 @@ pub struct ProfileArgs {
     source: Option<String>,
     #[command(flatten)]
     model: ModelOptions,
-    /// Runs that count
+    /// Measured runs
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Profile")]
     runs: u16,
-    /// Rows a table, at most
+    /// Rows per table, at most
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Profile")]
     top: u16,
-    /// Keep ONNX Runtime's trace (Chrome's format)
+    /// Keep ONNX Runtime's trace (Chrome trace format)
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     trace: Option<PathBuf>,
     /// The profile as JSON, with every node; `-` is standard output
@@ -72,6 +72,7 @@ pub fn run(args: &ProfileArgs) -> u8 {
 }
 
 fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> anyhow::Result<Result<Profile, ProfileError>> {
+    args.invocation.start_logs()?;
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let job = match &args.source {
         Some(source) => {

@@ -1,4 +1,4 @@
-//! `streamdet val`: accuracy on labelled pictures.
+//! `streamdet val`: accuracy on a labelled dataset.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::messages::{command_line, print_error, print_failures};
+use super::messages::{command_line, print_error, print_failures, print_line};
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
 use crate::clock::{Clock, Deadline, RealClock};
@@ -35,58 +35,58 @@ const EXAMPLES: &str = "Examples:
   streamdet val instances_val2017.json --images val2017 -m yolov8n.onnx -o out/
   streamdet val VisDrone2019-DET-val --imgsz 960 --html visdrone.html
   streamdet val VisDrone2019-DET-val -m yolov8n.onnx --map 'person=pedestrian,motorcycle=motor'
-  streamdet val instances.json --predictions results.json       score somebody's boxes; no model runs
+  streamdet val instances.json --predictions results.json       score given boxes; no model runs
 
-Figures are those of the official COCO evaluator (101 recalls, at most 100 boxes a picture and class). On VisDrone they \
-are too, with the toolkit's rules beforehand: boxes and objects that lie by half or more in ignored regions are dropped, \
-category 11 (others) is not scored, objects with score 0 are ignored, and up to 500 boxes a picture and class count. \
-Classes that the model cannot name are not scored.
+Figures are those of the official COCO evaluator (101 recalls, at most 100 boxes per image and class). For VisDrone, \
+the toolkit's rules are applied first: boxes and objects that lie by half or more in ignored regions are removed, category 11 \
+(others) is not scored, objects with score 0 are ignored, and up to 500 boxes per image and class count. Classes that the model \
+does not have are not scored.
 
 Precision, recall, F1 and the confusion matrix are at IoU 0.5 and the confidence with the best mean F1.
 
 Settings: as with detect; thresholds and outputs are taken from the command line only.
 
-Exit codes: 0 done; 1 failed midway; 2 unusable dataset, model or options; 130, 143 interrupted.";
+Exit codes: 0 done; 1 failed while running; 2 unusable dataset, model or options; 130, 143 interrupted.";
 
 /// Options of `val`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ValArgs {
-    /// COCO .json, YOLO data.yaml, or a folder with images/ and labels/ (YOLO) or annotations/ (`VisDrone`)
+    /// COCO .json, YOLO data.yaml, or a folder with images/ and labels/ (YOLO) or annotations/ (VisDrone)
     #[arg(required_unless_present = "show_config", value_name = "DATASET")]
     dataset: Option<PathBuf>,
-    /// Folder of the pictures [default: images/ beside the labels]
+    /// Folder of the images [default: images/ beside the labels]
     #[arg(long, value_name = "FOLDER", help_heading = "Dataset")]
     images: Option<PathBuf>,
-    /// Which part of a data.yaml: train, val or test
+    /// Split of a data.yaml: train, val or test
     #[arg(long, default_value = "val", help_heading = "Dataset")]
     split: String,
     /// Classes whose names differ: `MODEL_CLASS=DATASET_CLASS`, by name or number, comma separated
     #[arg(long, value_delimiter = ',', value_name = "A=B", help_heading = "Dataset")]
     map: Vec<String>,
-    /// Score these boxes (COCO results) instead of a model's; pictures need not be there
+    /// Score these boxes (COCO results) instead of a model's; the images need not be there
     #[arg(long, value_name = "FILE", help_heading = "Dataset")]
     predictions: Option<PathBuf>,
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
     tiling: TilingOptions,
-    /// Confidence above which a box counts, 0 to 1
+    /// Confidence threshold, 0 to 1
     #[arg(long, default_value_t = 0.001, value_parser = fraction, help_heading = "Detections")]
     conf: f32,
-    /// Overlap above which the less certain of two boxes goes, 0 to 1
+    /// IoU threshold of NMS, 0 to 1
     #[arg(long, default_value_t = 0.7, value_parser = fraction, help_heading = "Detections")]
     iou: f32,
-    /// Boxes a picture, at most
+    /// Detections per image, at most
     #[arg(long, default_value_t = 300, help_heading = "Detections")]
     max_det: usize,
     /// Folder for everything: page, curves and confusion matrix as SVG, predictions, report
     #[arg(short, long, value_name = "FOLDER", help_heading = "Output")]
     output: Option<PathBuf>,
-    /// One page with table, curves and sample pictures
+    /// HTML page: table, curves, sample images
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     html: Option<PathBuf>,
-    /// Pictures on the page, the worst ones
+    /// Sample images on the page, the worst ones
     #[arg(long, default_value_t = 16, help_heading = "Output")]
     samples: usize,
     /// Boxes as COCO results; `-` is standard output
@@ -118,6 +118,7 @@ pub fn run(args: &ValArgs) -> u8 {
 }
 
 fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
+    args.invocation.start_logs()?;
     let path = args.dataset.as_ref().ok_or_else(|| anyhow!("give a dataset"))?;
     for file in args.html.iter().chain(&args.save_json).chain(&args.report).filter(|p| p.as_os_str() != "-") {
         let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
@@ -127,7 +128,7 @@ fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
     }
     let say = |text: &str| {
         if !args.invocation.quiet {
-            eprintln!("{text}");
+            print_line(text);
         }
     };
     let places = Places { images: args.images.clone(), split: args.split.clone() };
