@@ -1,6 +1,10 @@
-//! What the model finds.
+//! What the model detects, and what is made of it before it is drawn and goes out.
 
-use crate::geometry::FrameBox;
+use std::sync::Arc;
+
+use crate::clock::StreamTime;
+use crate::geometry::{FrameBox, Size};
+use crate::stream::{Gap, StreamId};
 
 /// One detected object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -9,6 +13,20 @@ pub struct Detection {
     pub class_id: u16,
     /// Confidence, `0..=1`.
     pub confidence: f32,
-    /// Where, in source pixels, clipped to the picture.
+    /// Where, in source pixels, clipped to the frame.
     pub bbox: FrameBox,
+    /// The object's number in its stream, from 1, where it is tracked.
+    pub track_id: Option<u32>,
 }
+
+/// Works on the detections of one stream, frame by frame in order, on the stream's thread: a tracker, a filter.
+pub trait DetectionStage: Send {
+    /// A frame of this size, in pixels as displayed, shown at `pts`. May change its detections.
+    fn frame(&mut self, pts: StreamTime, size: Size, detections: &mut Vec<Detection>);
+
+    /// The stream was disconnected for so long.
+    fn gap(&mut self, gap: &Gap);
+}
+
+/// Makes a stage for a stream.
+pub type StageFactory = Arc<dyn Fn(StreamId) -> Box<dyn DetectionStage> + Send + Sync>;

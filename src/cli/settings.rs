@@ -80,6 +80,7 @@ impl RunOptions {
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
+            stages: Vec::new(),
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),
             frames: self.source.frames,

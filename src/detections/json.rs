@@ -123,7 +123,7 @@ struct Object<'a> {
     confidence: f32,
     #[serde(rename = "box")]
     corners: [f32; 4],
-    track_id: Option<u64>,
+    track_id: Option<u32>,
 }
 
 /// An outage.
@@ -167,7 +167,7 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
                 class: classes.get(usize::from(d.class_id)).map_or("", String::as_str),
                 confidence: d.confidence,
                 corners: [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2],
-                track_id: None,
+                track_id: d.track_id,
             })
             .collect(),
     };

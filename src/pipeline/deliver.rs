@@ -18,6 +18,7 @@ use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
 use super::{RunError, RunEvent};
 use crate::clock::StreamTime;
+use crate::detection::DetectionStage;
 use crate::detections::{DetectedFrame, StreamEvent};
 use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};
 use crate::geometry::Size;
@@ -46,6 +47,8 @@ struct Delivery<'a> {
     sink: Option<StreamSink>,
     tell: Tell,
     stills: StillWriter,
+    /// What works on the detections before they are drawn and go out.
+    stages: Vec<Box<dyn DetectionStage>>,
     detections: DetectionSinks<'a>,
     pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
     /// Mean time between frames, s.
@@ -105,6 +108,7 @@ impl<'a> Delivery<'a> {
             sink: None,
             tell: teller(shared, stream),
             stills: StillWriter::default(),
+            stages: shared.settings.stages.iter().map(|make| make(stream)).collect(),
             detections: DetectionSinks::new(shared, stream),
             pool: None,
             interval_s: None,
@@ -203,6 +207,7 @@ impl<'a> Delivery<'a> {
         }
         drop(own);
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
+        self.stages.iter_mut().for_each(|stage| stage.gap(gap));
         self.detections.event(&StreamEvent::Gap(gap));
     }
 
@@ -227,6 +232,7 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
+        self.stages.iter_mut().for_each(|stage| stage.frame(frame.pts, size, &mut frame.detections));
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();

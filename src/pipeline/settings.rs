@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Delays, Job};
 use crate::controls::Controls;
+use crate::detection::StageFactory;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
 use crate::postprocess::Thresholds;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub batch: usize,
     /// How long a batch waits to fill.
     pub batch_timeout: Duration,
+    /// What works on a stream's detections before they are drawn and go out, in this order.
+    pub stages: Vec<StageFactory>,
     /// Tiles that the model is run on besides the whole frame.
     pub tiling: Option<Tiling>,
     /// What preprocess, inference and postprocess may take a frame: tiles are left out to keep to it.
