@@ -30,7 +30,7 @@ use crate::stills::StillWriter;
 use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
 use crate::thread::{catch, test_panic_point};
 
-/// How often it is seen whether a snapshot of a stream without frames was asked for, where somebody can.
+/// How often it is seen whether a snapshot was asked for while no frame comes; only with a dashboard, which can ask for one.
 const IDLE: Duration = Duration::from_millis(100);
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
@@ -55,10 +55,10 @@ struct Delivery<'a> {
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
     audio_kept: usize,
-    /// Files begun so far by outputs that ended, whether the next picture begins another one, and whether the sound is another.
+    /// Files begun so far by outputs that ended, whether the next frame begins another one, and whether its audio differs.
     files: u32,
     cut: bool,
-    resound: bool,
+    audio_differs: bool,
     size: Option<Size>,
     /// Frames taken that are not counted yet: one at most.
     in_hand: u64,
@@ -66,7 +66,7 @@ struct Delivery<'a> {
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<Encoded>,
-    /// The newest frame, while somebody watches who may want a picture of it.
+    /// The newest frame, for a snapshot; only with a dashboard.
     newest: Option<Box<DecodedFrame>>,
     snapshots: Snapshots,
 }
@@ -116,7 +116,7 @@ impl<'a> Delivery<'a> {
             audio_kept: 0,
             files: 0,
             cut: false,
-            resound: false,
+            audio_differs: false,
             size: None,
             in_hand: 0,
             encoding: VecDeque::with_capacity(ENCODING),
@@ -168,8 +168,8 @@ impl<'a> Delivery<'a> {
         self.shared.stream(self.stream).figures()
     }
 
-    /// Whether there is anything to carry sound.
-    fn carries_sound(&self) -> bool {
+    /// Whether there is an output that takes audio.
+    fn carries_audio(&self) -> bool {
         matches!(self.job().output, OutputSpec::Stream(_))
     }
 
@@ -177,17 +177,17 @@ impl<'a> Delivery<'a> {
         self.detections.open(&info);
         self.info = Some(info);
         // With nothing to carry it, audio is not wanted, and the demuxer must not wait for anyone to take it.
-        if self.carries_sound() {
+        if self.carries_audio() {
             self.sides = sides;
         }
     }
 
-    /// The stream came back. Another picture size or codec, or other sound, begins another file.
+    /// The stream was re-established. Another frame size or codec, or other audio, begins another file.
     fn reopen(&mut self, (info, sides): Opening) {
         let same = self.info.as_ref().is_some_and(|before| (before.size, &before.codec) == (info.size, &info.codec));
         self.cut |= !same || !sides.is_empty();
-        if !sides.is_empty() && self.carries_sound() {
-            self.resound = true;
+        if !sides.is_empty() && self.carries_audio() {
+            self.audio_differs = true;
             self.sides = sides;
         }
         self.info = Some(info);
@@ -251,7 +251,7 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Writes the newest picture as it is drawn, where that is asked for: a file that stands still has one, too.
+    /// Writes the newest frame as it is drawn, where that is asked for: a paused file has one, too.
     fn take_snapshot(&mut self) {
         if let Some(written) = self.snapshots.written() {
             self.say_snapshot(written);
@@ -263,8 +263,8 @@ impl<'a> Delivery<'a> {
         let Some(frame) = self.newest.take() else { return };
         let path = free_name(self.job(), frame.file.as_deref(), frame.index);
         match self.draw(&frame) {
-            Ok(picture) => {
-                let before = self.snapshots.write(path, picture, frame.pixels.video_info().clone());
+            Ok(drawn) => {
+                let before = self.snapshots.write(path, drawn, frame.pixels.video_info().clone());
                 if let Some(before) = before {
                     self.say_snapshot(before);
                 }
@@ -288,7 +288,7 @@ impl<'a> Delivery<'a> {
         self.shared.listener.on(&RunEvent::Notice(&format!("no snapshot: {error}")));
     }
 
-    /// Where the pictures have another size from this one on, or another codec or sound: recordings go on in another file.
+    /// Where the frames have another size from this one on, or another codec or audio: recordings go on in another file.
     fn begin_anew(&mut self, frame: &DecodedFrame, video: &gst_video::VideoInfo) -> Result<(), RunError> {
         let shared = self.shared;
         let live = self.job().source.is_live();
@@ -299,7 +299,7 @@ impl<'a> Delivery<'a> {
         if !std::mem::take(&mut self.cut) {
             return Ok(());
         }
-        if std::mem::take(&mut self.resound) {
+        if std::mem::take(&mut self.audio_differs) {
             self.finish_sink();
         } else if let Some((sink, info)) = self.sink.as_mut().zip(self.info.as_ref()) {
             sink.change(video, info.frame_rate, (&shared.settings.encoder, &shared.clock))?;
@@ -307,14 +307,14 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Hands the annotated picture to the output.
+    /// Hands the annotated frame to the output.
     fn write(&mut self, output: &OutputSpec, frame: &DecodedFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
         let video = frame.pixels.video_info();
         match (output, &frame.file) {
             (OutputSpec::Folder(folder), Some(file)) => {
                 let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
-                self.stills.write(&picture_name(&folder.join(name)), buffer, video)?;
+                self.stills.write(&still_name(&folder.join(name)), buffer, video)?;
             }
             (OutputSpec::Image(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
@@ -392,7 +392,7 @@ impl<'a> Delivery<'a> {
             if *pauses == Some(self.shared.settings.controls.pauses()) {
                 record.encode = Some((entered, left));
             }
-            // Pictures leave in order: those before it never will.
+            // Frames leave in order: those before it never will.
             for _ in 0..=at {
                 if let Some((record, _)) = self.encoding.pop_front() {
                     self.complete(&record);
@@ -407,7 +407,7 @@ impl<'a> Delivery<'a> {
         self.shared.listener.on(&RunEvent::FrameRecorded(record));
     }
 
-    /// The picture to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
+    /// The frame to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
     /// (decoders keep their buffers as references for later frames).
     fn draw(&mut self, frame: &DecodedFrame) -> Result<gst::Buffer, RunError> {
         let hud = self.shared.settings.controls.hud().then(|| {
@@ -432,8 +432,8 @@ impl<'a> Delivery<'a> {
             let [y, u, v, _] = copy.planes_data_mut();
             let plane = |data, stride| PlaneMut { data, stride };
             let planes = [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])];
-            let mut picture = FrameViewMut { info: frame.pixels.info(), planes };
-            self.overlay.draw(&mut picture, &frame.detections, hud.as_deref())?;
+            let mut view = FrameViewMut { info: frame.pixels.info(), planes };
+            self.overlay.draw(&mut view, &frame.detections, hud.as_deref())?;
             copy.into_buffer()
         };
         let b = buffer.make_mut();
@@ -512,9 +512,9 @@ fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
     })
 }
 
-/// Kinds of picture that are not written become PNG.
+/// Kinds of image that are not written become PNG.
 #[must_use]
-pub(super) fn picture_name(path: &Path) -> PathBuf {
+pub(super) fn still_name(path: &Path) -> PathBuf {
     let known = path
         .extension()
         .and_then(|e| e.to_str())

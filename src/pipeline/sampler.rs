@@ -12,7 +12,7 @@ use crate::thread::{self, Thread, ThreadError, test_panic_point};
 const EVERY: Duration = Duration::from_millis(500);
 /// How long a sample that was asked for may take; without it some CPU time goes uncounted.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Samples that are asked for at once, at most; whoever asks beyond waits for [`PATIENCE`].
+/// Samples that are asked for at once, at most; a further one waits for [`PATIENCE`].
 const REQUESTS: usize = 16;
 
 /// What was sampled.
