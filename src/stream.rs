@@ -1,4 +1,4 @@
-//! What is known of a stream: which it is, what it carries, how its frames are counted, when it was away.
+//! What is known of a stream: which it is, what it carries, how its frames are counted, when it was disconnected.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::geometry::Size;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub u32);
 
-/// An audio track, passed by the detector: its caps and its packets.
+/// An audio track that passes through beside the detector: its caps and its packets.
 #[derive(Clone)]
 pub struct AudioTrack {
     /// Format, as parsed.
     pub caps: gstreamer::Caps,
-    /// Packets with running-time PTS; bounded at [`AUDIO_PACKETS`]. When it is full, the demuxer waits; a live source lets
-    /// packets go.
+    /// Packets with running-time PTS; bounded at [`AUDIO_PACKETS`]. When it is full, the demuxer waits; of a live
+    /// source packets are dropped.
     pub packets: Receiver<gstreamer::Buffer>,
 }
 
@@ -27,20 +27,20 @@ pub struct AudioTrack {
 /// a demuxer never stands still between a full audio branch and a muxer that waits for video.
 pub const AUDIO_PACKETS: usize = 1 << 16;
 
-/// What is known once the first picture is there.
+/// What is known once the first frame is decoded.
 #[derive(Debug, Clone)]
 pub struct StreamInfo {
     /// Short name for people.
     pub name: String,
-    /// First picture's size as displayed.
+    /// First frame's size as displayed.
     pub size: Size,
     /// Frame rate as a fraction; `None` when the stream has no constant rate.
     pub frame_rate: Option<(i32, i32)>,
-    /// How long it will be watched, as far as that can be said.
+    /// How long it is, as far as that can be said.
     pub duration: Option<Duration>,
     /// The same, where it is certain enough to reserve room by.
     pub sure_duration: Option<Duration>,
-    /// Codec of the pictures, for people.
+    /// Video codec, for people.
     pub codec: String,
     /// Codecs of the audio tracks, for people.
     pub audio_codecs: Vec<String>,
@@ -51,16 +51,16 @@ pub struct StreamInfo {
 /// What is known when a stream begins, and its audio tracks.
 pub type Opening = (StreamInfo, Vec<AudioTrack>);
 
-/// A stretch of a stream's time in which it was away.
+/// An outage: a stretch of a stream's time in which it was disconnected.
 #[derive(Debug, Clone)]
 pub struct Gap {
     /// The last frame before it.
     pub from: StreamTime,
     /// The first frame after it, or when the run ended.
     pub to: StreamTime,
-    /// Why it was away, without secrets.
+    /// Why it was disconnected, without secrets.
     pub reason: String,
-    /// Whether it came back.
+    /// Whether it was re-established.
     pub resumed: bool,
 }
 
@@ -197,7 +197,7 @@ pub struct LiveOutput {
     pub uri: String,
     /// Frames that were sent; to several clients, a frame counts for each.
     pub frames_sent: u64,
-    /// Frames that were not: nobody took them in time, or nobody was there.
+    /// Frames that were not: no client took them in time, or there was none.
     pub frames_lost: u64,
     /// Connections that were made anew.
     pub reconnects: u64,

@@ -7,9 +7,9 @@ use crate::frame::Stamps;
 /// One row of the latency table, in the order of the pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Compressed frame enters the decoder → picture leaves it.
+    /// Encoded frame enters the decoder → decoded frame leaves it.
     Decode,
-    /// Picture leaves the decoder → taken from the bounded channel.
+    /// Decoded frame leaves the decoder → taken from the bounded channel.
     QueueWait,
     /// Taken → its batch is closed.
     BatchWait,
@@ -25,9 +25,9 @@ pub enum Stage {
     Overlay,
     /// Whatever inside `end_to_end` no other row covers.
     HandOver,
-    /// Annotated picture enters the encoder → compressed frame leaves it.
+    /// Annotated frame enters the encoder → encoded frame leaves it.
     Encode,
-    /// Picture leaves the decoder → annotated picture handed to the sink.
+    /// Decoded frame leaves the decoder → annotated frame handed to the sink.
     EndToEnd,
     /// Live only: pipeline clock now − running time, when handed to the sink.
     BehindLive,

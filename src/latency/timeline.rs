@@ -15,7 +15,7 @@ const WIDTH: Duration = Duration::from_millis(100);
 pub struct Bin {
     /// Frames handed over.
     pub frames: u32,
-    /// Frames lost.
+    /// Frames dropped.
     pub dropped: u32,
     sums: [Duration; STAGES.len()],
     largest: [Duration; STAGES.len()],
@@ -73,7 +73,7 @@ impl Timeline {
         }
     }
 
-    /// Adds frames that were lost at `at`.
+    /// Adds frames that were dropped at `at`.
     pub fn drop_frames(&mut self, at: HostTime, frames: u64) {
         self.bin(at).dropped += u32::try_from(frames).unwrap_or(u32::MAX);
     }
@@ -119,7 +119,7 @@ mod tests {
     use crate::latency::tests::frame_at;
 
     #[test]
-    fn a_long_run_widens_the_bins_and_loses_nothing() {
+    fn a_long_run_widens_the_bins_and_keeps_every_frame() {
         let mut timeline = Timeline::default();
         for n in 0..5000 {
             timeline.add(&frame_at(n * 40));
