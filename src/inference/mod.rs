@@ -1,5 +1,6 @@
 //! ONNX Runtime: found, loaded, given an execution provider, and run on batches by one thread.
 
+mod choice;
 mod convert;
 mod inspect;
 mod inspection;
@@ -7,9 +8,10 @@ mod provider;
 mod runtime;
 mod session;
 
+pub use choice::{Precision, ProviderChoice};
 pub use inspect::inspect;
 pub use inspection::{InspectError, Inspection};
-pub use provider::{Precision, ProviderChoice, ProviderOptions, ProviderReport};
+pub use provider::{ProviderOptions, ProviderReport};
 pub use runtime::Runtime;
 pub use session::Engine;
 

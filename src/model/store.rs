@@ -2,7 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Card, DEFAULT_NAME, ModelError};
+use super::card::Card;
+use super::error::ModelError;
+
+/// The model that is built in.
+pub(super) const DEFAULT_NAME: &str = "visdrone-nano";
 
 /// A card compiled in: its name and its text.
 macro_rules! card {
@@ -154,6 +158,13 @@ pub(super) fn card_of(sha256: &str) -> Option<Card> {
         .filter(|(_, text)| text.contains(sha256))
         .filter_map(|(name, text)| Card::parse(text, name).ok())
         .find(|card| card.sha256.as_deref() == Some(sha256))
+}
+
+/// The known name that resembles `name` most.
+#[must_use]
+pub fn nearest(name: &str) -> String {
+    let names = list().0.into_iter().map(|known| known.name);
+    crate::text::nearest(name, names).unwrap_or_else(|| DEFAULT_NAME.to_owned())
 }
 
 #[cfg(test)]

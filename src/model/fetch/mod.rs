@@ -115,7 +115,7 @@ pub fn already_here(request: &Request) -> Result<Option<Fetched>, FetchError> {
         return Err(exists("it is no ordinary file".into()));
     }
     let bytes = metadata.len();
-    let sha256 = super::sha256_of(file).map_err(|e| exists(e.to_string()))?;
+    let sha256 = super::checksum::sha256_of(file).map_err(|e| exists(e.to_string()))?;
     match &request.sha256 {
         Some(expected) if expected.eq_ignore_ascii_case(&sha256) => {
             Ok(Some(Fetched { path: path.clone(), sha256, bytes }))

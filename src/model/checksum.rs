@@ -1,0 +1,21 @@
+//! SHA-256 as it is written.
+
+use std::io::Read;
+
+use sha2::{Digest, Sha256};
+
+/// Checksum of everything that can be read from `file`, lower-case hex.
+pub(super) fn sha256_of(mut file: impl Read) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash)?;
+    Ok(hex(&hash.finalize()))
+}
+
+/// Bytes as lower-case hex.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}

@@ -1,0 +1,69 @@
+//! Why a model cannot be used.
+
+use std::path::Path;
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Neither a file nor a known name.
+    #[error(
+        "model {name}: no such file, and no model of that name\n  the nearest is {nearest}; `streamdet model list` shows all; or give the path of an ONNX file"
+    )]
+    Missing {
+        /// What was asked for.
+        name: String,
+        /// The name that resembles it most.
+        nearest: String,
+    },
+    /// Its card is known, its file is not here.
+    #[error("model {name}: its file {file} is not here\n  streamdet model fetch {name}")]
+    NotHere {
+        /// What was asked for.
+        name: String,
+        /// As its card says.
+        file: String,
+    },
+    /// A file cannot be read.
+    #[error("{path}: {problem}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// A card is wrong.
+    #[error("{path}: {problem}")]
+    Card {
+        /// The card.
+        path: String,
+        /// Line and field.
+        problem: String,
+    },
+    /// The file differs from what its card says.
+    #[error("{path}: SHA-256 is {found}, its card says {expected}\n  fetch the file again, or correct the card")]
+    Checksum {
+        /// The model file.
+        path: String,
+        /// As stated.
+        expected: String,
+        /// As computed.
+        found: String,
+    },
+    /// The model is of a kind that is not supported.
+    #[error("{model}: {problem}\n  {remedy}")]
+    Unsupported {
+        /// The model.
+        model: String,
+        /// What was seen.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+impl ModelError {
+    /// A file that cannot be read.
+    pub(crate) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
+        Self::Unreadable { path: path.display().to_string(), problem: source.to_string() }
+    }
+}
