@@ -189,7 +189,7 @@ fn counters_agree_with_the_run_report() {
     let inferred = report["streams"][0]["frames"]["inferred"].as_u64().expect("a number");
     assert!(inferred < processed, "every second frame");
     same("streamdet_frames_inferred_total", &first, inferred);
-    for (reason, lost) in [("corrupt", corrupt), ("stale", 0), ("queue_full", 0)] {
+    for (reason, lost) in [("corrupt", corrupt), ("stale", 0), ("queue_full", 0), ("failed", 0)] {
         same("streamdet_frames_dropped_total", &[first[0], ("reason", reason)], lost);
     }
     for (stage, count) in [("end_to_end", processed), ("queue_wait", processed), ("inference", inferred)] {

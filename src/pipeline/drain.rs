@@ -63,8 +63,13 @@ impl Patience {
 
     /// Waits until `ended` says so within the time that it is given; whether it did.
     pub fn waits(&mut self, ended: &mut dyn FnMut(Duration) -> bool) -> bool {
+        if ended(Duration::ZERO) {
+            return true;
+        }
         loop {
             if ended(LOOK.min(self.idle.left()).min(self.last.left())) {
+                // Something got on.
+                self.idle = Deadline::after(self.length);
                 return true;
             }
             if self.idle.is_over() || self.last.is_over() {
