@@ -91,16 +91,19 @@ pub enum Tiling {
     Grid(Grid),
 }
 
-impl FromStr for Tiling {
-    type Err = String;
+/// A text that is no [`Tiling`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "give auto, a number of tiles or COLSxROWS, up to {MOST_A_SIDE} a side, with an overlap from 0 to 0.5 after an @ if you \
+     like: auto, 4, 3x2, 3x2@0.25"
+)]
+pub struct NoTiling;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || {
-            format!(
-                "give auto, a number of tiles or COLSxROWS, up to {MOST_A_SIDE} a side, with an overlap from 0 to 0.5 \
-                 after an @ if you like: auto, 4, 3x2, 3x2@0.25"
-            )
-        };
+impl FromStr for Tiling {
+    type Err = NoTiling;
+
+    fn from_str(text: &str) -> Result<Self, NoTiling> {
+        let expected = || NoTiling;
         let (grid, overlap) = match text.split_once('@') {
             Some((grid, overlap)) => (grid, overlap.parse().map_err(|_| expected())?),
             None => (text, OVERLAP),

@@ -73,6 +73,22 @@ fn interleave<T>(planes: &[f32], shape: InputShape, out: &mut Vec<T>, convert: i
     }
 }
 
+/// An output that cannot be read as f32.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OutputReadError {
+    /// It is of another kind.
+    #[error("output {name:?} is {kind}, not a tensor of numbers")]
+    NotNumbers {
+        /// Its name in the graph.
+        name: String,
+        /// What it is.
+        kind: String,
+    },
+    /// The runtime does not give it.
+    #[error(transparent)]
+    Runtime(#[from] ort::Error),
+}
+
 /// A run's outputs as f32; buffers for those of another type are reused from run to run.
 #[derive(Debug, Default)]
 pub(super) struct OutputReader {
@@ -85,7 +101,7 @@ impl OutputReader {
         &mut self,
         outputs: &SessionOutputs<'_>,
         read: impl FnOnce(&[OutputView<'_>]) -> R,
-    ) -> Result<R, String> {
+    ) -> Result<R, OutputReadError> {
         self.converted.resize(outputs.len(), Vec::new());
         let values: Vec<_> = outputs.iter().collect();
         for ((name, value), buffer) in values.iter().zip(&mut self.converted) {
@@ -101,7 +117,7 @@ impl OutputReader {
             let data = match element(value) {
                 // An empty tensor may have no memory at all.
                 _ if shape.contains(&0) => &[],
-                Some(TensorElementType::Float32) => value.try_extract_tensor::<f32>().map_err(|e| e.to_string())?.1,
+                Some(TensorElementType::Float32) => value.try_extract_tensor::<f32>()?.1,
                 _ => buffer,
             };
             views.push(OutputView { name, shape, data });
@@ -117,33 +133,32 @@ fn element(value: &DynValue) -> Option<TensorElementType> {
     }
 }
 
-fn not_numbers(name: &str, value: &DynValue) -> String {
-    format!("output {name:?} is {}, not a tensor of numbers", value.dtype())
+fn not_numbers(name: &str, value: &DynValue) -> OutputReadError {
+    OutputReadError::NotNumbers { name: name.to_owned(), kind: value.dtype().to_string() }
 }
 
 /// Fills `buffer` with an output that is not f32. Integers beyond 2^24 lose their last digits; no class or count is one.
 #[expect(clippy::cast_precision_loss, reason = "said above")]
-fn convert(name: &str, value: &DynValue, buffer: &mut Vec<f32>) -> Result<(), String> {
-    let problem = |e: ort::Error| e.to_string();
+fn convert(name: &str, value: &DynValue, buffer: &mut Vec<f32>) -> Result<(), OutputReadError> {
     buffer.clear();
     match element(value) {
         Some(TensorElementType::Float32) => {}
         Some(_) if value.shape().num_elements() == 0 => {}
         Some(TensorElementType::Float16) => {
-            let (_, data) = value.try_extract_tensor::<f16>().map_err(problem)?;
+            let (_, data) = value.try_extract_tensor::<f16>()?;
             buffer.resize(data.len(), 0.0);
             data.convert_to_f32_slice(buffer);
         }
         Some(TensorElementType::Int64) => {
-            let (_, data) = value.try_extract_tensor::<i64>().map_err(problem)?;
+            let (_, data) = value.try_extract_tensor::<i64>()?;
             buffer.extend(data.iter().map(|n| *n as f32));
         }
         Some(TensorElementType::Int32) => {
-            let (_, data) = value.try_extract_tensor::<i32>().map_err(problem)?;
+            let (_, data) = value.try_extract_tensor::<i32>()?;
             buffer.extend(data.iter().map(|n| *n as f32));
         }
         Some(TensorElementType::Uint8) => {
-            let (_, data) = value.try_extract_tensor::<u8>().map_err(problem)?;
+            let (_, data) = value.try_extract_tensor::<u8>()?;
             buffer.extend(data.iter().map(|n| f32::from(*n)));
         }
         _ => return Err(not_numbers(name, value)),

@@ -51,7 +51,10 @@ impl Inspection {
         };
         let facts = inspect(runtime, reference.file())?;
         let size_bytes = match reference.file() {
-            ModelFile::Path(path) => std::fs::metadata(path).map_err(|e| ModelError::unreadable(path, &e))?.len(),
+            ModelFile::Path(path) => {
+                let unreadable = |source| ModelError::Unreadable { path: path.clone(), source };
+                std::fs::metadata(path).map_err(unreadable)?.len()
+            }
             ModelFile::Embedded(bytes) => bytes.len() as u64,
         };
         let card = reference.card().map(|_| card_place(name));

@@ -62,8 +62,7 @@ pub struct Card {
 
 impl Card {
     pub(super) fn read(path: &Path) -> Result<Self, ModelError> {
-        let unreadable =
-            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
+        let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(unreadable)?;
         file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;

@@ -1,6 +1,6 @@
 //! Why a model cannot be used.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,12 +24,12 @@ pub enum ModelError {
         file: String,
     },
     /// A file cannot be read.
-    #[error("{path}: {problem}")]
+    #[error("{}: {source}", path.display())]
     Unreadable {
         /// The file.
-        path: String,
+        path: PathBuf,
         /// What the system says.
-        problem: String,
+        source: std::io::Error,
     },
     /// A card is wrong.
     #[error("{path}: {problem}")]
@@ -59,11 +59,4 @@ pub enum ModelError {
         /// What to do.
         remedy: String,
     },
-}
-
-impl ModelError {
-    /// A file that cannot be read.
-    pub(crate) fn unreadable(path: &Path, source: &std::io::Error) -> Self {
-        Self::Unreadable { path: path.display().to_string(), problem: source.to_string() }
-    }
 }

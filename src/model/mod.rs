@@ -7,7 +7,7 @@ mod error;
 pub mod facts;
 pub mod fetch;
 #[cfg(test)]
-mod fuzz;
+pub(crate) mod fuzz;
 pub(crate) mod layout;
 pub mod licence;
 mod names;

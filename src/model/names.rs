@@ -6,31 +6,48 @@ pub(super) const MAX_CLASSES: usize = 10_000;
 /// Longest name, characters: it is drawn beside every box.
 const MAX_LENGTH: usize = 200;
 
-/// Parses class names. The error says what is wrong with them.
-pub(super) fn parse(text: &str) -> Result<Vec<String>, String> {
+/// What is wrong with class names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NamesError {
+    #[error("they are no list or dict in Python's or JSON's form")]
+    Form,
+    #[error("they are more than {MAX_CLASSES}")]
+    TooMany,
+    #[error("class {after} is followed by number {number}")]
+    Order { after: isize, number: usize },
+    #[error("{0} classes are named, 1 to {MAX_CLASSES} are taken")]
+    Count(usize),
+    #[error("the name of class {id} holds the control character {character:?}")]
+    ControlCharacter { id: usize, character: char },
+    #[error("the name of class {0} is longer than {MAX_LENGTH} characters")]
+    TooLong(usize),
+}
+
+/// Parses class names.
+pub(super) fn parse(text: &str) -> Result<Vec<String>, NamesError> {
     let names = read(text)?;
     check(&names)?;
     Ok(names)
 }
 
-/// Whether names from outside can be shown and counted. The error says which cannot.
-pub(super) fn check(names: &[String]) -> Result<(), String> {
+/// Whether names from outside can be shown and counted.
+pub(super) fn check(names: &[String]) -> Result<(), NamesError> {
     if names.is_empty() || names.len() > MAX_CLASSES {
-        return Err(format!("{} classes are named, 1 to {MAX_CLASSES} are taken", names.len()));
+        return Err(NamesError::Count(names.len()));
     }
     for (id, name) in names.iter().enumerate() {
-        if let Some(c) = name.chars().find(|c| c.is_control()) {
-            return Err(format!("the name of class {id} holds the control character {c:?}"));
+        if let Some(character) = name.chars().find(|c| c.is_control()) {
+            return Err(NamesError::ControlCharacter { id, character });
         }
         if name.chars().nth(MAX_LENGTH).is_some() {
-            return Err(format!("the name of class {id} is longer than {MAX_LENGTH} characters"));
+            return Err(NamesError::TooLong(id));
         }
     }
     Ok(())
 }
 
-fn read(text: &str) -> Result<Vec<String>, String> {
-    let form = || "they are no list or dict in Python's or JSON's form".to_owned();
+fn read(text: &str) -> Result<Vec<String>, NamesError> {
+    let form = || NamesError::Form;
     let mut rest = text.trim();
     let (close, keyed) = match rest.chars().next() {
         Some('{') => ('}', true),
@@ -41,13 +58,13 @@ fn read(text: &str) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
     while !rest.starts_with(close) {
         if names.len() == MAX_CLASSES {
-            return Err(format!("they are more than {MAX_CLASSES}"));
+            return Err(NamesError::TooMany);
         }
         if keyed {
             let (key, after) = rest.split_once(':').ok_or_else(form)?;
             let key: usize = key.trim().trim_matches(['"', '\'']).parse().map_err(|_| form())?;
             if key != names.len() {
-                return Err(format!("class {} is followed by number {key}", names.len().wrapping_sub(1).cast_signed()));
+                return Err(NamesError::Order { after: names.len().wrapping_sub(1).cast_signed(), number: key });
             }
             rest = after.trim_start();
         }
@@ -109,7 +126,7 @@ mod tests {
             ("[]", "0 classes"),
             ("person", "no list or dict"),
         ] {
-            let problem = parse(text).expect_err("refused");
+            let problem = parse(text).expect_err("refused").to_string();
             assert!(problem.contains(said), "{problem}");
         }
     }

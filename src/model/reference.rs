@@ -76,8 +76,7 @@ impl ModelRef {
     /// # Errors
     /// When it cannot be read.
     pub fn without_card(path: &Path) -> Result<Self, ModelError> {
-        let unreadable =
-            |e: std::io::Error| ModelError::Unreadable { path: path.display().to_string(), problem: e.to_string() };
+        let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
         let sha256 = sha256_of(std::fs::File::open(path).map_err(unreadable)?).map_err(unreadable)?;
         let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
         Ok(Self { name, file: ModelFile::Path(path.to_owned()), sha256, card: None })

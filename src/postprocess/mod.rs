@@ -6,6 +6,8 @@ mod efficient_nms;
 mod end2end;
 mod error;
 mod fastestdet;
+#[cfg(test)]
+mod fuzz;
 pub mod merge;
 mod nanodet;
 mod nms;

@@ -201,7 +201,7 @@ pub fn profile(
     }
 
     let written = count(request, clock, stopping).map_err(|e| notices.push(format!("not counted: {e}"))).ok();
-    let graph = read_graph(&request.model.file).map_err(|problem| notices.push(problem)).unwrap_or_default();
+    let graph = read_graph(&request.model.file).map_err(|error| notices.push(error.to_string())).unwrap_or_default();
     let attribution = Attribution::new(&graph, written.as_ref());
     let run_us: u64 = trace.runs_us.iter().sum();
     let nodes = attribution.nodes(&trace, request.runs, run_us);
@@ -299,15 +299,25 @@ fn count(request: &Request, clock: &Arc<dyn Clock>, stopping: &dyn Fn() -> bool)
     Ok(trace)
 }
 
-fn read_graph(file: &ModelFile) -> Result<Graph, String> {
+/// A graph that cannot be read, so that nothing of it is counted.
+#[derive(Debug, thiserror::Error)]
+enum GraphError {
+    #[error("parameters are not counted: {path}: {source}")]
+    Unreadable { path: String, source: std::io::Error },
+    #[error("parameters are not counted: {path}: {source}")]
+    NotOnnx { path: String, source: prost::DecodeError },
+}
+
+fn read_graph(file: &ModelFile) -> Result<Graph, GraphError> {
+    let path = file.label();
     let read = match file {
-        ModelFile::Path(path) => {
-            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-            Graph::read(&bytes)
-        }
+        ModelFile::Path(place) => match std::fs::read(place) {
+            Ok(bytes) => Graph::read(&bytes),
+            Err(source) => return Err(GraphError::Unreadable { path, source }),
+        },
         ModelFile::Embedded(bytes) => Graph::read(bytes),
     };
-    read.map_err(|e| format!("parameters are not counted: {}: {e}", file.label()))
+    read.map_err(|source| GraphError::NotOnnx { path, source })
 }
 
 fn figures(report: ProviderReport) -> ProviderFigures {
