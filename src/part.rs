@@ -16,7 +16,8 @@ pub fn part_path(path: &Path) -> PathBuf {
 /// A file that is `NAME.part` until it is whole. `-` is standard output; devices and pipes are written as they are.
 #[derive(Debug)]
 pub struct PartFile {
-    file: File,
+    /// `None`: something else writes it.
+    file: Option<File>,
     path: PathBuf,
     named: bool,
 }
@@ -36,7 +37,17 @@ impl PartFile {
         } else {
             (File::create(part_path(path))?, false)
         };
-        Ok(Self { file, path: path.to_owned(), named })
+        Ok(Self { file: Some(file), path: path.to_owned(), named })
+    }
+
+    /// One that something else creates and writes, under [`part_path`]: this gives it its name, or takes it away.
+    #[must_use]
+    pub fn written_by_others(path: &Path) -> Self {
+        Self { file: None, path: path.to_owned(), named: false }
+    }
+
+    fn file(&self) -> std::io::Result<&File> {
+        self.file.as_ref().ok_or_else(|| std::io::Error::other("something else writes this file"))
     }
 
     /// Another handle on it, for whoever writes while this one stays to finish or discard it.
@@ -44,7 +55,7 @@ impl PartFile {
     /// # Errors
     /// When the system has no more handles.
     pub fn writer(&self) -> std::io::Result<File> {
-        self.file.try_clone()
+        self.file()?.try_clone()
     }
 
     /// The name it was asked for under.
@@ -64,7 +75,7 @@ impl PartFile {
     /// # Errors
     /// When it is a pipe or a device.
     pub fn step_back(&mut self, bytes: i64) -> std::io::Result<()> {
-        self.file.seek(SeekFrom::Current(-bytes)).map(|_| ())
+        self.file()?.seek(SeekFrom::Current(-bytes)).map(|_| ())
     }
 
     /// Gives it its name.
@@ -86,11 +97,11 @@ impl PartFile {
 
 impl Write for PartFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file.write(bytes)
+        self.file()?.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+        self.file()?.flush()
     }
 }
 

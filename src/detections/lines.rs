@@ -21,7 +21,7 @@ const BLOCK: usize = 64 << 10;
 /// How long a file may take nothing when all is to be finished: a disk that has to spin up takes less.
 const STALL: Duration = Duration::from_secs(10);
 /// The same for a pipe at the end of a run that nobody stopped: a person may be reading page by page.
-const STALL_PIPE: Duration = Duration::from_secs(60);
+const STALL_PIPE: Duration = Duration::from_mins(1);
 
 enum Message {
     Line(Vec<u8>),

@@ -25,7 +25,7 @@ use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{Encoded, News, StreamSink, Tell};
+use crate::sink::{EncodeTimes, OutputEvent, OutputListener, OutputOptions, StreamSink};
 use crate::stills::StillWriter;
 use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
 use crate::thread::{catch, test_panic_point};
@@ -45,7 +45,7 @@ struct Delivery<'a> {
     sides: Vec<AudioTrack>,
     announced: bool,
     sink: Option<StreamSink>,
-    tell: Tell,
+    listener: OutputListener,
     stills: StillWriter,
     /// What works on the detections before they are drawn and go out.
     stages: Vec<Box<dyn DetectionStage>>,
@@ -65,7 +65,7 @@ struct Delivery<'a> {
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
-    encoded: Vec<Encoded>,
+    encoded: Vec<EncodeTimes>,
     /// The newest frame, for a snapshot; only with a dashboard.
     newest: Option<Box<DecodedFrame>>,
     snapshots: Snapshots,
@@ -106,7 +106,7 @@ impl<'a> Delivery<'a> {
             sides: Vec::new(),
             announced: false,
             sink: None,
-            tell: teller(shared, stream),
+            listener: output_listener(shared, stream),
             stills: StillWriter::default(),
             stages: shared.settings.stages.iter().map(|make| make(stream)).collect(),
             detections: DetectionSinks::new(shared, stream),
@@ -208,7 +208,7 @@ impl<'a> Delivery<'a> {
         drop(own);
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
         self.stages.iter_mut().for_each(|stage| stage.gap(gap));
-        self.detections.event(&StreamEvent::Gap(gap));
+        self.detections.event(StreamEvent::Gap(gap));
     }
 
     /// Tells the user of the stream, once its first frame and with it the provider is there.
@@ -302,7 +302,8 @@ impl<'a> Delivery<'a> {
         if std::mem::take(&mut self.audio_differs) {
             self.finish_sink();
         } else if let Some((sink, info)) = self.sink.as_mut().zip(self.info.as_ref()) {
-            sink.change(video, info.frame_rate, (&shared.settings.encoder, &shared.clock))?;
+            let options = output_options(shared, self.stream, &self.listener);
+            sink.change(video, info.frame_rate, &options)?;
         }
         Ok(())
     }
@@ -328,8 +329,8 @@ impl<'a> Delivery<'a> {
                     let live = self.job().source.is_live();
                     // A live stream may begin again, with the same sound.
                     let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
-                    let encoding = (&shared.settings.encoder, &shared.clock);
-                    let sink = StreamSink::open((targets, self.files), video, info, sides, encoding, &self.tell)?;
+                    let options = output_options(shared, self.stream, &self.listener);
+                    let sink = StreamSink::open((targets, self.files), video, info, sides, &options)?;
                     self.audio_kept = sink.audio_kept();
                     self.sink = Some(sink);
                 }
@@ -378,14 +379,14 @@ impl<'a> Delivery<'a> {
         }
         let controls = &self.shared.settings.controls;
         self.encoding.push_back((record, (!controls.is_paused()).then(|| controls.pauses())));
-        sink.take_encoded(&mut self.encoded);
+        sink.take_encode_times(&mut self.encoded);
         self.attach();
     }
 
     /// Gives the frames that have left the encoder their times in it.
     fn attach(&mut self) {
         for n in 0..self.encoded.len() {
-            let Encoded { pts, entered, left } = self.encoded[n];
+            let EncodeTimes { pts, entered, left } = self.encoded[n];
             let Some(at) = self.encoding.iter().position(|(record, _)| record.pts == pts) else { continue };
             let (record, pauses) = &mut self.encoding[at];
             // What stood still in the encoder meanwhile was not late.
@@ -501,14 +502,20 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Passes on what outputs have to say.
-fn teller(shared: &Arc<Shared>, stream: StreamId) -> Tell {
+/// What a stream's outputs are opened with.
+fn output_options<'a>(shared: &'a Shared, stream: StreamId, listener: &'a OutputListener) -> OutputOptions<'a> {
+    let (encoder, clock) = (&shared.settings.encoder, &shared.clock);
+    OutputOptions { encoder, clock, listener, stopping: shared.shutdown_of(stream) }
+}
+
+/// Passes on what happens to outputs.
+fn output_listener(shared: &Arc<Shared>, stream: StreamId) -> OutputListener {
     let shared = shared.clone();
-    Arc::new(move |news| match news {
-        News::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
-        News::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
+    Arc::new(move |event| match event {
+        OutputEvent::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
+        OutputEvent::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
         // Whoever closes the window has seen enough.
-        News::WindowClosed => shared.requested.request(),
+        OutputEvent::WindowClosed => shared.requested.request(),
     })
 }
 

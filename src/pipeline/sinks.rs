@@ -32,8 +32,8 @@ impl<'a> DetectionSinks<'a> {
     }
 
     /// What is not a frame.
-    pub fn event(&mut self, event: &StreamEvent<'_>) {
-        self.each(|sink| sink.event(event));
+    pub fn event(&mut self, event: StreamEvent<'_>) {
+        self.each(|sink| sink.event(&event));
     }
 
     /// The stream has ended.

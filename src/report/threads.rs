@@ -80,7 +80,7 @@ fn worker(thread: &str) -> usize {
         || thread.contains("parse");
     match () {
         () if starts(&["sink-", "json"]) => 2,
-        () if starts(&["pictures", "encoded", "units", "mux", "packets", "out:"]) => 3,
+        () if starts(&["frames", "encoded", "units", "mux", "packets", "out:"]) => 3,
         () if reads => 0,
         () => 1,
     }
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(name("coded:src"), "decode");
         assert_eq!(name("streamdet"), "inference");
         assert_eq!(name("sink-0"), "overlay");
-        assert_eq!(name("pictures:src"), "encode");
+        assert_eq!(name("frames:src"), "encode");
         assert_eq!((name("sound1:src"), name("out:src")), ("decode", "encode"), "the queues of sound, in and out");
     }
 

@@ -1,14 +1,22 @@
-//! Audio on its way past the detector: into the muxer as it is where the container carries it, else re-encoded.
+//! Audio: passed through to the muxer where the container carries its codec, else re-encoded.
+
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::BRANCH_BYTES;
+use super::error::OutputError;
+use super::pipeline::Pipeline;
 use crate::stream::{AUDIO_PACKETS, AudioTrack};
 
-/// One audio track of the source, taken packet by packet at the pictures' pace.
+/// Compressed bytes a track may hold before a muxer: as much as an unluckily interleaved file needs.
+pub(super) const BRANCH_BYTES: u32 = 256 << 20;
+/// How long the next packet may take where a recording's audio is longer than its video.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One audio track of the source, taken packet by packet at the frames' pace.
 pub(super) struct AudioFeed {
     /// Format of the packets.
     pub caps: gst::Caps,
@@ -21,45 +29,45 @@ pub(super) struct AudioFeed {
     ended: bool,
 }
 
-/// What a track gives: its next packet, or `None` once, at its end.
-type Give<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
+/// Takes a track's next packet, or `None` once, at its end.
+type Take<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
 
 impl AudioFeed {
-    pub fn new(side: AudioTrack) -> Self {
-        Self { caps: side.caps, packets: side.packets, held: None, rhythm: None, ended: false }
+    pub fn new(track: AudioTrack) -> Self {
+        Self { caps: track.caps, packets: track.packets, held: None, rhythm: None, ended: false }
     }
 
-    /// Gives what belongs before a picture shown at `now`.
-    pub fn advance(&mut self, now: gst::ClockTime, give: Give) {
-        self.take(Some(now), false, give);
+    /// Hands over what belongs before a frame shown at `now`.
+    pub fn advance(&mut self, now: gst::ClockTime, take: Take) {
+        self.hand_over(Some(now), false, take);
     }
 
-    /// Makes room when the demuxer is about to wait for it while no picture comes.
-    pub fn relieve(&mut self, give: Give) {
+    /// Makes room when the demuxer is about to wait for it while no frame comes.
+    pub fn relieve(&mut self, take: Take) {
         if self.packets.len() > AUDIO_PACKETS / 2 {
-            self.take(None, false, give);
+            self.hand_over(None, false, take);
         }
     }
 
-    /// Gives the rest: all of it once the source has ended, or up to the picture after the last one.
-    pub fn finish(&mut self, cut_at: Option<gst::ClockTime>, give: Give) {
-        self.take(cut_at, cut_at.is_none(), give);
-        self.end(give);
+    /// Hands over the rest: all of it once the source has ended, or up to the frame after the last one.
+    pub fn finish(&mut self, cut_at: Option<gst::ClockTime>, take: Take) {
+        self.hand_over(cut_at, cut_at.is_none(), take);
+        self.end(take);
     }
 
     /// Takes packets that begin before `until`, waiting for more when `to_end`.
-    fn take(&mut self, until: Option<gst::ClockTime>, to_end: bool, give: Give) {
+    fn hand_over(&mut self, until: Option<gst::ClockTime>, to_end: bool, take: Take) {
         while !self.ended {
             let mut packet = match self.held.take() {
                 Some(packet) => packet,
-                None if to_end => match self.packets.recv() {
+                None if to_end => match self.packets.recv_timeout(PATIENCE) {
                     Ok(packet) => packet,
-                    Err(_) => return self.end(give),
+                    Err(_) => return self.end(take),
                 },
                 None => match self.packets.try_recv() {
                     Ok(packet) => packet,
                     Err(TryRecvError::Empty) => return,
-                    Err(TryRecvError::Disconnected) => return self.end(give),
+                    Err(TryRecvError::Disconnected) => return self.end(take),
                 },
             };
             if until.zip(packet.pts()).is_some_and(|(until, pts)| pts >= until) {
@@ -67,11 +75,11 @@ impl AudioFeed {
                 return;
             }
             self.time(&mut packet);
-            give(Some(packet));
+            take(Some(packet));
         }
     }
 
-    /// Gives a packet without a duration that of the one before it: a muxer that is not told how long the last one lasts
+    /// Sets the duration of a packet that has none to that of the one before it: a muxer that is not told how long the last one lasts
     /// leaves it out of the track's length, and players leave it out altogether.
     fn time(&mut self, packet: &mut gst::Buffer) {
         // Headers come before all times; a packet without one later on lost it in a damaged stretch.
@@ -87,10 +95,10 @@ impl AudioFeed {
         }
     }
 
-    fn end(&mut self, give: Give) {
+    fn end(&mut self, take: Take) {
         if !self.ended {
             self.ended = true;
-            give(None);
+            take(None);
         }
     }
 }
@@ -101,11 +109,11 @@ pub(super) struct AudioInput {
     ended: bool,
 }
 
-/// What becomes of an audio track.
-pub(super) enum Carried {
-    /// Its packets are written as they came.
-    Untouched,
-    /// It is re-encoded, for this reason.
+/// How an audio track is written.
+pub(super) enum AudioMode {
+    /// Passed through.
+    Passthrough,
+    /// Re-encoded, for this reason.
     Reencoded(String),
 }
 
@@ -115,11 +123,11 @@ impl AudioInput {
     /// # Errors
     /// When an element is missing or the muxer takes no audio.
     pub fn add(
-        pipeline: &gst::Pipeline,
+        pipeline: &Pipeline,
         mux: &gst::Element,
         what: &str,
         format: &gst::Caps,
-    ) -> Result<(Self, Carried), gst::glib::BoolError> {
+    ) -> Result<(Self, AudioMode), OutputError> {
         let missing = |what| gst::glib::bool_error!("the muxer has no {}", what);
         let templates = ["audio_%u", "audio", "sink_%d"];
         let template = templates.iter().find_map(|name| mux.pad_template(name).map(|template| (*name, template)));
@@ -130,8 +138,8 @@ impl AudioInput {
         for structure in bare.make_mut().iter_mut() {
             structure.remove_fields(["framed", "parsed", "stream-format"]);
         }
-        let (branch, carried) = if template.caps().can_intersect(&bare) {
-            (parser.unwrap_or("identity").to_owned(), Carried::Untouched)
+        let (branch, mode) = if template.caps().can_intersect(&bare) {
+            (parser.unwrap_or("identity").to_owned(), AudioMode::Passthrough)
         } else {
             let opus = what == ".webm";
             let encoder = if opus { "opusenc ! opusparse" } else { "avenc_aac bitrate=192000 ! aacparse" };
@@ -139,7 +147,7 @@ impl AudioInput {
             let to = if opus { "Opus" } else { "AAC" };
             (
                 format!("decodebin ! audioconvert ! audioresample ! {encoder}"),
-                Carried::Reencoded(format!("{what} cannot carry {codec} audio; it is re-encoded as {to}")),
+                AudioMode::Reencoded(format!("{what} cannot carry {codec} audio; it is re-encoded as {to}")),
             )
         };
         let description = format!(
@@ -147,11 +155,11 @@ impl AudioInput {
              ! queue name=out max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES}"
         );
         let bin = gst::parse::bin_from_description(&description, false)
-            .map_err(|e| gst::glib::bool_error!("the audio cannot be set up: {}", e))?;
+            .map_err(|source| OutputError::SetUp { what: "audio", source })?;
         let source = bin.by_name("packets").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
         let source = source.ok_or_else(|| missing("audio input"))?;
         source.set_caps(Some(format));
-        // Paced by the pictures; no bound of its own may make their thread wait.
+        // Paced by the frames; no bound of its own may make their thread wait.
         source.set_max_bytes(0);
         // By hand: asked to, the parser would also expose the pads that decodebin links later.
         let out =
@@ -161,10 +169,10 @@ impl AudioInput {
         }
         let from = gst::GhostPad::with_target(&out)?;
         bin.add_pad(&from)?;
-        pipeline.add(&bin)?;
+        pipeline.gst().add(&bin)?;
         let to = mux.request_pad_simple(name).ok_or_else(|| missing("audio track left"))?;
         from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
-        Ok((Self { source, ended: false }, carried))
+        Ok((Self { source, ended: false }, mode))
     }
 
     /// Hands a packet over.
@@ -178,6 +186,7 @@ impl AudioInput {
     /// No packet comes any more.
     pub fn end(&mut self) {
         if !self.ended {
+            // A pipeline that failed needs no end: its error is on the bus.
             let _ = self.source.end_of_stream();
             self.ended = true;
         }

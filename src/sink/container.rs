@@ -39,9 +39,9 @@ pub(super) struct Container {
     known_length: String,
     #[serde(default)]
     unknown_length: String,
-    /// Codec of the pictures, `h264` or `vp9`.
+    /// Codec of the video, `h264` or `vp9`.
     pub video: String,
-    /// What the coded pictures pass before the muxer: by its caps, the muxer's entrance for video is chosen.
+    /// What encoded frames pass before the muxer: by its caps, the muxer's video pad is chosen.
     pub parser: String,
 }
 

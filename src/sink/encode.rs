@@ -1,28 +1,35 @@
-//! The encoder: pictures in, access units out, each stamped on both sides.
+//! The encoder: frames in, access units out, each stamped on both sides.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, after, never, select};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::encoder::{EncoderOptions, Purpose};
+use super::encoder::{EncoderOptions, EncoderParams};
+use super::error::OutputError;
+use super::input::{Input, Limit};
+use super::pipeline::{BusEvent, Pipeline};
 use crate::clock::{Clock, HostTime, StreamTime};
+use crate::shutdown::Shutdown;
 
-/// Pictures waiting for the encoder; the overlay waits when it is full.
-const PICTURES: u64 = 4;
+/// Frames waiting for the encoder; the overlay waits when it is full.
+const FRAMES: u64 = 4;
 /// Access units waiting to be written or sent; the encoder waits when it is full.
 const UNITS: u32 = 8;
-/// Pictures an encoder may hold at once: its look-ahead and a picture a thread, with room to spare.
+/// Frames an encoder may hold at once: its look-ahead and a frame a thread, with room to spare.
 const PENDING: usize = 256;
+/// How long an encoder may take for a frame once the run is to stop: 8K in the slowest presets takes a few seconds.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A picture's time in the encoder.
+/// When a frame entered and left the encoder.
 #[derive(Debug, Clone, Copy)]
-pub struct Encoded {
-    /// The picture's time in the stream.
+pub struct EncodeTimes {
+    /// The frame's time in the stream.
     pub pts: StreamTime,
     /// It entered.
     pub entered: HostTime,
@@ -30,26 +37,26 @@ pub struct Encoded {
     pub left: HostTime,
 }
 
-type Encodings = Arc<Mutex<Vec<Encoded>>>;
+type Times = Arc<Mutex<Vec<EncodeTimes>>>;
 
 /// An encoder at work.
 pub(super) struct Encoding {
-    pipeline: gst::Pipeline,
-    pictures: gst_app::AppSrc,
+    pipeline: Pipeline,
+    frames: Input,
     units: gst_app::AppSink,
-    keys: KeyFrames,
+    keyframes: KeyframeRequester,
     caps: gst::Caps,
-    encoded: Encodings,
+    times: Times,
 }
 
-/// Asks the encoder for key frames; can be kept by whoever finds that one is needed.
+/// Requests keyframes of an encoder.
 #[derive(Clone)]
-pub(super) struct KeyFrames(gst::glib::WeakRef<gst::Element>);
+pub(super) struct KeyframeRequester(gst::glib::WeakRef<gst::Element>);
 
-impl KeyFrames {
-    /// The first picture shown at `at` or later, or the very next one, becomes a key frame. Not to be asked before the first
-    /// one came out.
-    pub fn ask(&self, at: Option<gst::ClockTime>) {
+impl KeyframeRequester {
+    /// The first frame shown at `at` or later, or the very next one, becomes a keyframe. Not to be called before the first one
+    /// came out.
+    pub fn request(&self, at: Option<gst::ClockTime>) {
         let event = gst_video::UpstreamForceKeyUnitEvent::builder().running_time(at).all_headers(true).build();
         if let Some(pad) = self.0.upgrade().and_then(|encoder| encoder.static_pad("src")) {
             pad.send_event(event);
@@ -58,16 +65,16 @@ impl KeyFrames {
 }
 
 impl Encoding {
-    /// Starts an encoder for pictures like `video`, the first one; others are scaled to its size.
+    /// Starts an encoder for frames like `video`, the first one; others are scaled to its size.
     ///
     /// # Errors
     /// What is missing or refused.
     pub fn start(
         video: &gst_video::VideoInfo,
         options: &EncoderOptions,
-        purpose: &Purpose,
+        params: &EncoderParams,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, OutputError> {
         let even = |n: u32| n.next_multiple_of(2);
         let (width, height) = (even(video.width()), even(video.height()));
         let pad = if (width, height) == (video.width(), video.height()) {
@@ -77,41 +84,29 @@ impl Encoding {
             format!("! videobox right=-{right} bottom=-{bottom} ")
         };
         let description = format!(
-            "appsrc name=pictures ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
+            "appsrc name=frames ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
              ! video/x-raw,format=(string){{I420,NV12}} {pad}! {} ! {} \
              ! appsink name=units sync=false async=false max-buffers={UNITS}",
-            options.description(purpose)?,
-            purpose.unit_caps(),
+            options.description(params)?,
+            params.unit_caps(),
         );
-        let pipeline = gst::parse::launch(&description)
-            .map_err(|e| format!("the encoder cannot be set up: {e}"))?
-            .downcast::<gst::Pipeline>()
-            .map_err(|_| "not a pipeline")?;
-        let element = |name: &str| pipeline.by_name(name).ok_or_else(|| format!("no element {name}"));
-        // Every picture has the first one's size and pixel aspect while the pipeline runs.
+        let pipeline = Pipeline::parse("encoder", &description)?;
+        // Every frame has the first one's size and pixel aspect while the pipeline runs.
         let first = gst::Caps::builder("video/x-raw")
             .field("width", i32::try_from(video.width()).unwrap_or(i32::MAX))
             .field("height", i32::try_from(video.height()).unwrap_or(i32::MAX))
             .field("pixel-aspect-ratio", video.par())
             .build();
-        element("size")?.set_property("caps", &first);
-        let caps = video.to_caps().map_err(|e| e.to_string())?;
-        let pictures = element("pictures")?.downcast::<gst_app::AppSrc>().map_err(|_| "no picture input")?;
-        pictures.set_caps(Some(&caps));
-        pictures.set_format(gst::Format::Time);
-        pictures.set_block(true);
-        pictures.set_max_buffers(PICTURES);
-        pictures.set_max_bytes(0);
-        let units = element("units")?.downcast::<gst_app::AppSink>().map_err(|_| "no output")?;
-        let encoder = element("encoder")?;
-        let encoded = stamp_encoder(&encoder, clock, options.delay);
-        let keys = KeyFrames(encoder.downgrade());
-        let encoding = Self { pipeline, pictures, units, keys, caps, encoded };
-        encoding
-            .pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| encoding.error().unwrap_or_else(|| "the encoder does not start".into()))?;
-        Ok(encoding)
+        pipeline.element("size")?.set_property("caps", &first);
+        let caps = video.to_caps()?;
+        let frames = Input::new(pipeline.app_source("frames")?, Limit::Buffers(FRAMES));
+        frames.set_caps(&caps);
+        let units = pipeline.app_sink("units")?;
+        let encoder = pipeline.element("encoder")?;
+        let times = stamp_encoder(&encoder, clock, options.delay);
+        let keyframes = KeyframeRequester(encoder.downgrade());
+        pipeline.start()?;
+        Ok(Self { pipeline, frames, units, keyframes, caps, times })
     }
 
     /// Where its access units come out.
@@ -119,64 +114,80 @@ impl Encoding {
         self.units.clone()
     }
 
-    /// Asks for key frames.
-    pub fn keys(&self) -> &KeyFrames {
-        &self.keys
+    /// Requests keyframes.
+    pub fn keyframes(&self) -> &KeyframeRequester {
+        &self.keyframes
     }
 
-    /// Hands one picture over; waits while the encoder is busy. Says whether it was taken.
-    pub fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> bool {
+    /// Hands one frame over. Waits while the encoder is busy: for `PATIENCE` at most once `stopping` is requested, and not
+    /// after `written`, at the other end, is disconnected.
+    ///
+    /// # Errors
+    /// When the encoder failed, or takes nothing.
+    pub fn push(
+        &mut self,
+        buffer: gst::Buffer,
+        video: &gst_video::VideoInfo,
+        (written, stopping): (&Receiver<()>, &Shutdown),
+    ) -> Result<(), OutputError> {
         if let Ok(caps) = video.to_caps()
             && caps != self.caps
         {
-            self.pictures.set_caps(Some(&caps));
+            self.frames.set_caps(&caps);
             self.caps = caps;
         }
-        self.pictures.push_buffer(buffer).is_ok()
-    }
-
-    /// No picture comes any more: what the encoder still holds comes out.
-    pub fn end(&self) {
-        let _ = self.pictures.end_of_stream();
-    }
-
-    /// What went wrong, once.
-    pub fn error(&self) -> Option<String> {
-        super::bus_error(&self.pipeline).map(|error| error.message)
-    }
-
-    /// What goes wrong within so long.
-    pub fn wait_for_error(&self, time: Duration) -> Option<String> {
-        let time = gst::ClockTime::try_from(time).ok()?;
-        let message = self.pipeline.bus()?.timed_pop_filtered(time, &[gst::MessageType::Error])?;
-        match message.view() {
-            gst::MessageView::Error(error) => Some(error.error().message().to_owned()),
-            _ => None,
+        while !self.frames.has_room() {
+            let (patience, requested) = if stopping.is_requested() {
+                (after(PATIENCE), never())
+            } else {
+                (never(), stopping.requested().clone())
+            };
+            select! {
+                recv(self.frames.room()) -> _ => {}
+                recv(self.pipeline.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
+                    return Err(error.into());
+                },
+                recv(written) -> _ => return Err(OutputError::Stopped("writer")),
+                // From now on there is less time.
+                recv(requested) -> _ => {}
+                recv(patience) -> _ => return Err(OutputError::EncoderStalled(PATIENCE)),
+            }
         }
+        let pushed = self.frames.push(buffer);
+        match self.pipeline.error() {
+            Some(error) => Err(error.into()),
+            None if pushed => Ok(()),
+            None => Err(OutputError::Stopped("encoder")),
+        }
+    }
+
+    /// No frame comes any more: what the encoder still holds comes out.
+    pub fn end(&self) {
+        self.frames.end();
+    }
+
+    /// What it reports.
+    pub fn events(&self) -> &Receiver<BusEvent> {
+        self.pipeline.events()
     }
 
     /// Stops at once; what it still holds is gone.
     pub fn stop(&self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
+        // One that does not stop is left alone.
+        let _ = self.pipeline.stop();
     }
 
-    /// What has left the encoder since the last call, in `encoded`, whose memory is used for the next.
-    pub fn take_encoded(&self, encoded: &mut Vec<Encoded>) {
-        encoded.clear();
-        std::mem::swap(encoded, &mut *self.encoded.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-impl Drop for Encoding {
-    fn drop(&mut self) {
-        self.stop();
+    /// What has left the encoder since the last call, in `times`, whose memory is used for the next.
+    pub fn take_times(&self, times: &mut Vec<EncodeTimes>) {
+        times.clear();
+        std::mem::swap(times, &mut *self.times.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// Stamps what enters and leaves the encoder, matched by running time: encoders shift their PTS.
-fn stamp_encoder(encoder: &gst::Element, clock: &Arc<dyn Clock>, delay: Duration) -> Encodings {
+fn stamp_encoder(encoder: &gst::Element, clock: &Arc<dyn Clock>, delay: Duration) -> Times {
     let entered: Arc<Mutex<VecDeque<(StreamTime, HostTime)>>> = Arc::new(Mutex::new(VecDeque::with_capacity(PENDING)));
-    let encoded: Encodings = Arc::default();
+    let encoded: Times = Arc::default();
     if let Some(pad) = encoder.static_pad("sink") {
         let (entered, clock) = (entered.clone(), clock.clone());
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
@@ -202,7 +213,7 @@ fn stamp_encoder(encoder: &gst::Element, clock: &Arc<dyn Clock>, delay: Duration
             let found = entered.iter().position(|(p, _)| *p == pts).and_then(|at| entered.remove(at));
             drop(entered);
             if let Some((_, entered)) = found {
-                encoded.lock().unwrap_or_else(PoisonError::into_inner).push(Encoded { pts, entered, left });
+                encoded.lock().unwrap_or_else(PoisonError::into_inner).push(EncodeTimes { pts, entered, left });
             }
             gst::PadProbeReturn::Ok
         });

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 
+use super::error::OutputError;
 use crate::geometry::Size;
 
 /// What the user asked of the encoder.
@@ -17,18 +18,18 @@ pub struct EncoderOptions {
     pub bitrate: Option<u32>,
     /// Speed preset of x264, `superfast` by default.
     pub preset: Option<String>,
-    /// Added to every picture's time in the encoder, to see that the figures show it.
+    /// Added to every frame's time in the encoder, to see that the figures show it.
     pub delay: Duration,
 }
 
-/// What the stream is encoded for.
+/// What is encoded, and what for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Purpose {
+pub(super) struct EncoderParams {
     /// `h264` or `vp9`.
     pub codec: &'static str,
-    /// Someone watches: no picture waits in the encoder for the next, and the bitrate has a limit.
+    /// There is a live output: no frame waits in the encoder for the next, and the bitrate is limited.
     pub live: bool,
-    /// Of the pictures.
+    /// Size of the frames, pixels.
     pub size: Size,
     /// As a fraction, where it is constant.
     pub frame_rate: Option<(i32, i32)>,
@@ -37,25 +38,25 @@ pub(super) struct Purpose {
 /// Encoders for H.264, best first.
 pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
-/// Key frames are at most this far apart: a file cut off by a crash plays up to the last of them, and whoever begins to watch
+/// Keyframes are at most this far apart: a file cut off by a crash plays up to the last of them, and a client that connects
 /// waits for the next at most.
-const KEY_FRAME_FILE: Duration = Duration::from_secs(2);
-const KEY_FRAME_LIVE: Duration = Duration::from_secs(1);
+const KEYFRAME_FILE: Duration = Duration::from_secs(2);
+const KEYFRAME_LIVE: Duration = Duration::from_secs(1);
 
 /// Most that a live stream may take of the network, bits a pixel. Constant quality 23 took 0.05 to 0.1 for recorded traffic;
 /// noise and rain take more, and are held to this.
 const LIVE_BITS_PER_PIXEL: f64 = 0.15;
 
-impl Purpose {
-    /// How far apart key frames are, at most.
-    pub fn key_frame_interval(&self) -> Duration {
-        if self.live { KEY_FRAME_LIVE } else { KEY_FRAME_FILE }
+impl EncoderParams {
+    /// How far apart keyframes are, at most.
+    pub fn keyframe_interval(&self) -> Duration {
+        if self.live { KEYFRAME_LIVE } else { KEYFRAME_FILE }
     }
 
     /// The same in frames.
-    fn key_frame_distance(&self) -> u32 {
+    fn keyframe_distance(&self) -> u32 {
         let (numer, denom) = self.frame_rate.unwrap_or((30, 1));
-        let seconds = i64::try_from(self.key_frame_interval().as_secs()).unwrap_or(1);
+        let seconds = i64::try_from(self.keyframe_interval().as_secs()).unwrap_or(1);
         let frames = seconds * i64::from(numer) / i64::from(denom.max(1));
         u32::try_from(frames.clamp(10, 250)).unwrap_or(250)
     }
@@ -77,53 +78,52 @@ impl Purpose {
 
 impl EncoderOptions {
     /// The launch description of the encoder and its parser.
-    pub(super) fn description(&self, purpose: &Purpose) -> Result<String, String> {
-        let key_frames = purpose.key_frame_distance();
-        if purpose.codec == "vp9" {
+    pub(super) fn description(&self, params: &EncoderParams) -> Result<String, OutputError> {
+        let keyframes = params.keyframe_distance();
+        if params.codec == "vp9" {
             let rate = self.bitrate.map_or_else(
                 || format!("end-usage=cq cq-level={} target-bitrate=0", self.crf.unwrap_or(31).min(63)),
                 |kbit| format!("end-usage=cbr target-bitrate={}", u64::from(kbit) * 1000),
             );
             return Ok(format!(
                 "vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 \
-                 keyframe-max-dist={key_frames} {rate} ! vp9parse"
+                 keyframe-max-dist={keyframes} {rate} ! vp9parse"
             ));
         }
         let name = match &self.name {
             Some(name) => name.as_str(),
-            None => H264
-                .into_iter()
-                .find(|name| gst::ElementFactory::find(name).is_some())
-                .ok_or("no H.264 encoder is installed; install gstreamer1.0-plugins-ugly")?,
+            None => {
+                H264.into_iter().find(|name| gst::ElementFactory::find(name).is_some()).ok_or(OutputError::NoEncoder)?
+            }
         };
         if gst::ElementFactory::find(name).is_none() {
-            return Err(format!("the encoder {name} is not installed; `gst-inspect-1.0` lists what is"));
+            return Err(OutputError::UnknownEncoder(name.to_owned()));
         }
         let settings = match name {
-            "x264enc" => self.x264(purpose, key_frames)?,
+            "x264enc" => self.x264(params, keyframes)?,
             _ => self.bitrate.map_or_else(String::new, |kbit| format!("bitrate={kbit}")),
         };
         Ok(format!("{name} name=encoder {settings} ! h264parse"))
     }
 
-    fn x264(&self, purpose: &Purpose, key_frames: u32) -> Result<String, String> {
+    fn x264(&self, params: &EncoderParams, keyframes: u32) -> Result<String, OutputError> {
         let preset = self.preset.as_deref().unwrap_or("superfast");
         if !preset.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(format!("--preset {preset}: give one of x264's, e.g. superfast, fast, slow"));
+            return Err(OutputError::UnknownPreset(preset.to_owned()));
         }
         let quality = self.crf.unwrap_or(23).min(50);
         let rate = match self.bitrate {
             Some(kbit) => format!("bitrate={kbit}"),
-            // A second of buffer: a key frame may be large, what follows makes up for it.
-            None if purpose.live => {
-                format!("pass=qual quantizer={quality} bitrate={} vbv-buf-capacity=1000", purpose.live_limit())
+            // A second of buffer: a keyframe may be large, what follows makes up for it.
+            None if params.live => {
+                format!("pass=qual quantizer={quality} bitrate={} vbv-buf-capacity=1000", params.live_limit())
             }
             // Without a buffer model: x264enc's own holds constant quality to 2 Mbit/s.
             None => format!("pass=qual vbv-buf-capacity=0 quantizer={quality}"),
         };
-        let tune = if purpose.live { "tune=zerolatency " } else { "" };
+        let tune = if params.live { "tune=zerolatency " } else { "" };
         // No delimiters: files need none, and parsers add them to transport streams. No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
-        Ok(format!("{tune}speed-preset={preset} aud=false bframes=0 key-int-max={key_frames} {rate}"))
+        Ok(format!("{tune}speed-preset={preset} aud=false bframes=0 key-int-max={keyframes} {rate}"))
     }
 }
 
@@ -131,21 +131,21 @@ impl EncoderOptions {
 mod tests {
     use super::*;
 
-    fn purpose(live: bool, frame_rate: Option<(i32, i32)>) -> Purpose {
-        Purpose { codec: "h264", live, size: Size { width: 1280, height: 720 }, frame_rate }
+    fn params(live: bool, frame_rate: Option<(i32, i32)>) -> EncoderParams {
+        EncoderParams { codec: "h264", live, size: Size { width: 1280, height: 720 }, frame_rate }
     }
 
     #[test]
-    fn key_frames_keep_their_distance_at_any_rate() {
-        let distance = |rate| purpose(false, rate).key_frame_distance();
+    fn keyframes_keep_their_distance_at_any_rate() {
+        let distance = |rate| params(false, rate).keyframe_distance();
         let distances = [Some((25, 1)), Some((i32::MAX, 1)), Some((1, i32::MAX)), None].map(distance);
         assert_eq!(distances, [50, 250, 10, 60]);
     }
 
     #[test]
     fn a_live_stream_has_a_limit_by_its_size() {
-        assert_eq!(purpose(true, Some((30, 1))).live_limit(), 4147);
-        let wild = purpose(true, Some((i32::MAX, 1)));
+        assert_eq!(params(true, Some((30, 1))).live_limit(), 4147);
+        let wild = params(true, Some((i32::MAX, 1)));
         assert!(wild.live_limit() <= 50_000);
     }
 }

@@ -1,66 +1,91 @@
-//! A stream's outputs: encoded once, and written, sent and served from that.
+//! A stream's outputs: encoded once, and recorded, pushed and served from that.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::audio::AudioFeed;
-use super::branch::{self, Beginning, Ended, News, Tell};
+use super::branch;
 use super::container::container_of;
 use super::display::Display;
-use super::encode::{Encoded, Encoding};
-use super::encoder::{EncoderOptions, Purpose};
-use super::writer::{Common, Writer};
-use super::{SinkError, Target};
+use super::encode::{EncodeTimes, Encoding};
+use super::encoder::{EncoderOptions, EncoderParams};
+use super::error::{OutputError, SinkError};
+use super::output::{BranchContext, FinishedOutputs, OutputEvent, OutputListener};
+use super::pipeline::{BusEvent, Progress};
+use super::target::Target;
+use super::writer::{Units, Writer, WriterState};
 use crate::clock::Clock;
 use crate::geometry::Size;
-use crate::stream::{AudioTrack, StreamInfo};
+use crate::part::part_path;
+use crate::shutdown::Shutdown;
+use crate::stream::{AudioTrack, LiveOutput, StreamInfo};
+use crate::thread::{Thread, spawn};
 
-/// How long an encoder may take to give out what it holds.
-const FINISH: Duration = Duration::from_mins(2);
-/// How often whoever waits for it looks whether it failed.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long an encoder that is to give out what it holds may give nothing: 8K in the slowest presets takes seconds a frame.
+const DRAIN: Duration = Duration::from_mins(1);
+/// How long the outputs that are to be finished may get nothing done. Each gives up sooner by itself, unless it hangs in the
+/// system.
+const FINISH: Duration = Duration::from_secs(35);
 
-/// Everything a stream's pictures go to.
+/// Everything that a stream's annotated frames go to.
 pub struct StreamSink {
-    coded: Option<Coded>,
+    encoded: Option<EncodedOutputs>,
     display: Option<Display>,
-    figures: Option<crate::stream::LiveOutput>,
-    tell: Tell,
+    shown: Option<LiveOutput>,
+    listener: OutputListener,
     audio_kept: usize,
 }
 
-/// What needs an encoder.
-struct Coded {
-    encoding: Encoding,
-    purpose: Purpose,
-    name: PathBuf,
-    encoders: Sender<super::writer::Units>,
-    writer: Option<JoinHandle<Ended>>,
-    common: Arc<Common>,
-    marks: Vec<Mark>,
-    /// Encoder times of an encoder that was replaced.
-    earlier: Vec<Encoded>,
+/// What a stream's outputs are opened with.
+pub struct OutputOptions<'a> {
+    /// Encoder settings.
+    pub encoder: &'a EncoderOptions,
+    /// Stamps frames in the encoder.
+    pub clock: &'a Arc<dyn Clock>,
+    /// Is told of what happens.
+    pub listener: &'a OutputListener,
+    /// Requested when the stream is to stop: nothing waits for long from then on.
+    pub stopping: &'a Shutdown,
 }
 
-/// Key frames that come in an even rhythm, whatever the frame rate: one with the first picture at or after each mark.
-struct Mark {
+/// Outputs that need an encoder.
+struct EncodedOutputs {
+    encoding: Encoding,
+    params: EncoderParams,
+    /// The first output, for people.
+    name: String,
+    /// The first file.
+    file: Option<PathBuf>,
+    encoders: Option<Sender<Units>>,
+    writer: Option<Thread<FinishedOutputs>>,
+    state: Arc<WriterState>,
+    /// Disconnected when the writer needs no encoder any more, and when it has ended.
+    drained: Receiver<()>,
+    ended: Receiver<()>,
+    stopping: Shutdown,
+    marks: Vec<KeyframeMark>,
+    /// Times of an encoder that was replaced.
+    earlier: Vec<EncodeTimes>,
+}
+
+/// Keyframes that come in an even rhythm, whatever the frame rate: one with the first frame at or after each mark.
+struct KeyframeMark {
     every: gst::ClockTime,
     next: Option<gst::ClockTime>,
 }
 
-impl Mark {
-    /// Whether the picture at `pts` is to be a key frame.
+impl KeyframeMark {
+    /// Whether the frame at `pts` is to be a keyframe.
     fn is_due(&mut self, pts: gst::ClockTime) -> bool {
         let Some(next) = self.next else {
-            // The first picture is one anyway. Asked for it, GStreamer 1.22 would force no other one: x264enc shifts its times
-            // with the first picture, and 1000 hours later is where the next may be forced then.
+            // The first frame is one anyway. Requested for it, GStreamer 1.22 would force no other one: x264enc shifts its times
+            // with the first frame, and 1000 hours later is where the next may be forced then.
             self.next = Some(pts.saturating_add(self.every));
             return false;
         };
@@ -74,8 +99,8 @@ impl Mark {
 }
 
 impl StreamSink {
-    /// Opens all of `targets` for pictures like `video`, the first one, where so many files were begun before; audio tracks go along untouched where they can, else
-    /// re-encoded, with a notice.
+    /// Opens all of `targets` for frames like `video`, the first one, where `files` files were begun before; audio tracks are
+    /// passed through where they can be, else re-encoded, with a notice.
     ///
     /// # Errors
     /// When one of them cannot be opened.
@@ -83,66 +108,42 @@ impl StreamSink {
         (targets, files): (&[Target], u32),
         video: &gst_video::VideoInfo,
         info: &StreamInfo,
-        sides: Vec<AudioTrack>,
-        (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
-        tell: &Tell,
+        audio: Vec<AudioTrack>,
+        options: &OutputOptions,
     ) -> Result<Self, SinkError> {
         let windows = targets.iter().any(|target| matches!(target, Target::Display));
         let display = windows.then(Display::open).transpose()?;
-        let mut sink = Self { coded: None, display, figures: None, tell: tell.clone(), audio_kept: 0 };
-        let Some(first) = targets.iter().find(|target| !matches!(target, Target::Display)) else { return Ok(sink) };
-        let name = PathBuf::from(first.name());
-        let purpose = Purpose {
-            codec: codec_for(targets)?,
-            live: targets.iter().any(Target::is_live),
-            size: Size { width: video.width(), height: video.height() },
-            frame_rate: info.frame_rate,
-        };
-        let unwritable = |problem: String| SinkError::Unwritable { path: name.clone(), problem };
-        let encoding = Encoding::start(video, options, &purpose, clock).map_err(unwritable)?;
-        let audio: Vec<AudioFeed> = sides.into_iter().map(AudioFeed::new).collect();
-        let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
-        let mut beginning = Beginning { info, audio: &formats, tell, files, audio_kept: 0 };
-        let mut branches = Vec::new();
-        for target in targets {
-            branches.extend(branch::open(target, &mut beginning)?);
+        let listener = options.listener.clone();
+        let mut sink = Self { encoded: None, display, shown: None, listener, audio_kept: 0 };
+        if targets.iter().any(|target| !matches!(target, Target::Display)) {
+            let (outputs, audio_kept) = EncodedOutputs::open((targets, files), video, info, audio, options)?;
+            (sink.encoded, sink.audio_kept) = (Some(outputs), audio_kept);
         }
-        sink.audio_kept = beginning.audio_kept;
-        let (encoders, coming) = bounded(0);
-        let common = Arc::<Common>::default();
-        let end = gst::ClockTime::ZERO;
-        let branches = branches.into_iter().map(|branch| (branch, true)).collect();
-        let writer = Writer { encoders: coming, audio, branches, common: common.clone(), end, failed: false };
-        let writer = std::thread::Builder::new().name("encoded".into()).spawn(move || writer.run());
-        let writer = Some(writer.map_err(|e| unwritable(e.to_string()))?);
-        let _ = encoders.send((encoding.units(), encoding.keys().clone()));
-        let marks = marks(targets, &purpose);
-        sink.coded = Some(Coded { encoding, purpose, name, encoders, writer, common, marks, earlier: Vec::new() });
         Ok(sink)
     }
 
-    /// Audio tracks passed through untouched.
+    /// Audio tracks passed through.
     #[must_use]
     pub fn audio_kept(&self) -> usize {
         self.audio_kept
     }
 
-    /// Hands one picture over; waits while the encoder is busy, or a file cannot be written as fast.
+    /// Hands one frame over; waits while the encoder is busy, or a file cannot be written as fast.
     ///
     /// # Errors
-    /// When the encoder or the disk failed.
+    /// When the encoder or an output failed, or takes nothing any more.
     pub fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {
         if let Some(display) = &mut self.display
             && !display.show(buffer.clone(), video)
         {
-            self.figures = Some(display.figures());
+            self.shown = Some(display.figures());
             self.display = None;
-            (self.tell)(News::WindowClosed);
+            (self.listener)(OutputEvent::WindowClosed);
         }
-        self.coded.as_mut().map_or(Ok(()), |coded| coded.push(buffer, video))
+        self.encoded.as_mut().map_or(Ok(()), |encoded| encoded.push(buffer, video))
     }
 
-    /// Encodes pictures of another size from here on: recordings go on in a new file, whoever watches goes on watching.
+    /// Encodes frames of another size from here on: recordings go on in a new file, live outputs go on.
     ///
     /// # Errors
     /// When the encoder cannot be set up for them.
@@ -150,127 +151,225 @@ impl StreamSink {
         &mut self,
         video: &gst_video::VideoInfo,
         frame_rate: Option<(i32, i32)>,
-        (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
+        options: &OutputOptions,
     ) -> Result<(), SinkError> {
-        self.coded.as_mut().map_or(Ok(()), |coded| coded.change(video, frame_rate, (options, clock)))
+        self.encoded.as_mut().map_or(Ok(()), |encoded| encoded.change(video, frame_rate, options))
     }
 
-    /// What has left the encoder since the last call, in `encoded`, whose memory is used for the next.
-    pub fn take_encoded(&self, encoded: &mut Vec<Encoded>) {
-        encoded.clear();
-        if let Some(coded) = &self.coded {
-            coded.encoding.take_encoded(encoded);
+    /// What has left the encoder since the last call, in `times`, whose memory is used for the next.
+    pub fn take_encode_times(&self, times: &mut Vec<EncodeTimes>) {
+        times.clear();
+        if let Some(encoded) = &self.encoded {
+            encoded.encoding.take_times(times);
         }
     }
 
-    /// Ends all outputs. `cut` ends the audio with the last picture.
+    /// Ends all outputs, in bounded time. `cut` ends the audio with the last frame.
     #[must_use]
-    pub fn finish(mut self, cut: bool) -> (Ended, Vec<Encoded>) {
-        let (mut ended, mut encoded) = (Ended::default(), Vec::new());
-        if let Some(mut coded) = self.coded.take() {
-            (ended, encoded) = coded.finish(cut);
+    pub fn finish(mut self, cut: bool) -> (FinishedOutputs, Vec<EncodeTimes>) {
+        let (mut finished, mut times) = (FinishedOutputs::default(), Vec::new());
+        if let Some(mut encoded) = self.encoded.take() {
+            (finished, times) = encoded.finish(cut);
         }
-        ended.live.extend(self.figures.take().or_else(|| self.display.as_ref().map(Display::figures)));
-        (ended, encoded)
+        finished.live.extend(self.shown.take().or_else(|| self.display.as_ref().map(Display::figures)));
+        (finished, times)
     }
 }
 
-impl Coded {
+impl EncodedOutputs {
+    /// Opens them; says how many audio tracks are passed through.
+    fn open(
+        (targets, files): (&[Target], u32),
+        video: &gst_video::VideoInfo,
+        info: &StreamInfo,
+        audio: Vec<AudioTrack>,
+        options: &OutputOptions,
+    ) -> Result<(Self, usize), SinkError> {
+        let name = targets.iter().find(|target| !matches!(target, Target::Display)).map(Target::name);
+        let name = name.unwrap_or_default();
+        let file = targets.iter().find_map(|target| match target {
+            Target::File { path, .. } => Some(path.clone()),
+            _ => None,
+        });
+        let params = EncoderParams {
+            codec: codec_for(targets)?,
+            live: targets.iter().any(Target::is_live),
+            size: Size { width: video.width(), height: video.height() },
+            frame_rate: info.frame_rate,
+        };
+        let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&name), source };
+        let encoding = Encoding::start(video, options.encoder, &params, options.clock).map_err(unwritable)?;
+        let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
+        let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
+        let (listener, progress) = (options.listener, Progress::default());
+        let mut context = BranchContext { info, audio: &formats, listener, files, audio_kept: 0, progress: &progress };
+        let mut branches = Vec::new();
+        for target in targets {
+            branches.extend(branch::open(target, &mut context)?);
+        }
+        let audio_kept = context.audio_kept;
+        let state = Arc::new(WriterState::new(&branches, progress));
+        let (encoders, coming) = bounded(0);
+        let ((still_draining, drained), (alive, ended)) = (bounded(0), bounded(0));
+        let writer = Writer {
+            encoders: coming,
+            audio,
+            branches: branches.into_iter().map(|branch| (branch, true)).collect(),
+            state: state.clone(),
+            end: gst::ClockTime::ZERO,
+            failed: false,
+            drained: still_draining,
+            alive,
+        };
+        let writer = spawn("encoded", move || writer.run()).map_err(|error| unwritable(error.into()))?;
+        let first = (encoding.units(), encoding.keyframes().clone());
+        encoders.send(first).map_err(|_| unwritable(OutputError::Stopped("writer")))?;
+        let outputs = Self {
+            marks: keyframe_marks(targets, &params),
+            encoding,
+            params,
+            name,
+            file,
+            encoders: Some(encoders),
+            writer: Some(writer),
+            state,
+            drained,
+            ended,
+            stopping: options.stopping.clone(),
+            earlier: Vec::new(),
+        };
+        Ok((outputs, audio_kept))
+    }
+
     fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {
         if let Some(pts) = buffer.pts() {
             // All of them are asked: a mark that is passed is due once.
             if self.marks.iter_mut().filter_map(|mark| mark.is_due(pts).then_some(())).count() > 0 {
-                self.encoding.keys().ask(Some(pts));
+                self.encoding.keyframes().request(Some(pts));
             }
         }
-        let pushed = self.encoding.push(buffer, video);
-        if let Some(failure) = self.common.take_failure() {
+        let pushed = self.encoding.push(buffer, video, (&self.drained, &self.stopping));
+        if let Some(failure) = self.state.take_failure() {
             return Err(failure);
         }
-        match self.encoding.error() {
-            Some(problem) => Err(self.broken(problem)),
-            None if pushed => Ok(()),
-            None => Err(self.broken("the encoder stopped".into())),
-        }
+        pushed.map_err(|error| self.failed(error))
     }
 
     fn change(
         &mut self,
         video: &gst_video::VideoInfo,
         frame_rate: Option<(i32, i32)>,
-        (options, clock): (&EncoderOptions, &Arc<dyn Clock>),
+        options: &OutputOptions,
     ) -> Result<(), SinkError> {
-        self.purpose.size = Size { width: video.width(), height: video.height() };
-        self.purpose.frame_rate = frame_rate;
-        let unwritable = |problem: String| SinkError::Unwritable { path: self.name.clone(), problem };
-        let next = Encoding::start(video, options, &self.purpose, clock).map_err(unwritable)?;
+        self.params.size = Size { width: video.width(), height: video.height() };
+        self.params.frame_rate = frame_rate;
+        let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&self.name), source };
+        let next = Encoding::start(video, options.encoder, &self.params, options.clock).map_err(unwritable)?;
         self.encoding.end();
-        let units = (next.units(), next.keys().clone());
-        let deadline = Instant::now() + FINISH;
-        // Taken when all that the one before holds is written.
-        while let Err(SendTimeoutError::Timeout(_)) = self.encoders.send_timeout(units.clone(), LOOK) {
-            if let Some(problem) = self.encoding.error() {
-                return Err(self.broken(problem));
-            }
-            if Instant::now() > deadline {
-                return Err(self.broken("the encoder does not finish".into()));
-            }
-        }
-        self.encoding.take_encoded(&mut self.earlier);
+        self.replace_by(&next).map_err(|error| self.failed(error))?;
+        self.encoding.take_times(&mut self.earlier);
         self.encoding = next;
         self.marks.iter_mut().for_each(|mark| mark.next = None);
         Ok(())
     }
 
-    fn finish(&mut self, cut: bool) -> (Ended, Vec<Encoded>) {
-        self.common.cut.store(cut, Ordering::SeqCst);
-        self.encoding.end();
-        let mut ended = self.join();
-        if let Some(failure) = self.common.take_failure() {
-            ended.failure.get_or_insert(failure);
-        }
-        let mut encoded = std::mem::take(&mut self.earlier);
-        let mut last = Vec::new();
-        self.encoding.take_encoded(&mut last);
-        encoded.append(&mut last);
-        (ended, encoded)
-    }
-
-    /// Waits for the writer to have written all, while the encoder does not fail.
-    fn join(&mut self) -> Ended {
-        let Some(writer) = self.writer.take() else { return Ended::default() };
-        let (none, _) = bounded(0);
-        self.encoders = none;
-        let deadline = Instant::now() + FINISH;
-        let mut failure = None;
-        while !self.common.ended.load(Ordering::SeqCst) {
-            let problem = self.encoding.wait_for_error(LOOK);
-            let late = (Instant::now() > deadline)
-                .then(|| format!("the encoder did not finish within {} s", FINISH.as_secs()));
-            if let Some(problem) = problem.or(late) {
-                self.encoding.stop();
-                failure = Some(self.broken(problem));
-                break;
+    /// Has the writer go on with `next`, which it does when all that the encoder before holds is written.
+    fn replace_by(&self, next: &Encoding) -> Result<(), OutputError> {
+        let Some(encoders) = &self.encoders else { return Ok(()) };
+        let units = (next.units(), next.keyframes().clone());
+        let mut before = self.state.progress.get();
+        loop {
+            select! {
+                send(encoders, units.clone()) -> sent => return sent.map_err(|_| OutputError::Stopped("writer")),
+                recv(self.encoding.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
+                    return Err(error.into());
+                },
+                default(DRAIN) => self.has_moved(&mut before)?,
             }
         }
-        let mut ended = writer.join().unwrap_or_else(|_| Ended {
-            failure: Some(self.broken("the thread that writes it died".into())),
-            ..Ended::default()
-        });
-        ended.failure = ended.failure.or(failure);
-        ended
     }
 
-    fn broken(&self, problem: String) -> SinkError {
-        SinkError::Broken { path: self.name.clone(), problem, kept: crate::part::part_path(&self.name) }
+    /// Checks that something was done since `before`.
+    fn has_moved(&self, before: &mut u64) -> Result<(), OutputError> {
+        let now = self.state.progress.get();
+        match (std::mem::replace(before, now) == now, self.state.busy()) {
+            (false, _) => Ok(()),
+            (true, Some(_)) => Err(OutputError::Stalled(DRAIN)),
+            (true, None) => Err(OutputError::EncoderStalled(DRAIN)),
+        }
+    }
+
+    fn finish(&mut self, cut: bool) -> (FinishedOutputs, Vec<EncodeTimes>) {
+        self.state.cut.store(cut, Ordering::SeqCst);
+        self.encoding.end();
+        let mut finished = self.join();
+        if let Some(failure) = self.state.take_failure() {
+            finished.fail(failure);
+        }
+        let mut times = std::mem::take(&mut self.earlier);
+        let mut last = Vec::new();
+        self.encoding.take_times(&mut last);
+        times.append(&mut last);
+        (finished, times)
+    }
+
+    /// Waits for the writer to have written all, while the encoder does not fail and something moves.
+    fn join(&mut self) -> FinishedOutputs {
+        let Some(writer) = self.writer.take() else { return FinishedOutputs::default() };
+        self.encoders = None;
+        let mut failure = None;
+        if let Err(error) = self.drain() {
+            self.encoding.stop();
+            failure = Some(self.failed(error));
+        }
+        let mut before = self.state.progress.get();
+        while self.ended.recv_timeout(FINISH) == Err(RecvTimeoutError::Timeout) {
+            let now = self.state.progress.get();
+            if std::mem::replace(&mut before, now) == now {
+                // It is left alone: nothing wakes it.
+                let failure = Some(failure.unwrap_or_else(|| self.failed(OutputError::Stalled(FINISH))));
+                return FinishedOutputs { failure, ..FinishedOutputs::default() };
+            }
+        }
+        let mut finished = writer.join().unwrap_or_else(|error| FinishedOutputs {
+            failure: Some(self.failed(error.into())),
+            ..FinishedOutputs::default()
+        });
+        finished.failure = finished.failure.or(failure);
+        finished
+    }
+
+    /// Waits until the writer has taken all that the encoder holds.
+    fn drain(&self) -> Result<(), OutputError> {
+        let mut before = self.state.progress.get();
+        loop {
+            select! {
+                recv(self.drained) -> _ => return Ok(()),
+                recv(self.encoding.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
+                    return Err(error.into());
+                },
+                default(DRAIN) => self.has_moved(&mut before)?,
+            }
+        }
+    }
+
+    /// What went wrong, with the output's name: that of the busy one, where one is.
+    fn failed(&self, source: OutputError) -> SinkError {
+        let busy = self.state.busy().filter(|_| matches!(source, OutputError::Stalled(_)));
+        match (busy, &self.file) {
+            (Some(busy), _) => SinkError::Live { output: busy.to_owned(), source },
+            (None, Some(path)) => SinkError::Broken { path: path.clone(), source, kept: part_path(path) },
+            (None, None) => SinkError::Live { output: self.name.clone(), source },
+        }
     }
 }
 
-impl Drop for Coded {
+impl Drop for EncodedOutputs {
     fn drop(&mut self) {
-        self.common.cut.store(true, Ordering::SeqCst);
+        self.state.cut.store(true, Ordering::SeqCst);
         self.encoding.stop();
-        let _ = self.join();
+        // Dropped without being finished, another error is reported.
+        drop(self.join());
     }
 }
 
@@ -283,9 +382,9 @@ pub fn codec_for(targets: &[Target]) -> Result<&'static str, SinkError> {
         Target::File { path, .. } if container_of(path).1.video == "vp9" => "vp9",
         _ => "h264",
     };
-    let coded = || targets.iter().filter(|target| !matches!(target, Target::Display));
-    let vp9 = coded().find(|target| codec(target) == "vp9");
-    let h264 = coded().find(|target| codec(target) == "h264");
+    let encoded = || targets.iter().filter(|target| !matches!(target, Target::Display));
+    let vp9 = encoded().find(|target| codec(target) == "vp9");
+    let h264 = encoded().find(|target| codec(target) == "h264");
     match (vp9, h264) {
         (Some(vp9), Some(h264)) => Err(SinkError::TwoCodecs { vp9: vp9.name(), h264: h264.name() }),
         (Some(_), None) => Ok("vp9"),
@@ -293,20 +392,20 @@ pub fn codec_for(targets: &[Target]) -> Result<&'static str, SinkError> {
     }
 }
 
-/// Where key frames must be: for whoever begins to watch, and where segments are cut.
-fn marks(targets: &[Target], purpose: &Purpose) -> Vec<Mark> {
+/// Where keyframes must be: for new clients, and where segments are cut.
+fn keyframe_marks(targets: &[Target], params: &EncoderParams) -> Vec<KeyframeMark> {
     let lengths = targets.iter().filter_map(|target| match target {
         Target::File { segments, .. } => segments.map(|segments| segments.length),
         Target::Hls { segment, .. } => Some(*segment),
         _ => None,
     });
-    let rhythm = purpose.live.then(|| purpose.key_frame_interval());
+    let rhythm = params.live.then(|| params.keyframe_interval());
     let mut every: Vec<Duration> = lengths.chain(rhythm).collect();
     every.sort();
     every.dedup();
     every
         .into_iter()
-        .filter_map(|every| Some(Mark { every: gst::ClockTime::try_from(every).ok()?, next: None }))
+        .filter_map(|every| Some(KeyframeMark { every: gst::ClockTime::try_from(every).ok()?, next: None }))
         .collect()
 }
 
@@ -315,9 +414,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn key_frames_keep_their_rhythm_over_a_gap() {
+    fn keyframes_keep_their_rhythm_over_a_gap() {
         let ms = gst::ClockTime::from_mseconds;
-        let mut mark = Mark { every: ms(1000), next: None };
+        let mut mark = KeyframeMark { every: ms(1000), next: None };
         let due: Vec<u64> = [500, 900, 1499, 1533, 2480, 2500, 7100, 7133, 7499, 7500]
             .into_iter()
             .filter(|pts| mark.is_due(ms(*pts)))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RtspServer;
+use super::server::RtspServer;
 
 /// One place that an annotated stream goes to; a stream may have several, and is encoded once for all of them.
 #[derive(Debug, Clone)]
@@ -27,14 +27,14 @@ pub enum Target {
         /// The newest segments only; those before are deleted.
         live: bool,
     },
-    /// Served to whoever asks.
+    /// Served to clients.
     Serve {
         /// By this server.
         server: Arc<RtspServer>,
         /// Under this name, with its slash.
         mount: String,
     },
-    /// Sent to someone who listens: `rtmp(s)://`, `udp://` or `srt://`, secrets included.
+    /// Pushed to a server or receiver: `rtmp(s)://`, `udp://` or `srt://`, secrets included.
     Push(PushUrl),
     /// A window.
     Display,
@@ -43,14 +43,14 @@ pub enum Target {
 /// How a recording is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segments {
-    /// A segment is so long; it ends with the first key frame after that.
+    /// A segment is so long; it ends with the first keyframe after that.
     pub length: Duration,
     /// Segments that ended so long ago are deleted.
     pub keep: Option<Duration>,
 }
 
 impl Target {
-    /// Whether someone watches while it happens: a recording is then played in its own time.
+    /// Whether it is shown or sent while it is made: a recording is then processed at its own pace.
     #[must_use]
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Serve { .. } | Self::Push(_) | Self::Display)

@@ -1,37 +1,53 @@
 //! The thread that takes access units from the encoder, lays the audio beside them and hands both to every branch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::SinkError;
 use super::audio::AudioFeed;
-use super::branch::{Branch, Ended, Unit};
-use super::encode::KeyFrames;
+use super::encode::KeyframeRequester;
+use super::error::SinkError;
+use super::output::{AccessUnit, Branch, FinishedOutputs};
+use super::pipeline::Progress;
+use crate::thread::test_panic_point;
 
-/// How often it looks after the audio while no picture comes.
-const IDLE: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// How often it looks after the audio while no frame comes: the demuxer waits for that only after minutes of audio.
+const IDLE: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
-/// An encoder's access units, and who is asked for key frames.
-pub(super) type Units = (gst_app::AppSink, KeyFrames);
+/// An encoder's access units, and of whom keyframes are requested.
+pub(super) type Units = (gst_app::AppSink, KeyframeRequester);
 
 /// What the writer and its owner share.
-#[derive(Default)]
-pub(super) struct Common {
+pub(super) struct WriterState {
     /// What went wrong, to be told by the owner once.
     failure: Mutex<Option<SinkError>>,
-    /// The audio ends with the last picture.
+    /// Names of the branches, and number of the one that is busy; past the last: none.
+    names: Vec<String>,
+    busy: AtomicUsize,
+    /// The audio ends with the last frame.
     pub cut: AtomicBool,
-    /// Every access unit is written, or will not be: the encoder is not needed any more.
-    pub ended: AtomicBool,
+    /// Counts what is done.
+    pub progress: Progress,
 }
 
-impl Common {
+impl WriterState {
+    /// For these branches.
+    pub fn new(branches: &[Box<dyn Branch>], progress: Progress) -> Self {
+        let names: Vec<String> = branches.iter().map(|branch| branch.name()).collect();
+        let busy = AtomicUsize::new(names.len());
+        Self { failure: Mutex::default(), names, busy, cut: AtomicBool::new(false), progress }
+    }
+
     pub fn take_failure(&self) -> Option<SinkError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The branch that is busy.
+    pub fn busy(&self) -> Option<&str> {
+        self.names.get(self.busy.load(Ordering::SeqCst)).map(String::as_str)
     }
 }
 
@@ -40,87 +56,101 @@ pub(super) struct Writer {
     pub audio: Vec<AudioFeed>,
     /// With whether they still work.
     pub branches: Vec<(Box<dyn Branch>, bool)>,
-    pub common: Arc<Common>,
-    /// When the last picture is over.
+    pub state: Arc<WriterState>,
+    /// When the last frame is over.
     pub end: gst::ClockTime,
     /// A branch failed: nothing more is written.
     pub failed: bool,
+    /// Dropped when every access unit is written, or will not be: the encoder is not needed any more.
+    pub drained: Sender<()>,
+    /// Dropped with the thread.
+    pub alive: Sender<()>,
 }
 
 impl Writer {
     /// Writes what comes, from one encoder after the other, until there are no more.
-    pub fn run(mut self) -> Ended {
-        while let Ok((units, keys)) = self.encoders.recv() {
+    pub fn run(mut self) -> FinishedOutputs {
+        while let Ok((units, keyframes)) = self.encoders.recv() {
             let mut caps = None;
             loop {
+                test_panic_point();
                 match units.try_pull_sample(IDLE) {
                     Some(sample) if !self.failed => {
-                        if let Err(error) = self.sample(&sample, &mut caps, &keys) {
+                        if let Err(error) = self.sample(&sample, &mut caps, &keyframes) {
                             self.fail(error);
                         }
+                        self.state.progress.advance();
                     }
-                    // The encoder goes on, so that nobody waits for it.
-                    Some(_) => {}
+                    // The encoder goes on, so that nothing waits for it.
+                    Some(_) => self.state.progress.advance(),
                     None if units.is_eos() => break,
                     None => self.relieve(),
                 }
             }
         }
-        self.common.ended.store(true, Ordering::SeqCst);
-        let cut = self.common.cut.load(Ordering::SeqCst) || self.failed;
-        let cut_at = cut.then_some(self.end);
-        for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.finish(cut_at, &mut |packet| give(&mut self.branches, track, packet.as_ref()));
+        let Self { mut audio, mut branches, state, end, failed, drained, alive, .. } = self;
+        drop(drained);
+        let cut_at = (state.cut.load(Ordering::SeqCst) || failed).then_some(end);
+        for (track, feed) in audio.iter_mut().enumerate() {
+            feed.finish(cut_at, &mut |packet| {
+                state.progress.advance();
+                hand_over(&mut branches, track, packet.as_ref());
+            });
         }
-        let mut ended = Ended::default();
-        for (branch, works) in self.branches {
-            branch.finish(works, &mut ended);
+        let mut finished = FinishedOutputs::default();
+        for (number, (branch, works)) in branches.into_iter().enumerate() {
+            state.busy.store(number, Ordering::SeqCst);
+            branch.finish(works, &mut finished);
+            state.progress.advance();
         }
-        ended
+        drop(alive);
+        finished
     }
 
     fn sample(
         &mut self,
         sample: &gst::Sample,
         known: &mut Option<gst::Caps>,
-        keys: &KeyFrames,
+        keyframes: &KeyframeRequester,
     ) -> Result<(), SinkError> {
-        let Some((unit, caps)) = unit_of(sample) else { return Ok(()) };
+        let Some((unit, caps)) = access_unit_of(sample) else { return Ok(()) };
         if known.as_ref().is_none_or(|known| *known != caps) {
-            self.each(|branch| branch.format(&caps, keys))?;
+            self.each(|branch| branch.format(&caps, keyframes))?;
             *known = Some(caps);
         }
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.advance(unit.pts, &mut |packet| give(&mut self.branches, track, packet.as_ref()));
+            feed.advance(unit.pts, &mut |packet| hand_over(&mut self.branches, track, packet.as_ref()));
         }
         self.end = unit.end;
-        self.each(|branch| branch.unit(&unit))
+        self.each(|branch| branch.access_unit(&unit))
     }
 
     /// Does so with every branch, up to one that fails.
     fn each(&mut self, act: impl Fn(&mut dyn Branch) -> Result<(), SinkError>) -> Result<(), SinkError> {
-        for (branch, works) in &mut self.branches {
+        for (number, (branch, works)) in self.branches.iter_mut().enumerate() {
+            self.state.busy.store(number, Ordering::SeqCst);
             if let Err(error) = act(branch.as_mut()) {
                 *works = false;
                 return Err(error);
             }
         }
+        self.state.busy.store(usize::MAX, Ordering::SeqCst);
         Ok(())
     }
 
     fn relieve(&mut self) {
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.relieve(&mut |packet| give(&mut self.branches, track, packet.as_ref()));
+            feed.relieve(&mut |packet| hand_over(&mut self.branches, track, packet.as_ref()));
         }
     }
 
     fn fail(&mut self, error: SinkError) {
-        *self.common.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         self.failed = true;
     }
 }
 
-fn give(branches: &mut [(Box<dyn Branch>, bool)], track: usize, packet: Option<&gst::Buffer>) {
+fn hand_over(branches: &mut [(Box<dyn Branch>, bool)], track: usize, packet: Option<&gst::Buffer>) {
     for (branch, works) in branches {
         if *works {
             branch.audio(track, packet);
@@ -129,7 +159,7 @@ fn give(branches: &mut [(Box<dyn Branch>, bool)], track: usize, packet: Option<&
 }
 
 /// The access unit in the stream's own time: encoders shift theirs.
-fn unit_of(sample: &gst::Sample) -> Option<(Unit, gst::Caps)> {
+fn access_unit_of(sample: &gst::Sample) -> Option<(AccessUnit, gst::Caps)> {
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?.clone();
     let caps = sample.caps_owned()?;
     let mut buffer = sample.buffer_owned()?;
@@ -138,6 +168,7 @@ fn unit_of(sample: &gst::Sample) -> Option<(Unit, gst::Caps)> {
     let own = buffer.make_mut();
     own.set_pts(pts);
     own.set_dts(dts.min(pts));
-    let (end, key) = (pts + own.duration().unwrap_or_default(), !own.flags().contains(gst::BufferFlags::DELTA_UNIT));
-    Some((Unit { buffer, pts, end, key }, caps))
+    let end = pts + own.duration().unwrap_or_default();
+    let is_keyframe = !own.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    Some((AccessUnit { buffer, pts, end, is_keyframe }, caps))
 }

@@ -67,13 +67,13 @@ impl StillWriter {
 impl Encoder {
     fn start(element: &str) -> Result<Self, EncodeError> {
         let description = format!(
-            "appsrc name=pictures format=time ! videoconvert ! {element} ! appsink name=files sync=false max-buffers=1"
+            "appsrc name=frames format=time ! videoconvert ! {element} ! appsink name=images sync=false max-buffers=1"
         );
         let missing = |what: &str| glib::bool_error!("the image encoder has no {}", what);
         let pipeline = gst::parse::launch(&description)?;
         let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| missing("pipeline"))?;
-        let frames = pipeline.by_name("pictures").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("input"))?;
-        let images = pipeline.by_name("files").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("output"))?;
+        let frames = pipeline.by_name("frames").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("input"))?;
+        let images = pipeline.by_name("images").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("output"))?;
         let encoder = Self { pipeline, frames, images };
         encoder.pipeline.set_state(gst::State::Playing)?;
         Ok(encoder)

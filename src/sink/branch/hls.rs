@@ -1,23 +1,22 @@
 //! An HLS playlist (RFC 8216), rewritten whenever a segment is whole.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::part::write_whole;
-use crate::sink::SinkError;
+use crate::sink::error::SinkError;
 
 /// Segments in a live playlist.
 const LISTED: usize = 6;
-/// Segments that are kept after they left the list: a player may still be reading them.
+/// Segments that are kept after they left the list: a client may still be reading them.
 const SPARED: usize = 3;
 
 /// One segment in the list.
 struct Segment {
     path: PathBuf,
     length: Duration,
-    /// Players begin anew with it.
+    /// Its format is another than that of the one before.
     broken: bool,
 }
 
@@ -47,7 +46,7 @@ impl Playlist {
         &self.path
     }
 
-    /// Takes in one more segment, and deletes one that nobody reads any more.
+    /// Takes in one more segment, and deletes the oldest that has left the list.
     pub fn add(&mut self, segment: &Path, length: Duration) -> Result<(), SinkError> {
         self.longest = self.longest.max(length);
         let broken = std::mem::take(&mut self.broken);
@@ -61,7 +60,7 @@ impl Playlist {
         if self.left.len() > SPARED
             && let Some(path) = self.left.pop_front()
         {
-            // What cannot be deleted is in nobody's way but the disk's.
+            // What cannot be deleted takes space and does no other harm.
             let _ = std::fs::remove_file(&path);
         }
         Ok(())
@@ -74,7 +73,7 @@ impl Playlist {
 
     fn write(&self, ended: bool) -> Result<(), SinkError> {
         write_whole(&self.path, self.text(ended).as_bytes())
-            .map_err(|e| SinkError::Unwritable { path: self.path.clone(), problem: e.to_string() })
+            .map_err(|e| SinkError::Unwritable { path: self.path.clone(), source: e.into() })
     }
 
     fn text(&self, ended: bool) -> String {
@@ -93,7 +92,8 @@ impl Playlist {
                 text.push_str("#EXT-X-DISCONTINUITY\n");
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let _ = write!(text, "#EXTINF:{:.6},\n{name}\n", length.as_secs_f64());
+            let entry = format!("#EXTINF:{:.6},\n{name}\n", length.as_secs_f64());
+            text.push_str(&entry);
         }
         if ended {
             text.push_str("#EXT-X-ENDLIST\n");
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_live_list_names_the_newest_and_deletes_what_nobody_reads() {
+    fn a_live_list_names_the_newest_segments_and_the_oldest_are_deleted() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut list = Playlist::new(folder.path(), Duration::from_secs(4), true);
         let path = |n: u32| folder.path().join(format!("s-{n}.ts"));

@@ -1,28 +1,28 @@
-//! Where one who watches live takes the stream: a bounded queue that makes nobody wait. Who is too slow misses pictures, from
-//! one that does not fit up to the next key frame that does, so that what they get can be decoded.
+//! Where encoded frames enter the pipeline of a live client or peer: a bounded queue that never blocks. When it is full, frames
+//! are dropped up to the next keyframe that fits, so that what is sent can be decoded.
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::Unit;
+use crate::sink::output::AccessUnit;
 
-/// Pictures that wait for one who is slow: two seconds at 30 frames a second, of twice the rate a live stream is held to.
+/// Frames that wait for a slow client: two seconds at 30 frames a second, of twice the rate a live stream is held to.
 const WAITING_UNITS: u64 = 60;
 const WAITING_BYTES: u64 = 8 << 20;
 /// Audio packets that wait: as many seconds of 48 kHz AAC, and some.
 const WAITING_PACKETS: u64 = 128;
 
-/// The entrances of one watcher's pipeline.
+/// The inputs of one client's pipeline.
 pub(super) struct LiveInput {
     units: gst_app::AppSrc,
     audio: Option<gst_app::AppSrc>,
     caps: Option<gst::Caps>,
-    /// The time of the first picture that was sent, and that of this watcher's pipeline then: muxers that wait for late sound
+    /// The time of the first frame that was sent, and that of this client's pipeline then: muxers that wait for late audio
     /// compare the two.
     origin: Option<(gst::ClockTime, gst::ClockTime)>,
-    /// Pictures are left out until a key frame comes.
-    needs_key: bool,
+    /// Frames are dropped until a keyframe comes.
+    needs_keyframe: bool,
 }
 
 impl LiveInput {
@@ -38,19 +38,19 @@ impl LiveInput {
             source.set_caps(Some(format));
             source
         });
-        Self { units, audio, caps: None, origin: None, needs_key: true }
+        Self { units, audio, caps: None, origin: None, needs_keyframe: true }
     }
 
-    /// Sends a picture in the format `caps`, unless there is no room; says whether it was sent, or `None` where nobody
-    /// misses it: the watcher has not had the key frame that they begin with, or is gone.
-    pub fn unit(&mut self, unit: &Unit, caps: &gst::Caps) -> Option<bool> {
+    /// Sends a frame in the format `caps`, unless there is no room; says whether it was sent, or `None` where it counts for
+    /// neither: the client has not had the keyframe that it begins with, or has left.
+    pub fn access_unit(&mut self, unit: &AccessUnit, caps: &gst::Caps) -> Option<bool> {
         let units = &self.units;
         let full = units.current_level_buffers() >= WAITING_UNITS || units.current_level_bytes() >= WAITING_BYTES;
-        if full || (self.needs_key && !unit.key) {
-            self.needs_key = true;
+        if full || (self.needs_keyframe && !unit.is_keyframe) {
+            self.needs_keyframe = true;
             return self.origin.map(|_| false);
         }
-        self.needs_key = false;
+        self.needs_keyframe = false;
         if self.caps.as_ref() != Some(caps) {
             self.units.set_caps(Some(caps));
             self.caps = Some(caps.clone());
@@ -60,10 +60,11 @@ impl LiveInput {
         self.units.push_buffer(since(&unit.buffer, origin)).is_ok().then_some(true)
     }
 
-    /// Sends a packet, if it belongs to a picture that was sent and there is room.
+    /// Sends a packet, if it belongs to a frame that was sent and there is room.
     pub fn audio(&mut self, packet: &gst::Buffer) {
         let Some((source, origin)) = self.audio.as_ref().zip(self.origin) else { return };
         if source.current_level_buffers() < WAITING_PACKETS && packet.pts().is_some_and(|pts| pts >= origin.0) {
+            // A pipeline that failed is seen by its frames.
             let _ = source.push_buffer(since(packet, origin));
         }
     }
@@ -71,18 +72,20 @@ impl LiveInput {
     /// No packet comes any more.
     pub fn end_audio(&self) {
         if let Some(source) = &self.audio {
+            // A pipeline that failed needs no end.
             let _ = source.end_of_stream();
         }
     }
 
     /// Nothing comes any more.
     pub fn end(&self) {
+        // A pipeline that failed needs no end.
         let _ = self.units.end_of_stream();
         self.end_audio();
     }
 }
 
-/// The buffer in the watcher's time: what was `origin` is `now` there. Its bytes are shared, not copied.
+/// The buffer in the client's time: what was `origin` is `now` there. Its bytes are shared, not copied.
 fn since(buffer: &gst::Buffer, (origin, now): (gst::ClockTime, gst::ClockTime)) -> gst::Buffer {
     let mut buffer = buffer.clone();
     let own = buffer.make_mut();

@@ -1,60 +1,68 @@
-//! A stream pushed to someone who listens. A thread of its own connects, and connects again when the peer is gone; the stream
-//! never waits for it.
+//! A stream pushed to a server or receiver. A thread of its own connects, and reconnects when the peer has gone; the stream never
+//! waits for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::select;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::live::LiveInput;
-use super::{Beginning, Branch, Ended, News, Tell, Unit};
 use crate::backoff::Backoff;
-use crate::sink::audio::{AudioInput, Carried};
+use crate::clock::{self, Deadline, now};
+use crate::secrets::redact;
+use crate::shutdown::Shutdown;
+use crate::sink::audio::{AudioInput, AudioMode};
 use crate::sink::container::descriptions;
-use crate::sink::encode::KeyFrames;
+use crate::sink::encode::KeyframeRequester;
+use crate::sink::error::{OutputError, SinkError};
+use crate::sink::output::{AccessUnit, Branch, BranchContext, FinishedOutputs, OutputEvent, OutputListener};
+use crate::sink::pipeline::{BusError, BusEvent, Pipeline};
 use crate::sink::target::PushUrl;
-use crate::sink::{SinkError, bus_error};
 use crate::stream::LiveOutput;
+use crate::thread::{Thread, spawn, test_panic_point};
 
 /// How long a peer may take to accept the stream.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a peer may take nothing while pictures wait for it.
+/// How long a peer may take nothing while frames wait for it.
 const STALL: Duration = Duration::from_secs(10);
-/// Between attempts to reconnect: the first delay, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// How long the last pictures may take.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// `GstSRTConnectionMode` of one who calls.
+/// Between attempts to reconnect: up to twice as long each time.
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// How long the last frames may take.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long the thread may take to end: it drains, and stops its pipeline.
+const END: Duration = Duration::from_secs(20);
+/// `GstSRTConnectionMode` of a caller.
 const CALLER: i32 = 1;
 /// Twice the latency that SRT negotiates by default: what is lost on the way is sent again within it.
 const LINGER: Duration = Duration::from_millis(250);
-/// How often a connection is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often a connection that is being made is looked at: its elements have no signal for it.
+const CONNECTING: Duration = Duration::from_millis(50);
+/// How often one that is there is looked at for a peer that takes nothing.
+const WATCHING: Duration = Duration::from_secs(1);
 
 /// A stream being pushed.
 pub(super) struct Push {
     url: PushUrl,
     link: Arc<Mutex<Link>>,
     caps: Option<gst::Caps>,
-    keys: Option<KeyFrames>,
-    stop: Sender<()>,
-    thread: Option<JoinHandle<()>>,
+    keyframes: Option<KeyframeRequester>,
+    stop: Shutdown,
+    thread: Option<Thread<()>>,
 }
 
 /// What the stream and the thread that connects share.
 #[derive(Default)]
 struct Link {
-    /// Where pictures go while there is a connection.
+    /// Where frames go while there is a connection.
     input: Option<LiveInput>,
     sent: u64,
     lost: u64,
     reconnects: u64,
-    /// A connection was made anew: it begins with a key frame.
+    /// A new connection: it begins with a keyframe.
     fresh: bool,
 }
 
@@ -67,46 +75,58 @@ impl Push {
     ///
     /// # Errors
     /// When it does not.
-    pub fn open(url: &PushUrl, beginning: &mut Beginning) -> Result<Self, SinkError> {
-        let audio = beginning.audio.first().cloned();
-        if beginning.audio.len() > 1 {
-            (beginning.tell)(News::Notice(format!("{url} carries the first audio track only")));
+    pub fn open(url: &PushUrl, context: &mut BranchContext) -> Result<Self, SinkError> {
+        let audio = context.audio.first().cloned();
+        if context.audio.len() > 1 {
+            (context.listener)(OutputEvent::Notice(format!("{url} carries the first audio track only")));
         }
-        let unreachable = |problem: String| SinkError::Unreachable { output: url.to_string(), problem };
+        let unreachable = |source: OutputError| SinkError::Unreachable { output: url.to_string(), source };
         let (connection, input, notice) = Connection::make(url, audio.as_ref()).map_err(unreachable)?;
-        let (stop, stopped) = bounded(1);
-        connection.wait_for_peer(&stopped).map_err(unreachable)?;
+        let stop = Shutdown::new();
+        connection.wait_for_peer(&stop).map_err(unreachable)?;
         if let Some(notice) = notice {
-            (beginning.tell)(News::Notice(notice));
+            (context.listener)(OutputEvent::Notice(notice));
         }
-        (beginning.tell)(News::Notice(format!("sending to {url}")));
+        (context.listener)(OutputEvent::Notice(format!("sending to {url}")));
         let link = Arc::new(Mutex::new(Link { input: Some(input), ..Link::default() }));
-        let pusher = Pusher { url: url.clone(), audio, link: link.clone(), stopped, tell: beginning.tell.clone() };
-        let thread = std::thread::Builder::new()
-            .name("push".into())
-            .spawn(move || pusher.run(connection))
-            .map_err(|e| unreachable(e.to_string()))?;
-        Ok(Self { url: url.clone(), link, caps: None, keys: None, stop, thread: Some(thread) })
+        let (stopped, listener) = (stop.clone(), context.listener.clone());
+        let pusher = Pusher { url: url.clone(), audio, link: link.clone(), stop: stopped, listener };
+        let thread = spawn("push", move || pusher.run(connection)).map_err(|e| unreachable(e.into()))?;
+        Ok(Self { url: url.clone(), link, caps: None, keyframes: None, stop, thread: Some(thread) })
+    }
+
+    /// Waits for the thread to end.
+    fn join(&mut self) -> Result<(), SinkError> {
+        let ended = self.thread.take().map_or(Ok(()), |thread| thread.join_within(END));
+        ended.map_err(|error| SinkError::Live { output: self.url.to_string(), source: error.into() })
     }
 }
 
 impl Branch for Push {
-    fn format(&mut self, caps: &gst::Caps, keys: &KeyFrames) -> Result<(), SinkError> {
+    fn name(&self) -> String {
+        self.url.to_string()
+    }
+
+    fn format(&mut self, caps: &gst::Caps, keyframes: &KeyframeRequester) -> Result<(), SinkError> {
         self.caps = Some(caps.clone());
-        self.keys = Some(keys.clone());
+        self.keyframes = Some(keyframes.clone());
         Ok(())
     }
 
-    fn unit(&mut self, unit: &Unit) -> Result<(), SinkError> {
+    fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
+        if self.thread.as_ref().is_some_and(Thread::is_finished) {
+            // Of itself it ends only by a panic.
+            self.join()?;
+        }
         let Some(caps) = &self.caps else { return Ok(()) };
         let mut link = lock(&self.link);
         if std::mem::take(&mut link.fresh)
-            && !unit.key
-            && let Some(keys) = &self.keys
+            && !unit.is_keyframe
+            && let Some(keyframes) = &self.keyframes
         {
-            keys.ask(None);
+            keyframes.request(None);
         }
-        let sent = link.input.as_mut().and_then(|input| input.unit(unit, caps)).unwrap_or(false);
+        let sent = link.input.as_mut().and_then(|input| input.access_unit(unit, caps)).unwrap_or(false);
         link.sent += u64::from(sent);
         link.lost += u64::from(!sent);
         Ok(())
@@ -121,16 +141,16 @@ impl Branch for Push {
         }
     }
 
-    fn finish(mut self: Box<Self>, _: bool, ended: &mut Ended) {
+    fn finish(mut self: Box<Self>, _: bool, finished: &mut FinishedOutputs) {
         if let Some(input) = &lock(&self.link).input {
             input.end();
         }
-        let _ = self.stop.try_send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        self.stop.request();
+        if let Err(error) = self.join() {
+            finished.fail(error);
         }
         let link = lock(&self.link);
-        ended.live.push(LiveOutput {
+        finished.live.push(LiveOutput {
             uri: self.url.to_string(),
             frames_sent: link.sent,
             frames_lost: link.lost,
@@ -142,10 +162,9 @@ impl Branch for Push {
 
 impl Drop for Push {
     fn drop(&mut self) {
-        let _ = self.stop.try_send(());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.stop.request();
+        // Where the branch was not finished, another error is reported.
+        drop(self.join());
     }
 }
 
@@ -154,25 +173,25 @@ struct Pusher {
     url: PushUrl,
     audio: Option<gst::Caps>,
     link: Arc<Mutex<Link>>,
-    stopped: Receiver<()>,
-    tell: Tell,
+    stop: Shutdown,
+    listener: OutputListener,
 }
 
 /// Why a connection is over.
 enum Over {
     Stopped,
-    Failed(String),
+    Failed(OutputError),
 }
 
 impl Pusher {
     fn run(self, mut connection: Connection) {
         loop {
-            let Over::Failed(problem) = connection.watch(&self.stopped) else {
-                return connection.say_goodbye();
+            let Over::Failed(problem) = connection.watch(&self.stop) else {
+                return connection.drain();
             };
             lock(&self.link).input = None;
             drop(connection);
-            (self.tell)(News::Notice(format!("{}: {problem}; trying again", self.url)));
+            (self.listener)(OutputEvent::Notice(format!("{}: {problem}; trying again", self.url)));
             let Some(again) = self.reconnect() else { return };
             connection = again;
         }
@@ -180,13 +199,14 @@ impl Pusher {
 
     /// A connection, as soon as there is one again; `None` when nothing is sent any more.
     fn reconnect(&self) -> Option<Connection> {
-        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         loop {
-            if self.stopped.recv_timeout(backoff.next_delay()).is_ok() {
+            test_panic_point();
+            if self.stop.wait(backoff.next_delay()) {
                 return None;
             }
             let Ok((connection, input, _)) = Connection::make(&self.url, self.audio.as_ref()) else { continue };
-            match connection.wait_for_peer(&self.stopped) {
+            match connection.wait_for_peer(&self.stop) {
                 Ok(true) => {}
                 Ok(false) => return None,
                 Err(_) => continue,
@@ -196,7 +216,7 @@ impl Pusher {
             link.reconnects += 1;
             link.fresh = true;
             drop(link);
-            (self.tell)(News::Notice(format!("{}: connected again", self.url)));
+            (self.listener)(OutputEvent::Notice(format!("{}: connected again", self.url)));
             return Some(connection);
         }
     }
@@ -204,25 +224,21 @@ impl Pusher {
 
 /// One connection to the peer.
 struct Connection {
-    pipeline: gst::Pipeline,
+    pipeline: Pipeline,
     sink: gst::Element,
     units: gst_app::AppSrc,
 }
 
 impl Connection {
-    fn make(url: &PushUrl, audio: Option<&gst::Caps>) -> Result<(Self, LiveInput, Option<String>), String> {
+    fn make(url: &PushUrl, audio: Option<&gst::Caps>) -> Result<(Self, LiveInput, Option<String>), OutputError> {
         let push = descriptions().push(url.scheme());
         let description =
             format!("appsrc name=units ! {} ! mux. {} name=mux ! {} name=sink", push.parser, push.muxer, push.sink);
-        let pipeline = gst::parse::launch(&description)
-            .map_err(|e| format!("it cannot be sent: {e}"))?
-            .downcast::<gst::Pipeline>()
-            .map_err(|_| "not a pipeline")?;
-        let element = |name: &str| pipeline.by_name(name).ok_or_else(|| format!("no element {name}"));
-        let (mux, sink) = (element("mux")?, element("sink")?);
-        let units = element("units")?.downcast::<gst_app::AppSrc>().map_err(|_| "no picture input")?;
+        let pipeline = Pipeline::parse("sender", &description)?;
+        let (mux, sink) = (pipeline.element("mux")?, pipeline.element("sink")?);
+        let units = pipeline.app_source("units")?;
         if url.scheme() == "udp" {
-            let (host, port) = url.host_and_port().ok_or("give udp://HOST:PORT")?;
+            let (host, port) = url.host_and_port().ok_or(OutputError::NoPort)?;
             sink.set_property("host", host);
             sink.set_property("port", i32::from(port));
         } else {
@@ -233,9 +249,8 @@ impl Connection {
         let audio = match audio {
             None => None,
             Some(format) => {
-                let (input, carried) =
-                    AudioInput::add(&pipeline, &mux, url.scheme(), format).map_err(|e| e.to_string())?;
-                if let Carried::Reencoded(text) = carried {
+                let (input, mode) = AudioInput::add(&pipeline, &mux, url.scheme(), format)?;
+                if let AudioMode::Reencoded(text) = mode {
                     notice = Some(text);
                 }
                 Some((input.source, format))
@@ -243,37 +258,30 @@ impl Connection {
         };
         let input = LiveInput::new(units.clone(), audio);
         let connection = Self { pipeline, sink, units };
-        connection
-            .pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| connection.error().unwrap_or_else(|| "it does not start".into()))?;
+        connection.pipeline.start().map_err(without_secrets)?;
         Ok((connection, input, notice))
     }
 
-    fn error(&self) -> Option<String> {
-        bus_error(&self.pipeline).map(|error| crate::secrets::redact(&error.message))
-    }
-
     /// Returns whether the peer took the stream, before it was stopped.
-    fn wait_for_peer(&self, stopped: &Receiver<()>) -> Result<bool, String> {
-        let deadline = Instant::now() + CONNECT;
+    fn wait_for_peer(&self, stop: &Shutdown) -> Result<bool, OutputError> {
+        let deadline = Deadline::after(CONNECT);
         loop {
-            if let Some(problem) = self.error() {
-                return Err(problem);
+            if let Some(error) = self.pipeline.error() {
+                return Err(failed(error));
             }
             if self.is_connected() {
                 return Ok(true);
             }
-            if Instant::now() >= deadline {
-                return Err(format!("no answer within {} s", CONNECT.as_secs()));
+            if deadline.is_over() {
+                return Err(OutputError::NoAnswer(CONNECT));
             }
-            if stopped.recv_timeout(LOOK).is_ok() {
+            if stop.wait(CONNECTING) {
                 return Ok(false);
             }
         }
     }
 
-    /// Whether the peer has answered. Nobody does over UDP.
+    /// Whether the peer has answered. None does over UDP.
     fn is_connected(&self) -> bool {
         let stats = || self.sink.property::<Option<gst::Structure>>("stats");
         match self.sink.factory().map(|factory| factory.name().to_string()).as_deref() {
@@ -291,42 +299,52 @@ impl Connection {
     }
 
     /// Returns when the connection is over.
-    fn watch(&self, stopped: &Receiver<()>) -> Over {
-        let mut moved = Instant::now();
+    fn watch(&self, stop: &Shutdown) -> Over {
+        let mut moved = now();
         let mut waiting = 0;
         loop {
-            if stopped.recv_timeout(LOOK).is_ok() {
-                return Over::Stopped;
+            test_panic_point();
+            select! {
+                recv(stop.requested()) -> _ => return Over::Stopped,
+                recv(self.pipeline.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
+                    return Over::Failed(failed(error));
+                },
+                default(WATCHING) => {}
             }
-            if let Some(problem) = self.error() {
-                return Over::Failed(problem);
+            // Frames that wait become fewer now and then, unless the peer takes nothing.
+            let level = self.units.current_level_buffers();
+            let time = now();
+            if level < waiting || level == 0 {
+                moved = time;
             }
-            // Pictures that wait become fewer now and then, unless the peer takes nothing.
-            let now = self.units.current_level_buffers();
-            if now < waiting || now == 0 {
-                moved = Instant::now();
-            }
-            waiting = now;
-            if moved.elapsed() > STALL {
-                return Over::Failed(format!("the peer took nothing for {} s", STALL.as_secs()));
+            waiting = level;
+            if time.since(moved) > STALL {
+                return Over::Failed(OutputError::PeerStalled(STALL));
             }
         }
     }
 
     /// Sees that what was handed over is sent.
-    fn say_goodbye(&self) {
-        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-        let wait = gst::ClockTime::try_from(FAREWELL).unwrap_or(gst::ClockTime::SECOND);
-        let _ = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(wait, &kinds));
+    fn drain(&self) {
+        select! {
+            recv(self.pipeline.events()) -> _ => {}
+            default(DRAIN) => {}
+        }
         if self.sink.has_property("latency") {
             // What is on its way is lost with the connection, and it may take so long.
-            std::thread::sleep(LINGER);
+            clock::process().sleep(LINGER);
         }
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
+/// What a pipeline says of its failure; it may quote the URL.
+fn failed(error: BusError) -> OutputError {
+    without_secrets(error.into())
+}
+
+fn without_secrets(error: OutputError) -> OutputError {
+    match error {
+        OutputError::Failed(message) => OutputError::Failed(redact(&message)),
+        error => error,
     }
 }

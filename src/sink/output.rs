@@ -1,0 +1,91 @@
+//! What the branches of a stream have in common: encoded frames in, and what became of them at the end. A file takes every frame,
+//! and the encoder waits for it; live outputs drop what they cannot take.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gstreamer as gst;
+
+use super::encode::KeyframeRequester;
+use super::error::SinkError;
+use super::pipeline::Progress;
+use crate::stream::{LiveOutput, StreamInfo};
+
+/// One encoded frame.
+pub(super) struct AccessUnit {
+    /// Its PTS is the stream's running time.
+    pub buffer: gst::Buffer,
+    /// When it is shown, and when it is over.
+    pub pts: gst::ClockTime,
+    pub end: gst::ClockTime,
+    /// It can be decoded without any before it.
+    pub is_keyframe: bool,
+}
+
+/// What happens to an output during a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputEvent {
+    /// A notice for the user.
+    Notice(String),
+    /// The stream is served at this address from now on.
+    Serving(String),
+    /// The user closed the window.
+    WindowClosed,
+}
+
+/// Is told of what happens, on the thread on which it does.
+pub type OutputListener = Arc<dyn Fn(OutputEvent) + Send + Sync>;
+
+/// What is known when a branch is opened.
+pub(super) struct BranchContext<'a> {
+    pub info: &'a StreamInfo,
+    /// Formats of the audio tracks.
+    pub audio: &'a [gst::Caps],
+    pub listener: &'a OutputListener,
+    /// Files of the stream that were begun before.
+    pub files: u32,
+    /// Audio tracks that are passed through, so far.
+    pub audio_kept: usize,
+    /// Counts what is done.
+    pub progress: &'a Progress,
+}
+
+/// Where encoded frames go. Audio packets come in time order with them: before a frame, what begins before it. No call waits for
+/// longer than an output may take nothing.
+pub(super) trait Branch: Send {
+    /// Its name for people, without secrets.
+    fn name(&self) -> String;
+
+    /// The frames that follow are in this format; they begin with a keyframe, and further ones can be requested. Called before
+    /// the first one, and when another encoder took over.
+    fn format(&mut self, caps: &gst::Caps, keyframes: &KeyframeRequester) -> Result<(), SinkError>;
+
+    /// The next frame.
+    fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError>;
+
+    /// The next packet of an audio track; `None` at its end.
+    fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>);
+
+    /// Nothing comes any more. A branch that does not work leaves what it was about to write as it is.
+    fn finish(self: Box<Self>, works: bool, finished: &mut FinishedOutputs);
+}
+
+/// What became of a stream's outputs.
+#[derive(Default)]
+pub struct FinishedOutputs {
+    /// Files that were written, in order; segments that were deleted are not among them.
+    pub files: Vec<PathBuf>,
+    /// Files that were begun, the most of any output.
+    pub begun: u32,
+    /// What live outputs sent.
+    pub live: Vec<LiveOutput>,
+    /// What went wrong.
+    pub failure: Option<SinkError>,
+}
+
+impl FinishedOutputs {
+    /// Takes in what went wrong; the first is kept.
+    pub fn fail(&mut self, error: SinkError) {
+        self.failure.get_or_insert(error);
+    }
+}

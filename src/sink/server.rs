@@ -1,0 +1,166 @@
+//! An RTSP server, which may serve several streams, each under its name. Its thread runs GLib's main loop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use gstreamer_rtsp_server as rtsp_server;
+use rtsp_server::glib;
+use rtsp_server::prelude::*;
+
+use super::error::{OutputError, SinkError};
+use crate::thread::{Thread, spawn, test_panic_point};
+
+/// How often sessions are looked through for clients that vanished without a word.
+const CLEAN_UP_SECONDS: u32 = 5;
+/// How long its thread may take to end: it waits for nothing that takes long.
+const END: Duration = Duration::from_secs(5);
+
+/// A server on one address; streams are added under their names. It listens from [`Self::listen`] on.
+pub struct RtspServer {
+    requested: SocketAddr,
+    running: OnceLock<Running>,
+}
+
+/// A server that listens.
+struct Running {
+    address: SocketAddr,
+    server: rtsp_server::RTSPServer,
+    context: glib::MainContext,
+    stopping: Arc<AtomicBool>,
+    thread: Mutex<Option<Thread<Result<(), glib::BoolError>>>>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+}
+
+impl std::fmt::Debug for RtspServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RtspServer").field(&self.address()).finish()
+    }
+}
+
+impl RtspServer {
+    /// A server for `address` that does not listen yet; port 0 will take a free one.
+    #[must_use]
+    pub fn new(address: SocketAddr) -> Self {
+        Self { requested: address, running: OnceLock::new() }
+    }
+
+    /// Listens from now on; does nothing where it does already.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn listen(&self) -> Result<(), SinkError> {
+        if self.running.get().is_some() {
+            return Ok(());
+        }
+        let address = self.requested;
+        let running = Running::start(address).map_err(|source| SinkError::Address { address, source })?;
+        // Another thread that was faster has a server that listens, too.
+        drop(self.running.set(running));
+        Ok(())
+    }
+
+    /// Where it listens; before that, where it is to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.running.get().map_or(self.requested, |running| running.address)
+    }
+
+    /// The address of a stream.
+    #[must_use]
+    pub fn url(&self, mount: &str) -> String {
+        format!("rtsp://{}{mount}", self.address())
+    }
+
+    /// Where streams are added.
+    pub(super) fn mount_points(&self) -> Option<rtsp_server::RTSPMountPoints> {
+        self.running.get().and_then(|running| running.server.mount_points())
+    }
+
+    /// Checks that it runs.
+    ///
+    /// # Errors
+    /// When its thread has ended, which it does of itself only by a panic.
+    pub(super) fn check(&self) -> Result<(), OutputError> {
+        self.running.get().map_or(Ok(()), Running::check)
+    }
+}
+
+impl Running {
+    fn start(address: SocketAddr) -> Result<Self, OutputError> {
+        // The server itself does not say why it cannot listen.
+        let listener = TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        drop(listener);
+        let server = rtsp_server::RTSPServer::new();
+        server.set_address(&address.ip().to_string());
+        server.set_service(&address.port().to_string());
+        let context = glib::MainContext::new();
+        server.attach(Some(&context))?;
+        let pool = server.session_pool();
+        let clean_up = glib::timeout_source_new_seconds(CLEAN_UP_SECONDS, None, glib::Priority::DEFAULT, move || {
+            if let Some(pool) = &pool {
+                pool.cleanup();
+            }
+            glib::ControlFlow::Continue
+        });
+        clean_up.attach(Some(&context));
+        let (alive, ended) = bounded::<()>(0);
+        let stopping = Arc::<AtomicBool>::default();
+        let (own, stop) = (context.clone(), stopping.clone());
+        let thread = spawn("rtsp-server", move || {
+            let _alive = alive;
+            own.with_thread_default(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    // Outside of GLib's own calls, which a panic cannot pass.
+                    test_panic_point();
+                    own.iteration(true);
+                }
+            })
+        })?;
+        Ok(Self { address, server, context, stopping, thread: Mutex::new(Some(thread)), ended })
+    }
+
+    fn check(&self) -> Result<(), OutputError> {
+        if self.ended.try_recv() != Err(TryRecvError::Disconnected) {
+            return Ok(());
+        }
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            thread.join()??;
+        }
+        Err(OutputError::Stopped("RTSP server"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        drop(self.server.client_filter(Some(&mut |_, _| rtsp_server::RTSPFilterResult::Remove)));
+        self.context.wakeup();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Its streams have ended: whether it ends in time makes no difference to them.
+            drop(thread.join_within(END));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_starts_ends_and_says_when_its_port_is_taken() {
+        gstreamer::init().expect("GStreamer");
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = RtspServer::new(loopback);
+        server.listen().expect("a free port");
+        assert!(server.check().is_ok() && server.address().port() > 0);
+        let error = RtspServer::new(server.address()).listen().expect_err("it is taken");
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
+}
