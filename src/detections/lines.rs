@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,6 +56,8 @@ struct Shared {
     written: AtomicU64,
     /// Why it ended, for the first that asks.
     failure: Mutex<Option<DetectionError>>,
+    /// It took nothing for too long, and that was told.
+    hung: AtomicBool,
 }
 
 impl Shared {
@@ -77,7 +79,11 @@ impl Shared {
         (!self.is_pipe && self.written() > 0).then(|| part_path(&self.path))
     }
 
+    /// That it took nothing for so long; it is given once.
     fn stalled(&self, within: Duration) -> DetectionError {
+        if self.hung.swap(true, Ordering::SeqCst) {
+            return DetectionError::Ended;
+        }
         DetectionError::Stalled { option: self.option, path: self.path.clone(), within, kept: self.kept() }
     }
 
@@ -98,7 +104,8 @@ impl LineFile {
         let out = file.writer()?;
         let is_pipe = !file.can_rewrite();
         let (written, failure) = (AtomicU64::new(0), Mutex::default());
-        let shared = Arc::new(Shared { option, path: path.to_owned(), is_pipe, written, failure });
+        let hung = AtomicBool::new(false);
+        let shared = Arc::new(Shared { option, path: path.to_owned(), is_pipe, written, failure, hung });
         let (messages, coming) = bounded(WAITING);
         let (used, spare) = bounded(WAITING);
         let (alive, ended) = bounded::<()>(0);
@@ -138,6 +145,9 @@ impl LineFile {
     pub fn finish(&self, keep: bool, stopping: &Shutdown) -> Result<(), DetectionError> {
         let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         open.ending.request();
+        if self.shared.hung.load(Ordering::SeqCst) {
+            return Err(DetectionError::Ended);
+        }
         let mut before = self.shared.written();
         loop {
             let stop = stopping.is_requested();

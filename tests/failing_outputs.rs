@@ -1,0 +1,152 @@
+//! Outputs that fail: full disks, readers that go away, disks that hang, panics in an output's thread. What else a run writes is
+//! finished.
+
+mod program;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use program::running::Running;
+use program::{detect, frames, json, json_lines, made_clip, said, skipped, streamdet, text, times};
+use streamdet::clock::now;
+
+#[test]
+fn a_full_disk_under_json_ends_the_json_and_no_video() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "4", &[]);
+    let args = ["made.mp4", "-o", "o.mp4", "--json", "/dev/full", "--report", "r.json", "--imgsz", "96"];
+    let output = streamdet(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+    assert!(said(&output).contains("--json /dev/full: No space left on device"), "{}", said(&output));
+    assert_eq!(times(&folder.path().join("o.mp4")).len(), times(&clip).len(), "the video has every frame");
+    let (received, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert_eq!((received, processed), (120, 120));
+    // With nothing else to write, the stream ends.
+    let output = streamdet(folder.path(), &["made.mp4", "-o", "none", "--json", "/dev/full", "--imgsz", "96"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+}
+
+#[test]
+fn detections_on_a_full_disk_are_kept_up_to_the_last_whole_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12k", "none", text(&disk)]).output();
+    if !mount.is_ok_and(|m| m.status.success()) {
+        skipped("a small disk cannot be mounted without root");
+        return;
+    }
+    for name in ["a.mp4", "b.mp4"] {
+        made_clip(folder.path(), name, "320x240", "4", &[]);
+    }
+    let args = ["a.mp4", "b.mp4", "-o", "out/", "--json", "disk/d.jsonl", "--imgsz", "96"];
+    let output = streamdet(folder.path(), &args);
+    let kept = json_lines(&disk.join("d.jsonl.part"));
+    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+    assert!(said(&output).contains("d.jsonl.part"), "{}", said(&output));
+    assert!(kept.len() > 50 && unmounted, "{} lines kept", kept.len());
+    for stem in ["a", "b"] {
+        let video = folder.path().join(format!("out/{stem}-annotated.mp4"));
+        assert_eq!(times(&video).len(), 120, "{stem}");
+        let stream = u64::from(stem == "b");
+        let numbers = kept.iter().filter(|l| l["stream"] == stream).map(|l| l["frame"].as_u64().expect("a number"));
+        assert!(numbers.zip(0..).all(|(frame, expected)| frame == expected), "{stem}: frames are in order");
+    }
+}
+
+#[test]
+fn a_reader_of_detections_that_goes_away_ends_the_run_quietly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "long.mp4", "320x240", "60", &["-preset", "ultrafast"]);
+    let args = ["long.mp4", "-o", "o.mp4", "--json", "-", "--report", "r.json", "--imgsz", "96"];
+    let mut child =
+        detect(folder.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert!(lines.next().expect("a line").expect("text").contains("\"frame\":0"));
+    drop(lines);
+    let output = child.wait_with_output().expect("its end");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!said(&output).contains("error"), "{}", said(&output));
+    let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert!(processed < 1700, "it ends early: {processed}");
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed);
+}
+
+/// A pipe that nobody reads, held open.
+fn unread_pipe(path: &Path) -> std::fs::File {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+    std::fs::File::options().read(true).write(true).open(path).expect("a pipe")
+}
+
+#[test]
+fn a_file_that_hangs_is_named_and_every_other_output_is_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let noise = ["-preset", "ultrafast", "-vf", "noise=alls=60:allf=t"];
+    for name in ["a.mp4", "b.mp4"] {
+        made_clip(folder.path(), name, "320x240", "5", &noise);
+    }
+    // Stands for a disk that does not answer: writing the second segment does not return.
+    std::fs::create_dir(folder.path().join("out")).expect("a folder");
+    let _pipe = unread_pipe(&folder.path().join("out/a-0002.mkv.part"));
+    let args = ["a.mp4", "b.mp4", "-o", "out/{stem}.mkv", "--segment", "3s", "-o", "hls:{stem}-hls/", "--imgsz", "96"];
+    let start = now();
+    let output = streamdet(folder.path(), &args);
+    let took = now().since(start);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+    assert!(said(&output).contains("out/a-0002.mkv: took nothing for 10 s"), "{}", said(&output));
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert_eq!(times(&folder.path().join("out/a-0001.mkv")).len(), 90);
+    let whole: usize = (1..=2).map(|n| times(&folder.path().join(format!("out/b-000{n}.mkv"))).len()).sum();
+    assert_eq!(whole, 150, "the other stream is whole");
+    for stem in ["a", "b"] {
+        let list = folder.path().join(stem.to_owned() + "-hls/index.m3u8");
+        assert!(std::fs::read_to_string(&list).expect("a list").ends_with("#EXT-X-ENDLIST\n"), "{stem}");
+        assert_eq!(times(&list).len(), 150, "{stem}: what else it goes to is finished");
+    }
+}
+
+#[test]
+fn detections_that_nobody_reads_do_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = unread_pipe(&folder.path().join("d.jsonl"));
+    made_clip(folder.path(), "long.mp4", "320x240", "60", &["-preset", "ultrafast"]);
+    let args = ["long.mp4", "-o", "o.mp4", "--json", "d.jsonl", "--report", "r.json", "--imgsz", "96", "-v"];
+    let mut run = Running::start(detect(folder.path(), &args));
+    // As much as the pipe holds, and what waits before it.
+    run.wait_for("(frame 700/", 1);
+    run.signal("INT");
+    assert_eq!(run.ended(), Some(1), "{}", run.said());
+    let log = run.said();
+    let errors: Vec<&str> = log.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert!(errors.len() == 1 && errors[0].contains("--json d.jsonl: took nothing for 10 s"), "{errors:?}");
+    let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed, "the video is finished");
+    drop(pipe);
+}
+
+#[test]
+fn a_panic_in_an_outputs_thread_is_an_error_of_its_stream_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["a.mp4", "b.mp4"] {
+        made_clip(folder.path(), name, "320x240", "4", &[]);
+    }
+    for (thread, turn, whole) in [("encoded", 40, 1), ("mux-end", 1, 1), ("json", 20, 2)] {
+        let args = ["a.mp4", "b.mp4", "-o", "out/", "--overwrite", "--json", "d.jsonl", "--imgsz", "96"];
+        let mut command = detect(folder.path(), &args);
+        let output = command.env("STREAMDET_TEST_PANIC", format!("{thread}:{turn}")).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(1), "{thread}: {}", said(&output));
+        assert!(said(&output).contains("error: "), "{thread}: {}", said(&output));
+        assert!(said(&output).contains(&format!("thread {thread} panicked: planted")), "{thread}: {}", said(&output));
+        let videos = ["a", "b"].map(|stem| folder.path().join(format!("out/{stem}-annotated.mp4")));
+        let complete = videos.iter().filter(|video| video.exists() && times(video).len() == 120).count();
+        assert!(complete >= whole, "{thread}: {complete} of 2 are complete: {}", said(&output));
+        std::fs::remove_dir_all(folder.path().join("out")).expect("the folder");
+    }
+}
