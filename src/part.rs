@@ -40,7 +40,7 @@ impl PartFile {
         Ok(Self { file: Some(file), path: path.to_owned(), named })
     }
 
-    /// One that something else creates and writes, under [`part_path`]: this gives it its name, or takes it away.
+    /// One that is created and written by other means (`filesink`) under [`part_path`], and only takes its name or goes here.
     #[must_use]
     pub fn written_by_others(path: &Path) -> Self {
         Self { file: None, path: path.to_owned(), named: false }
@@ -50,7 +50,7 @@ impl PartFile {
         self.file.as_ref().ok_or_else(|| std::io::Error::other("something else writes this file"))
     }
 
-    /// Another handle on it, for whoever writes while this one stays to finish or discard it.
+    /// Another handle on it to write by, while this one stays to finish or discard it.
     ///
     /// # Errors
     /// When the system has no more handles.

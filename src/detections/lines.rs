@@ -14,13 +14,13 @@ use crate::part::{PartFile, part_path};
 use crate::shutdown::Shutdown;
 use crate::thread::{Thread, spawn, test_panic_point};
 
-/// Lines that wait to be written. When it is full, whoever has one more waits: no line is dropped.
+/// Capacity of the channel to the thread that writes, lines. When it is full, the stream's thread waits: no line is dropped.
 const WAITING: usize = 64;
 /// Bytes that are written at once where lines need not be.
 const BLOCK: usize = 64 << 10;
 /// How long a file may take nothing when all is to be finished: a disk that has to spin up takes less.
 const STALL: Duration = Duration::from_secs(10);
-/// The same for a pipe at the end of a run that nobody stopped: a person may be reading page by page.
+/// The same for a pipe at the end of a run that was not interrupted: a pager reads page by page.
 const STALL_PIPE: Duration = Duration::from_mins(1);
 
 enum Message {
@@ -117,7 +117,7 @@ impl LineFile {
             let _alive = alive;
             let outcome = writer.run(&coming, &used, &asked);
             if let Err(error) = outcome {
-                // Before the channel is closed: whoever finds it closed asks why.
+                // Before the channel is closed: a stream that finds it closed asks for the reason.
                 *own.failure() = Some(own.failed(error));
                 return false;
             }

@@ -119,7 +119,7 @@ pub enum DetectionError {
     /// A crop cannot be written.
     #[error("--crops {0}")]
     Still(#[from] StillError),
-    /// Nobody reads it any more: the other end of a pipe was closed.
+    /// The reader of a pipe has closed it.
     #[error("{option} {path}: the reader has gone")]
     ReaderGone {
         /// The option that asked for it.

@@ -1,5 +1,5 @@
-//! Where frames or encoded frames enter a pipeline: holds so much, and says when there is room for more, so that whoever waits
-//! for it can wait for other things as well.
+//! Where frames or encoded frames enter a pipeline. An input holds so much and never blocks; a channel tells that there is room
+//! for more, so that a thread can wait for that and for a failure or a stop request at once.
 
 use crossbeam_channel::{Receiver, bounded};
 use gstreamer as gst;
@@ -32,7 +32,7 @@ impl Input {
         let (left, room) = bounded(1);
         if let Some(pad) = source.static_pad("src") {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                // Where one waits to be seen already, one is enough.
+                // Full: one notification is waiting already, which is enough.
                 let _ = left.try_send(());
                 gst::PadProbeReturn::Ok
             });

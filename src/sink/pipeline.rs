@@ -212,7 +212,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        // What does not stop is left alone; whoever has to know has stopped it before.
+        // What does not stop is left alone. Where that is an error, it was stopped before.
         let _ = self.stop();
     }
 }
@@ -230,7 +230,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe");
         let text = format!("fakesrc ! filesink location={}", path.display());
         let pipeline = Pipeline::parse("muxer", &text).expect("a pipeline");
-        // Nobody reads: opening it does not return.
+        // A pipe without a reader: opening it does not return.
         assert!(matches!(pipeline.start(), Err(OutputError::Stalled(_))));
         drop(pipeline);
     }

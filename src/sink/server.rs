@@ -1,4 +1,4 @@
-//! An RTSP server, which may serve several streams, each under its name. Its thread runs GLib's main loop.
+//! An RTSP server, which may serve several streams, each under its name. Its thread runs the main loop.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};

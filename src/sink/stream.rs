@@ -27,7 +27,7 @@ use crate::shutdown::Shutdown;
 use crate::stream::{AudioTrack, LiveOutput, StreamInfo};
 use crate::thread::{Thread, spawn};
 
-/// How long an encoder that is to give out what it holds may give nothing: 8K in the slowest presets takes seconds a frame.
+/// How long an encoder that is drained may put out nothing: 8K in the slowest presets takes seconds a frame.
 const DRAIN: Duration = Duration::from_mins(1);
 /// How long the outputs that are to be finished may get nothing done. Each gives up sooner by itself, unless it hangs in the
 /// system.

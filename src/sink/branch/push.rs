@@ -42,7 +42,7 @@ const LINGER: Duration = Duration::from_millis(250);
 /// How often a connection that is being made is looked at: its elements have no signal for it.
 const CONNECTING: Duration = Duration::from_millis(50);
 /// How often one that is there is looked at for a peer that takes nothing.
-const WATCHING: Duration = Duration::from_secs(1);
+const STALL_CHECK: Duration = Duration::from_secs(1);
 
 /// A stream being pushed.
 pub(super) struct Push {
@@ -186,7 +186,7 @@ enum Over {
 impl Pusher {
     fn run(self, mut connection: Connection) {
         loop {
-            let Over::Failed(problem) = connection.watch(&self.stop) else {
+            let Over::Failed(problem) = connection.run(&self.stop) else {
                 return connection.drain();
             };
             lock(&self.link).input = None;
@@ -299,7 +299,7 @@ impl Connection {
     }
 
     /// Returns when the connection is over.
-    fn watch(&self, stop: &Shutdown) -> Over {
+    fn run(&self, stop: &Shutdown) -> Over {
         let mut moved = now();
         let mut waiting = 0;
         loop {
@@ -309,7 +309,7 @@ impl Connection {
                 recv(self.pipeline.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
                     return Over::Failed(failed(error));
                 },
-                default(WATCHING) => {}
+                default(STALL_CHECK) => {}
             }
             // Frames that wait become fewer now and then, unless the peer takes nothing.
             let level = self.units.current_level_buffers();
