@@ -125,7 +125,7 @@ fn detections_that_nobody_reads_do_not_hold_up_the_end() {
     assert_eq!(run.ended(), Some(1), "{}", run.said());
     let log = run.said();
     let errors: Vec<&str> = log.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(errors.len() == 1 && errors[0].contains("--json d.jsonl: took nothing for 10 s"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains("--json d.jsonl: took nothing for 5 s"), "{errors:?}");
     let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
     assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed, "the video is finished");
     drop(pipe);

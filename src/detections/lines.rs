@@ -18,6 +18,8 @@ use crate::thread::{Thread, spawn, test_panic_point};
 const WAITING: usize = 64;
 /// Bytes that are written at once where lines need not be.
 const BLOCK: usize = 64 << 10;
+/// How long a line waits for room once the run is to stop: less than the worker then waits for the stream's thread.
+const LAST: Duration = Duration::from_secs(5);
 /// How long a file may take nothing when all is to be finished: a disk that has to spin up takes less.
 const STALL: Duration = Duration::from_secs(10);
 /// The same for a pipe at the end of a run that was not interrupted: a pager reads page by page.
@@ -216,8 +218,8 @@ impl Lines {
                 recv(self.stopping.requested()) -> _ => {}
             }
         }
-        self.messages.send_timeout(message, STALL).map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => self.shared.stalled(STALL),
+        self.messages.send_timeout(message, LAST).map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => self.shared.stalled(LAST),
             SendTimeoutError::Disconnected(_) => self.shared.ended(),
         })
     }

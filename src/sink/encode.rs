@@ -23,8 +23,9 @@ const FRAMES: u64 = 4;
 const UNITS: u32 = 8;
 /// Frames an encoder may hold at once: its look-ahead and a frame a thread, with room to spare.
 const PENDING: usize = 256;
-/// How long an encoder may take for a frame once the run is to stop: 8K in the slowest presets takes a few seconds.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an encoder may take for a frame once the run is to stop: 8K in the slowest presets takes a few seconds, and the worker
+/// then waits no longer than 10 s for the stream's thread.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// When a frame entered and left the encoder.
 #[derive(Debug, Clone, Copy)]
