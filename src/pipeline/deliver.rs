@@ -280,6 +280,8 @@ impl<'a> Delivery<'a> {
                 self.shared.listener.on(&RunEvent::Notice(&format!("snapshot: {}", path.display())));
                 self.figures().outputs.push((path, 0));
             }
+            // A bug, or a disk that hangs.
+            Err(SnapshotError::Thread(error)) => self.shared.fail(error.into()),
             Err(error) => self.say_no_snapshot(&error),
         }
     }
