@@ -101,7 +101,7 @@ fn a_file_that_hangs_is_named_and_every_other_output_is_finished() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
     assert!(said(&output).contains("out/a-0002.mkv: took nothing for 10 s"), "{}", said(&output));
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
     assert_eq!(times(&folder.path().join("out/a-0001.mkv")).len(), 90);
     let whole: usize = (1..=2).map(|n| times(&folder.path().join(format!("out/b-000{n}.mkv"))).len()).sum();
     assert_eq!(whole, 150, "the other stream is whole");
