@@ -120,12 +120,12 @@ fn detections_that_nobody_reads_do_not_hold_up_the_end() {
     let args = ["long.mp4", "-o", "o.mp4", "--json", "d.jsonl", "--report", "r.json", "--imgsz", "96", "-v"];
     let mut run = Running::start(detect(folder.path(), &args));
     // As much as the pipe holds, and what waits before it.
-    run.wait_for("(frame 700/", 1);
+    run.wait_for("(frame 790/", 1);
     run.signal("INT");
     assert_eq!(run.ended(), Some(1), "{}", run.said());
     let log = run.said();
     let errors: Vec<&str> = log.lines().filter(|line| line.starts_with("error: ")).collect();
-    assert!(errors.len() == 1 && errors[0].contains("--json d.jsonl: took nothing for 5 s"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains("--json d.jsonl: took nothing for"), "{errors:?}");
     let (_, processed, _) = frames(&json(&folder.path().join("r.json")));
     assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed, "the video is finished");
     drop(pipe);
