@@ -178,7 +178,8 @@ fn with_values<R>(
     let whole = |time: Duration| time.as_millis().div_ceil(1000).max(1).to_string();
     let port = address.port().map(|port| port.to_string()).unwrap_or_default();
     let (jitter, stall) = (options.jitter.as_millis().to_string(), whole(options.stall_timeout));
-    let connect = CONNECT_TIMEOUT.max(options.stall_timeout).as_micros().to_string();
+    // A little later than our own limit, whose message says more.
+    let connect = (CONNECT_TIMEOUT.max(options.stall_timeout) + Duration::from_secs(1)).as_micros().to_string();
     with(&Values::from([
         ("location", location.as_str()),
         ("host", address.host().unwrap_or("0.0.0.0")),
