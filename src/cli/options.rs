@@ -201,6 +201,7 @@ pub struct RunOptions {
 
 /// How the command itself behaves.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "General")]
 pub struct Invocation {
     /// Config file [default: ~/.config/streamdet/config.toml, if it exists]
     #[arg(long, value_name = "FILE")]
