@@ -14,7 +14,7 @@ use crate::detection::Detection;
 use crate::frame::{FrameInfo, FrameViewMut, PixelFormat, PlaneMut, Range};
 use crate::geometry::px;
 
-/// Why a picture could not be drawn on.
+/// Why a frame could not be drawn on.
 #[derive(Debug, thiserror::Error)]
 #[error("drawing failed: {0}")]
 pub struct OverlayError(String);
@@ -28,7 +28,7 @@ impl From<opencv::Error> for OverlayError {
 /// How it should look.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Style {
-    /// Line thickness, pixels; `None`: scaled to the picture.
+    /// Line thickness, pixels; `None`: scaled to the frame.
     pub line_width: Option<u32>,
     /// Boxes only.
     pub hide_labels: bool,
@@ -43,7 +43,7 @@ struct Glyph {
     advance: f32,
 }
 
-/// Draws on pictures; keeps its glyphs between frames.
+/// Draws on frames; keeps its glyphs between frames.
 pub struct Overlay {
     style: Style,
     classes: Arc<[String]>,
@@ -79,11 +79,11 @@ impl Overlay {
     /// When `OpenCV` refuses a plane.
     pub fn draw(
         &mut self,
-        picture: &mut FrameViewMut<'_>,
+        frame: &mut FrameViewMut<'_>,
         detections: &[Detection],
         hud: Option<&str>,
     ) -> Result<(), OverlayError> {
-        let size = picture.info.size;
+        let size = frame.info.size;
         let mean_side = f32::midpoint(px(size.width), px(size.height));
         #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
         let line = self
@@ -100,27 +100,27 @@ impl Overlay {
         order.extend(0..detections.len());
         order.sort_by(|a, b| detections[*a].confidence.total_cmp(&detections[*b].confidence));
         for index in &order {
-            self.draw_one(picture, &detections[*index], line)?;
+            self.draw_one(frame, &detections[*index], line)?;
         }
         self.order = order;
         if let Some(text) = hud {
-            self.draw_text(picture, text, 8, 8, [24, 24, 24])?;
+            self.draw_text(frame, text, 8, 8, [24, 24, 24])?;
         }
         Ok(())
     }
 
-    fn draw_one(&mut self, picture: &mut FrameViewMut<'_>, d: &Detection, line: i32) -> Result<(), OverlayError> {
+    fn draw_one(&mut self, frame: &mut FrameViewMut<'_>, d: &Detection, line: i32) -> Result<(), OverlayError> {
         if !d.bbox.is_finite() {
             return Ok(());
         }
-        let (width, height) = dims(&picture.info);
+        let (width, height) = dims(&frame.info);
         let rgb = class_colour(d.class_id);
-        #[expect(clippy::cast_possible_truncation, reason = "inside the picture")]
+        #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
         let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(|v| v.round() as i32);
         let (x1, y1) = (x1.clamp(0, width - 1), y1.clamp(0, height - 1));
         let (x2, y2) = (x2.clamp(x1, width), y2.clamp(y1, height));
         let (w, h) = (x2 - x1, y2 - y1);
-        // A small object would vanish under a line made for the picture's size.
+        // A small object would vanish under a line made for the frame's size.
         let t = line.min((w.min(h) / 8).max(2)).min(w.max(1)).min(h.max(1));
         for area in [
             Area { x: x1, y: y1, width: w, height: t },
@@ -128,7 +128,7 @@ impl Overlay {
             Area { x: x1, y: y1, width: t, height: h },
             Area { x: x2 - t, y: y1, width: t, height: h },
         ] {
-            fill(picture, area, rgb)?;
+            fill(frame, area, rgb)?;
         }
         if self.style.hide_labels {
             return Ok(());
@@ -140,7 +140,7 @@ impl Overlay {
         label.push_str(&percent);
         let (_, text_height) = self.measure(&label);
         let above = y1 - text_height;
-        self.draw_text(picture, &label, x1, if above >= 0 { above } else { y1 }, rgb)?;
+        self.draw_text(frame, &label, x1, if above >= 0 { above } else { y1 }, rgb)?;
         self.label = label;
         Ok(())
     }
@@ -159,27 +159,27 @@ impl Overlay {
 
     fn draw_text(
         &mut self,
-        picture: &mut FrameViewMut<'_>,
+        frame: &mut FrameViewMut<'_>,
         text: &str,
         x: i32,
         y: i32,
         background: [u8; 3],
     ) -> Result<(), OverlayError> {
-        let (width, height) = dims(&picture.info);
+        let (width, height) = dims(&frame.info);
         let (text_width, text_height) = self.measure(text);
         let (x, y) = (x.min(width - text_width).max(0) & !1, y.min(height - text_height).max(0) & !1);
-        fill(picture, Area { x, y, width: text_width, height: text_height }, background)?;
-        let [luma, _, _] = yuv(&picture.info, background);
-        let ink = yuv(&picture.info, if luma > 140.0 { [0, 0, 0] } else { [255, 255, 255] });
-        #[expect(clippy::cast_possible_truncation, reason = "inside the picture")]
+        fill(frame, Area { x, y, width: text_width, height: text_height }, background)?;
+        let [luma, _, _] = yuv(&frame.info, background);
+        let ink = yuv(&frame.info, if luma > 140.0 { [0, 0, 0] } else { [255, 255, 255] });
+        #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
         let baseline = y + (self.text_px * 0.95).round() as i32;
-        #[expect(clippy::cast_precision_loss, reason = "inside the picture")]
+        #[expect(clippy::cast_precision_loss, reason = "inside the frame")]
         let mut pen = x as f32 + self.text_px * 0.3;
         for c in text.chars() {
             let glyph = self.glyph(c);
-            #[expect(clippy::cast_possible_truncation, reason = "inside the picture")]
+            #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
             let left = pen.round() as i32 + glyph.left;
-            blend_glyph(picture, glyph, left, baseline + glyph.top, ink);
+            blend_glyph(frame, glyph, left, baseline + glyph.top, ink);
             pen += glyph.advance;
         }
         Ok(())
@@ -229,7 +229,7 @@ fn class_colour(class_id: u16) -> [u8; 3] {
     })
 }
 
-/// An RGB colour as Y, U, V samples of this picture's matrix and range.
+/// An RGB colour as Y, U, V samples of this frame's matrix and range.
 fn yuv(info: &FrameInfo, rgb: [u8; 3]) -> [f64; 3] {
     let (kr, kb) = info.colour.matrix.coefficients();
     let (kr, kb) = (f64::from(kr), f64::from(kb));
@@ -242,9 +242,9 @@ fn yuv(info: &FrameInfo, rgb: [u8; 3]) -> [f64; 3] {
     }
 }
 
-/// Fills `area`, clipped to the picture, on every plane.
-fn fill(picture: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
-    let info = picture.info;
+/// Fills `area`, clipped to the frame, on every plane.
+fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
+    let info = frame.info;
     let [y, u, v] = yuv(&info, rgb);
     let (across, down) = info.format.chroma_shift();
     for index in 0..info.format.planes() {
@@ -264,7 +264,7 @@ fn fill(picture: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), 
             continue;
         }
         let pair = info.format == PixelFormat::Nv12 && index == 1;
-        let mut mat = plane_mat(&mut picture.planes[index], height, width, if pair { CV_8UC2 } else { CV_8UC1 })?;
+        let mut mat = plane_mat(&mut frame.planes[index], height, width, if pair { CV_8UC2 } else { CV_8UC1 })?;
         imgproc::rectangle_points(
             &mut mat,
             Point::new(x1, y1),
@@ -292,12 +292,12 @@ fn plane_mat(plane: &mut PlaneMut<'_>, rows: i32, columns: i32, kind: i32) -> Re
 }
 
 /// Blends the ink into Y by coverage; chroma follows where a block is covered.
-fn blend_glyph(picture: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32, ink: [f64; 3]) {
+fn blend_glyph(frame: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32, ink: [f64; 3]) {
     if glyph.width == 0 {
         return;
     }
-    let (width, height) = dims(&picture.info);
-    let (across, down) = picture.info.format.chroma_shift();
+    let (width, height) = dims(&frame.info);
+    let (across, down) = frame.info.format.chroma_shift();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample value")]
     let luma = ink[0].round().clamp(0.0, 255.0) as u8;
     let mix = |under: u8, over: u8, alpha: u8| {
@@ -314,18 +314,18 @@ fn blend_glyph(picture: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i3
                 let (x, y) = (x >> shift.0, y >> shift.1);
                 usize::try_from(y).unwrap_or(0) * stride + usize::try_from(x).unwrap_or(0) * step
             };
-            let at = place((0, 0), 1, picture.planes[0].stride);
-            picture.planes[0].data[at] = mix(picture.planes[0].data[at], luma, *alpha);
+            let at = place((0, 0), 1, frame.planes[0].stride);
+            frame.planes[0].data[at] = mix(frame.planes[0].data[at], luma, *alpha);
             // Each luma pixel pulls its chroma sample by its share of the block.
             let share = *alpha >> (across + down);
-            if picture.info.format == PixelFormat::Nv12 {
-                let at = place((across, down), 2, picture.planes[1].stride);
+            if frame.info.format == PixelFormat::Nv12 {
+                let at = place((across, down), 2, frame.planes[1].stride);
                 for offset in 0..2 {
-                    let sample = &mut picture.planes[1].data[at + offset];
+                    let sample = &mut frame.planes[1].data[at + offset];
                     *sample = mix(*sample, 128, share);
                 }
             } else {
-                for plane in &mut picture.planes[1..] {
+                for plane in &mut frame.planes[1..] {
                     let at = place((across, down), 1, plane.stride);
                     plane.data[at] = mix(plane.data[at], 128, share);
                 }
@@ -357,9 +357,9 @@ mod tests {
         }
         let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
         let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-        let mut picture = FrameViewMut { info, planes };
+        let mut frame = FrameViewMut { info, planes };
         let mut overlay = Overlay::new(Style::default(), vec![name.to_owned()].into()).expect("the font is built in");
-        overlay.draw(&mut picture, detections, Some("30.0 fps")).expect("it draws");
+        overlay.draw(&mut frame, detections, Some("30.0 fps")).expect("it draws");
         for index in 0..format.planes() {
             let plane = info.plane_size(index);
             let bytes = plane.width as usize * if format == PixelFormat::Nv12 && index == 1 { 2 } else { 1 };

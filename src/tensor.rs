@@ -13,7 +13,7 @@ pub enum ChannelOrder {
     Bgr,
 }
 
-/// How a picture becomes the input tensor, f32 `[B,3,H,W]`: `(rgb * scale - mean) / std`, per channel.
+/// How a frame becomes the input tensor, f32 `[B,3,H,W]`: `(rgb * scale - mean) / std`, per channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InputSpec {
     /// Channel order of the tensor.
@@ -24,7 +24,7 @@ pub struct InputSpec {
     pub mean: [f32; 3],
     /// Divided by after that, in the tensor's channel order.
     pub std: [f32; 3],
-    /// Where the picture sits in the tensor.
+    /// Where the frame sits in the tensor.
     pub placement: Placement,
     /// 8-bit value of the padding in all three channels (114 by convention).
     pub pad: u8,
@@ -58,7 +58,7 @@ impl InputSpec {
     }
 }
 
-/// Element type that a graph takes pictures in.
+/// Element type that a graph takes frames in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum InputElement {
     /// 32-bit float.
@@ -73,7 +73,7 @@ pub enum InputElement {
 /// The inputs of a graph: what a run feeds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InputPort {
-    /// Name of the input that takes the pictures.
+    /// Name of the input that takes the frames.
     pub name: String,
     /// Its element type.
     pub element: InputElement,

@@ -1,4 +1,4 @@
-//! Tiles: parts of a picture that the model sees enlarged, so that small objects keep enough pixels.
+//! Tiles: parts of a frame that the model sees enlarged, so that small objects keep enough pixels.
 //!
 //! A grid's tiles are all of one size, begin at even pixels (chroma is halved), and overlap: an object up to the overlap's
 //! size lies whole in some tile, wherever it is.
@@ -12,7 +12,7 @@ use crate::geometry::{Region, Size};
 const OVERLAP: f64 = 0.2;
 /// Most tiles along one side.
 const MOST_A_SIDE: u32 = 8;
-/// `auto` adds tiles until the model sees the picture shrunk no further than this. Finer grids cost their tiles' share of
+/// `auto` adds tiles until the model sees the frame shrunk no further than this. Finer grids cost their tiles' share of
 /// the frame rate for little: `val` on `VisDrone` shows what each gains.
 const AUTO_SCALE: f64 = 0.5;
 
@@ -34,20 +34,20 @@ impl fmt::Display for Grid {
 }
 
 impl Grid {
-    /// Size of its tiles in a picture of `frame`, never larger than the picture.
+    /// Size of its tiles in frames of size `frame`, never larger than those.
     #[must_use]
     pub fn tile(&self, frame: Size) -> Size {
         let side = |length: u32, count: u32| {
             let tile = f64::from(length) / (f64::from(count) - f64::from(count - 1) * self.overlap);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the picture's side")]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most the frame's side")]
             let tile = if count == 1 { length } else { tile.ceil() as u32 + 2 };
-            // Two more, as tiles begin at even pixels. Odd where the picture is: so the last tile begins at an even pixel too.
+            // Two more, as tiles begin at even pixels. Odd where the frame is: so the last tile begins at an even pixel too.
             (tile + (tile + length) % 2).min(length)
         };
         Size { width: side(frame.width, self.columns), height: side(frame.height, self.rows) }
     }
 
-    /// Its tiles, row by row; together they cover the picture.
+    /// Its tiles, row by row; together they cover the frame.
     pub fn tiles(&self, frame: Size) -> impl Iterator<Item = Region> {
         let size = self.tile(frame);
         let grid = *self;
@@ -72,15 +72,15 @@ fn origin(number: u32, count: u32, last: u32) -> u32 {
     (last * number / (count - 1).max(1)) & !1
 }
 
-/// How pictures are to be tiled.
+/// How frames are to be tiled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tiling {
-    /// As few tiles as keep the model's view from shrinking the picture below half.
+    /// As few tiles as keep the model's view from shrinking the frame below half.
     Auto {
         /// As in [`Grid`].
         overlap: f64,
     },
-    /// At most so many tiles, of the picture's shape as nearly as can be.
+    /// At most so many tiles, of the frame's shape as nearly as can be.
     AtMost {
         /// Tiles.
         count: u32,
@@ -133,7 +133,7 @@ impl fmt::Display for Tiling {
 }
 
 impl Tiling {
-    /// The grid for a picture of `frame` that the model sees inside `input`.
+    /// The grid for frames of size `frame`, which the model sees inside `input`.
     #[must_use]
     pub fn grid(&self, frame: Size, input: Size) -> Grid {
         match *self {
@@ -148,7 +148,7 @@ impl Tiling {
     }
 }
 
-/// Of the grids of at most `most` tiles the one with most tiles, of those the one whose tiles are most like the picture; of two
+/// Of the grids of at most `most` tiles the one with most tiles, of those the one whose tiles are most like the frame; of two
 /// as like, the one with the squarer tiles.
 fn best(frame: Size, most: u32, overlap: f64) -> Grid {
     let share = |count: u32| f64::from(count) - f64::from(count - 1) * overlap;
@@ -160,18 +160,18 @@ fn best(frame: Size, most: u32, overlap: f64) -> Grid {
     let grids =
         (1..=MOST_A_SIDE).flat_map(|columns| (1..=MOST_A_SIDE).map(move |rows| Grid { columns, rows, overlap }));
     grids
-        // Slivers show nothing: a tile may be half or twice as wide as the picture's shape, no more.
+        // Slivers show nothing: a tile may be half or twice as wide as the frame's shape, no more.
         .filter(|grid| grid.count() <= most && unlike(grid) < 0.75)
         .max_by(|a, b| a.count().cmp(&b.count()).then(badness(b).total_cmp(&badness(a))))
         .unwrap_or(Grid { columns: 1, rows: 1, overlap })
 }
 
-/// Tensor pixels per picture pixel.
-fn scale(picture: Size, input: Size) -> f64 {
-    (f64::from(input.width) / f64::from(picture.width)).min(f64::from(input.height) / f64::from(picture.height))
+/// Tensor pixels per frame pixel.
+fn scale(frame: Size, input: Size) -> f64 {
+    (f64::from(input.width) / f64::from(frame.width)).min(f64::from(input.height) / f64::from(frame.height))
 }
 
-/// The grids to fall back on when time is short, coarse to fine, ending with `grid`; none is the whole picture alone.
+/// The grids to fall back on when time is short, coarse to fine, ending with `grid`; none is the whole frame alone.
 #[must_use]
 pub fn coarser(grid: Grid, frame: Size) -> Vec<Option<Grid>> {
     let mut levels = vec![None];
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_tiles_becomes_a_grid_like_the_picture() {
+    fn a_number_of_tiles_becomes_a_grid_like_the_frame() {
         let grid = |count, frame| {
             let Grid { columns, rows, .. } = Tiling::AtMost { count, overlap: 0.2 }.grid(frame, INPUT);
             (columns, rows)
@@ -257,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn tiles_begin_at_even_pixels_and_cover_the_picture(
+        fn tiles_begin_at_even_pixels_and_cover_the_frame(
             width in 1u32..4000, height in 1u32..3000, columns in 1u32..=8, rows in 1u32..=8, overlap in 0.0f64..=0.5,
         ) {
             let frame = Size { width, height };

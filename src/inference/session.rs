@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// Makes the session for `shape` ready. `fixed` compiles for exactly this shape, which `OpenVINO` and `TensorRT` run
-    /// faster; without it (folders of pictures, many shapes) one session takes all.
+    /// faster; without it (folders of images, many shapes) one session takes all.
     ///
     /// # Errors
     /// When the provider cannot take the model.

@@ -47,7 +47,7 @@ pub struct Card {
     pub mean: Option<[f32; 3]>,
     /// Divided by, per channel.
     pub std: Option<[f32; 3]>,
-    /// Where the picture sits: `centre`, `corner` or `stretch`.
+    /// Where the frame sits: `centre`, `corner` or `stretch`.
     pub placement: Option<Placement>,
     /// Class names in order of their ids; `"coco"` stands for COCO's 80.
     #[serde(default, deserialize_with = "classes")]

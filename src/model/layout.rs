@@ -1,4 +1,4 @@
-//! The output layouts that are known, by name, and how each one's pictures are made where no card says otherwise.
+//! The output layouts that are known, by name, and how each one's frames are made where no card says otherwise.
 
 use crate::geometry::Placement;
 use crate::tensor::{ChannelOrder, InputSpec};
@@ -67,7 +67,7 @@ impl Layout {
     }
 
     /// How the published pipeline of such models makes its input, f32. `NanoDet`, `PicoDet`, `FastestDet` and DEIM were
-    /// checked on 128 COCO pictures: the others' conventions lose 0.01 to 0.1 of AP.
+    /// checked on 128 COCO images: the others' conventions lose 0.01 to 0.1 of AP.
     #[must_use]
     pub fn input_spec(self) -> InputSpec {
         let rgb = InputSpec::default();

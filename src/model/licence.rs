@@ -1,4 +1,4 @@
-//! What a model's licence asks of whoever fetches it.
+//! Kinds of licence: which have to be accepted before a model is fetched.
 
 use spdx::{Expression, ParseMode};
 

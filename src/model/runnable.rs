@@ -16,7 +16,7 @@ pub struct Model {
     pub file: ModelFile,
     /// Checksum of the bytes, lower-case hex.
     pub sha256: String,
-    /// How pictures become its input.
+    /// How frames become its input.
     pub input: InputSpec,
     /// The graph's inputs.
     pub port: InputPort,
@@ -43,14 +43,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Size of the tensor for pictures of size `picture`, with `imgsz` where the model leaves it open: padded up to the
-    /// stride only, or `imgsz` itself where pictures are stretched.
+    /// Size of the tensor for frames of size `frame`, with `imgsz` where the model leaves it open: padded up to the
+    /// stride only, or `imgsz` itself where frames are stretched.
     #[must_use]
-    pub fn tensor_size(&self, picture: Size, imgsz: Size) -> Size {
+    pub fn tensor_size(&self, frame: Size, imgsz: Size) -> Size {
         match (self.static_size, self.input.placement) {
             (Some(size), _) => size,
             (None, Placement::Stretch) => imgsz,
-            (None, _) => Letterbox::dynamic_tensor(picture, imgsz, self.stride),
+            (None, _) => Letterbox::dynamic_tensor(frame, imgsz, self.stride),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One list of objects from several views of a picture: the whole and its tiles, which see some objects twice or only half.
+//! One list of objects from several views of a frame: the whole and its tiles, which see some objects twice or only half.
 //!
 //! Boxes from one view are left as that view's own suppression left them. Between views: a box that a tile's edge has cut
 //! gives way to one that shows the object whole; cut boxes that meet across a seam become one; and of two boxes of the same
@@ -20,7 +20,7 @@ const NEAR_EDGE: f32 = 3.0;
 /// Rounds of joining: pieces become rows, rows become the object; a round more for what both left over.
 const MOST_JOINS: usize = 3;
 
-/// Sides of a box at which its view ends and the picture goes on.
+/// Sides of a box at which its view ends and the frame goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "four sides")]
 struct Cut {
@@ -32,29 +32,29 @@ struct Cut {
 
 /// A box with what its view could see.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct ViewedBox {
     detection: Detection,
     view: usize,
     region: Region,
     cut: Cut,
 }
 
-/// Gathers what the views of one picture show. Its buffers are reused from picture to picture.
+/// Gathers what the views of one frame show. Its buffers are reused from frame to frame.
 #[derive(Debug, Default)]
 pub struct Merger {
     views: usize,
-    seen: Vec<Seen>,
-    kept: Vec<Seen>,
+    viewed: Vec<ViewedBox>,
+    kept: Vec<ViewedBox>,
 }
 
 impl Merger {
-    /// Adds a view: what was found in `region` of a picture of `frame`, boxes in pixels of the region.
+    /// Adds a view: what was detected in `region` of a frame of size `frame`, boxes in pixels of the region.
     pub fn add(&mut self, region: Region, frame: Size, found: &[Detection]) {
         let (width, height) = (px(region.size.width), px(region.size.height));
         let near = NEAR_EDGE * width.max(height) / 640.0;
         let view = self.views;
         self.views += 1;
-        self.seen.extend(found.iter().map(|detection| {
+        self.viewed.extend(found.iter().map(|detection| {
             let b = detection.bbox;
             let cut = Cut {
                 left: region.left > 0 && b.x1 < near,
@@ -63,67 +63,67 @@ impl Merger {
                 bottom: region.bottom() < frame.height && b.y2 > height - near,
             };
             let bbox = b.moved(px(region.left), px(region.top));
-            Seen { detection: Detection { bbox, ..*detection }, view, region, cut }
+            ViewedBox { detection: Detection { bbox, ..*detection }, view, region, cut }
         }));
     }
 
-    /// Appends the picture's objects to `out`, at most `max_det`, by falling confidence, and forgets the views. `iou` is
+    /// Appends the frame's objects to `out`, at most `max_det`, by falling confidence, and forgets the views. `iou` is
     /// the threshold of a single view's suppression.
     pub fn finish(&mut self, iou: f32, max_det: usize, out: &mut Vec<Detection>) {
         self.drop_parts();
         self.join_halves();
         // Whole boxes first, by falling confidence; then cut ones, those that show most first.
-        self.seen.sort_by(|a, b| {
-            let rank = |seen: &Seen| if seen.is_cut() { seen.bbox().area() } else { seen.confidence() };
+        self.viewed.sort_by(|a, b| {
+            let rank = |viewed: &ViewedBox| if viewed.is_cut() { viewed.bbox().area() } else { viewed.confidence() };
             a.is_cut().cmp(&b.is_cut()).then(rank(b).total_cmp(&rank(a)))
         });
         self.kept.clear();
-        for seen in &self.seen {
-            let again = |kept: &Seen| {
-                kept.rivals(seen) && kept.bbox().iou(seen.bbox()) > SAME_OBJECT.min(iou) || seen.is_part_of(kept)
+        for viewed in &self.viewed {
+            let again = |kept: &ViewedBox| {
+                kept.rivals(viewed) && kept.bbox().iou(viewed.bbox()) > SAME_OBJECT.min(iou) || viewed.is_part_of(kept)
             };
             if !self.kept.iter().any(again) {
-                self.kept.push(*seen);
+                self.kept.push(*viewed);
             }
         }
         self.kept.sort_by(|a, b| b.confidence().total_cmp(&a.confidence()));
         out.extend(self.kept.iter().take(max_det).map(|kept| kept.detection));
-        self.seen.clear();
+        self.viewed.clear();
         self.views = 0;
     }
 
     /// Removes cut boxes whose object another view shows whole.
     fn drop_parts(&mut self) {
         self.kept.clear();
-        self.kept.extend(self.seen.iter().filter(|seen| !seen.is_cut()));
+        self.kept.extend(self.viewed.iter().filter(|viewed| !viewed.is_cut()));
         let whole = &self.kept;
-        self.seen.retain(|seen| !whole.iter().any(|other| seen.is_part_of(other)));
+        self.viewed.retain(|viewed| !whole.iter().any(|other| viewed.is_part_of(other)));
     }
 
     /// Joins boxes that neighbouring tiles' edges have cut and that cover the seam between them from both sides.
     fn join_halves(&mut self) {
         for _ in 0..MOST_JOINS {
-            let before = self.seen.len();
+            let before = self.viewed.len();
             let mut first = 0;
-            while first < self.seen.len() {
-                let one = self.seen[first];
-                let other = (first + 1..self.seen.len()).find_map(|at| Some((at, one.joined(&self.seen[at])?)));
+            while first < self.viewed.len() {
+                let one = self.viewed[first];
+                let other = (first + 1..self.viewed.len()).find_map(|at| Some((at, one.joined(&self.viewed[at])?)));
                 match other {
                     Some((at, joined)) => {
-                        self.seen.swap_remove(at);
-                        self.seen[first] = joined;
+                        self.viewed.swap_remove(at);
+                        self.viewed[first] = joined;
                     }
                     None => first += 1,
                 }
             }
-            if self.seen.len() == before {
+            if self.viewed.len() == before {
                 break;
             }
         }
     }
 }
 
-impl Seen {
+impl ViewedBox {
     fn bbox(&self) -> &FrameBox {
         &self.detection.bbox
     }
@@ -137,7 +137,7 @@ impl Seen {
         left || top || right || bottom
     }
 
-    /// Whether both could be one object: of one class, seen by different views.
+    /// Whether both could be one object: of one class, viewed by different views.
     fn rivals(&self, other: &Self) -> bool {
         self.view != other.view && self.detection.class_id == other.detection.class_id
     }

@@ -1,4 +1,4 @@
-//! From the model's output to boxes in the picture: one file a layout, then NMS and the way back to frame space.
+//! From the model's output to boxes in the frame: one file a layout, then NMS and the way back to frame space.
 
 mod detr;
 mod distances;

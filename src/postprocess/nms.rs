@@ -66,7 +66,7 @@ mod tests {
                     prop_assert!(!(agnostic || a.class_id == b.class_id) || a.bbox.iou(&b.bbox) <= 0.5);
                 }
             }
-            // Whoever went was covered by a survivor at least as certain.
+            // What was removed was covered by a survivor at least as certain.
             for gone in boxes.iter().filter(|b| !once.contains(b)) {
                 prop_assert!(once.iter().any(|k| k.confidence >= gone.confidence && k.bbox.iou(&gone.bbox) > 0.5));
             }

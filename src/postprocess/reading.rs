@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
 
     /// The best of a row's class scores, each times `weight`, if it is above the threshold.
     ///
-    /// What is not a number wins, and is dropped (and counted) later: a broken output shall not look like an empty picture.
+    /// What is not a number wins, and is dropped (and counted) later: a broken output shall not look like an empty frame.
     pub fn best(&self, scores: &[f32], weight: f32) -> Option<(u16, f32)> {
         let (mut best, mut winner) = (self.conf, None);
         for (class_id, score) in (0u16..).zip(scores) {

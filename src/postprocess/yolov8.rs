@@ -69,7 +69,7 @@ pub(super) fn decode(reading: &Reading<'_>, angle: Angle, found: &mut Found) -> 
     Ok(())
 }
 
-/// Lets a class's scores beat the best so far. What is not a number wins for good, see [`Reading::best`].
+/// Compares a class's scores with the best so far. What is not a number wins for good, see [`Reading::best`].
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled once for whole blocks, once for the rest")]
 fn raise(best: &mut [f32], winners: &mut [u32], scores: &[f32], class_id: u32) {

@@ -31,7 +31,7 @@ pub(super) fn decode(reading: &Reading<'_>, found: &mut Found) -> Result<(), Pos
     Ok(())
 }
 
-/// Which reading of the centres leaves the boxes nearer to their cells, over the whole picture.
+/// Which reading of the centres leaves the boxes nearer to their cells, over the whole frame.
 fn is_decoded(reading: &Reading<'_>, table: &Table<'_>) -> bool {
     let (mut as_offset, mut as_pixels) = (0.0, 0.0);
     for ((stride, x, _), row) in cells(reading.tensor, &STRIDES).zip(table.data.chunks_exact(table.columns)) {
@@ -81,7 +81,7 @@ mod tests {
             (0, 11, [0.5, 0.0, 0.0, two, 0.5, 1.0, 0.25]),
             // Stride 16, column 1, row 0: centre ((0.5 + 1) 16, 0.25 × 16), size (2 × 16, 1 × 16).
             (0, 17, [0.5, 0.25, two, 0.0, 0.75, 0.5, 1.0]),
-            // Stride 32, its only cell, shifted left beyond the cell and the picture.
+            // Stride 32, its only cell, shifted left beyond the cell and the frame.
             (0, 20, [-0.25, 0.5, 0.0, 0.0, 1.0, 0.5, 0.0]),
             // Certain of the class, not of there being anything: 0.3 × 0.8 is below the threshold.
             (0, 5, [0.0, 0.0, 0.0, 0.0, 0.3, 0.8, 0.0]),

@@ -13,9 +13,9 @@ pub(super) const BLOCK: usize = 8;
 /// How output positions map to samples of a plane, along one axis.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AxisMap {
-    /// Length of the scaled picture, tensor pixels.
+    /// Length of the scaled frame, tensor pixels.
     pub content: u32,
-    /// Length of the source picture, luma pixels.
+    /// Length of the source frame, luma pixels.
     pub frame: u32,
     /// Length of the plane, samples.
     pub samples: u32,

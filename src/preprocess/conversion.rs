@@ -47,7 +47,7 @@ pub(super) fn channels(order: ChannelOrder) -> [usize; 3] {
 
 #[expect(clippy::cast_possible_truncation, reason = "computed in f64, used in f32")]
 impl Conversion {
-    /// For pictures in `colour`; `whole` says whether to round to 8-bit levels.
+    /// For frames in `colour`; `whole` says whether to round to 8-bit levels.
     pub fn new(colour: Colour, spec: &InputSpec, whole: bool) -> Self {
         let (kr, kb) = colour.matrix.coefficients();
         let (kr, kb) = (f64::from(kr), f64::from(kb));

@@ -56,7 +56,7 @@ pub enum ProfileError {
         /// Runs made.
         expected: usize,
     },
-    /// Somebody asked to stop.
+    /// A shutdown was requested.
     #[error("stopped before there was a profile")]
     Interrupted,
 }
@@ -117,7 +117,7 @@ pub struct Profile {
     pub peak_memory_bytes: Option<u64>,
     /// Nodes of the graph as written; `None` where it could not be counted.
     pub nodes_as_written: Option<usize>,
-    /// Whether the provider made the graph, or parts of it, into nodes of its own, whose inside nobody sees.
+    /// Whether the provider made the graph, or parts of it, into nodes of its own, whose inside is not measured.
     pub fused: bool,
     /// By operator type, the longest first.
     pub types: Vec<Figures>,
@@ -324,7 +324,7 @@ fn figures(report: ProviderReport) -> ProviderFigures {
     ProviderFigures { requested: report.requested.name(), actual: report.actual.name(), detail: report.detail }
 }
 
-/// Lets the system count the process's peak memory anew; what it holds now, bytes, or `None` where that cannot be done.
+/// Resets the process's peak memory, as the system counts it; what it holds now, bytes, or `None` where that cannot be done.
 fn peak_from_now_on() -> Option<u64> {
     // 5 resets the peak resident set size (proc(5)).
     std::fs::write("/proc/self/clear_refs", "5").ok()?;

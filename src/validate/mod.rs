@@ -1,4 +1,4 @@
-//! Accuracy: a model's boxes, or somebody's, against labelled pictures.
+//! Accuracy: a model's boxes, or those in a file, against labelled pictures.
 //!
 //! [`dataset`] reads the truth and says what is wrong with it, [`predictions`] reads and writes boxes as COCO's results,
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
@@ -64,7 +64,7 @@ pub struct Scored {
     pub bbox: LabelBox,
 }
 
-/// A count as a figure to calculate with; exact, as nobody labels 2^53 objects.
+/// A count as a figure to calculate with; exact below 2^53.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 fn real(count: usize) -> f64 {
     count as f64

@@ -13,7 +13,7 @@ pub enum FetchError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A file of that name is there, and is not the one that is wanted, or nobody knows.
+    /// A file of that name is there, and is not the one that is wanted, or that cannot be told.
     #[error("{path} exists: {problem}\n  --overwrite replaces it, -o chooses another name", path = .path.display())]
     Exists {
         /// The file.

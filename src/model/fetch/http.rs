@@ -1,4 +1,4 @@
-//! One request: made on a thread of its own, so that whoever waits for it can be interrupted at any moment.
+//! One request: made on a thread of its own, so that waiting for it can be interrupted at any moment.
 
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
@@ -120,7 +120,7 @@ impl Client {
                 Ok(Err(error)) => Message::Failed { lasting: lasting(&error), problem: in_words(&error) },
                 Err(panicked) => Message::Failed { lasting: true, problem: panicked.to_string() },
             };
-            // Without a receiver nobody waits for it.
+            // Without a receiver the download was given up.
             let _ = sender.send(failed);
         };
         thread::spawn("fetch", body).map_err(std::io::Error::other)?;

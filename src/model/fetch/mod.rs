@@ -58,7 +58,7 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
-/// Whoever shows a download to a person.
+/// Receives the progress of a download.
 pub trait Observer {
     /// So many bytes are here, of so many if that is known.
     fn at(&self, bytes: u64, total: Option<u64>);
@@ -76,7 +76,7 @@ enum Cut {
 
 /// What the head of an answer promises.
 enum Begun {
-    /// A body; with it, so many bytes are the whole file, if anybody knows.
+    /// A body; with it, so many bytes are the whole file, where that is known.
     Body { total: Option<u64> },
     /// Nothing more: what is here is the whole file.
     Whole,
@@ -122,7 +122,7 @@ pub fn already_here(request: &Request) -> Result<Option<Fetched>, FetchError> {
         }
         _ if request.overwrite => Ok(None),
         Some(expected) => Err(exists(format!("its SHA-256 is {sha256}, expected {expected}"))),
-        None => Err(exists("without --sha256 nobody knows whether it is the right one".into())),
+        None => Err(exists("without --sha256 it cannot be told whether it is the right one".into())),
     }
 }
 
@@ -301,7 +301,7 @@ impl Download<'_> {
         if self.shutdown.wait(wait) { Err(self.interrupted()) } else { Ok(()) }
     }
 
-    /// Whether the part is the file that is wanted, as far as anybody knows.
+    /// Whether the part is the file that is wanted, as far as that is known.
     fn is_right(&self) -> bool {
         match &self.request.sha256 {
             Some(expected) => expected.eq_ignore_ascii_case(&self.part.sha256()),

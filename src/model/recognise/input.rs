@@ -1,4 +1,4 @@
-//! Which input takes the pictures, in what form, and what else is asked for.
+//! Which input takes the frames, in what form, and what else is asked for.
 
 use super::seen::{describe, describe_all};
 use crate::geometry::Size;
@@ -23,13 +23,13 @@ pub(super) struct Input {
 
 /// Finds out; the error says what was seen.
 pub(super) fn read(facts: &OnnxFacts) -> Result<Input, String> {
-    let (pictures, others): (Vec<&TensorFacts>, Vec<_>) = facts.inputs.iter().partition(|i| i.dims.len() == 4);
+    let (frames, others): (Vec<&TensorFacts>, Vec<_>) = facts.inputs.iter().partition(|i| i.dims.len() == 4);
     let sizes = |i: &&TensorFacts| {
         i.element == Element::I64
             && i.name.to_ascii_lowercase().contains("size")
             && matches!(i.dims.as_slice(), [_, two] if two.fixed().is_none_or(|n| n == 2))
     };
-    let (input, target_sizes) = match (pictures.as_slice(), others.as_slice()) {
+    let (input, target_sizes) = match (frames.as_slice(), others.as_slice()) {
         ([one], []) => (*one, None),
         ([one], [second]) if sizes(second) => (*one, Some(second.name.clone())),
         _ => {

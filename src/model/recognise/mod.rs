@@ -25,7 +25,7 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
     let refuse = |problem: String, remedy: String| ModelError::Unsupported { model: model.clone(), problem, remedy };
     let card = reference.card.as_ref();
     let Input { port, batch, size } = input::read(facts)
-        .map_err(|problem| refuse(problem, "export a detector whose one input is a batch of pictures".into()))?;
+        .map_err(|problem| refuse(problem, "export a detector whose one input is a batch of frames".into()))?;
     check_outputs(facts).map_err(|problem| refuse(problem, "give a detection model".into()))?;
     let task = facts.metadata.get("task").map(String::as_str);
     if let Some(task) = task.filter(|t| !["detect", "segment", "pose", "obb"].contains(t)) {
@@ -66,7 +66,7 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
         spec = InputSpec { scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..spec };
     }
     if layout == Layout::Ssd && size.is_none() {
-        // The model scales by itself: the picture's aspect is best kept, and there is nothing to pad.
+        // The model scales by itself: the frame's aspect is best kept, and there is nothing to pad.
         spec.placement = Placement::Centre;
     }
     if let Some(card) = card {

@@ -300,7 +300,7 @@ fn detr(seen: &Seen<'_>) -> Option<Fit> {
             return None;
         }
         let one_frame = boxes.dims.len() == 2;
-        let why = "an input for the pictures' sizes, and outputs named as labels, boxes and scores";
+        let why = "an input for the frames' sizes, and outputs named as labels, boxes and scores";
         return Some(Fit { one_frame, ..Fit::new(Layout::Detr, None, why) });
     }
     let Table { rows, columns } = seen.table()?;

@@ -115,7 +115,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Cells of the grids of these strides over a picture of that size.
+/// Cells of the grids of these strides over a frame of that size.
 fn cells(size: Size, strides: &[u32]) -> usize {
     let side = |pixels: u32, stride: u32| pixels.div_ceil(stride) as usize;
     strides.iter().map(|s| side(size.width, *s).saturating_mul(side(size.height, *s))).fold(0, usize::saturating_add)

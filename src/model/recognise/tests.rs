@@ -200,7 +200,7 @@ fn outputs_told_by_their_names() {
     let model = recognised(&ssd);
     assert_eq!((model.layout, model.classes.len(), model.stride), (Layout::Ssd, 90, 1));
     assert!(model.port.channels_last && model.port.element == InputElement::U8);
-    // The picture's aspect is kept, without padding.
+    // The frame's aspect is kept, without padding.
     let size = model.tensor_size(Size { width: 1920, height: 1080 }, Size { width: 640, height: 640 });
     assert_eq!(size, Size { width: 640, height: 360 });
 

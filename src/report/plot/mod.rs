@@ -123,7 +123,7 @@ pub struct Scene {
     pub width: f64,
     /// Pixels down.
     pub height: f64,
-    /// What it shows, for whoever cannot see it.
+    /// What it shows, for screen readers.
     pub title: String,
     /// What is drawn, from back to front.
     pub shapes: Vec<Shape>,
