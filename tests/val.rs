@@ -240,7 +240,7 @@ fn what_is_wrong_with_a_dataset_is_said_with_file_and_line() {
     let output = val(folder.path(), &["d", "--map", "car=car", "-v"]);
     succeeds(&output);
     assert!(said(&output).contains("the same picture as d/images/a.jpg"), "{}", said(&output));
-    assert!(said(&output).contains("1 picture left out"), "{}", said(&output));
+    assert!(said(&output).contains("1 image left out"), "{}", said(&output));
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub struct ValArgs {
 /// Boxes to be scored.
 struct Scoring {
     found: Found,
-    /// By picture: whether it counts.
+    /// By image: whether it counts.
     counted: Vec<bool>,
     /// By class: whether it is scored.
     scored: Vec<bool>,
@@ -185,7 +185,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     if dataset.pictures.iter().all(|picture| picture.header.is_none()) {
         let example = dataset.pictures.first().map_or_else(String::new, |p| p.path.display().to_string());
         return Err(anyhow!(
-            "{}: none of its pictures is there, e.g. {example}\n  say where they are with --images",
+            "{}: none of its images is there, e.g. {example}\n  say where they are with --images",
             dataset.name
         ));
     }
@@ -207,7 +207,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     let (images, processed) = (run.images(), run.processed());
     let code = print_failures(&errors, processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
-        eprintln!("{processed} of {} were run; no figures without the rest", counted(images as u64, "picture"));
+        eprintln!("{processed} of {} were run; no figures without the rest", counted(images as u64, "image"));
         return Ok(Err(code));
     }
     let (figures, boxes) = run.finish(dataset);
@@ -334,7 +334,7 @@ fn close(
     say(&table(dataset, &scores, width()));
     let left_out = scores.counted.len() - pictures;
     if left_out > 0 {
-        say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "picture")));
+        say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "image")));
     }
     if let Some(ModelRun { figures, .. }) = &run {
         say(&speed_line(&figures.book, figures.input));

@@ -7,7 +7,7 @@ use crate::validate::evaluate::{ClassResult, Figures};
 use crate::validate::scores::Scores;
 
 /// Columns of figures that stand after the class's name.
-const HEADINGS: [&str; 7] = ["pictures", "objects", "P", "R", "F1", "mAP50", "mAP50-95"];
+const HEADINGS: [&str; 7] = ["images", "objects", "P", "R", "F1", "mAP50", "mAP50-95"];
 const WIDTHS: [usize; 7] = [10, 10, 8, 7, 7, 8, 10];
 /// Characters of the bar that shows mAP50-95 where there is room.
 const BAR: f64 = 24.0;
@@ -21,7 +21,7 @@ pub(crate) fn width() -> usize {
 pub(crate) fn dataset_line(dataset: &Dataset, summary: &Summary, width: usize) -> String {
     let mut parts = vec![
         dataset.kind.name().to_owned(),
-        counted(summary.pictures as u64, "picture"),
+        counted(summary.pictures as u64, "image"),
         counted(summary.objects as u64, "object"),
         counted(dataset.classes.len() as u64, "class"),
     ];

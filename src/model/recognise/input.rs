@@ -1,6 +1,6 @@
 //! Which input takes the frames, in what form, and what else is asked for.
 
-use super::seen::{describe, describe_all};
+use super::signature::{describe, describe_all};
 use crate::geometry::Size;
 use crate::model::facts::{Dim, Element, OnnxFacts, TensorFacts};
 use crate::tensor::{InputElement, InputPort};

@@ -2,7 +2,7 @@
 
 mod input;
 mod rules;
-mod seen;
+mod signature;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +15,7 @@ use crate::tensor::{InputElement, InputSpec};
 
 use input::Input;
 use rules::{Fit, RULES};
-use seen::{Seen, describe_all};
+use signature::{Signature, describe_all};
 
 /// Sides of an input that leaves them open.
 const USUAL_SIZE: Size = Size { width: 640, height: 640 };
@@ -45,7 +45,7 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
         (None, None) => None,
     };
     let told = card.and_then(|c| c.layout);
-    let seen = Seen {
+    let seen = Signature {
         outputs: &facts.outputs,
         metadata: &facts.metadata,
         size,
@@ -100,7 +100,7 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
 }
 
 /// The one layout that fits: of all, or the card's. The error says what was seen.
-fn find(seen: &Seen<'_>, told: Option<Layout>) -> Result<Fit, String> {
+fn find(seen: &Signature<'_>, told: Option<Layout>) -> Result<Fit, String> {
     let outputs = describe_all(seen.outputs);
     if let Some(layout) = told {
         let rule = RULES.iter().find(|rule| rule.layout == layout);
@@ -125,9 +125,9 @@ fn find(seen: &Seen<'_>, told: Option<Layout>) -> Result<Fit, String> {
 }
 
 /// Whether the outputs would fit, were it not for the number of names.
-fn refits(seen: &Seen<'_>, layouts: &[Layout]) -> Option<String> {
+fn refits(seen: &Signature<'_>, layouts: &[Layout]) -> Option<String> {
     let named = seen.names?;
-    let unnamed = Seen { names: None, ..*seen };
+    let unnamed = Signature { names: None, ..*seen };
     let fit = RULES.iter().filter(|rule| layouts.contains(&rule.layout)).find_map(|rule| (rule.fit)(&unnamed))?;
     let found = fit.classes.filter(|found| *found != named)?;
     Some(format!(

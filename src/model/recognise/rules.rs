@@ -1,6 +1,6 @@
 //! One rule a layout: whether what is seen fits it, with how many classes, and why.
 
-use super::seen::{Rows, Seen, Table};
+use super::signature::{Rows, Signature, Table};
 use crate::model::facts::Element;
 use crate::model::layout::{Layout, Role};
 
@@ -28,7 +28,7 @@ impl Fit {
 pub(super) struct Rule {
     pub layout: Layout,
     pub shape: &'static str,
-    pub fit: fn(&Seen<'_>) -> Option<Fit>,
+    pub fit: fn(&Signature<'_>) -> Option<Fit>,
 }
 
 /// Every layout. Where two fit, nothing is guessed: a card has to say.
@@ -61,7 +61,7 @@ pub(super) const RULES: [Rule; 13] = [
 ];
 
 /// Channels beside boxes and classes, and what they are.
-fn extra(seen: &Seen<'_>) -> (usize, Option<&'static str>) {
+fn extra(seen: &Signature<'_>) -> (usize, Option<&'static str>) {
     let keypoints = || {
         let shape = seen.says("kpt_shape")?.trim_matches(['[', ']', '(', ')', ' ']);
         let numbers: Option<Vec<usize>> = shape.split(',').map(|n| n.trim().parse().ok()).collect();
@@ -78,7 +78,7 @@ fn extra(seen: &Seen<'_>) -> (usize, Option<&'static str>) {
 }
 
 /// `fixed` columns beyond `less` as a number of classes, if there are any and they fit the names.
-fn classes(seen: &Seen<'_>, columns: Option<usize>, less: usize) -> Option<usize> {
+fn classes(seen: &Signature<'_>, columns: Option<usize>, less: usize) -> Option<usize> {
     columns?.checked_sub(less).filter(|found| *found > 0 && seen.names.is_none_or(|named| named == *found))
 }
 
@@ -87,7 +87,7 @@ fn grid_words(strides: &[u32]) -> String {
     format!("strides {}", words.join(", "))
 }
 
-fn yolov5(seen: &Seen<'_>) -> Option<Fit> {
+fn yolov5(seen: &Signature<'_>) -> Option<Fit> {
     let Table { rows, columns } = seen.table()?;
     let (more, ignored) = extra(seen);
     let found = classes(seen, columns.fixed(), 5 + more)?;
@@ -105,21 +105,21 @@ fn yolov5(seen: &Seen<'_>) -> Option<Fit> {
     Some(Fit { ignored, ..Fit::new(Layout::Yolov5, Some(found), why) })
 }
 
-fn yolov8(seen: &Seen<'_>) -> Option<Fit> {
+fn yolov8(seen: &Signature<'_>) -> Option<Fit> {
     if seen.says("task") == Some("obb") && !seen.told {
         return None;
     }
     yolov8_like(seen, Layout::Yolov8, extra(seen))
 }
 
-fn yolov8_obb(seen: &Seen<'_>) -> Option<Fit> {
+fn yolov8_obb(seen: &Signature<'_>) -> Option<Fit> {
     if seen.says("task") != Some("obb") && !seen.told {
         return None;
     }
     yolov8_like(seen, Layout::Yolov8Obb, (1, Some("the boxes' angles (the upright boxes around them are used)")))
 }
 
-fn yolov8_like(seen: &Seen<'_>, layout: Layout, (more, ignored): (usize, Option<&'static str>)) -> Option<Fit> {
+fn yolov8_like(seen: &Signature<'_>, layout: Layout, (more, ignored): (usize, Option<&'static str>)) -> Option<Fit> {
     if seen.says_chosen() == Some(true) && !seen.told {
         return None;
     }
@@ -172,7 +172,7 @@ fn anchor_words(rows: Rows) -> String {
     }
 }
 
-fn yolox(seen: &Seen<'_>) -> Option<Fit> {
+fn yolox(seen: &Signature<'_>) -> Option<Fit> {
     let Table { rows, columns } = seen.table()?;
     let found = classes(seen, columns.fixed(), 5)?;
     match seen.rows(rows) {
@@ -186,7 +186,7 @@ fn yolox(seen: &Seen<'_>) -> Option<Fit> {
     }
 }
 
-fn end2end(seen: &Seen<'_>) -> Option<Fit> {
+fn end2end(seen: &Signature<'_>) -> Option<Fit> {
     if seen.says("task") == Some("obb") && !seen.told {
         return None;
     }
@@ -194,7 +194,7 @@ fn end2end(seen: &Seen<'_>) -> Option<Fit> {
     chosen(seen, Layout::End2end, 6 + more, ignored)
 }
 
-fn end2end_obb(seen: &Seen<'_>) -> Option<Fit> {
+fn end2end_obb(seen: &Signature<'_>) -> Option<Fit> {
     if seen.says("task") != Some("obb") && !seen.told {
         return None;
     }
@@ -202,7 +202,7 @@ fn end2end_obb(seen: &Seen<'_>) -> Option<Fit> {
 }
 
 /// Rows of box, score, class and whatever follows, chosen inside the model.
-fn chosen(seen: &Seen<'_>, layout: Layout, width: usize, ignored: Option<&'static str>) -> Option<Fit> {
+fn chosen(seen: &Signature<'_>, layout: Layout, width: usize, ignored: Option<&'static str>) -> Option<Fit> {
     let Table { rows, columns } = seen.table()?;
     let open = seen.told || seen.says_chosen() == Some(true);
     if columns.fixed().map_or(!open, |c| c != width) {
@@ -219,16 +219,16 @@ fn chosen(seen: &Seen<'_>, layout: Layout, width: usize, ignored: Option<&'stati
     Some(Fit { ignored, ..Fit::new(layout, None, why) })
 }
 
-fn nanodet(seen: &Seen<'_>) -> Option<Fit> {
+fn nanodet(seen: &Signature<'_>) -> Option<Fit> {
     levels(seen, Layout::Nanodet, &[8, 16, 32])
 }
 
-fn picodet(seen: &Seen<'_>) -> Option<Fit> {
+fn picodet(seen: &Signature<'_>) -> Option<Fit> {
     levels(seen, Layout::Picodet, &[8, 16, 32, 64])
 }
 
 /// Class scores and distributions for each stride, in two halves of the outputs.
-fn levels(seen: &Seen<'_>, layout: Layout, strides: &[u32]) -> Option<Fit> {
+fn levels(seen: &Signature<'_>, layout: Layout, strides: &[u32]) -> Option<Fit> {
     let count = strides.len();
     if seen.outputs.len() != 2 * count || seen.outputs.iter().any(|o| o.dims.len() != 3) {
         return None;
@@ -252,7 +252,7 @@ fn levels(seen: &Seen<'_>, layout: Layout, strides: &[u32]) -> Option<Fit> {
     fits.then(|| Fit::new(layout, Some(found), why))
 }
 
-fn nanodet_plus(seen: &Seen<'_>) -> Option<Fit> {
+fn nanodet_plus(seen: &Signature<'_>) -> Option<Fit> {
     /// Four distances of 8 steps each: how all published ones are trained.
     const DISTANCES: usize = 32;
     let Table { rows, columns } = seen.table()?;
@@ -274,7 +274,7 @@ fn nanodet_plus(seen: &Seen<'_>) -> Option<Fit> {
     Some(Fit::new(Layout::NanodetPlus, Some(found), why))
 }
 
-fn fastestdet(seen: &Seen<'_>) -> Option<Fit> {
+fn fastestdet(seen: &Signature<'_>) -> Option<Fit> {
     if let [output] = seen.outputs
         && let [_, channels, height, width] = output.dims.as_slice()
     {
@@ -293,7 +293,7 @@ fn fastestdet(seen: &Seen<'_>) -> Option<Fit> {
     (grid && !seen.ultralytics() || seen.told).then(|| Fit::new(Layout::Fastestdet, Some(found), why))
 }
 
-fn detr(seen: &Seen<'_>) -> Option<Fit> {
+fn detr(seen: &Signature<'_>) -> Option<Fit> {
     let roles = [Role::Boxes, Role::Scores, Role::Classes].map(|role| seen.role(role));
     if let [Some(boxes), Some(_), Some(_)] = roles {
         if seen.role(Role::Count).is_some() || !(seen.target_sizes || seen.told) {
@@ -310,7 +310,7 @@ fn detr(seen: &Seen<'_>) -> Option<Fit> {
     (queries || seen.told).then(|| Fit::new(Layout::Detr, Some(found), why))
 }
 
-fn ssd(seen: &Seen<'_>) -> Option<Fit> {
+fn ssd(seen: &Signature<'_>) -> Option<Fit> {
     let classes = seen.role(Role::Classes)?;
     let counted = seen.role(Role::Count).is_some() || seen.told;
     let fits = counted && seen.role(Role::Boxes).is_some() && seen.role(Role::Scores).is_some();
@@ -319,7 +319,7 @@ fn ssd(seen: &Seen<'_>) -> Option<Fit> {
     (fits && (float || seen.told)).then(|| Fit::new(Layout::Ssd, None, why))
 }
 
-fn efficient_nms(seen: &Seen<'_>) -> Option<Fit> {
+fn efficient_nms(seen: &Signature<'_>) -> Option<Fit> {
     let classes = seen.role(Role::Classes)?;
     let counted = seen.role(Role::Count).is_some();
     let fits = counted && seen.role(Role::Boxes).is_some() && seen.role(Role::Scores).is_some();

@@ -14,7 +14,7 @@ const PYRAMIDS: [&[u32]; 5] = [&[8, 16, 32], &[8, 16, 32, 64], &[4, 8, 16, 32], 
 const MOST_BOXES: usize = 1000;
 
 /// What a rule looks at.
-pub(super) struct Seen<'a> {
+pub(super) struct Signature<'a> {
     /// Graph outputs.
     pub outputs: &'a [TensorFacts],
     /// Custom metadata.
@@ -51,7 +51,7 @@ pub(super) struct Table<'a> {
     pub columns: &'a Dim,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> Signature<'a> {
     /// The output that holds the boxes when there is one such: the only one of three dimensions, the others having more
     /// (mask prototypes, raw heads).
     pub fn table(&self) -> Option<Table<'a>> {
