@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Model, ModelFile, ModelRef};
 use crate::tensor::InputSpec;
-use crate::text::printable;
+use crate::text::{append, printable};
 
 /// Columns of a card's lists.
 const WIDTH: usize = 110;
@@ -32,7 +32,7 @@ pub fn card(
         reference.sha256()
     );
     if let Some(licence) = stated_licence {
-        text.push_str(&format!("# The file's metadata says: {}\n", printable(licence)));
+        append(&mut text, format_args!("# The file's metadata says: {}\n", printable(licence)));
     }
     text.push_str(
         "# licence = \"\"\n# Its page, and a link for `streamdet model fetch`.\n# source = \"https://\"\n# url = \"https://\"\n\n",
@@ -41,7 +41,7 @@ pub fn card(
         Ok(model) => recognised(&mut text, model),
         Err(problem) => {
             for line in problem.lines() {
-                text.push_str(&format!("# {}\n", printable(line.trim())));
+                append(&mut text, format_args!("# {}\n", printable(line.trim())));
             }
             text.push_str(
                 "# CHECK: the layout of its outputs; `streamdet model inspect` prints their shapes.\n\
@@ -101,36 +101,42 @@ fn recognised(text: &mut String, model: &Model) {
     let (order, placement) = (super::card_word(order), super::card_word(placement));
     let value_max = model.input.value_max();
     let layout = model.layout.name();
-    text.push_str(&format!(
-        "# Recognised: {}\nlayout = {}\n\n\
+    append(
+        text,
+        format_args!(
+            "# Recognised: {}\nlayout = {}\n\n\
          # CHECK: the input as the model was trained.\norder = \"{order}\"\nvalue_max = {value_max:?}\n",
-        printable(&model.layout_reason),
-        quoted(layout)
-    ));
+            printable(&model.layout_reason),
+            quoted(layout)
+        ),
+    );
     if model.input.normalises() {
-        text.push_str(&format!("mean = {mean:?}\nstd = {std:?}\n"));
+        append(text, format_args!("mean = {mean:?}\nstd = {std:?}\n"));
     }
     let size = model.default_size;
-    text.push_str(&format!(
-        "placement = \"{placement}\"\nimgsz = {}\nstride = {}\n\n# CHECK: class names in order of their ids.\n",
-        size.width.max(size.height),
-        model.stride
-    ));
-    text.push_str(&format!("classes = ["));
+    append(
+        text,
+        format_args!(
+            "placement = \"{placement}\"\nimgsz = {}\nstride = {}\n\n# CHECK: class names in order of their ids.\n",
+            size.width.max(size.height),
+            model.stride
+        ),
+    );
+    text.push_str("classes = [");
     let mut column = "classes = [".len();
     for (i, class) in model.classes.iter().enumerate() {
         let class = quoted(class);
         let separator = if i == 0 { "" } else { "," };
         if column + class.chars().count() + 2 > WIDTH {
-            text.push_str(&format!("{separator}\n    {class}"));
+            append(text, format_args!("{separator}\n    {class}"));
             column = 4 + class.chars().count();
         } else {
             let space = if i == 0 { "" } else { " " };
-            text.push_str(&format!("{separator}{space}{class}"));
+            append(text, format_args!("{separator}{space}{class}"));
             column += class.chars().count() + 2;
         }
     }
-    text.push_str(&format!("]\n\nconf = {:?}\niou = {:?}\n", model.conf, model.iou));
+    append(text, format_args!("]\n\nconf = {:?}\niou = {:?}\n", model.conf, model.iou));
 }
 
 /// `text` as a TOML string.

@@ -1,7 +1,7 @@
 //! A profile as a person reads it.
 
 use super::{Figures, Profile};
-use crate::text::{counted, printable};
+use crate::text::{append, counted, printable};
 
 /// Widest name of a node or type that is shown whole.
 const NAME: usize = 46;
@@ -20,28 +20,41 @@ pub fn text(profile: &Profile, top: usize) -> String {
     table(&mut text, "by type", types, top, profile);
     table(&mut text, "by node", nodes.collect(), top, profile);
     let share = profile.in_operators * 100.0;
-    text.push_str(&format!("\n  rows sum to the run with profiler, {:.3} ms in the mean: operators take {share:.1} % of it; the runtime's executor and\n  \
+    append(
+        &mut text,
+        format_args!(
+            "\n  rows sum to the run with profiler, {:.3} ms in the mean: operators take {share:.1} % of it; the runtime's executor and\n  \
          the profiler, between them, {:.1} %\n",
-        profile.profiled_run_ms.mean,
-        100.0 - share));
+            profile.profiled_run_ms.mean,
+            100.0 - share
+        ),
+    );
     let calls: f64 = profile.nodes.iter().map(|node| node.calls).sum();
     let each = profile.profiler_ms * 1000.0 / calls.max(1.0);
     let each = if profile.fused { String::new() } else { format!(", {each:.1} µs a call") };
-    text.push_str(&format!(
-        "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns\n",
-        profile.profiler_ms, profile.run_ms.p50
-    ));
+    append(
+        &mut text,
+        format_args!(
+            "  the profiler adds {:.1} ms to a run of {:.1} ms{each}; the two took turns\n",
+            profile.profiler_ms, profile.run_ms.p50
+        ),
+    );
     if profile.gflop.is_some() {
-        text.push_str(&format!("  GFLOP counts a multiply-add as two, in {}\n", profile.gflop_counts));
+        append(&mut text, format_args!("  GFLOP counts a multiply-add as two, in {}\n", profile.gflop_counts));
     }
     if profile.fused {
         let provider = profile.provider.actual;
         let written = profile.nodes_as_written.map_or_else(String::new, |n| format!(" of {n} as written"));
         let made = counted(profile.nodes.len() as u64, "node");
-        text.push_str(&format!("  {provider} compiled the graph: {made}{written} ran, and what happens inside is not told;\n  --provider cpu shows operators one by one\n"));
+        append(
+            &mut text,
+            format_args!(
+                "  {provider} compiled the graph: {made}{written} ran, and what happens inside is not told;\n  --provider cpu shows operators one by one\n"
+            ),
+        );
     }
     for notice in &profile.notices {
-        text.push_str(&format!("  notice: {}\n", printable(notice).replace("? ", "; ")));
+        append(&mut text, format_args!("  notice: {}\n", printable(notice).replace("? ", "; ")));
     }
     text
 }
@@ -116,10 +129,13 @@ fn table(text: &mut String, title: &str, mut rows: Vec<Row>, top: usize, profile
     });
     let names: Vec<String> = rows.iter().map(|row| shortened(&row.name)).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(title.len());
-    text.push_str(&format!(
-        "\n  {title:width$}{:>8}{:>10}{:>9}{:>10}{:>10}{:>12}\n",
-        "calls", "ms", "share", "GFLOP", "GFLOP/s", "parameters"
-    ));
+    append(
+        text,
+        format_args!(
+            "\n  {title:width$}{:>8}{:>10}{:>9}{:>10}{:>10}{:>12}\n",
+            "calls", "ms", "share", "GFLOP", "GFLOP/s", "parameters"
+        ),
+    );
     for (row, name) in rows.iter().zip(names) {
         let dash = || "-".to_owned();
         let calls = if row.calls > 0.0 { format!("{:.0}", row.calls) } else { dash() };
@@ -127,11 +143,14 @@ fn table(text: &mut String, title: &str, mut rows: Vec<Row>, top: usize, profile
         let rate =
             row.gflop.filter(|_| row.ms > 0.0).map_or_else(dash, |gflop| format!("{:.0}", gflop / row.ms * 1000.0));
         let parameters = row.parameters.filter(|n| *n > 0).map_or_else(dash, scaled);
-        text.push_str(&format!(
-            "  {name:width$}{calls:>8}{:>10.3}{:>7.1} %{gflop:>10}{rate:>10}{parameters:>12}\n",
-            row.ms,
-            row.share * 100.0
-        ));
+        append(
+            text,
+            format_args!(
+                "  {name:width$}{calls:>8}{:>10.3}{:>7.1} %{gflop:>10}{rate:>10}{parameters:>12}\n",
+                row.ms,
+                row.share * 100.0
+            ),
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use super::scores::Scores;
 use super::{LabelBox, Scored};
 use crate::report::plot::{escaped, to_svg};
 use crate::report::sheet;
-use crate::text::{counted, grouped};
+use crate::text::{append, counted, grouped};
 
 const STYLE: &str = include_str!("page.css");
 /// Boxes up to which every one carries its class's name.
@@ -64,16 +64,19 @@ fn figure(value: Option<f64>) -> String {
 
 fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
     let (objects, pictures) = scores.totals();
-    out.push_str(&format!(
-        "<h1>{}</h1><p class=\"sub\">{} ({}) · {} · {}{}{}</p><div class=\"tiles\">",
-        escaped(&about.model),
-        escaped(&dataset.name),
-        dataset.kind.name(),
-        counted(pictures as u64, "picture"),
-        counted(objects as u64, "object"),
-        if about.run.is_empty() { "" } else { " · " },
-        escaped(&about.run)
-    ));
+    append(
+        out,
+        format_args!(
+            "<h1>{}</h1><p class=\"sub\">{} ({}) · {} · {}{}{}</p><div class=\"tiles\">",
+            escaped(&about.model),
+            escaped(&dataset.name),
+            dataset.kind.name(),
+            counted(pictures as u64, "picture"),
+            counted(objects as u64, "object"),
+            if about.run.is_empty() { "" } else { " · " },
+            escaped(&about.run)
+        ),
+    );
     let Figures { map50_95, map50, map75, .. } = scores.evaluation.overall;
     let Point { precision, recall, f1 } = scores.curves.best;
     let mut tiles = vec![
@@ -87,7 +90,7 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
     tiles.extend(about.ms.map(|ms| (format!("{ms:.1} ms"), "a picture".to_owned())));
     for (n, (value, label)) in tiles.iter().enumerate() {
         let lead = if n == 0 { " lead" } else { "" };
-        out.push_str(&format!("<div class=\"tile{lead}\"><b>{value}</b><span>{label}</span></div>"));
+        append(out, format_args!("<div class=\"tile{lead}\"><b>{value}</b><span>{label}</span></div>"));
     }
     out.push_str("</div>\n");
 }
@@ -99,17 +102,22 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
     );
     let mut row = |class: &str, name: &str, [pictures, objects]: [usize; 2], at: Point, f: Figures| {
         let share = f.map50_95.unwrap_or(0.0) * 100.0;
-        out.push_str(&format!("<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{}</td>\
+        append(
+            out,
+            format_args!(
+                "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{}</td>\
              <td>{}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td></tr>\n",
-            escaped(name),
-            grouped(pictures as u64),
-            grouped(objects as u64),
-            at.precision,
-            at.recall,
-            at.f1,
-            figure(f.map50),
-            figure(f.map75),
-            figure(f.map50_95)));
+                escaped(name),
+                grouped(pictures as u64),
+                grouped(objects as u64),
+                at.precision,
+                at.recall,
+                at.f1,
+                figure(f.map50),
+                figure(f.map75),
+                figure(f.map50_95)
+            ),
+        );
     };
     let (objects, pictures) = scores.totals();
     row(" class=\"all\"", "all", [pictures, objects], scores.curves.best, scores.evaluation.overall);
@@ -119,11 +127,14 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
             row("", &class.name, [result.pictures, result.truths], *at_best, result.figures);
         }
     }
-    out.push_str(&format!(
-        "</table></div><p class=\"note\">P, R and F1 at IoU 0.5 and confidence {:.3}, where the mean F1 is best. \
+    append(
+        out,
+        format_args!(
+            "</table></div><p class=\"note\">P, R and F1 at IoU 0.5 and confidence {:.3}, where the mean F1 is best. \
          The rest as the COCO evaluator has it, up to {} boxes a picture and class.</p>\n",
-        scores.curves.best_confidence, scores.max_dets[2]
-    ));
+            scores.curves.best_confidence, scores.max_dets[2]
+        ),
+    );
 }
 
 fn by_size(out: &mut String, scores: &Scores, summary: &Summary) {
@@ -139,11 +150,16 @@ fn by_size(out: &mut String, scores: &Scores, summary: &Summary) {
         ("large, from 96² px", large, f.ar_large, f.map_large),
     ];
     for (name, count, recall, map) in rows {
-        out.push_str(&format!("<tr><td>{name}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>\n",
-            grouped(count as u64),
-            figure(recall),
-            figure(map),
-            map.unwrap_or(0.0) * 100.0));
+        append(
+            out,
+            format_args!(
+                "<tr><td>{name}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"bar\"><i style=\"width:{:.1}%\"></i></td></tr>\n",
+                grouped(count as u64),
+                figure(recall),
+                figure(map),
+                map.unwrap_or(0.0) * 100.0
+            ),
+        );
     }
     out.push_str("</table></div>\n");
 }
@@ -157,10 +173,10 @@ fn charts(out: &mut String, dataset: &Dataset, scores: &Scores) {
         over_confidence(dataset, curves, "precision", |p| p.precision),
         over_confidence(dataset, curves, "recall", |p| p.recall),
     ] {
-        out.push_str(&format!("<div class=\"chart\">{}</div>\n", to_svg(&scene)));
+        append(out, format_args!("<div class=\"chart\">{}</div>\n", to_svg(&scene)));
     }
     let matrix = to_svg(&confusion_matrix(dataset, scores));
-    out.push_str(&format!("</div><h2>What is taken for what</h2><div class=\"chart matrix\">{matrix}</div>\n"));
+    append(out, format_args!("</div><h2>What is taken for what</h2><div class=\"chart matrix\">{matrix}</div>\n"));
 }
 
 fn findings(out: &mut String, dataset: &Dataset) {
@@ -173,7 +189,7 @@ fn findings(out: &mut String, dataset: &Dataset) {
         for (n, finding) in kept.iter().filter(|f| f.kind == *kind).take(5).enumerate() {
             let name = if n == 0 { format!("{} ({})", kind.name(), grouped(*count)) } else { String::new() };
             let (place, text) = (escaped(&finding.place), escaped(&finding.text));
-            out.push_str(&format!("<tr><td>{name}</td><td>{place}</td><td>{text}</td></tr>\n"));
+            append(out, format_args!("<tr><td>{name}</td><td>{place}</td><td>{text}</td></tr>\n"));
         }
     }
     out.push_str("</table></div><p class=\"note\">Up to five of a kind; the report lists more.</p>\n");
@@ -210,11 +226,14 @@ fn samples(
     for (f1, _, index, pairing) in &ranked {
         let picture = &dataset.pictures[*index];
         let (right, wrong, missed) = pairing.counts(picture, &scores.scored);
-        out.push_str(&format!(
-            "<figure><figcaption><b>{}</b> · F1 {f1:.2} · {right} right, {missed} missed, {wrong} wrong</figcaption>\
+        append(
+            out,
+            format_args!(
+                "<figure><figcaption><b>{}</b> · F1 {f1:.2} · {right} right, {missed} missed, {wrong} wrong</figcaption>\
              <div class=\"pair\">",
-            escaped(&picture.name)
-        ));
+                escaped(&picture.name)
+            ),
+        );
         sample(out, dataset, scores, (*index, picture), &found[*index], pairing, thumbnail(picture));
         out.push_str("</div></figure>\n");
     }
@@ -234,12 +253,15 @@ fn sample(
     let open = format!("<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"");
     let px = f64::from(w.max(h)) / 60.0;
     // The picture is in the page once; the other side refers to it.
-    out.push_str(&format!("{open}what is labelled\">"));
+    append(out, format_args!("{open}what is labelled\">"));
     if let Some(jpeg) = jpeg {
         let data = STANDARD.encode(jpeg);
-        out.push_str(&format!(
-            "<image id=\"picture{index}\" width=\"{w}\" height=\"{h}\" href=\"data:image/jpeg;base64,{data}\"/>"
-        ));
+        append(
+            out,
+            format_args!(
+                "<image id=\"picture{index}\" width=\"{w}\" height=\"{h}\" href=\"data:image/jpeg;base64,{data}\"/>"
+            ),
+        );
     }
     let zones: String = picture.ignored.iter().map(|r| rect(r, "zone", "nothing counts here")).collect();
     out.push_str(&zones);
@@ -257,7 +279,7 @@ fn sample(
             out.push_str(&label(&truth.bbox, px, &name(truth.class)));
         }
     }
-    out.push_str(&format!("</svg>{open}what was found\"><use href=\"#picture{index}\"/>{zones}"));
+    append(out, format_args!("</svg>{open}what was found\"><use href=\"#picture{index}\"/>{zones}"));
     let shown = || found.iter().zip(&pairing.boxes).filter(|(_, fate)| **fate != Fate::Dropped);
     let few = shown().count() <= NAMED;
     for (b, fate) in shown() {

@@ -1,5 +1,7 @@
 //! Scenes as SVG. Colours are variables of the style sheet, so that a page or the viewer chooses light or dark.
 
+use crate::text::append;
+
 use super::{ACCENT, Anchor, GRID, INK, MUTED, PAPER, SERIES, Scene, Shape};
 
 /// `text` for XML and HTML, in content and in quoted attributes; control characters become spaces.
@@ -28,10 +30,10 @@ pub fn colours(selector: &str) -> String {
         let mut text = String::new();
         let named = [("paper", PAPER), ("ink", INK), ("muted", MUTED), ("grid", GRID), ("accent", ACCENT)];
         for (name, colours) in named {
-            text.push_str(&format!("--{name}:#{:06x};", colours[which]));
+            append(&mut text, format_args!("--{name}:#{:06x};", colours[which]));
         }
         for (n, colours) in SERIES.iter().enumerate() {
-            text.push_str(&format!("--series{n}:#{:06x};", colours[which]));
+            append(&mut text, format_args!("--series{n}:#{:06x};", colours[which]));
         }
         text
     };
@@ -71,7 +73,7 @@ fn draw(shape: &Shape, out: &mut String) {
     out.push_str(&match shape {
         Shape::Line { points, width, paint, dashed, opacity, title } => {
             let points = points.iter().fold(String::new(), |mut text, [x, y]| {
-                text.push_str(&format!("{x:.1},{y:.1} "));
+                append(&mut text, format_args!("{x:.1},{y:.1} "));
                 text
             });
             let dash = if *dashed { " stroke-dasharray=\"4 4\"" } else { "" };
