@@ -63,7 +63,8 @@ impl Instruments {
         if let Some(path) = files.report.as_deref().filter(|path| path.as_os_str() != "-") {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if folder.is_some_and(|folder| !folder.is_dir()) {
-                return Err(cannot_open("report", path)(std::io::ErrorKind::NotFound.into()));
+                let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
+                return Err(cannot_open("report", path)(missing));
             }
         }
         let mut open = Self { report: files.report.clone(), csv: None, trace: None, page: None };
