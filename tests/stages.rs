@@ -45,6 +45,7 @@ impl DetectionStage for OneObject {
 
 #[test]
 fn a_stage_changes_what_goes_out() {
+    gstreamer::init().expect("GStreamer");
     let folder = tempfile::tempdir().expect("a folder");
     let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
     let runtime = Runtime::load(None, ProviderChoice::Cpu).expect("ONNX Runtime is installed");

@@ -9,7 +9,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use streamdet::clock::{self, Deadline};
 
 /// How long anything is waited for that must come.
-pub const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Whether there is something to read within `time`.
 pub fn readable(what: &impl AsFd, time: Duration) -> bool {
