@@ -326,7 +326,7 @@ fn the_page_needs_nothing_else_and_opens_without_an_error() {
     for reference in ["http:", "https:", "src=", "<script", "@import", "url("] {
         assert!(!elsewhere.contains(reference), "{reference}");
     }
-    for words in ["Latency over time", "Frames a second", "Share of frames below a time", "end to end", "Settings"] {
+    for words in ["Latency over time", "Frames per second", "Share of frames below a time", "end to end", "Settings"] {
         assert!(page.contains(words), "{words}");
     }
     let Some(browser) = browser() else { return };

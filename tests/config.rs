@@ -123,7 +123,7 @@ fn what_cannot_be_used_is_refused_with_its_place() {
     for (config, said) in [
         ("# mine\nconf = 0.3\nmax_det = 5\n", "error: c.toml:3: unknown key `max_det`\n  the nearest is `max-det`"),
         ("quiet = true\n", "c.toml:1: unknown key `quiet`\n  --quiet belongs on the command line"),
-        ("[detect]\nconf = 0.3\n", "c.toml:1: unknown key `detect`\n  keys stand at the top"),
+        ("[detect]\nconf = 0.3\n", "c.toml:1: unknown key `detect`\n  keys are at the top level"),
         ("\nconf = \"0.3\"\n", "c.toml:2: conf = \"0.3\": expected a number, without quotes\n"),
         ("conf = 1.5\n", "c.toml:1: conf = 1.5: give a number from 0 to 1\n"),
         ("batch = 65\n", "c.toml:1: batch = 65: 65 is not in 1..=64\n"),
