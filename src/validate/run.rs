@@ -49,6 +49,7 @@ pub struct DatasetRun {
     places: Vec<Place>,
     dataset_from_model: Vec<Option<usize>>,
     /// Frames of the batch that is being filled.
+    #[expect(clippy::vec_box, reason = "frames come boxed")]
     batch: Vec<Box<DecodedFrame>>,
     /// By index in the dataset; `None` where the image has not been run.
     boxes: Vec<Option<ImageBoxes>>,

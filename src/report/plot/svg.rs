@@ -70,7 +70,7 @@ fn element(scene: &Scene, ground: &str) -> String {
 fn draw(shape: &Shape, out: &mut String) {
     let said =
         |title: &str| if title.is_empty() { String::new() } else { format!("<title>{}</title>", escaped(title)) };
-    out.push_str(&match shape {
+    let element = match shape {
         Shape::Line { points, width, paint, dashed, opacity, title } => {
             let points = points.iter().fold(String::new(), |mut text, [x, y]| {
                 append(&mut text, format_args!("{x:.1},{y:.1} "));
@@ -104,5 +104,6 @@ fn draw(shape: &Shape, out: &mut String) {
                 escaped(text)
             )
         }
-    });
+    };
+    out.push_str(&element);
 }
