@@ -5,7 +5,7 @@
 //! wait, and of a live source not even that: the newest frame wins.
 //!
 //! A panic in a thread ends its stream with an error, the worker's ends the run. A thread that does not end is left alone,
-//! which is an error, too: nothing waits forever ([`drain`]).
+//! which is an error, too: nothing waits forever (`pipeline/drain.rs`).
 
 mod delays;
 mod deliver;
