@@ -203,6 +203,7 @@ pub fn install_panic_hook() {
         let _ = writeln!(stderr, "thread {name} panicked at {at}: {}", said(panic.payload()));
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
+            // The same.
             let _ = writeln!(stderr, "{backtrace}");
         }
     }));

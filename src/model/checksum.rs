@@ -4,6 +4,8 @@ use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
+use crate::text::append;
+
 /// Checksum of everything that can be read from `file`, lower-case hex.
 pub(super) fn sha256_of(mut file: impl Read) -> std::io::Result<String> {
     let mut hash = Sha256::new();
@@ -13,9 +15,8 @@ pub(super) fn sha256_of(mut file: impl Read) -> std::io::Result<String> {
 
 /// Bytes as lower-case hex.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, b| {
-        let _ = write!(text, "{b:02x}");
+        append(&mut text, format_args!("{b:02x}"));
         text
     })
 }

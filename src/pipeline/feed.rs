@@ -123,7 +123,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
             let real_time = settings.real_time || job.paced;
             feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
         }
-        SourceSpec::Images(paths) => feed_pictures(shared, paths, &outlet),
+        SourceSpec::Images(paths) => feed_images(shared, paths, &outlet),
         SourceSpec::Live(address) => {
             let wanted = Wanted { real_time: false, ..wanted };
             let disconnected = |reason: &str| shared.listener.on(&RunEvent::Disconnected { stream, reason });
@@ -133,8 +133,8 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
     }
 }
 
-/// Pictures one after the other, one stream; a bad one costs itself, not the folder.
-fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
+/// Images one after the other, one stream; a damaged one costs itself, not the folder.
+fn feed_images(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
     let most = shared.settings.frames.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let (mut lost, mut opened, mut last) = (0, false, None);
     for (number, path) in (0..).zip(paths.iter().take(most)) {
@@ -155,7 +155,7 @@ fn feed_pictures(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
         }
     }
     match last {
-        // One picture, or a folder without a single good one.
+        // One image, or a folder without a single good one.
         Some(error) if !opened => {
             shared.fail_of(Some(outlet.stream), error.into());
             0
@@ -170,6 +170,7 @@ fn feed_file(shared: &Shared, path: &Path, wanted: Wanted, outlet: &Outlet, firs
     let Some(mut source) = FileSource::open(path, wanted, outlet, shutdown)? else { return Ok(0) };
     if first {
         let opening = (source.info().clone(), source.take_audio());
+        // Where nobody receives any more, the run has ended, and the next frame ends the file.
         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
     }
     source.release();

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
 /// Threads of monitoring, which belong to no stage.
-const WATCHERS: [&str; 6] = ["metrics", "tui", "dashboard", "stats", "sampler", "signals"];
+const WATCHERS: [&str; 5] = ["metrics", "dashboard", "stats", "sampler", "signals"];
 
 /// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]
