@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
 
+use crate::backoff::Backoff;
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 pub use error::FetchError;
@@ -19,7 +20,7 @@ pub use resolve::{FetchOptions, ResolveError, Resolved, resolve};
 
 /// An ONNX file is one protobuf message, and those end at 2 GiB (protobuf.dev, "Proto Limits").
 pub const MAX_BYTES: u64 = 1 << 31;
-/// Waiting time before the second try; it doubles with every further one.
+/// Delay before the second attempt; it doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait that a server may ask for.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -66,31 +67,31 @@ pub trait Observer {
     fn notice(&self, text: &str);
 }
 
-/// How a connection ended before the file was whole.
-enum Cut {
-    /// It may go better next time, at the earliest after so long.
-    Passing { problem: String, wait: Option<Duration> },
-    /// It will not.
-    Lasting(FetchError),
+/// Why an attempt ended before the file was complete.
+enum AttemptError {
+    /// The next attempt may succeed, at the earliest after this time.
+    Transient { problem: String, wait: Option<Duration> },
+    /// Another attempt would fail as well.
+    Permanent(FetchError),
 }
 
 /// What the head of an answer promises.
-enum Begun {
+enum Resumption {
     /// A body; with it, so many bytes are the whole file, where that is known.
     Body { total: Option<u64> },
     /// Nothing more: what is here is the whole file.
     Whole,
 }
 
-impl Cut {
-    fn passing(problem: impl Into<String>) -> Self {
-        Self::Passing { problem: problem.into(), wait: None }
+impl AttemptError {
+    fn transient(problem: impl Into<String>) -> Self {
+        Self::Transient { problem: problem.into(), wait: None }
     }
 }
 
-impl From<FetchError> for Cut {
+impl From<FetchError> for AttemptError {
     fn from(error: FetchError) -> Self {
-        Self::Lasting(error)
+        Self::Permanent(error)
     }
 }
 
@@ -155,6 +156,8 @@ impl Download<'_> {
         // A file put together from several answers may be wrong where one answer is not: then it gets a second chance.
         let (mut pieced, mut second_chance) = (self.part.len() > 0, false);
         let (mut fruitless, mut connections, mut furthest) = (0, 0, self.part.len());
+        // Without jitter: one download is no herd.
+        let mut backoff = Backoff::with_random(FIRST_WAIT, LONGEST_WAIT, || 511);
         loop {
             let (problem, wait) = match self.connection() {
                 Ok(()) if self.is_right() => return self.finish(),
@@ -165,19 +168,23 @@ impl Download<'_> {
                     continue;
                 }
                 Ok(()) => return Err(self.wrong()),
-                Err(Cut::Lasting(error)) => return Err(self.end(error)),
-                Err(Cut::Passing { problem, wait }) => (problem, wait),
+                Err(AttemptError::Permanent(error)) => return Err(self.end(error)),
+                Err(AttemptError::Transient { problem, wait }) => (problem, wait),
             };
             pieced |= self.part.len() > 0;
             connections += 1;
-            fruitless = if self.part.len() >= furthest + PROGRESS { 1 } else { fruitless + 1 };
+            fruitless += 1;
+            if self.part.len() >= furthest + PROGRESS {
+                fruitless = 1;
+                backoff.reset();
+            }
             furthest = furthest.max(self.part.len());
             if fruitless > self.request.retries || connections == CONNECTIONS {
                 let error = self.gave_up(&problem, connections);
                 return Err(self.end(error));
             }
-            let backoff = FIRST_WAIT * 2_u32.saturating_pow(fruitless - 1).min(64);
-            if let Err(interrupted) = self.pause(&problem, wait.unwrap_or(backoff).min(LONGEST_WAIT)) {
+            let delay = backoff.next_delay();
+            if let Err(interrupted) = self.pause(&problem, wait.unwrap_or(delay).min(LONGEST_WAIT)) {
                 return Err(self.end(interrupted));
             }
         }
@@ -192,7 +199,7 @@ impl Download<'_> {
     }
 
     /// One request and its answer, written to the part; `Ok` when the answer is whole.
-    fn connection(&mut self) -> Result<(), Cut> {
+    fn connection(&mut self) -> Result<(), AttemptError> {
         let expected = self.request.sha256.as_ref();
         if self.part.len() > 0 {
             if self.part.validator().is_none() && expected.is_none() {
@@ -204,12 +211,14 @@ impl Download<'_> {
         }
         let offset = self.part.len();
         let validator = self.part.validator().map(str::to_owned);
-        let messages =
-            self.client.get(offset, validator).map_err(|e| Cut::passing(format!("a thread cannot be started: {e}")))?;
+        let messages = self
+            .client
+            .get(offset, validator)
+            .map_err(|e| AttemptError::transient(format!("a thread cannot be started: {e}")))?;
         let Message::Head(head) = self.next(&messages)? else {
-            return Err(Cut::passing("the answer has no head"));
+            return Err(AttemptError::transient("the answer has no head"));
         };
-        let Begun::Body { total } = self.begin(head, offset)? else { return Ok(()) };
+        let Resumption::Body { total } = self.begin(head, offset)? else { return Ok(()) };
         self.observer.at(self.part.len(), total);
         loop {
             match self.next(&messages) {
@@ -226,17 +235,20 @@ impl Download<'_> {
                     if self.part.len() >= wanted || expected.is_some() && self.is_right() {
                         return Ok(());
                     }
-                    return Err(Cut::passing(format!("the answer ended at {} of {wanted} bytes", self.part.len())));
+                    return Err(AttemptError::transient(format!(
+                        "the answer ended at {} of {wanted} bytes",
+                        self.part.len()
+                    )));
                 }
                 // A server that announces too much, and gives all there is.
-                Err(Cut::Passing { .. }) if expected.is_some() && self.is_right() => return Ok(()),
+                Err(AttemptError::Transient { .. }) if expected.is_some() && self.is_right() => return Ok(()),
                 Err(cut) => return Err(cut),
             }
         }
     }
 
     /// Reads the head of an answer to a request from `offset` on.
-    fn begin(&mut self, head: Head, offset: u64) -> Result<Begun, Cut> {
+    fn begin(&mut self, head: Head, offset: u64) -> Result<Resumption, AttemptError> {
         match head.status {
             200 if offset > 0 => {
                 self.observer.notice("the server gives the whole file again: starting at its beginning");
@@ -247,19 +259,19 @@ impl Download<'_> {
                 let (before, now) = (self.part.validator(), head.validator.as_deref());
                 if before.is_some() && now.is_some() && before != now {
                     self.part.restart()?;
-                    return Err(Cut::passing("the file there has changed"));
+                    return Err(AttemptError::transient("the file there has changed"));
                 }
             }
             416 if offset > 0 => {
                 if head.total == Some(offset) {
-                    return Ok(Begun::Whole);
+                    return Ok(Resumption::Whole);
                 }
                 self.part.restart()?;
-                return Err(Cut::passing("the file there is shorter than what is here"));
+                return Err(AttemptError::transient("the file there is shorter than what is here"));
             }
             206 => {
                 self.part.restart()?;
-                return Err(Cut::passing("the server gives another part than it was asked for"));
+                return Err(AttemptError::transient("the server gives another part than it was asked for"));
             }
             status => return Err(self.refused(status, head.retry_after)),
         }
@@ -276,11 +288,11 @@ impl Download<'_> {
         if self.part.validator() != head.validator.as_deref() {
             self.part.note(head.validator)?;
         }
-        Ok(Begun::Body { total: head.total.or(self.request.size_bytes) })
+        Ok(Resumption::Body { total: head.total.or(self.request.size_bytes) })
     }
 
     /// The thread's next message, or why there is none.
-    fn next(&self, messages: &Receiver<Message>) -> Result<Message, Cut> {
+    fn next(&self, messages: &Receiver<Message>) -> Result<Message, AttemptError> {
         if self.shutdown.is_requested() {
             return Err(self.interrupted().into());
         }
@@ -290,9 +302,9 @@ impl Download<'_> {
         };
         match message {
             Ok(Message::Failed { problem, lasting: true }) => Err(self.server(&problem).into()),
-            Ok(Message::Failed { problem, lasting: false }) => Err(Cut::passing(problem)),
+            Ok(Message::Failed { problem, lasting: false }) => Err(AttemptError::transient(problem)),
             Ok(message) => Ok(message),
-            Err(_) => Err(Cut::passing("the connection ended")),
+            Err(_) => Err(AttemptError::transient("the connection ended")),
         }
     }
 
@@ -348,16 +360,16 @@ impl Download<'_> {
         })
     }
 
-    fn refused(&self, status: u16, retry_after: Option<Duration>) -> Cut {
+    fn refused(&self, status: u16, retry_after: Option<Duration>) -> AttemptError {
         let remedy = match status {
             408 | 429 | 500..=599 => {
-                return Cut::Passing { problem: format!("the server answers {status}"), wait: retry_after };
+                return AttemptError::Transient { problem: format!("the server answers {status}"), wait: retry_after };
             }
             401 | 403 => "it asks for a login: put user and password into the URL, or download it in a browser",
             404 | 410 => "the file is not there any more: look at its page for a new link",
             _ => "give the link of the file itself",
         };
-        Cut::Lasting(self.server(&format!("the server answers {status}\n  {remedy}")))
+        AttemptError::Permanent(self.server(&format!("the server answers {status}\n  {remedy}")))
     }
 
     fn gave_up(&self, problem: &str, connections: u32) -> FetchError {
