@@ -248,3 +248,21 @@ fn a_stream_that_ends_early_is_sought_again() {
     assert!(report["streams"][0]["reconnects"].as_u64() >= Some(2), "{}", report["streams"]);
     assert!(said(&output).contains("disconnected: the stream ended"), "{}", said(&output));
 }
+
+/// The demuxer's thread must not wait with a track that is discarded and sends nothing but GAP events.
+#[test]
+fn sparse_tracks_do_not_hold_up_the_video() {
+    let Some(root) = program::shared() else { return };
+    for name in ["klv_async.ts", "dvb_subtitles.ts"] {
+        let file = root.join("data/reports/made").join(name);
+        let folder = tempfile::tempdir().expect("a folder");
+        let output = run(folder.path(), &[text(&file), "-o", "o.mp4"]);
+        succeeds(&output);
+        assert_eq!(counted(folder.path()), (75, 75), "{name}");
+        assert_eq!(times(&folder.path().join("o.mp4")).len(), 75, "{name}");
+        let piped = std::fs::File::open(&file).expect("a file");
+        let output = command(folder.path(), &["-", "-o", "none"]).stdin(piped).output().expect("it starts");
+        succeeds(&output);
+        assert_eq!(counted(folder.path()), (75, 75), "{name} on standard input");
+    }
+}

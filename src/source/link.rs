@@ -26,10 +26,14 @@ pub(super) fn link(pad: &gst::Pad, element: &gst::Element) -> Linked {
     pad.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
 }
 
-/// Discards a track. Its packets are dropped before the sink, which would else wait for the first frame and the demuxer with
-/// it.
+/// Discards a track. Its packets are dropped before the sink, and so are the GAP events of a sparse track (KLV, subtitles,
+/// teletext): the sink would wait in preroll with either, on the demuxer's only thread.
 pub(super) fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |_, _| gst::PadProbeReturn::Drop);
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, |_, info| match info.event().map(|event| event.type_()) {
+        Some(kind) if kind != gst::EventType::Gap => gst::PadProbeReturn::Ok,
+        _ => gst::PadProbeReturn::Drop,
+    });
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
     pipeline.add(&sink)?;
     sink.sync_state_with_parent()?;

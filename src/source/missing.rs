@@ -23,10 +23,17 @@ impl MissingPlugin {
 
     /// Whether video cannot be decoded without it: a track's decoder, or the container's demuxer.
     pub fn is_video(&self) -> bool {
-        !self.detail.starts_with("audio/")
-            && !self.detail.starts_with("text/")
-            && !self.detail.starts_with("application/x-subtitle")
-            && !self.detail.starts_with("subpicture/")
+        const OTHERS: [&str; 8] = [
+            "audio/",
+            "text/",
+            "subpicture/",
+            "closedcaption/",
+            "meta/",
+            "application/x-subtitle",
+            "application/x-teletext",
+            "private/",
+        ];
+        !OTHERS.iter().any(|media| self.detail.starts_with(media))
     }
 }
 
