@@ -24,6 +24,9 @@ impl SecondCounts {
 
     /// Adds what another stream, which counts from the same frame on, brought.
     pub fn add_counts(&mut self, other: &Self) {
+        if self.first.get().is_none() {
+            self.first = other.first.clone();
+        }
         if self.counts.len() < other.counts.len() {
             self.counts.resize(other.counts.len(), 0);
         }
@@ -93,7 +96,8 @@ mod tests {
         for (n, ms) in (0..1000).step_by(100).chain([2000, 2100, 2200, 2300, 3100]).enumerate() {
             apart[n % 2].add(HostTime::from_start(Duration::from_millis(500 + ms)));
         }
-        let mut together = SecondCounts::since(first);
+        // As the run sums them up.
+        let mut together = SecondCounts::default();
         for counts in &apart {
             together.add_counts(counts);
         }
