@@ -278,3 +278,25 @@ fn a_recorded_clip_keeps_every_frame_and_its_audio() {
     let sum: f64 = shares.values().map(|v| v.as_f64().expect("a number")).sum();
     assert!((sum - 1.0).abs() < 0.01, "{shares:?}");
 }
+
+/// One of the two would replace the other, and nobody would hear of it.
+#[test]
+fn two_outputs_never_share_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "0.5", &[]);
+    std::fs::create_dir(folder.path().join("sub")).expect("a folder");
+    for (args, options) in [
+        (&["-o", "none", "--json", "x", "--report", "x"][..], "--json and --report"),
+        (&["-o", "x.mkv", "--report", "x.mkv"], "-o and --report"),
+        (&["-o", "x.mkv", "--json", "sub/../x.mkv", "--overwrite"], "-o and --json"),
+        (&["-o", "none", "--csv", "x", "--trace", "./x"], "--csv and --trace"),
+    ] {
+        let output = streamdet(folder.path(), &[&["made.mp4"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(&format!("{options} both name ")), "{args:?}: {}", said(&output));
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left.len(), 2, "nothing is left but the clip and the folder: {left:?}");
+    }
+    succeeds(&streamdet(folder.path(), &["made.mp4", "-o", "none", "--json", "/dev/null", "--report", "/dev/null"]));
+}

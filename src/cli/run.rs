@@ -37,6 +37,16 @@ impl RunOptions {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Done> {
         prefer_decoder(self.live.decoder.as_deref())?;
+        let files = self.measure.files();
+        let others = [
+            ("--json", &task.json),
+            ("--report", &files.report),
+            ("--csv", &files.csv),
+            ("--trace", &files.trace),
+            ("--html", &files.html),
+        ];
+        let others: Vec<_> = others.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?))).collect();
+        plan::check_distinct(&task.plan.jobs, &others)?;
         plan::prepare(&task.plan.jobs, task.overwrite)?;
         let (runtime, model) = self.model.load()?;
         let to_stdout = task.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
@@ -56,7 +66,7 @@ impl RunOptions {
             }
             None => None,
         };
-        let instruments = Instruments::open(&self.measure.files())?;
+        let instruments = Instruments::open(&files)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
         let detections = match task.open_detections(&model, at_once) {

@@ -75,6 +75,16 @@ pub enum PlanError {
         /// What to give instead.
         remedy: String,
     },
+    /// Two outputs are one file.
+    #[error("{first} and {second} both name {path}: one would replace the other\n  give each a name of its own")]
+    SameFile {
+        /// The option that names it first.
+        first: &'static str,
+        /// The option that names it again.
+        second: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// `none` beside a file.
     #[error("-o none cannot be combined with a file\n  leave one of them out")]
     NoneAndFile,

@@ -3,6 +3,7 @@
 //! [`plan`] reads folders and globs, and names every output; [`prepare`], called when a run starts, creates folders, checks
 //! that every file can be written, and listens where streams are served.
 
+mod distinct;
 mod error;
 mod names;
 mod outputs;
@@ -12,6 +13,7 @@ mod sources;
 use std::collections::HashSet;
 use std::path::Path;
 
+pub use distinct::check_distinct;
 pub use error::PlanError;
 pub use request::OutputRequest;
 

@@ -1,0 +1,50 @@
+//! Two outputs of one run never share a file: the second would replace the first.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::PlanError;
+use crate::pipeline::job::{Job, OutputSpec};
+use crate::sink::Target;
+
+/// Checks that the files of `jobs` and `others`, each with the option that names it, are different ones. `-` and what is not
+/// a regular file (a device, a pipe) may be named several times.
+///
+/// # Errors
+/// When two of them are one file.
+pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<(), PlanError> {
+    let outputs = jobs.iter().flat_map(|job| files(&job.output)).map(|path| ("-o", path));
+    let mut named: HashMap<PathBuf, &'static str> = HashMap::new();
+    for (option, path) in outputs.chain(others.iter().copied()) {
+        let is_special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+        if path.as_os_str() == "-" || is_special {
+            continue;
+        }
+        if let Some(first) = named.insert(real(path), option) {
+            return Err(PlanError::SameFile { first, second: option, path: path.to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// The files that an output names; segments and playlists have names of their own.
+fn files(output: &OutputSpec) -> Vec<&Path> {
+    match output {
+        OutputSpec::Image(path) => vec![path],
+        OutputSpec::Stream(targets) => targets.iter().filter_map(file).collect(),
+        OutputSpec::None | OutputSpec::Folder(_) => Vec::new(),
+    }
+}
+
+fn file(target: &Target) -> Option<&Path> {
+    if let Target::File { path, segments: None, .. } = target { Some(path) } else { None }
+}
+
+/// The path without links and `..`, whether or not the file exists.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.canonicalize().unwrap_or_else(|_| {
+        let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
+        folder.zip(absolute.file_name()).map_or_else(|| absolute.clone(), |(folder, name)| folder.join(name))
+    })
+}
