@@ -11,6 +11,7 @@ use streamdet::frame::Stamps;
 use streamdet::latency::{FrameRecord, LatencyBook, Timeline};
 use streamdet::report::csv::CsvFile;
 use streamdet::report::trace::TraceFile;
+use streamdet::shutdown::Shutdown;
 use streamdet::stream::StreamId;
 
 /// Stamps a frame takes on its way: decoder in and out, taken, batch closed, four in the model's run, two at drawing, handed over,
@@ -57,8 +58,8 @@ fn stamps(criterion: &mut Criterion) {
     group.bench_function("stamps and histograms", |bencher| {
         bencher.iter(|| book.lock().expect("one thread").record(&record(&clock, next())));
     });
-    let mut csv = CsvFile::create(&folder.join("stamps.csv")).expect("a file");
-    let mut trace = TraceFile::create(&folder.join("stamps.json")).expect("a file");
+    let mut csv = CsvFile::create(&folder.join("stamps.csv"), &Shutdown::new()).expect("a file");
+    let mut trace = TraceFile::create(&folder.join("stamps.json"), &Shutdown::new()).expect("a file");
     let mut timeline = Timeline::default();
     let mut all = || {
         let record = record(&clock, next());

@@ -2,6 +2,9 @@
 //!
 //! The order of the modules is the order in which a frame passes them; ARCHITECTURE.md shows the whole way.
 
+// Where standard error is full or closed, their macros panic: text::print_stderr, and write!.
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod cli;
 
 pub mod backoff;

@@ -1,5 +1,7 @@
 //! The command line of streamdet.
 
+#![warn(clippy::print_stderr, clippy::print_stdout)]
+
 use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
@@ -8,6 +10,7 @@ use clap::CommandFactory;
 use streamdet::cli::config::{self, ConfigError};
 use streamdet::cli::{Cli, Command, bench, detect, doctor, model, profile, val};
 use streamdet::secrets::redact;
+use streamdet::text::print_stderr;
 
 fn main() -> ExitCode {
     streamdet::thread::install_panic_hook();
@@ -16,7 +19,7 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(ConfigError::Usage(e)) => return refuse(&e),
         Err(e) => {
-            eprintln!("error: {}", redact(&e.to_string()));
+            print_stderr(&format!("error: {}", redact(&e.to_string())));
             return ExitCode::from(2);
         }
     };
@@ -33,7 +36,10 @@ fn main() -> ExitCode {
         Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "streamdet", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "streamdet", &mut script);
+            // The same.
+            let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
     }
@@ -50,6 +56,6 @@ fn refuse(error: &clap::Error) -> ExitCode {
     if shown == said {
         error.exit();
     }
-    eprint!("{shown}");
+    print_stderr(shown.trim_end());
     ExitCode::from(2)
 }

@@ -1,9 +1,17 @@
 //! Files that take their name when they are whole.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+use crossbeam_channel::{bounded, select};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::shutdown::Shutdown;
+use crate::thread::spawn;
 
 /// `NAME.part`, where a file is written until it is whole.
 #[must_use]
@@ -23,17 +31,17 @@ pub struct PartFile {
 }
 
 impl PartFile {
-    /// Creates it.
+    /// Creates it. A named pipe is opened once something reads it, unless `stopping` is requested before.
     ///
     /// # Errors
-    /// When it cannot be created.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
+    /// When it cannot be created; `Interrupted` when nothing reads the pipe by then, and at once without `stopping`.
+    pub fn create(path: &Path, stopping: Option<&Shutdown>) -> std::io::Result<Self> {
         let (file, named) = if path.as_os_str() == "-" {
             (File::from(std::io::stdout().as_fd().try_clone_to_owned()?), true)
         } else if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            (File::options().write(true).open(path)?, true)
+            (open_special(path, stopping)?, true)
         } else if path.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
+            return Err(ErrorKind::IsADirectory.into());
         } else {
             (File::create(part_path(path))?, false)
         };
@@ -105,12 +113,43 @@ impl Write for PartFile {
     }
 }
 
-/// Writes a file that appears whole or not at all; `-` is standard output.
+/// Opens a pipe or device.
+fn open_special(path: &Path, stopping: Option<&Shutdown>) -> std::io::Result<File> {
+    let without_waiting = OFlags::NONBLOCK.bits().cast_signed();
+    match File::options().write(true).custom_flags(without_waiting).open(path) {
+        Ok(file) => {
+            let flags = rustix::fs::fcntl_getfl(&file)?;
+            rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+            Ok(file)
+        }
+        // Nothing reads the pipe. Opening waits in the system, on a thread that can be left alone.
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            let unread = || std::io::Error::new(ErrorKind::Interrupted, "nothing reads this pipe");
+            let Some(stopping) = stopping else { return Err(unread()) };
+            let (opened, file) = bounded(1);
+            let waiting = path.to_owned();
+            let open = move || {
+                // Too late: nobody waits for it any more.
+                let _ = opened.send(File::options().write(true).open(waiting));
+            };
+            tracing::debug!(path = %path.display(), "waiting for a reader of this pipe");
+            spawn("open", open).map_err(std::io::Error::other)?;
+            select! {
+                recv(file) -> file => file.unwrap_or_else(|_| Err(unread())),
+                recv(stopping.requested()) -> _ => Err(unread()),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file that appears whole or not at all; `-` is standard output. A named pipe is waited for as by
+/// [`PartFile::create`].
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = PartFile::create(path)?;
+pub fn write_whole(path: &Path, bytes: &[u8], stopping: Option<&Shutdown>) -> std::io::Result<()> {
+    let mut file = PartFile::create(path, stopping)?;
     if let Err(error) = file.write_all(bytes) {
         file.discard();
         return Err(error);
@@ -127,10 +166,28 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let device = folder.path().join("null");
         std::os::unix::fs::symlink("/dev/null", &device).expect("a link");
-        write_whole(&device, b"gone").expect("it takes all");
+        write_whole(&device, b"gone", None).expect("it takes all");
         assert!(device.is_symlink() && !part_path(&device).exists());
         let file = folder.path().join("file");
-        write_whole(&file, b"kept").expect("a file");
+        write_whole(&file, b"kept", None).expect("a file");
         assert_eq!(std::fs::read(&file).expect("the file"), b"kept");
+    }
+
+    #[test]
+    fn a_pipe_waits_for_its_reader_until_a_stop_is_requested() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+        let stopping = Shutdown::new();
+        let reads = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| std::fs::read(&pipe).expect("the pipe"));
+            write_whole(&pipe, b"read", Some(&stopping)).expect("it is read");
+            reader.join().expect("no panic")
+        });
+        assert_eq!(reads, b"read");
+        stopping.request();
+        let error = write_whole(&pipe, b"gone", Some(&stopping)).expect_err("nothing reads it");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Interrupted, "nothing reads this pipe"));
     }
 }

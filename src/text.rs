@@ -1,6 +1,7 @@
 //! Words for people: names that are safe to print, counts, the name that was probably meant.
 
 use std::fmt::{Arguments, Write as _};
+use std::io::Write as _;
 
 /// The one of `among` that resembles `name` most.
 #[must_use]
@@ -71,13 +72,19 @@ pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", grouped(bytes / 1_000_000))
 }
 
+/// Writes a line to standard error. One that is full or closed loses it, and nothing else.
+pub fn print_stderr(line: &str) {
+    // In one piece: lines of several threads do not mix. There is nowhere left to say that it failed.
+    let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
 /// Says that a test is left out, and why. Where none may be (`STREAMDET_REQUIRE_ALL=1`, as in CI), it fails instead.
 #[cfg(test)]
 #[track_caller]
 pub(crate) fn skipped(why: &str) {
     let all = std::env::var_os("STREAMDET_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!all, "skipped, where STREAMDET_REQUIRE_ALL=1 asks for every test: {why}");
-    eprintln!("skipped: {why}");
+    print_stderr(&format!("skipped: {why}"));
 }
 
 /// A path with `~` for the home folder.

@@ -6,7 +6,6 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, bounded};
 
 use crate::secrets::redact;
+use crate::text::print_stderr;
 
 /// Why a thread gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,16 @@ pub enum ThreadError {
         /// How long it was waited for.
         within: Duration,
     },
+}
+
+impl ThreadError {
+    /// The thread's name.
+    #[must_use]
+    pub fn thread(&self) -> &str {
+        match self {
+            Self::Start { name, .. } | Self::Panicked { name, .. } | Self::Late { name, .. } => name,
+        }
+    }
 }
 
 /// A thread that was started.
@@ -198,13 +208,10 @@ pub fn install_panic_hook() {
         }
         let thread = std::thread::current();
         let (name, at) = (thread.name().unwrap_or("without a name"), at.as_deref().unwrap_or("an unknown place"));
-        let mut stderr = std::io::stderr().lock();
-        // With standard error closed, there is nowhere left to say it.
-        let _ = writeln!(stderr, "thread {name} panicked at {at}: {}", said(panic.payload()));
+        print_stderr(&format!("thread {name} panicked at {at}: {}", said(panic.payload())));
         let backtrace = Backtrace::capture();
         if backtrace.status() == BacktraceStatus::Captured {
-            // The same.
-            let _ = writeln!(stderr, "{backtrace}");
+            print_stderr(&backtrace.to_string());
         }
     }));
 }

@@ -78,6 +78,62 @@ fn a_reader_of_detections_that_goes_away_ends_the_run_quietly() {
     assert_eq!(times(&folder.path().join("o.mp4")).len() as u64, processed);
 }
 
+#[test]
+fn standard_error_that_takes_nothing_costs_no_output() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    for verbosity in ["-v", "-vv"] {
+        let closed = std::io::pipe().map(|(_, writer)| Stdio::from(writer)).expect("a pipe");
+        let full = std::fs::File::options().write(true).open("/dev/full").map(Stdio::from).expect("a device");
+        for stderr in [closed, full] {
+            let args = ["made.mp4", "-o", "o.mp4", "--overwrite", "--imgsz", "96", verbosity];
+            let status = detect(folder.path(), &args).stderr(stderr).status().expect("it starts");
+            assert_eq!(status.code(), Some(0), "{verbosity}");
+            assert_eq!(times(&folder.path().join("o.mp4")).len(), times(&clip).len(), "{verbosity}");
+        }
+    }
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let refused = detect(folder.path(), &["none.mp4"]).stderr(full).status().expect("it starts");
+    assert_eq!(refused.code(), Some(2), "an error that cannot be said has its exit code");
+}
+
+#[test]
+fn a_pipe_that_nothing_reads_is_waited_for_until_a_signal() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    for option in ["--json", "--csv", "--trace", "--html", "--report"] {
+        let args = ["made.mp4", "-o", "o.mp4", "--overwrite", option, "pipe", "--imgsz", "96", "-vv"];
+        let mut run = Running::start(detect(folder.path(), &args));
+        run.wait_for("waiting for a reader of this pipe", 1);
+        run.signal("INT");
+        // The report is written at the end of a run that has done its work.
+        let (code, whole) = if option == "--report" { (1, true) } else { (130, false) };
+        assert_eq!(run.ended(), Some(code), "{option}: {}", run.said());
+        assert!(run.said().contains("nothing reads this pipe"), "{option}: {}", run.said());
+        assert_eq!(folder.path().join("o.mp4").exists(), whole, "{option}");
+        assert!(pipe.exists() && !folder.path().join("o.mp4.part").exists(), "{option}");
+    }
+}
+
+#[test]
+fn a_second_output_that_is_refused_leaves_nothing_of_the_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let args = ["made.mp4", "-o", "o/two.mp4", "-o", "hls:o/live", "-o", "rtmp://127.0.0.1:1/a/b", "--imgsz", "96"];
+    let output = streamdet(folder.path(), &args);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let left: Vec<_> = walk(&folder.path().join("o"));
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// Files in a folder and in those inside it.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 /// A pipe that nobody reads, held open.
 fn unread_pipe(path: &Path) -> std::fs::File {
     assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
@@ -144,6 +200,11 @@ fn a_panic_in_an_outputs_thread_is_an_error_of_its_stream_alone() {
         assert_eq!(output.status.code(), Some(1), "{thread}: {}", said(&output));
         assert!(said(&output).contains("error: "), "{thread}: {}", said(&output));
         assert!(said(&output).contains(&format!("thread {thread} panicked: planted")), "{thread}: {}", said(&output));
+        if thread == "json" {
+            assert!(said(&output).contains("--json d.jsonl: "), "{}", said(&output));
+            assert!(said(&output).contains("kept in d.jsonl.part"), "{}", said(&output));
+            assert!(json_lines(&folder.path().join("d.jsonl.part")).len() >= 19, "lines that were taken are kept");
+        }
         let videos = ["a", "b"].map(|stem| folder.path().join(format!("out/{stem}-annotated.mp4")));
         let complete = videos.iter().filter(|video| video.exists() && times(video).len() == 120).count();
         assert!(complete >= whole, "{thread}: {complete} of 2 are complete: {}", said(&output));

@@ -125,11 +125,10 @@ fn a_real_clip_comes_from_another_server() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let url = server.url(name);
-        let args =
-            [&url, "--rtsp-transport", transport, "--frames", "40", "-o", "o.mkv", "--report", "r.json", "--json", "d"];
-        // On a busy machine this server has been seen to pause for longer than the default.
-        let args = [&args[..], &["--stall-timeout", "30"]].concat();
-        let output = run(folder.path(), &args);
+        // On a busy machine this server has been seen to pause for longer than the default of --stall-timeout.
+        let options = ["--rtsp-transport", transport, "--stall-timeout", "30", "--frames", "40"];
+        let outputs = ["-o", "o.mkv", "--report", "r.json", "--json", "d"];
+        let output = run(folder.path(), &[&[url.as_str()][..], &options, &outputs].concat());
         succeeds(&output);
         let report = json(&folder.path().join("r.json"));
         let (received, processed) = counted(&report, 0);

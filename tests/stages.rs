@@ -82,10 +82,11 @@ fn a_stage_changes_what_goes_out() {
         encoder: EncoderOptions::default(),
     };
     let lines = folder.path().join("d.jsonl");
-    let json = JsonLines::create(&lines, model.classes.clone(), false).expect("a file");
+    let stopping = Shutdown::new();
+    let json = JsonLines::create(&lines, model.classes.clone(), false, &stopping).expect("a file");
     let detections: Vec<Box<dyn DetectionOutput>> = vec![Box::new(json)];
     let clock = clock::process().clone();
-    let outcome = pipeline::run(settings, model, &runtime, clock, Arc::new(EventLog), detections, &Shutdown::new());
+    let outcome = pipeline::run(settings, model, &runtime, clock, Arc::new(EventLog), detections, &stopping);
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
     assert_eq!(*streams.lock().expect("streams"), [0]);
     let lines = json_lines(&lines);

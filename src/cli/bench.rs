@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
-use super::messages::{command_line_notice, print_error};
+use super::messages::{command_line_notice, print_error, print_line};
 use super::options::{Invocation, RunOptions};
 use super::run::Done;
 use super::settings::Task;
@@ -115,10 +115,10 @@ pub fn run(args: &BenchArgs) -> u8 {
     let result = match &args.into {
         None if !args.compare.is_empty() => {
             if args.run.tui {
-                eprintln!("  notice: --tui shows one run, --compare makes many; printing lines instead");
+                print_line("  notice: --tui shows one run, --compare makes many; printing lines instead");
             }
             if let Some(notice) = command_line_notice() {
-                eprintln!("  notice: {notice}");
+                print_line(&format!("  notice: {notice}"));
             }
             compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.shutdown)
         }

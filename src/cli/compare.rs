@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use crossbeam_channel::{bounded, never, select};
 use serde_json::{Value, json};
 
-use super::messages::print_error;
+use super::messages::{print_error, print_line};
 use crate::part::write_whole;
 use crate::report::comparison::{summary, table};
 use crate::secrets::redact;
@@ -80,11 +80,11 @@ pub(super) fn run(axes: &[Axis], rounds: u16, report: Option<&Path>, shutdown: &
         return Ok(0);
     }
     let names: Vec<String> = rows.iter().map(|row| redact(&named(row))).collect();
-    eprintln!("\n{}", table(&names, &runs));
+    print_line(&format!("\n{}", table(&names, &runs)));
     if let Some(path) = report {
         let all: Vec<Value> = rows.iter().zip(&runs).map(|(row, runs)| summary(row, runs)).collect();
         let text = format!("{:#}\n", json!({ "rounds": rounds, "rows": all }));
-        if let Err(e) = write_whole(path, text.as_bytes()) {
+        if let Err(e) = write_whole(path, text.as_bytes(), Some(shutdown)) {
             print_error(&format!("--report {}: {e}", path.display()));
             return Ok(1);
         }
@@ -106,7 +106,7 @@ fn take_turns(
             let into = folder.join("report.json");
             let Some(report) = one(args, row, &into, shutdown)? else { return Ok(runs) };
             let fps = report["fps"]["mean"].as_f64().unwrap_or(0.0);
-            eprintln!("  round {round}/{rounds}  {:<40}{fps:>8.1} fps", redact(&named(row)));
+            print_line(&format!("  round {round}/{rounds}  {:<40}{fps:>8.1} fps", redact(&named(row))));
             reports.push(report);
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::messages::print;
+use super::messages::{print, print_error};
 use crate::doctor::{self, State};
 use crate::report::Machine;
 use crate::source::cameras::{Camera, Mode, cameras};
@@ -38,9 +38,9 @@ pub struct DoctorArgs {
 #[must_use]
 pub fn run(args: &DoctorArgs) -> u8 {
     if let Err(e) = gstreamer::init() {
-        eprintln!(
-            "error: GStreamer does not start: {e}\n  run `make setup`, or install what scripts/packages.txt lists"
-        );
+        print_error(&format!(
+            "GStreamer does not start: {e}\n  run `make setup`, or install what scripts/packages.txt lists"
+        ));
         return 1;
     }
     let cameras = cameras();

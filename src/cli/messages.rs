@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::pipeline::RunError;
 use crate::secrets::{redact, shows_password};
+use crate::text::print_stderr;
 use crate::ui::logs;
 
 /// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
@@ -21,7 +22,7 @@ pub(super) fn print_error(error: &(impl std::fmt::Display + ?Sized)) {
     if logs::are_json() {
         tracing::error!("{text}");
     } else {
-        eprintln!("error: {text}");
+        print_stderr(&format!("error: {text}"));
     }
 }
 
@@ -66,7 +67,7 @@ pub(super) fn print_line(text: &str) {
             tracing::info!("{line}");
         }
     } else {
-        eprintln!("{text}");
+        print_stderr(text);
     }
 }
 

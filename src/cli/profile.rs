@@ -61,7 +61,7 @@ pub fn run(args: &ProfileArgs) -> u8 {
         code
     };
     match prepare_and_run(args, &signals.shutdown) {
-        Ok(Ok(profile)) => match close(args, &profile) {
+        Ok(Ok(profile)) => match close(args, &profile, &signals.shutdown) {
             Ok(()) => signals.exit_code(0),
             Err(error) => failed(error, 1),
         },
@@ -117,13 +117,13 @@ fn prepare_and_run(args: &ProfileArgs, shutdown: &Shutdown) -> anyhow::Result<Re
 }
 
 /// Says what was found.
-fn close(args: &ProfileArgs, profile: &Profile) -> anyhow::Result<()> {
+fn close(args: &ProfileArgs, profile: &Profile, shutdown: &Shutdown) -> anyhow::Result<()> {
     let to_stdout = args.report.as_ref().is_some_and(|path| path.as_os_str() == "-");
     if !args.invocation.quiet && !to_stdout {
         print(&profile::text(profile, usize::from(args.top)));
     }
     if let Some(path) = &args.report {
-        write_json(profile, path).map_err(|e| anyhow!("--report {}: {e}", path.display()))?;
+        write_json(profile, path, shutdown).map_err(|e| anyhow!("--report {}: {e}", path.display()))?;
     }
     Ok(())
 }

@@ -38,14 +38,8 @@ impl RunOptions {
     ) -> anyhow::Result<Done> {
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
-        let others = [
-            ("--json", &task.json),
-            ("--report", &files.report),
-            ("--csv", &files.csv),
-            ("--trace", &files.trace),
-            ("--html", &files.html),
-        ];
-        let others: Vec<_> = others.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?))).collect();
+        let others: Vec<_> =
+            task.json.as_deref().map(|path| ("--json", path)).into_iter().chain(files.named()).collect();
         plan::check_distinct(&task.plan.jobs, &others)?;
         plan::prepare(&task.plan.jobs, task.overwrite)?;
         let (runtime, model) = self.model.load()?;
@@ -66,10 +60,10 @@ impl RunOptions {
             }
             None => None,
         };
-        let instruments = Instruments::open(&files)?;
+        let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&model, at_once) {
+        let detections = match task.open_detections(&model, at_once, shutdown) {
             Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
@@ -116,7 +110,12 @@ impl RunOptions {
 impl Task {
     /// Opens `--save-txt`, `--crops`, and last `--json`, so that what is refused leaves no empty file. `at_once`: lines are
     /// flushed one by one.
-    fn open_detections(&self, model: &Model, at_once: bool) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
+    fn open_detections(
+        &self,
+        model: &Model,
+        at_once: bool,
+        stopping: &Shutdown,
+    ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
         let no_folder =
             |folder: &Path, e: &std::io::Error| anyhow!("{}: {e}\n  choose another folder", folder.display());
         let mut outputs: Vec<Box<dyn DetectionOutput>> = Vec::new();
@@ -127,7 +126,7 @@ impl Task {
             outputs.push(Box::new(Crops::create(folder, model.classes.clone()).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(path) = &self.json {
-            let json = JsonLines::create(path, model.classes.clone(), at_once);
+            let json = JsonLines::create(path, model.classes.clone(), at_once, stopping);
             outputs.push(Box::new(json.map_err(|e| {
                 anyhow!("--json {}: {e}\n  name a file in a folder that can be written", path.display())
             })?));

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, iterator, low_level};
 
-use super::messages::or_unusable;
+use super::messages::{or_unusable, print_error, print_line};
 use crate::shutdown::Shutdown;
 use crate::thread::{self, Thread, test_panic_point};
 use crate::ui::dashboard::terminal::give_back;
@@ -33,20 +33,25 @@ impl Signals {
             .map_err(|e| e.to_string())
             .and_then(|signals| thread::spawn("signals", move || watcher.watch(signals)).map_err(|e| e.to_string()));
         if let Err(problem) = &started {
-            eprintln!("  notice: signals cannot be watched ({problem}): the first one ends the program at once");
+            print_line(&format!(
+                "  notice: signals cannot be watched ({problem}): the first one ends the program at once"
+            ));
         }
         Self { first, shutdown, thread: started.ok() }
     }
 
     /// The exit code of a command that has ended or was interrupted; says why, where there was nothing to run.
     pub(super) fn conclude(self, result: anyhow::Result<u8>) -> u8 {
-        self.exit_code(or_unusable(result))
+        // What was interrupted before it began did not fail.
+        let interrupted = result.is_err() && self.first.get().is_some();
+        let code = or_unusable(result);
+        self.exit_code(if interrupted { 0 } else { code })
     }
 
     /// The exit code of a command that would else have ended with `code`.
     pub(super) fn exit_code(self, code: u8) -> u8 {
         if let Some(Err(panicked)) = self.thread.filter(Thread::is_finished).map(Thread::join) {
-            eprintln!("error: {panicked}");
+            print_error(&panicked);
             return code.max(1);
         }
         match (code, self.first.get()) {

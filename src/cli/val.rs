@@ -18,6 +18,7 @@ use crate::model::Model;
 use crate::pipeline::{Images, NextImage, RunError};
 use crate::postprocess::Thresholds;
 use crate::report::{RunContext, RunReport};
+use crate::shutdown::Shutdown;
 use crate::stream::StreamInfo;
 use crate::text::{counted, printable};
 use crate::ui::screen::Screen;
@@ -160,7 +161,7 @@ fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
             Err(code) => return Ok(code),
         },
     };
-    close(args, &dataset, summary, scoring, &say)
+    close(args, &dataset, summary, scoring, &say, &signals.shutdown)
 }
 
 /// One line a kind of finding, with `-v` every one that was kept, but for those in `said`.
@@ -207,7 +208,10 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     let (images, processed) = (run.images(), run.processed());
     let code = print_failures(&errors, processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
-        eprintln!("{processed} of {} were run; no figures without the rest", counted(images as u64, "image"));
+        print_line(&format!(
+            "{processed} of {} were run; no figures without the rest",
+            counted(images as u64, "image")
+        ));
         return Ok(Err(code));
     }
     let (figures, boxes) = run.finish(dataset);
@@ -324,6 +328,7 @@ fn close(
     summary: Summary,
     scoring: Scoring,
     say: &dyn Fn(&str),
+    stopping: &Shutdown,
 ) -> anyhow::Result<u8> {
     let Scoring { mut found, counted: counts, scored, run } = scoring;
     let scores = Scores::of(dataset, &mut found, counts, scored);
@@ -351,7 +356,7 @@ fn close(
         command: command_line(),
         predictions: args.predictions.clone(),
     };
-    match outputs::write(&files, dataset, summary, &scores, &found, run) {
+    match outputs::write(&files, dataset, summary, &scores, &found, run, stopping) {
         Ok(written) => {
             for path in written {
                 say(&format!("  → {}", path.display()));

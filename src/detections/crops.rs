@@ -7,13 +7,13 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent, file_stem};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem};
 use crate::detection::Detection;
 use crate::frame::{FrameInfo, VideoBuffer};
 use crate::geometry::FrameBox;
 use crate::shutdown::Shutdown;
 use crate::stills::{StillError, StillWriter};
-use crate::stream::{StreamId, StreamInfo};
+use crate::stream::StreamId;
 
 /// Crops in a folder, as `--crops` asks for.
 #[derive(Debug)]
@@ -38,14 +38,6 @@ impl DetectionOutput for Crops {
         let (folder, classes) = (self.folder.clone(), self.classes.clone());
         Box::new(CropSink { folder, classes, stem: stem.to_owned(), stills: StillWriter::default() })
     }
-
-    fn finish(&self, _: &Shutdown) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn on_error(&self, _: &DetectionError) -> OnError {
-        OnError::EndSink
-    }
 }
 
 /// One stream's crops.
@@ -57,10 +49,6 @@ struct CropSink {
 }
 
 impl DetectionSink for CropSink {
-    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
     /// Writes the frame's objects, cut out before anything was drawn on it.
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
         let frame = detected.frame;
@@ -79,23 +67,6 @@ impl DetectionSink for CropSink {
             self.stills.write(&path, buffer, &video)?;
         }
         Ok(())
-    }
-
-    fn event(&mut self, _: &StreamEvent<'_>) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    /// A disk that is full stays so.
-    fn on_error(&self, _: &DetectionError) -> OnError {
-        OnError::EndSink
     }
 }
 

@@ -13,7 +13,7 @@ use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnErr
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
-use crate::stream::{Gap, StreamId, StreamInfo};
+use crate::stream::{Gap, StreamId};
 
 /// JSON Lines in a file, as `--json` asks for.
 ///
@@ -32,8 +32,8 @@ impl JsonLines {
     ///
     /// # Errors
     /// When it cannot be created, or no thread can be started.
-    pub fn create(path: &Path, classes: Arc<[String]>, at_once: bool) -> std::io::Result<Self> {
-        let file = LineFile::create("--json", path, at_once)?;
+    pub fn create(path: &Path, classes: Arc<[String]>, at_once: bool, stopping: &Shutdown) -> std::io::Result<Self> {
+        let file = LineFile::create("--json", path, at_once, stopping)?;
         Ok(Self { file, classes, used: Arc::default() })
     }
 }
@@ -63,10 +63,6 @@ struct JsonSink {
 }
 
 impl DetectionSink for JsonSink {
-    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
         self.used.store(true, Ordering::SeqCst);
         self.lines.send(|line| write_line(line, detected.frame, detected.size, &self.classes))
@@ -81,11 +77,6 @@ impl DetectionSink for JsonSink {
         self.lines.flush()
     }
 
-    /// The file goes on with the other streams.
-    fn finish(&mut self) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
     fn on_error(&self, error: &DetectionError) -> OnError {
         on_error(error)
     }
@@ -98,7 +89,7 @@ fn on_error(error: &DetectionError) -> OnError {
         DetectionError::Write { .. }
         | DetectionError::Still(_)
         | DetectionError::Stalled { .. }
-        | DetectionError::Thread(_) => OnError::EndSink,
+        | DetectionError::Thread { .. } => OnError::EndSink,
     }
 }
 

@@ -4,12 +4,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent, file_stem};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem};
 use crate::detection::Detection;
 use crate::geometry::Size;
 use crate::part::write_whole;
 use crate::shutdown::Shutdown;
-use crate::stream::{StreamId, StreamInfo};
+use crate::stream::StreamId;
 
 /// Labels in a folder, as `--save-txt` asks for.
 #[derive(Debug)]
@@ -32,14 +32,6 @@ impl DetectionOutput for Labels {
     fn sink(&self, _: StreamId, stem: &str, _: &Shutdown) -> Box<dyn DetectionSink> {
         Box::new(LabelSink { folder: self.folder.clone(), stem: stem.to_owned(), text: String::new() })
     }
-
-    fn finish(&self, _: &Shutdown) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn on_error(&self, _: &DetectionError) -> OnError {
-        OnError::EndSink
-    }
 }
 
 /// One stream's labels.
@@ -51,37 +43,16 @@ struct LabelSink {
 }
 
 impl DetectionSink for LabelSink {
-    fn open(&mut self, _: &StreamInfo) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
         let path = self.folder.join(format!("{}.txt", file_stem(&self.stem, detected.frame)));
         self.text.clear();
         label(&mut self.text, &detected.frame.detections, detected.size).expect("memory takes everything");
-        write_whole(&path, self.text.as_bytes()).map_err(|source| DetectionError::Write {
+        write_whole(&path, self.text.as_bytes(), None).map_err(|source| DetectionError::Write {
             option: "--save-txt",
             path,
             source,
             kept: None,
         })
-    }
-
-    fn event(&mut self, _: &StreamEvent<'_>) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), DetectionError> {
-        Ok(())
-    }
-
-    /// A disk that is full stays so.
-    fn on_error(&self, _: &DetectionError) -> OnError {
-        OnError::EndSink
     }
 }
 

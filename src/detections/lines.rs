@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounde
 use super::DetectionError;
 use crate::part::{PartFile, part_path};
 use crate::shutdown::Shutdown;
-use crate::thread::{Thread, spawn, test_panic_point};
+use crate::thread::{Thread, ThreadError, spawn, test_panic_point};
 
 /// Capacity of the channel to the thread that writes, lines. When it is full, the stream's thread waits: no line is dropped.
 const WAITING: usize = 64;
@@ -89,6 +89,10 @@ impl Shared {
         DetectionError::Stalled { option: self.option, path: self.path.clone(), within, kept: self.kept() }
     }
 
+    fn panicked(&self, source: ThreadError) -> DetectionError {
+        DetectionError::Thread { option: self.option, path: self.path.clone(), source, kept: self.kept() }
+    }
+
     fn failed(&self, source: std::io::Error) -> DetectionError {
         let (option, path) = (self.option, self.path.clone());
         if source.kind() == ErrorKind::BrokenPipe {
@@ -101,8 +105,8 @@ impl Shared {
 impl LineFile {
     /// Creates the file that `option` asks for, and starts the thread that writes it. A pipe gets every line at once, and so
     /// does a file where `at_once` says so.
-    pub fn create(option: &'static str, path: &Path, at_once: bool) -> std::io::Result<Self> {
-        let file = PartFile::create(path)?;
+    pub fn create(option: &'static str, path: &Path, at_once: bool, stopping: &Shutdown) -> std::io::Result<Self> {
+        let file = PartFile::create(path, Some(stopping))?;
         let out = file.writer()?;
         let is_pipe = !file.can_rewrite();
         let (written, failure) = (AtomicU64::new(0), Mutex::default());
@@ -112,12 +116,12 @@ impl LineFile {
         let (used, spare) = bounded(WAITING);
         let (alive, ended) = bounded::<()>(0);
         let (own, ending) = (shared.clone(), Shutdown::new());
-        let mut writer =
-            Writer { out, shared: shared.clone(), block: Vec::with_capacity(BLOCK), at_once: at_once || is_pipe };
+        let block = Vec::with_capacity(BLOCK);
+        let mut writer = Writer { out, shared: shared.clone(), coming, used, block, at_once: at_once || is_pipe };
         let asked = ending.clone();
         let thread = spawn("json", move || {
             let _alive = alive;
-            let outcome = writer.run(&coming, &used, &asked);
+            let outcome = writer.run(&asked);
             if let Err(error) = outcome {
                 // Before the channel is closed: a stream that finds it closed asks for the reason.
                 *own.failure() = Some(own.failed(error));
@@ -168,7 +172,8 @@ impl LineFile {
                 }
             }
         }
-        if !open.thread.join()? {
+        let joined = open.thread.join().map_err(|source| self.shared.panicked(source))?;
+        if !joined {
             if self.shared.kept().is_none() {
                 open.file.discard();
             }
@@ -229,6 +234,9 @@ impl Lines {
 struct Writer {
     out: File,
     shared: Arc<Shared>,
+    coming: Receiver<Message>,
+    /// Lines whose memory is used again.
+    used: Sender<Vec<u8>>,
     /// Whole lines that are not written yet.
     block: Vec<u8>,
     /// Lines are written as they come.
@@ -236,13 +244,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&mut self, coming: &Receiver<Message>, used: &Sender<Vec<u8>>, ending: &Shutdown) -> std::io::Result<()> {
+    fn run(&mut self, ending: &Shutdown) -> std::io::Result<()> {
         loop {
             test_panic_point();
-            let message = coming.try_recv().ok().or_else(|| {
+            let message = self.coming.try_recv().ok().or_else(|| {
                 select! {
-                    recv(coming) -> message => message.ok(),
-                    recv(ending.requested()) -> _ => coming.try_recv().ok(),
+                    recv(self.coming) -> message => message.ok(),
+                    recv(ending.requested()) -> _ => self.coming.try_recv().ok(),
                 }
             });
             match message {
@@ -250,8 +258,8 @@ impl Writer {
                     self.block.extend_from_slice(&line);
                     line.clear();
                     // One more than can be used again is freed.
-                    drop(used.try_send(line));
-                    if self.block.len() >= BLOCK || (self.at_once && coming.is_empty()) {
+                    drop(self.used.try_send(line));
+                    if self.block.len() >= BLOCK || (self.at_once && self.coming.is_empty()) {
                         self.write()?;
                     }
                 }
@@ -289,6 +297,21 @@ impl Writer {
     }
 }
 
+/// After a panic: lines that were taken are written.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            while let Ok(message) = self.coming.try_recv() {
+                if let Message::Line(line) = message {
+                    self.block.extend_from_slice(&line);
+                }
+            }
+            // The panic is the error.
+            let _ = self.write();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,8 +325,8 @@ mod tests {
     fn lines_of_all_streams_keep_their_order_and_the_file_takes_its_name_at_the_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("d.jsonl");
-        let file = LineFile::create("--json", &path, false).expect("a file");
         let stopping = Shutdown::new();
+        let file = LineFile::create("--json", &path, false, &stopping).expect("a file");
         std::thread::scope(|scope| {
             for stream in 0..3 {
                 let lines = file.lines(&stopping);
@@ -326,8 +349,8 @@ mod tests {
 
     #[test]
     fn a_failure_is_told_once_and_names_the_file() {
-        let file = LineFile::create("--json", Path::new("/dev/full"), false).expect("a device");
         let stopping = Shutdown::new();
+        let file = LineFile::create("--json", Path::new("/dev/full"), false, &stopping).expect("a device");
         let (one, other) = (file.lines(&stopping), file.lines(&stopping));
         let mut errors = Vec::new();
         while errors.len() < 2 {
@@ -352,8 +375,8 @@ mod tests {
         )
         .expect("a pipe");
         let mut reader = File::options().read(true).write(true).open(&path).expect("a reader");
-        let file = LineFile::create("--json", &path, false).expect("the pipe");
         let stopping = Shutdown::new();
+        let file = LineFile::create("--json", &path, false, &stopping).expect("the pipe");
         let lines = file.lines(&stopping);
         lines.send(line(7)).expect("it is taken");
         let mut read = [0; 2];

@@ -32,10 +32,14 @@ pub trait DetectionOutput: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be written; [`DetectionError::Ended`] where a sink has returned the reason before.
-    fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError>;
+    fn finish(&self, _stopping: &Shutdown) -> Result<(), DetectionError> {
+        Ok(())
+    }
 
     /// What an error of [`finish`](Self::finish) ends.
-    fn on_error(&self, error: &DetectionError) -> OnError;
+    fn on_error(&self, _error: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
 }
 
 /// Takes one stream's detections, on the stream's thread.
@@ -44,7 +48,9 @@ pub trait DetectionSink: Send {
     ///
     /// # Errors
     /// When nothing can be written.
-    fn open(&mut self, info: &StreamInfo) -> Result<(), DetectionError>;
+    fn open(&mut self, _info: &StreamInfo) -> Result<(), DetectionError> {
+        Ok(())
+    }
 
     /// A frame's detections; frames come in order.
     ///
@@ -56,22 +62,30 @@ pub trait DetectionSink: Send {
     ///
     /// # Errors
     /// When it cannot be written.
-    fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError>;
+    fn event(&mut self, _event: &StreamEvent<'_>) -> Result<(), DetectionError> {
+        Ok(())
+    }
 
     /// Has what was taken so far written.
     ///
     /// # Errors
     /// When it cannot be.
-    fn flush(&mut self) -> Result<(), DetectionError>;
+    fn flush(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
 
     /// The stream has ended.
     ///
     /// # Errors
     /// When what is left cannot be written.
-    fn finish(&mut self) -> Result<(), DetectionError>;
+    fn finish(&mut self) -> Result<(), DetectionError> {
+        Ok(())
+    }
 
     /// What an error of any of these ends. After an error the sink is not called again.
-    fn on_error(&self, error: &DetectionError) -> OnError;
+    fn on_error(&self, _error: &DetectionError) -> OnError {
+        OnError::EndSink
+    }
 }
 
 /// A frame whose detections go out.
@@ -139,9 +153,18 @@ pub enum DetectionError {
         /// The file that holds what was written before.
         kept: Option<PathBuf>,
     },
-    /// The thread that writes it could not be started, or panicked.
-    #[error(transparent)]
-    Thread(#[from] ThreadError),
+    /// The thread that writes it panicked.
+    #[error("{option} {path}: {source}{}", where_kept(.kept.as_deref()))]
+    Thread {
+        /// The option that asked for it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: ThreadError,
+        /// The file that holds what was written before.
+        kept: Option<PathBuf>,
+    },
     /// The output has ended with an error that was returned before.
     #[error("the output has ended")]
     Ended,

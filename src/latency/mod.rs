@@ -9,7 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::clock::{HostTime, StreamTime};
-use crate::frame::Stamps;
+use crate::frame::{DecodedFrame, Stamps};
 use crate::stream::StreamId;
 
 pub use pace::{FirstFrame, SecondCounts};
@@ -40,6 +40,19 @@ pub struct FrameRecord {
 }
 
 impl FrameRecord {
+    /// Of a frame that has not been in an encoder.
+    #[must_use]
+    pub fn of(frame: &DecodedFrame) -> Self {
+        Self {
+            stream: frame.stream,
+            frame: frame.index,
+            pts: frame.pts,
+            stamps: frame.stamps,
+            encode: None,
+            detections: u32::try_from(frame.detections.len()).unwrap_or(u32::MAX),
+        }
+    }
+
     /// Its time in every stage.
     #[must_use]
     pub fn times(&self) -> StageTimes {

@@ -365,14 +365,7 @@ impl<'a> Delivery<'a> {
             }
         }
         drop(own);
-        let record = FrameRecord {
-            stream: frame.stream,
-            frame: frame.index,
-            pts: frame.pts,
-            stamps: frame.stamps,
-            encode: None,
-            detections: u32::try_from(frame.detections.len()).unwrap_or(u32::MAX),
-        };
+        let record = FrameRecord::of(frame);
         let Some(sink) = &self.sink else { return self.complete(&record) };
         if self.encoding.len() == ENCODING
             && let Some((oldest, _)) = self.encoding.pop_front()

@@ -1,11 +1,10 @@
 //! The end of a run: its threads are waited for as long as they get on, and no longer.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::RunError;
 use super::shared::{Running, Shared};
 use crate::clock::Deadline;
+use crate::report::threads::ProcStat;
 use crate::stream::Dropped;
 use crate::thread::ThreadError;
 
@@ -33,13 +32,10 @@ struct Work {
 
 impl Work {
     fn read() -> Self {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        // Fields 14 and 15 of proc(5).
-        let field = |n| after.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+        let ticks = ProcStat::own().map_or(0, |stat| stat.user + stat.system);
         let io = std::fs::read_to_string("/proc/self/io").unwrap_or_default();
         let bytes = io.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or(0);
-        Self { ticks: field(11) + field(12), bytes }
+        Self { ticks, bytes }
     }
 
     fn is_busy_since(self, before: Self) -> bool {
@@ -93,19 +89,10 @@ pub(super) fn join(shared: &Shared) {
         let outcome =
             if ended { thread.join() } else { Err(ThreadError::Late { name: thread.name().to_owned(), within: IDLE }) };
         let Err(error) = outcome else { continue };
-        let sink = thread_is_sink(&error);
-        if let Some(stream) = stream {
-            let own = &shared.streams[stream.0 as usize];
-            own.failed.store(true, Ordering::SeqCst);
-            if sink {
-                let failed = own.counters.give_up_sink();
-                shared.say_dropped(stream, Dropped { failed, ..Dropped::default() });
-            }
+        if let Some(stream) = stream.filter(|_| error.thread().starts_with("sink-")) {
+            let failed = shared.stream(stream).counters.give_up_sink();
+            shared.say_dropped(stream, Dropped { failed, ..Dropped::default() });
         }
-        shared.fail_of(stream, RunError::Thread(error));
+        shared.fail_thread(stream, error);
     }
-}
-
-fn thread_is_sink(error: &ThreadError) -> bool {
-    matches!(error, ThreadError::Late { name, .. } | ThreadError::Panicked { name, .. } if name.starts_with("sink-"))
 }

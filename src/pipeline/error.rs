@@ -1,5 +1,6 @@
 //! What can go wrong in a run.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::detections::DetectionError;
@@ -40,13 +41,25 @@ pub enum RunError {
     /// A thread could not be started, panicked, or did not end.
     #[error(transparent)]
     Thread(#[from] ThreadError),
-    /// An output takes nothing any more.
-    #[error("the output of {input} has taken no frame for {} s: its disk, network or encoder hangs", within.as_secs())]
+    /// The outputs of a stream take nothing any more.
+    #[error("{outputs}: took no frame for {} s: its disk, network or encoder hangs{}", within.as_secs(), where_kept(kept))]
     Stalled {
-        /// The stream, without secrets.
-        input: String,
-        /// How long it was waited for.
+        /// Their names, without secrets.
+        outputs: String,
+        /// How long.
         within: Duration,
+        /// Files that hold what was written.
+        kept: Vec<PathBuf>,
+    },
+    /// A stream's thread panicked, or did not end.
+    #[error("{name}: {source}{}", where_kept(kept))]
+    StreamThread {
+        /// The stream's outputs, or the stream, without secrets.
+        name: String,
+        /// The thread.
+        source: ThreadError,
+        /// Files that hold what was written.
+        kept: Vec<PathBuf>,
     },
     /// The counts of a stream's frames do not agree: a bug.
     #[error(
@@ -59,6 +72,11 @@ pub enum RunError {
         /// Its counts.
         counts: FrameCounts,
     },
+}
+
+fn where_kept(files: &[PathBuf]) -> String {
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+    if files.is_empty() { String::new() } else { format!("; what was written before is kept in {}", files.join(", ")) }
 }
 
 impl RunError {

@@ -9,6 +9,7 @@ use crate::part::PartFile;
 use crate::report::csv::CsvFile;
 use crate::report::trace::TraceFile;
 use crate::report::{RunReport, page};
+use crate::shutdown::Shutdown;
 
 /// Where each goes, if anywhere; `-` is standard output.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,14 @@ pub struct InstrumentFiles {
     pub trace: Option<PathBuf>,
     /// Charts and tables on one HTML page.
     pub html: Option<PathBuf>,
+}
+
+impl InstrumentFiles {
+    /// Those that were asked for, by their options.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let all = [("--report", &self.report), ("--csv", &self.csv), ("--trace", &self.trace), ("--html", &self.html)];
+        all.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
+    }
 }
 
 /// Why one of them cannot be written.
@@ -52,6 +61,7 @@ pub struct Instruments {
     csv: Option<Mutex<Option<CsvFile>>>,
     trace: Option<Mutex<Option<TraceFile>>>,
     page: Option<Mutex<Option<(PartFile, Timeline)>>>,
+    stopping: Shutdown,
 }
 
 impl Instruments {
@@ -59,7 +69,7 @@ impl Instruments {
     ///
     /// # Errors
     /// When a file cannot be created; none is left then.
-    pub fn open(files: &InstrumentFiles) -> Result<Self, InstrumentError> {
+    pub fn open(files: &InstrumentFiles, stopping: &Shutdown) -> Result<Self, InstrumentError> {
         if let Some(path) = files.report.as_deref().filter(|path| path.as_os_str() != "-") {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if folder.is_some_and(|folder| !folder.is_dir()) {
@@ -67,7 +77,8 @@ impl Instruments {
                 return Err(cannot_open("report", path)(missing));
             }
         }
-        let mut open = Self { report: files.report.clone(), csv: None, trace: None, page: None };
+        let mut open =
+            Self { report: files.report.clone(), csv: None, trace: None, page: None, stopping: stopping.clone() };
         match open.open_files(files) {
             Ok(()) => Ok(open),
             Err(error) => {
@@ -79,14 +90,15 @@ impl Instruments {
 
     fn open_files(&mut self, files: &InstrumentFiles) -> Result<(), InstrumentError> {
         if let Some(path) = &files.csv {
-            self.csv = Some(Mutex::new(Some(CsvFile::create(path).map_err(cannot_open("csv", path))?)));
+            self.csv = Some(Mutex::new(Some(CsvFile::create(path, &self.stopping).map_err(cannot_open("csv", path))?)));
         }
         if let Some(path) = &files.trace {
-            self.trace = Some(Mutex::new(Some(TraceFile::create(path).map_err(cannot_open("trace", path))?)));
+            self.trace =
+                Some(Mutex::new(Some(TraceFile::create(path, &self.stopping).map_err(cannot_open("trace", path))?)));
         }
         if let Some(path) = &files.html {
             self.page = Some(Mutex::new(Some((
-                PartFile::create(path).map_err(cannot_open("html", path))?,
+                PartFile::create(path, Some(&self.stopping)).map_err(cannot_open("html", path))?,
                 Timeline::default(),
             ))));
         }
@@ -114,7 +126,7 @@ impl Instruments {
             errors.extend(result.err().map(|source| InstrumentError::Write { flag, source }));
         };
         if let Some(path) = &self.report {
-            keep("report", report.write(path));
+            keep("report", report.write(path, &self.stopping));
         }
         if report.processed() == 0 {
             self.discard();

@@ -25,8 +25,8 @@ pub(super) struct Outboxes<'a> {
 struct Outbox {
     /// `None` once the source has ended, or the sink is gone.
     sink: Option<ToSink<SinkEvent>>,
-    /// Since when it takes nothing.
-    full_since: Option<HostTime>,
+    /// When it took a frame last.
+    took: HostTime,
     source_ended: bool,
     /// Since when the source is to stop.
     stopping_since: Option<HostTime>,
@@ -34,7 +34,8 @@ struct Outbox {
 
 impl<'a> Outboxes<'a> {
     pub fn new(shared: &'a Shared, sinks: Vec<ToSink<SinkEvent>>) -> Self {
-        let outbox = |sink| Outbox { sink: Some(sink), full_since: None, source_ended: false, stopping_since: None };
+        let took = shared.clock.now();
+        let outbox = |sink| Outbox { sink: Some(sink), took, source_ended: false, stopping_since: None };
         Self { shared, outboxes: sinks.into_iter().map(outbox).collect() }
     }
 
@@ -57,15 +58,14 @@ impl<'a> Outboxes<'a> {
         match sink.frame(SinkEvent::Frame(frame), patience, &shared.shutdown) {
             Ok(()) => {
                 shared.stream(stream).counters.handed_on();
-                outbox.full_since = None;
+                outbox.took = shared.clock.now();
             }
             Err(Refused::Gone) => {
                 shared.drop_frames(stream, failed);
                 outbox.sink = None;
             }
             Err(Refused::Full) => {
-                let now = shared.clock.now();
-                let stalled = waits || now.since(*outbox.full_since.get_or_insert(now)) > STALLED;
+                let stalled = waits || shared.clock.now().since(outbox.took) > STALLED;
                 let queue_full = Dropped { queue_full: 1, ..Dropped::default() };
                 shared.drop_frames(stream, if stalled { failed } else { queue_full });
                 if stalled {
@@ -87,9 +87,11 @@ impl<'a> Outboxes<'a> {
     }
 
     fn give_up_sink(&mut self, stream: StreamId) {
-        self.outboxes[stream.0 as usize].sink = None;
-        let input = self.shared.name_of(stream);
-        self.shared.fail_stream(stream, RunError::Stalled { input, within: STALLED });
+        let outbox = &mut self.outboxes[stream.0 as usize];
+        outbox.sink = None;
+        let within = self.shared.clock.now().since(outbox.took);
+        let (outputs, kept) = self.shared.outputs_of(stream);
+        self.shared.fail_stream(stream, RunError::Stalled { outputs, within, kept });
     }
 
     /// The stream's source has ended: its sink finishes once it has taken what is on its way.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sampler::Sampler;
-use super::{Listener, RunError, RunEvent, Settings};
+use super::{Listener, OutputSpec, RunError, RunEvent, Settings};
 use crate::clock::{Clock, HostTime};
 use crate::detections::DetectionOutput;
 use crate::inference::ProviderReport;
@@ -16,8 +16,9 @@ use crate::model::Model;
 use crate::report::{StreamReport, TilingReport};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
+use crate::sink::Target;
 use crate::stream::{Dropped, FrameCounters, LiveOutput, StreamId};
-use crate::thread::{self, Thread};
+use crate::thread::{self, Thread, ThreadError};
 
 /// What every thread of a run shares.
 pub(super) struct Shared {
@@ -185,6 +186,30 @@ impl Shared {
         self.fail_of(Some(stream), error);
     }
 
+    /// A thread that failed ends `stream`, where it belongs to one.
+    pub fn fail_thread(&self, stream: Option<StreamId>, source: ThreadError) {
+        let Some(stream) = stream else { return self.fail(source.into()) };
+        let (mut name, mut kept) = (self.name_of(stream), Vec::new());
+        if source.thread().starts_with("sink-") {
+            (name, kept) = self.outputs_of(stream);
+        }
+        if !matches!(source, ThreadError::Late { .. }) {
+            // Outputs are finished without it.
+            kept.clear();
+        }
+        self.fail_stream(stream, RunError::StreamThread { name, source, kept });
+    }
+
+    /// The stream's outputs for people, or its own name, without secrets; and the files that hold what was written of them.
+    pub fn outputs_of(&self, stream: StreamId) -> (String, Vec<PathBuf>) {
+        let OutputSpec::Stream(targets) = &self.settings.jobs[stream.0 as usize].output else {
+            return (self.name_of(stream), Vec::new());
+        };
+        let names: Vec<String> = targets.iter().map(Target::name).collect();
+        let written = |path: &PathBuf| path.metadata().is_ok_and(|file| file.len() > 0);
+        (names.join(", "), targets.iter().filter_map(Target::part).filter(written).collect())
+    }
+
     /// Ends a stream whose error is on record.
     pub fn end_stream(&self, stream: StreamId) {
         self.stream(stream).failed.store(true, Ordering::SeqCst);
@@ -223,10 +248,7 @@ impl Shared {
         let (own, label) = (self.clone(), name.clone());
         let caught = move || {
             if let Err(panicked) = thread::catch(&label, || body(&own)) {
-                if let Some(stream) = stream {
-                    own.end_stream(stream);
-                }
-                own.fail_of(stream, panicked.into());
+                own.fail_thread(stream, panicked);
             }
         };
         match thread::spawn(name, caught) {
@@ -235,10 +257,7 @@ impl Shared {
                 true
             }
             Err(error) => {
-                if let Some(stream) = stream {
-                    self.end_stream(stream);
-                }
-                self.fail_of(stream, error.into());
+                self.fail_thread(stream, error);
                 false
             }
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::latency::{FrameRecord, STAGES};
 use crate::part::PartFile;
+use crate::shutdown::Shutdown;
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 << 10;
@@ -21,8 +22,8 @@ impl CsvFile {
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
-        let out = BufWriter::with_capacity(BUFFER, PartFile::create(path)?);
+    pub fn create(path: &Path, stopping: &Shutdown) -> std::io::Result<Self> {
+        let out = BufWriter::with_capacity(BUFFER, PartFile::create(path, Some(stopping))?);
         let mut this = Self { out, line: Vec::with_capacity(256), failed: None };
         this.line.extend_from_slice(b"stream,frame,pts_ns,handed_over_ms,");
         for stage in STAGES {
@@ -94,7 +95,7 @@ mod tests {
     fn a_row_has_every_stage_to_the_nanosecond() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("frames.csv");
-        let mut file = CsvFile::create(&path).expect("a file");
+        let mut file = CsvFile::create(&path, &Shutdown::new()).expect("a file");
         file.row(&frame_at(40));
         assert!(!path.exists());
         file.finish().expect("written");
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_at_the_end() {
-        let mut file = CsvFile::create(Path::new("/dev/full")).expect("a device");
+        let mut file = CsvFile::create(Path::new("/dev/full"), &Shutdown::new()).expect("a device");
         for n in 0..2000 {
             file.row(&frame_at(n));
         }

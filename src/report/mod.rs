@@ -16,8 +16,10 @@ pub mod verdict;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use self::threads::ProcStat;
 use crate::detector::TilingFigures;
 use crate::latency::Summary;
+use crate::shutdown::Shutdown;
 use crate::stream::{FrameCounts, LiveOutput};
 
 pub use assemble::RunContext;
@@ -252,12 +254,11 @@ impl Resources {
             .find_map(|l| l.strip_prefix("VmHWM:"))
             .and_then(|v| v.trim().trim_end_matches(" kB").parse::<u64>().ok())
             .unwrap_or(0);
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        // Fields 14 and 15 of proc(5), in clock ticks of 1/100 s.
-        let ticks =
-            |n: usize| after.split_whitespace().nth(n).and_then(|v| v.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
-        Self { cpu_user_s: ticks(11), cpu_system_s: ticks(12), max_rss_bytes: kib * 1024, ..Self::default() }
+        let own = ProcStat::own();
+        #[expect(clippy::cast_precision_loss, reason = "clock ticks of one run")]
+        let seconds = |ticks: fn(&ProcStat) -> u64| own.as_ref().map_or(0.0, |own| ticks(own) as f64 / 100.0);
+        let (cpu_user_s, cpu_system_s) = (seconds(|own| own.user), seconds(|own| own.system));
+        Self { cpu_user_s, cpu_system_s, max_rss_bytes: kib * 1024, ..Self::default() }
     }
 }
 
@@ -272,8 +273,8 @@ impl RunReport {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        write_json(self, path)
+    pub fn write(&self, path: &Path, stopping: &Shutdown) -> std::io::Result<()> {
+        write_json(self, path, stopping)
     }
 }
 
@@ -281,8 +282,8 @@ impl RunReport {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_json(report: &impl serde::Serialize, path: &Path) -> std::io::Result<()> {
+pub fn write_json(report: &impl serde::Serialize, path: &Path, stopping: &Shutdown) -> std::io::Result<()> {
     let mut text = serde_json::to_string_pretty(report)?;
     text.push('\n');
-    crate::part::write_whole(path, text.as_bytes())
+    crate::part::write_whole(path, text.as_bytes(), Some(stopping))
 }

@@ -3,6 +3,7 @@
 //! Elapsed times cannot say what the bottleneck is, since a stage that waits for the next one looks slow itself.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 /// The stages that CPU time is counted by, in the order in which frames pass them.
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
@@ -29,6 +30,35 @@ struct Thread {
     now: u64,
 }
 
+/// CPU time of a process or thread, from its `stat` file (proc(5)).
+#[derive(Debug)]
+pub struct ProcStat {
+    /// Its name, 15 bytes of it.
+    pub name: String,
+    /// Time in its own code, clock ticks of 1/100 s.
+    pub user: u64,
+    /// Time in the kernel, clock ticks.
+    pub system: u64,
+}
+
+impl ProcStat {
+    /// Reads it; `None` once the process or thread is gone.
+    #[must_use]
+    pub fn read(path: &Path) -> Option<Self> {
+        let stat = std::fs::read_to_string(path).ok()?;
+        // "12 (name) S …": utime and stime are fields 14 and 15.
+        let (name, fields) = stat.split_once('(')?.1.rsplit_once(')')?;
+        let mut times = fields.split_whitespace().skip(11).map(|ticks| ticks.parse().unwrap_or(0));
+        Some(Self { name: name.to_owned(), user: times.next()?, system: times.next()? })
+    }
+
+    /// That of this process.
+    #[must_use]
+    pub fn own() -> Option<Self> {
+        Self::read(Path::new("/proc/self/stat"))
+    }
+}
+
 impl ThreadTimes {
     /// Reads the counters. What was used before the first time does not count: opening files and compiling the model.
     pub fn sample(&mut self) {
@@ -37,17 +67,13 @@ impl ThreadTimes {
         for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
             threads += 1;
             let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
-            // "12 (name) S …": utime and stime are fields 14 and 15 of proc(5).
-            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-            let after = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')'));
-            let (Some(id), Some((name, fields))) = (id, after) else { continue };
-            if WATCHERS.contains(&name) {
+            let (Some(id), Some(stat)) = (id, ProcStat::read(&entry.path().join("stat"))) else { continue };
+            if WATCHERS.contains(&stat.name.as_str()) {
                 continue;
             }
-            let field = |n: usize| fields.split_whitespace().nth(n).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-            let now = field(11) + field(12);
+            let now = stat.user + stat.system;
             let before = if begins { now } else { 0 };
-            self.threads.entry(id).or_insert(Thread { worker: worker(name), before, now }).now = now;
+            self.threads.entry(id).or_insert(Thread { worker: worker(&stat.name), before, now }).now = now;
         }
         self.most = self.most.max(threads);
     }
@@ -75,9 +101,8 @@ impl ThreadTimes {
 /// thread without a name has that of the one that made it: the encoder's that of its input, the runtime's the program's.
 fn worker(thread: &str) -> usize {
     let starts = |names: &[&str]| names.iter().any(|name| thread.starts_with(name));
-    let reads = starts(&["source-", "files-", "coded", "sound", "audio", "av:", "typefind"])
-        || thread.contains("demux")
-        || thread.contains("parse");
+    let reads =
+        starts(&["source-", "files-", "av:", "typefind"]) || thread.contains("demux") || thread.contains("parse");
     match () {
         () if starts(&["sink-", "json"]) => 2,
         () if starts(&["frames", "encoded", "units", "mux", "packets", "out:"]) => 3,
@@ -95,11 +120,15 @@ mod tests {
         let name = |thread| WORKERS[worker(thread)];
         assert_eq!(name("av:h264:df0"), "decode");
         assert_eq!(name("qtdemux0:sink"), "decode");
-        assert_eq!(name("coded:src"), "decode");
+        assert_eq!(name("demuxed:src"), "decode");
         assert_eq!(name("streamdet"), "inference");
         assert_eq!(name("sink-0"), "overlay");
         assert_eq!(name("frames:src"), "encode");
-        assert_eq!((name("sound1:src"), name("out:src")), ("decode", "encode"), "the queues of sound, in and out");
+        assert_eq!(
+            (name("demuxed-audio1:src"), name("out:src")),
+            ("decode", "encode"),
+            "the queues of audio, in and out"
+        );
     }
 
     fn work() {

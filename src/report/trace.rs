@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::clock::HostTime;
 use crate::latency::{FrameRecord, Stage};
 use crate::part::PartFile;
+use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 
 /// Bytes gathered before they are written, and how long they may wait.
@@ -44,9 +45,9 @@ impl TraceFile {
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(path: &Path) -> std::io::Result<Self> {
+    pub fn create(path: &Path, stopping: &Shutdown) -> std::io::Result<Self> {
         let mut this = Self {
-            out: PartFile::create(path)?,
+            out: PartFile::create(path, Some(stopping))?,
             pending: Vec::with_capacity(BUFFER + 4096),
             ended: false,
             first: true,
@@ -201,7 +202,7 @@ mod tests {
     fn it_is_whole_at_every_moment_and_lanes_do_not_overlap() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("trace.json");
-        let mut file = TraceFile::create(&path).expect("a file");
+        let mut file = TraceFile::create(&path, &Shutdown::new()).expect("a file");
         file.stream(StreamId(0), "a \"clip\".mp4");
         let mut read = 0;
         for n in 0..2000 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::RtspServer;
+use crate::part::part_path;
 
 /// One place that an annotated stream goes to; a stream may have several, and is encoded once for all of them.
 #[derive(Debug, Clone)]
@@ -62,6 +63,15 @@ impl Target {
         match self {
             Self::File { path, .. } => path.parent().map(Path::to_owned),
             Self::Hls { folder, .. } => Some(folder.clone()),
+            _ => None,
+        }
+    }
+
+    /// The file that holds what is written of it, until it is whole; segments have one each.
+    #[must_use]
+    pub fn part(&self) -> Option<PathBuf> {
+        match self {
+            Self::File { path, segments: None, .. } => Some(part_path(path)),
             _ => None,
         }
     }

@@ -36,7 +36,7 @@ impl StillWriter {
     pub fn write(&mut self, path: &Path, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), StillError> {
         let image =
             self.encode(path, buffer, video).map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
-        write_whole(path, &image).map_err(|source| StillError::Unwritable { path: path.to_owned(), source })
+        write_whole(path, &image, None).map_err(|source| StillError::Unwritable { path: path.to_owned(), source })
     }
 
     fn encode(

@@ -10,7 +10,7 @@ use crate::clock::{self, HostTime};
 use crate::model::fetch::{Fetched, Observer, Request};
 use crate::model::store;
 use crate::secrets::redact;
-use crate::text::{printable, short};
+use crate::text::{print_stderr, printable, short};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -80,13 +80,13 @@ impl Observer for Progress {
         if self.bar.is_hidden() && !self.quiet && clock::now().since(self.plain.get()) >= PLAIN_EVERY {
             self.plain.set(clock::now());
             let of = total.map_or_else(String::new, |total| format!(" of {}", DecimalBytes(total)));
-            eprintln!("  {}{of}", DecimalBytes(bytes));
+            print_stderr(&format!("  {}{of}", DecimalBytes(bytes)));
         }
     }
 
     fn notice(&self, text: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("  notice: {}", printable(&redact(text))));
+            self.bar.suspend(|| print_stderr(&format!("  notice: {}", printable(&redact(text)))));
         }
     }
 }

@@ -4,7 +4,6 @@
 //! error is an object: what the screen would print becomes an event too.
 
 use std::fmt::{Debug, Write as _};
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -18,6 +17,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry};
 
 use crate::secrets::redact;
+use crate::text::print_stderr;
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,14 +94,11 @@ impl<S: Subscriber> Layer<S> for Lines {
                 let printer = PRINTER.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
                 match printer {
                     Some(printer) => printer.log(&text),
-                    None => eprintln!("{text}"),
+                    None => print_stderr(&text),
                 }
             }
             LogFormat::Json => {
-                let mut line = fields.json(&now(), *level, target);
-                line.push('\n');
-                // Standard error that cannot be written takes no message about it either.
-                let _ = std::io::stderr().lock().write_all(line.as_bytes());
+                print_stderr(&fields.json(&now(), *level, target));
             }
         }
     }

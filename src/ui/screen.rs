@@ -17,7 +17,7 @@ use crate::inference::ProviderReport;
 use crate::model::Model;
 use crate::pipeline::{Job, Listener, RunEvent, SourceSpec};
 use crate::stream::{Gap, StreamId, StreamInfo};
-use crate::text::{counted, printable};
+use crate::text::{counted, print_stderr, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -147,7 +147,7 @@ impl Screen {
         if logs::are_json() {
             self.events(text);
         } else if !self.quiet && self.log.as_ref().is_none_or(|log| log.line(text)) {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| print_stderr(text));
         }
     }
 
@@ -162,7 +162,7 @@ impl Screen {
         if logs::are_json() {
             self.events(text);
         } else if !self.quiet && self.log.as_ref().is_none_or(|log| log.passing(text)) {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| print_stderr(text));
         }
     }
 
@@ -245,7 +245,7 @@ impl Screen {
                 #[expect(clippy::cast_precision_loss, reason = "a count of frames")]
                 let fps = plain.1 as f64 / now.since(self.started).as_secs_f64();
                 let of = self.bar.length().map_or_else(String::new, |n| format!("/{n}"));
-                eprintln!("  {}{of} frames · {fps:.1} fps", plain.1);
+                print_stderr(&format!("  {}{of} frames · {fps:.1} fps", plain.1));
             }
         }
     }
@@ -274,7 +274,7 @@ impl Screen {
 impl logs::Printer for Screen {
     fn log(&self, text: &str) {
         if self.log.as_ref().is_none_or(|log| log.passing(text)) {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| print_stderr(text));
         }
     }
 }

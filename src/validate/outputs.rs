@@ -15,6 +15,7 @@ use crate::part::{PartFile, write_whole};
 use crate::report::figures::RunFigures;
 use crate::report::plot::{Scene, standalone};
 use crate::report::{RunReport, write_json};
+use crate::shutdown::Shutdown;
 use crate::stills::thumbnail;
 use crate::text;
 
@@ -103,6 +104,7 @@ pub fn write(
     scores: &Scores,
     found: &Found,
     run: Option<ModelRun>,
+    stopping: &Shutdown,
 ) -> Result<Vec<PathBuf>, OutputError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -113,7 +115,7 @@ pub fn write(
         std::fs::create_dir_all(folder).map_err(failed(folder))?;
     }
     for path in outputs.save_json.iter().cloned().chain(in_folder("predictions.json")) {
-        write_predictions(&path, dataset, found).map_err(failed(&path))?;
+        write_predictions(&path, dataset, found, stopping).map_err(failed(&path))?;
     }
     let pages: Vec<PathBuf> = outputs.html.iter().cloned().chain(in_folder("report.html")).collect();
     if !pages.is_empty() {
@@ -121,12 +123,12 @@ pub fn write(
         let _ = gstreamer::init();
         let text = page(dataset, scores, found, &about(outputs, &summary, run.as_ref()), &on_page);
         for path in pages {
-            write_whole(&path, text.as_bytes()).map_err(failed(&path))?;
+            write_whole(&path, text.as_bytes(), Some(stopping)).map_err(failed(&path))?;
         }
     }
     for (name, scene) in outputs.folder.iter().flat_map(|_| scenes(dataset, scores)) {
         let Some(path) = in_folder(&format!("{name}.svg")) else { continue };
-        write_whole(&path, standalone(&scene).as_bytes()).map_err(failed(&path))?;
+        write_whole(&path, standalone(&scene).as_bytes(), None).map_err(failed(&path))?;
     }
     let speed_ms = run.as_ref().map(|run| {
         let [preprocess, inference, postprocess] = run.figures.book.per_image_ms();
@@ -147,7 +149,7 @@ pub fn write(
         },
     };
     for path in outputs.report.iter().cloned().chain(in_folder("report.json")) {
-        write_json(&report, &path).map_err(failed(&path))?;
+        write_json(&report, &path, stopping).map_err(failed(&path))?;
     }
     let shown =
         [&outputs.html, &outputs.save_json, &outputs.report].into_iter().flatten().filter(|p| p.as_os_str() != "-");
@@ -201,8 +203,8 @@ fn on_page(picture: &Picture) -> Option<Vec<u8>> {
     thumbnail(&picture.path, orientation, Size { width: scaled(stated.width), height: scaled(stated.height) })
 }
 
-fn write_predictions(path: &Path, dataset: &Dataset, found: &Found) -> std::io::Result<()> {
-    let file = PartFile::create(path)?;
+fn write_predictions(path: &Path, dataset: &Dataset, found: &Found, stopping: &Shutdown) -> std::io::Result<()> {
+    let file = PartFile::create(path, Some(stopping))?;
     let mut out = std::io::BufWriter::new(file.writer()?);
     predictions::write(&mut out, dataset, found).and_then(|()| out.flush())?;
     file.finish()

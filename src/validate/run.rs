@@ -234,14 +234,7 @@ impl DatasetRun {
         let now = frame.stamps.handed_over;
         figures.seconds.add(now);
         figures.last_frame = figures.last_frame.max(Some(now));
-        figures.book.record(&FrameRecord {
-            stream: frame.stream,
-            frame: frame.index,
-            pts: frame.pts,
-            stamps: frame.stamps,
-            encode: None,
-            detections: u32::try_from(frame.detections.len()).unwrap_or(u32::MAX),
-        });
+        figures.book.record(&FrameRecord::of(frame));
         if now.since(self.sampled) >= SAMPLES {
             self.sample(now);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::messages::print_error;
+use crate::cli::messages::{print_error, print_line};
 use crate::cli::signals::Signals;
 use crate::model::fetch::{self, FetchError, FetchOptions};
 use crate::model::is_sha256;
@@ -63,7 +63,7 @@ fn checksum(text: &str) -> Result<String, &'static str> {
 pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
     let say = |text: &str| {
         if !args.quiet {
-            eprintln!("{text}");
+            print_line(text);
         }
     };
     let options = FetchOptions {
@@ -97,7 +97,7 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
             Ok(0)
         }
         Err(e @ FetchError::Interrupted { .. }) => {
-            eprintln!("{}", redact(&e.to_string()));
+            print_line(&redact(&e.to_string()));
             Ok(signals.exit_code(0))
         }
         Err(e) if e.is_usage() => Err(e.into()),

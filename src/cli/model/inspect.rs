@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::cli::messages::print;
+use crate::cli::messages::{print, print_line};
 use crate::inference::{Inspection, ProviderChoice, Runtime};
 use crate::model::starter;
 use crate::text::printable;
@@ -66,6 +66,6 @@ fn write_card(inspected: &Inspection, path: &Path, overwrite: bool) -> anyhow::R
     let usual = starter::usual_path(&inspected.reference);
     let path = if path.as_os_str().is_empty() { usual.as_path() } else { path };
     starter::write(path, &card, overwrite)?;
-    eprintln!("→ {}: check what it says under CHECK", printable(&path.display().to_string()));
+    print_line(&format!("→ {}: check what it says under CHECK", printable(&path.display().to_string())));
     Ok(())
 }

@@ -72,7 +72,7 @@ impl Playlist {
     }
 
     fn write(&self, ended: bool) -> Result<(), SinkError> {
-        write_whole(&self.path, self.text(ended).as_bytes())
+        write_whole(&self.path, self.text(ended).as_bytes(), None)
             .map_err(|e| SinkError::Unwritable { path: self.path.clone(), source: e.into() })
     }
 

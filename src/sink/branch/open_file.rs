@@ -32,10 +32,12 @@ pub(super) struct Format<'a> {
 
 /// The file.
 pub(super) struct OpenFile {
+    path: PathBuf,
     pipeline: Pipeline,
     units: Input,
     audio: Vec<AudioInput>,
-    part: PartFile,
+    /// `None` once it has its name.
+    part: Option<PartFile>,
     /// When the first frame is shown, in the stream's time, and what is subtracted from all times.
     pub began: Option<gst::ClockTime>,
     pub base: gst::ClockTime,
@@ -77,15 +79,16 @@ impl OpenFile {
             audio.push(input);
             modes.push(mode);
         }
-        pipeline.start()?;
         let (began, base, end) = (None, gst::ClockTime::ZERO, gst::ClockTime::ZERO);
-        let part = PartFile::written_by_others(path);
-        Ok((Self { pipeline, units, audio, part, began, base, end, progress: own }, modes))
+        let part = Some(PartFile::written_by_others(path));
+        let file = Self { path: path.to_owned(), pipeline, units, audio, part, began, base, end, progress: own };
+        file.pipeline.start()?;
+        Ok((file, modes))
     }
 
     /// The name that it takes.
     pub fn path(&self) -> &Path {
-        self.part.path()
+        &self.path
     }
 
     /// Format of the frames.
@@ -165,8 +168,8 @@ impl OpenFile {
         if !self.pipeline.stop() {
             return Err(self.broken(OutputError::Stalled(STALL)));
         }
-        let (path, part) = (self.path().to_owned(), self.part);
-        part.finish().map_err(|error| broken(&path, error.into()))
+        let named = self.part.take().map_or(Ok(()), PartFile::finish);
+        named.map_err(|error| self.broken(error.into()))
     }
 
     fn stalled(&self) -> SinkError {
@@ -177,6 +180,15 @@ impl OpenFile {
 
     fn broken(&self, source: OutputError) -> SinkError {
         broken(self.path(), source)
+    }
+}
+
+/// What has no frame is no file.
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(part) = self.part.take().filter(|_| self.began.is_none()) {
+            part.discard();
+        }
     }
 }
 

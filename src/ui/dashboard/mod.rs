@@ -30,6 +30,7 @@ use crate::controls::Controls;
 use crate::pipeline::Listener;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
+use crate::text::print_stderr;
 use crate::thread::{self, Thread, ThreadError};
 use keys::Command;
 use scene::Scene;
@@ -101,7 +102,7 @@ impl Dashboard {
         self.stop.request();
         let ended = self.thread.join();
         for line in self.log.release() {
-            eprintln!("{line}");
+            print_stderr(&line);
         }
         ended?
     }
