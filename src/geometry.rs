@@ -1,7 +1,7 @@
 //! Boxes and the transforms between the two pixel spaces a box can live in.
 //!
 //! A box carries its space in its type: [`ModelBox`] is in pixels of the letterboxed tensor, [`FrameBox`] in pixels of
-//! the source picture as displayed. Only a [`Letterbox`] turns one into the other.
+//! the source image as displayed. Only a [`Letterbox`] turns one into the other.
 
 use std::marker::PhantomData;
 
@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelSpace {}
 
-/// Pixel space of the source picture as displayed (`0..width`, `0..height`).
+/// Pixel space of the source image as displayed (`0..width`, `0..height`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameSpace {}
 
@@ -29,7 +29,7 @@ pub struct Rect<S> {
 
 /// A box in model-input pixels.
 pub type ModelBox = Rect<ModelSpace>;
-/// A box in source-picture pixels.
+/// A box in source pixels.
 pub type FrameBox = Rect<FrameSpace>;
 
 impl<S> Clone for Rect<S> {
@@ -165,7 +165,7 @@ impl Region {
     }
 }
 
-/// Where the scaled picture sits inside the tensor.
+/// Where the scaled image sits inside the tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Placement {
@@ -174,26 +174,26 @@ pub enum Placement {
     Centre,
     /// Padding right and below only (YOLOX).
     Corner,
-    /// No padding: the picture fills the tensor, its aspect is not kept (`NanoDet`, `PicoDet`, DETR, SSD).
+    /// No padding: the image fills the tensor, its aspect is not kept (`NanoDet`, `PicoDet`, DETR, SSD).
     Stretch,
 }
 
-/// The letterbox of one picture: how its pixels map into the tensor and back.
+/// The letterbox of one image: how its pixels map into the tensor and back.
 ///
-/// `model = frame * scale + offset`, per axis; the picture covers `content` pixels of the tensor from `offset` on.
+/// `model = frame * scale + offset`, per axis; the image covers `content` pixels of the tensor from `offset` on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
-    /// Size of the source picture.
+    /// Size of the source image.
     pub frame: Size,
     /// Size of the tensor.
     pub tensor: Size,
-    /// Size of the scaled picture inside the tensor.
+    /// Size of the scaled image inside the tensor.
     pub content: Size,
     /// Left padding, pixels.
     pub left: u32,
     /// Top padding, pixels.
     pub top: u32,
-    /// Tensor pixels per frame pixel, across and down: one factor for both unless the picture is stretched, as the
+    /// Tensor pixels per frame pixel, across and down: one factor for both unless the image is stretched, as the
     /// reference implementation maps boxes back.
     pub scale: [f32; 2],
 }
@@ -234,7 +234,7 @@ impl Letterbox {
         }
     }
 
-    /// A model-space box in source pixels, clipped to the picture.
+    /// A model-space box in source pixels, clipped to the image.
     #[must_use]
     pub fn frame_from_model(&self, b: &ModelBox) -> FrameBox {
         let (left, top) = (px(self.left), px(self.top));
@@ -252,8 +252,8 @@ impl Letterbox {
     }
 }
 
-/// A pixel count as f32; exact, as pictures are far below 2^24 pixels a side.
-#[expect(clippy::cast_precision_loss, reason = "picture sides are far below 2^24")]
+/// A pixel count as f32; exact, as images are far below 2^24 pixels a side.
+#[expect(clippy::cast_precision_loss, reason = "image sides are far below 2^24")]
 #[must_use]
 pub fn px(n: u32) -> f32 {
     n as f32
@@ -261,7 +261,7 @@ pub fn px(n: u32) -> f32 {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a positive size, rounded")]
 fn scaled(side: u32, scale: f64) -> u32 {
-    // Python's round(): half to even, as the reference implementation sizes the picture.
+    // Python's round(): half to even, as the reference implementation sizes the image.
     ((f64::from(side) * scale).round_ties_even() as u32).max(1)
 }
 
@@ -310,13 +310,13 @@ mod tests {
         }
 
         #[test]
-        fn a_stretched_picture_fills_its_tensor(w in 1u32..4000, h in 1u32..4000, tw in 1u32..2000, th in 1u32..2000) {
+        fn a_stretched_image_fills_its_tensor(w in 1u32..4000, h in 1u32..4000, tw in 1u32..2000, th in 1u32..2000) {
             let (frame, tensor) = (Size { width: w, height: h }, Size { width: tw, height: th });
             let stretched = Letterbox::fit(frame, tensor, Placement::Stretch);
             prop_assert_eq!((stretched.content, stretched.left, stretched.top), (tensor, 0, 0));
             let whole = stretched.model_from_frame(&FrameBox::new(0.0, 0.0, px(w), px(h)));
             prop_assert!((whole.x2 - px(tw)).abs() <= 1e-3 * px(tw) && (whole.y2 - px(th)).abs() <= 1e-3 * px(th));
-            // What covers the tensor covers the picture, whatever its aspect.
+            // What covers the tensor covers the image, whatever its aspect.
             let back = stretched.frame_from_model(&ModelBox::new(0.0, 0.0, px(tw), px(th)));
             prop_assert!((back.x2 - px(w)).abs() <= 1e-3 * px(w) && (back.y2 - px(h)).abs() <= 1e-3 * px(h));
         }
@@ -329,7 +329,7 @@ mod tests {
         }
 
         #[test]
-        fn the_picture_fits_its_dynamic_tensor(w in 1u32..5000, h in 1u32..5000, size in 1u32..50) {
+        fn the_image_fits_its_dynamic_tensor(w in 1u32..5000, h in 1u32..5000, size in 1u32..50) {
             let frame = Size { width: w, height: h };
             let imgsz = Size { width: size * 32, height: size * 32 };
             let tensor = Letterbox::dynamic_tensor(frame, imgsz, 32);

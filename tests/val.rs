@@ -88,7 +88,7 @@ fn a_model_is_worth_on_real_pictures_what_others_measured() {
     let ran = report(folder.path(), &args);
     assert!((map(&ran) - 0.4206).abs() < 0.005, "{}", ran["accuracy"]["map50_95"]);
     assert_eq!(ran["streams"][0]["frames"]["processed"], 128);
-    assert_eq!(ran["dataset"]["findings"]["counts"], value!({ "grey picture": 8 }));
+    assert_eq!(ran["dataset"]["findings"]["counts"], value!({ "grey image": 8 }));
     // What was saved is what was scored.
     let again = report(folder.path(), &[text(&truth), "--predictions", "p.json"]);
     assert!((map(&ran) - map(&again)).abs() < 1e-3, "{} against {}", map(&ran), map(&again));
@@ -222,7 +222,7 @@ fn what_is_wrong_with_a_dataset_is_said_with_file_and_line() {
     let report = report(folder.path(), &["d", "--predictions", "p.json"]);
     let findings = &report["dataset"]["findings"];
     let counts = value!({
-        "missing picture": 1, "label format": 1, "unknown class": 1, "box out of range": 1, "no labels": 4, "grey picture": 1
+        "missing image": 1, "label format": 1, "unknown class": 1, "box out of range": 1, "no labels": 4, "grey image": 1
     });
     assert_eq!(findings["counts"], counts);
     let listed = findings["listed"].as_array().expect("a list");
@@ -234,12 +234,12 @@ fn what_is_wrong_with_a_dataset_is_said_with_file_and_line() {
         let found = listed.iter().find(|f| f["kind"] == kind).expect("a finding");
         assert_eq!(found["place"], place);
     }
-    assert_eq!(report["dataset"]["classes"][0], value!({ "class": "car", "objects": 2, "pictures": 1 }));
+    assert_eq!(report["dataset"]["classes"][0], value!({ "class": "car", "objects": 2, "images": 1 }));
 
     // With the model the files' content counts as well, and what does not decode is missing.
     let output = val(folder.path(), &["d", "--map", "car=car", "-v"]);
     succeeds(&output);
-    assert!(said(&output).contains("the same picture as d/images/a.jpg"), "{}", said(&output));
+    assert!(said(&output).contains("the same image as d/images/a.jpg"), "{}", said(&output));
     assert!(said(&output).contains("1 image left out"), "{}", said(&output));
 }
 
@@ -305,7 +305,7 @@ fn the_page_needs_nothing_else_and_trusts_no_name() {
     let output = val(folder.path(), &["t.json", "--predictions", "p.json", "-o", "out"]);
     succeeds(&output);
     assert!(!said(&output).contains('\u{1b}'), "{:?}", said(&output));
-    assert!(said(&output).contains("unknown picture: p.json:1"), "{}", said(&output));
+    assert!(said(&output).contains("unknown image: p.json:1"), "{}", said(&output));
     let page = std::fs::read_to_string(folder.path().join("out/report.html")).expect("a page");
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     assert!(page.contains("data:image/jpeg;base64,") && page.contains("prefers-color-scheme:dark"));

@@ -25,7 +25,7 @@ use crate::ui::screen::Screen;
 use crate::ui::tables::{speed_line, tiles};
 use crate::ui::validation::{dataset_line, table, width};
 use crate::validate::classes::ClassMap;
-use crate::validate::dataset::{Dataset, Finding, Kind, Picture, Places, Summary, checks};
+use crate::validate::dataset::{Dataset, Finding, Image, Kind, Places, Summary, checks};
 use crate::validate::outputs::{self, ModelRun, Outputs};
 use crate::validate::predictions::{self, Found};
 use crate::validate::run::DatasetRun;
@@ -149,8 +149,8 @@ fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
     let scoring = match read {
         Some(found) => {
             // Fractions of an unknown size are no boxes.
-            let counts = |p: &Picture| dataset.kind != Kind::Yolo || p.size.is_some();
-            let counted = dataset.pictures.iter().map(counts).collect();
+            let counts = |p: &Image| dataset.kind != Kind::Yolo || p.size.is_some();
+            let counted = dataset.images.iter().map(counts).collect();
             Scoring { found, counted, scored: vec![true; dataset.classes.len()], run: None }
         }
         None => match run_model(args, &mut dataset, signals)? {
@@ -183,8 +183,8 @@ fn say_findings(args: &ValArgs, dataset: &Dataset, said: &mut Vec<String>, say: 
 fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow::Result<Result<Scoring, u8>> {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     gstreamer::init()?;
-    if dataset.pictures.iter().all(|picture| picture.header.is_none()) {
-        let example = dataset.pictures.first().map_or_else(String::new, |p| p.path.display().to_string());
+    if dataset.images.iter().all(|image| image.header.is_none()) {
+        let example = dataset.images.first().map_or_else(String::new, |p| p.path.display().to_string());
         return Err(anyhow!(
             "{}: none of its images is there, e.g. {example}\n  say where they are with --images",
             dataset.name
@@ -332,12 +332,12 @@ fn close(
 ) -> anyhow::Result<u8> {
     let Scoring { mut found, counted: counts, scored, run } = scoring;
     let scores = Scores::of(dataset, &mut found, counts, scored);
-    let (objects, pictures) = scores.totals();
+    let (objects, images) = scores.totals();
     if objects == 0 {
         return Err(anyhow!("{}: nothing is left to be scored\n  check what is said of it above", dataset.name));
     }
     say(&table(dataset, &scores, width()));
-    let left_out = scores.counted.len() - pictures;
+    let left_out = scores.counted.len() - images;
     if left_out > 0 {
         say(&format!("  {} left out: missing, or not to be decoded", counted(left_out as u64, "image")));
     }

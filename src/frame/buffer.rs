@@ -33,7 +33,7 @@ impl VideoBuffer {
         self.info
     }
 
-    /// `GStreamer`'s description of such pictures, for the sink's caps and for copies.
+    /// `GStreamer`'s description of such frames, for the sink's caps and for copies.
     #[must_use]
     pub fn video_info(&self) -> &gst_video::VideoInfo {
         &self.video

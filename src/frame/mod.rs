@@ -1,6 +1,6 @@
 //! What travels through the pipeline: a frame, its planes, its place in the stream, and the stamps it collects.
 //!
-//! Stages see pictures as plain slices ([`FrameView`], [`FrameViewMut`]); only source and sink know what holds them.
+//! Stages see frames as plain slices ([`FrameView`], [`FrameViewMut`]); only source and sink know what holds them.
 
 mod buffer;
 
@@ -97,7 +97,7 @@ pub struct Colour {
     pub site: ChromaSite,
 }
 
-/// Everything about a picture but its bytes.
+/// Everything about a frame but its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameInfo {
     /// Layout of the planes.
@@ -138,7 +138,7 @@ pub struct PlaneMut<'a> {
     pub stride: usize,
 }
 
-/// A picture to read. Unused planes (the third of NV12) are empty.
+/// A frame to read. Unused planes (the third of NV12) are empty.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameView<'a> {
     /// Format, size, colour.
@@ -148,10 +148,10 @@ pub struct FrameView<'a> {
 }
 
 impl<'a> FrameView<'a> {
-    /// The part of the picture that `region` names; nothing is copied.
+    /// The part of the frame that `region` names; nothing is copied.
     ///
     /// # Panics
-    /// When the region does not lie inside the picture or begins at an odd pixel.
+    /// When the region does not lie inside the frame or begins at an odd pixel.
     #[must_use]
     pub fn crop(&self, region: &Region) -> Self {
         let Size { width, height } = self.info.size;
@@ -171,7 +171,7 @@ impl<'a> FrameView<'a> {
     }
 }
 
-/// A picture to draw on. Unused planes (the third of NV12) are empty.
+/// A frame to draw on. Unused planes (the third of NV12) are empty.
 #[derive(Debug)]
 pub struct FrameViewMut<'a> {
     /// Format, size, colour.
@@ -185,7 +185,7 @@ pub struct FrameViewMut<'a> {
 pub struct Stamps {
     /// Compressed frame entered the decoder.
     pub decode_in: Option<HostTime>,
-    /// Picture left the decoder.
+    /// Frame left the decoder.
     pub decoded: HostTime,
     /// Live only: when the pipeline's clock showed the frame's running time.
     pub due: Option<HostTime>,
@@ -207,7 +207,7 @@ pub struct Stamps {
     pub drawn_from: Option<HostTime>,
     /// Time spent drawing.
     pub overlay: Duration,
-    /// Annotated picture handed to the sink.
+    /// Annotated frame handed to the sink.
     pub handed_over: HostTime,
     /// Frames in the run that this frame was part of (0 when it was not inferred).
     pub batch_size: u32,
@@ -216,7 +216,7 @@ pub struct Stamps {
 }
 
 impl Stamps {
-    /// Leaves out the time before `begin`, when the session was still being made. A picture that left the decoder by then keeps
+    /// Leaves out the time before `begin`, when the session was still being made. A frame that left the decoder by then keeps
     /// its time in it; one that was in it meanwhile has none, since it had to wait there.
     pub fn not_before(&mut self, begin: HostTime) {
         let waited = begin.since(self.decoded);
@@ -248,7 +248,7 @@ pub struct Frame<P> {
     pub duration: Option<Duration>,
     /// The pixels.
     pub pixels: P,
-    /// For a picture file: its path as the user gave or would read it.
+    /// Of an image file: its path as the user gave or would read it.
     pub file: Option<Arc<str>>,
     /// Host times so far.
     pub stamps: Stamps,

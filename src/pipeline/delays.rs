@@ -12,7 +12,7 @@ pub struct Delays {
     pub inference: Duration,
     /// While boxes are drawn.
     pub overlay: Duration,
-    /// Between a picture's entering and leaving the encoder.
+    /// Between a frame's entering and leaving the encoder.
     pub encode: Duration,
 }
 

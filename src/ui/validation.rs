@@ -21,7 +21,7 @@ pub(crate) fn width() -> usize {
 pub(crate) fn dataset_line(dataset: &Dataset, summary: &Summary, width: usize) -> String {
     let mut parts = vec![
         dataset.kind.name().to_owned(),
-        counted(summary.pictures as u64, "image"),
+        counted(summary.images as u64, "image"),
         counted(summary.objects as u64, "object"),
         counted(dataset.classes.len() as u64, "class"),
     ];
@@ -74,12 +74,12 @@ pub(crate) fn table(dataset: &Dataset, scores: &Scores, width: usize) -> String 
         );
     };
     row(&mut text, "class", HEADINGS.map(str::to_owned), None);
-    let (objects, pictures) = scores.totals();
+    let (objects, images) = scores.totals();
     let overall = scores.evaluation.overall;
-    row(&mut text, "all", cells(pictures, objects, scores.curves.best, overall), overall.map50_95);
+    row(&mut text, "all", cells(images, objects, scores.curves.best, overall), overall.map50_95);
     if rows.len() > 1 {
         for (name, result, at_best) in &rows {
-            let cells = cells(result.pictures, result.truths, *at_best, result.figures);
+            let cells = cells(result.images, result.truths, *at_best, result.figures);
             row(&mut text, name, cells, result.figures.map50_95);
         }
     }
@@ -115,10 +115,10 @@ fn sizes(scores: &Scores) -> String {
     text
 }
 
-fn cells(pictures: usize, objects: usize, at_best: Point, figures: Figures) -> [String; 7] {
+fn cells(images: usize, objects: usize, at_best: Point, figures: Figures) -> [String; 7] {
     let number = |v: f64| format!("{v:.3}");
     [
-        grouped(pictures as u64),
+        grouped(images as u64),
         grouped(objects as u64),
         number(at_best.precision),
         number(at_best.recall),

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::dataset::{Dataset, Picture};
+use super::dataset::{Dataset, Image};
 use super::predictions::Found;
 use super::{LabelBox, Scored};
 
 /// Overlap from which a box and a truth belong together.
 const OVERLAP: f64 = 0.5;
-/// Boxes of one picture that are paired, the most confident ones; every pair of boxes is looked at.
+/// Boxes of one image that are paired, the most confident ones; every pair of boxes is looked at.
 const MOST_BOXES: usize = 1_000;
 
-/// What became of one picture's boxes and truths.
+/// What became of one image's boxes and truths.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pairing {
     /// By truth: the box that belongs to it.
@@ -38,17 +38,17 @@ pub enum Fate {
 impl Pairing {
     /// Right boxes, boxes that are wrong, truths of `scored` classes that are missed.
     #[must_use]
-    pub fn counts(&self, picture: &Picture, scored: &[bool]) -> (usize, usize, usize) {
+    pub fn counts(&self, image: &Image, scored: &[bool]) -> (usize, usize, usize) {
         let right = self.boxes.iter().filter(|f| matches!(f, Fate::Right(_))).count();
         let wrong = self.boxes.iter().filter(|f| matches!(f, Fate::False | Fate::Confused(_))).count();
-        let there = picture.truths.iter().filter(|t| !t.crowd && scored[t.class]).count();
+        let there = image.truths.iter().filter(|t| !t.crowd && scored[t.class]).count();
         (right, wrong, there.saturating_sub(right))
     }
 
     /// `2 right / (2 right + wrong + missed)`; 1 where there is nothing and nothing is claimed.
     #[must_use]
-    pub fn f1(&self, picture: &Picture, scored: &[bool]) -> f64 {
-        let (right, wrong, missed) = self.counts(picture, scored);
+    pub fn f1(&self, image: &Image, scored: &[bool]) -> f64 {
+        let (right, wrong, missed) = self.counts(image, scored);
         let all = 2 * right + wrong + missed;
         if all == 0 { 1.0 } else { super::real(2 * right) / super::real(all) }
     }
@@ -56,7 +56,7 @@ impl Pairing {
 
 /// Pairs boxes and truths one to one, the largest overlaps first, of equals those of one class.
 #[must_use]
-pub fn pair(picture: &Picture, boxes: &[Scored], confidence: f64) -> Pairing {
+pub fn pair(image: &Image, boxes: &[Scored], confidence: f64) -> Pairing {
     let iou = |a: &LabelBox, b: &LabelBox| {
         let shared = a.shared(b);
         if shared > 0.0 { shared / (a.area() + b.area() - shared) } else { 0.0 }
@@ -66,7 +66,7 @@ pub fn pair(picture: &Picture, boxes: &[Scored], confidence: f64) -> Pairing {
     kept.truncate(MOST_BOXES);
     let mut pairs = Vec::new();
     for (b, found) in &kept {
-        for (t, truth) in picture.truths.iter().enumerate().filter(|(_, t)| !t.crowd) {
+        for (t, truth) in image.truths.iter().enumerate().filter(|(_, t)| !t.crowd) {
             let overlap = iou(&found.bbox, &truth.bbox);
             if overlap >= OVERLAP {
                 pairs.push((overlap, found.class == truth.class, found.score, *b, t));
@@ -74,7 +74,7 @@ pub fn pair(picture: &Picture, boxes: &[Scored], confidence: f64) -> Pairing {
         }
     }
     pairs.sort_by(|x, y| y.0.total_cmp(&x.0).then(y.1.cmp(&x.1)).then(y.2.total_cmp(&x.2)));
-    let mut pairing = Pairing { truths: vec![None; picture.truths.len()], boxes: vec![Fate::Dropped; boxes.len()] };
+    let mut pairing = Pairing { truths: vec![None; image.truths.len()], boxes: vec![Fate::Dropped; boxes.len()] };
     for (b, _) in kept {
         pairing.boxes[b] = Fate::False;
     }
@@ -86,7 +86,7 @@ pub fn pair(picture: &Picture, boxes: &[Scored], confidence: f64) -> Pairing {
     }
     for (fate, found) in pairing.boxes.iter_mut().zip(boxes) {
         let in_crowd = || {
-            let crowds = picture.truths.iter().filter(|t| t.crowd && t.class == found.class);
+            let crowds = image.truths.iter().filter(|t| t.crowd && t.class == found.class);
             crowds.map(|t| found.bbox.shared(&t.bbox)).any(|shared| shared >= OVERLAP * found.bbox.area())
         };
         if *fate == Fate::False && in_crowd() {
@@ -104,7 +104,7 @@ pub struct Confusion {
 }
 
 impl Confusion {
-    /// Counts every picture that `counts` says yes to.
+    /// Counts every image that `counts` says yes to.
     #[must_use]
     pub fn of(
         dataset: &Dataset,
@@ -116,17 +116,16 @@ impl Confusion {
         let mut matrix = Self::default();
         let mut add =
             |truth: Option<usize>, found: Option<usize>| *matrix.counts.entry((truth, found)).or_default() += 1;
-        for (_, (picture, boxes)) in dataset.pictures.iter().zip(found).enumerate().filter(|(index, _)| counts(*index))
-        {
-            let pairing = pair(picture, boxes, confidence);
+        for (_, (image, boxes)) in dataset.images.iter().zip(found).enumerate().filter(|(index, _)| counts(*index)) {
+            let pairing = pair(image, boxes, confidence);
             for (fate, b) in pairing.boxes.iter().zip(boxes) {
                 match fate {
-                    Fate::Right(t) | Fate::Confused(t) => add(Some(picture.truths[*t].class), Some(b.class)),
+                    Fate::Right(t) | Fate::Confused(t) => add(Some(image.truths[*t].class), Some(b.class)),
                     Fate::False => add(None, Some(b.class)),
                     Fate::Dropped | Fate::Ignored => {}
                 }
             }
-            for (truth, _) in picture.truths.iter().zip(&pairing.truths).filter(|(_, b)| b.is_none()) {
+            for (truth, _) in image.truths.iter().zip(&pairing.truths).filter(|(_, b)| b.is_none()) {
                 if !truth.crowd && scored(truth.class) {
                     add(Some(truth.class), None);
                 }

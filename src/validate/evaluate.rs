@@ -1,9 +1,9 @@
 //! The official COCO evaluation of boxes, after the reference evaluator's rules (`pycocotools.cocoeval`).
 //!
-//! Per picture and class, detections by falling score take the free truth with the highest `IoU` of at least the threshold; a
+//! Per image and class, detections by falling score take the free truth with the highest `IoU` of at least the threshold; a
 //! truth that does not count (a crowd, or one outside of the range of areas) is taken only when no other fits, and the
 //! detection does not count either. A crowd can be taken again and again, and its `IoU` is the share of the detection inside.
-//! Over all pictures, precision is made monotonic from the right and read at 101 recalls.
+//! Over all images, precision is made monotonic from the right and read at 101 recalls.
 
 use super::dataset::Dataset;
 use super::predictions::Found;
@@ -21,9 +21,9 @@ pub const LARGE: f64 = 96.0 * 96.0;
 /// Areas that count, square pixels, both ends included: all, small, medium, large.
 const AREAS: [[f64; 2]; 4] = [[0.0, 1e10], [0.0, SMALL], [SMALL, LARGE], [LARGE, 1e10]];
 
-/// Detections a picture and class, at most, for the three average recalls; the last goes for everything else.
+/// Detections an image and class, at most, for the three average recalls; the last goes for everything else.
 pub const COCO_MAX_DETS: [usize; 3] = [1, 10, 100];
-/// The same for pictures as crowded as `VisDrone`'s, whose own limit is 500.
+/// The same for images as crowded as `VisDrone`'s, whose own limit is 500.
 pub const VISDRONE_MAX_DETS: [usize; 3] = [1, 10, 500];
 
 /// The threshold's value, as numpy's `linspace(0.5, 0.95, 10)` has it.
@@ -41,7 +41,7 @@ fn recall(index: usize) -> f64 {
 pub struct Ranked {
     /// Its score.
     pub score: f64,
-    /// Its place in its picture and class, from 0.
+    /// Its place in its image and class, from 0.
     rank: u32,
     /// A bit a threshold: it took a truth.
     matched: u16,
@@ -72,7 +72,7 @@ pub struct Figures {
     pub map_medium: Option<f64>,
     /// Of objects above 96² pixels.
     pub map_large: Option<f64>,
-    /// Average recall with one detection a picture and class.
+    /// Average recall with one detection an image and class.
     pub ar_1: Option<f64>,
     /// With ten.
     pub ar_10: Option<f64>,
@@ -116,8 +116,8 @@ impl Figures {
 pub struct ClassResult {
     /// Truths that count.
     pub truths: usize,
-    /// Pictures with such a truth.
-    pub pictures: usize,
+    /// Images with such a truth.
+    pub images: usize,
     /// Its figures.
     pub figures: Figures,
     /// Precision at the 101 recalls, `IoU` 0.5.
@@ -135,15 +135,15 @@ pub struct Evaluation {
     pub classes: Vec<ClassResult>,
 }
 
-/// What one picture has of one class.
+/// What one image has of one class.
 #[derive(Debug, Clone, Default)]
 struct Cell {
-    picture: usize,
+    image: usize,
     truths: Vec<Truth>,
     boxes: Vec<Scored>,
 }
 
-/// Evaluates `found` on the pictures of `dataset` that `counts` says yes to, for the classes that `scored` says yes to.
+/// Evaluates `found` on the images of `dataset` that `counts` says yes to, for the classes that `scored` says yes to.
 #[must_use]
 pub fn evaluate(
     dataset: &Dataset,
@@ -153,13 +153,13 @@ pub fn evaluate(
     scored: &dyn Fn(usize) -> bool,
 ) -> Evaluation {
     let mut cells: Vec<Vec<Cell>> = vec![Vec::new(); dataset.classes.len()];
-    for (picture, (truths, boxes)) in dataset.pictures.iter().map(|p| &p.truths).zip(found).enumerate() {
-        if counts(picture) {
+    for (image, (truths, boxes)) in dataset.images.iter().map(|p| &p.truths).zip(found).enumerate() {
+        if counts(image) {
             for truth in truths.iter().filter(|t| scored(t.class)) {
-                cell(&mut cells[truth.class], picture).truths.push(*truth);
+                cell(&mut cells[truth.class], image).truths.push(*truth);
             }
             for bbox in boxes.iter().filter(|b| scored(b.class)) {
-                cell(&mut cells[bbox.class], picture).boxes.push(*bbox);
+                cell(&mut cells[bbox.class], image).boxes.push(*bbox);
             }
         }
     }
@@ -167,10 +167,10 @@ pub fn evaluate(
     Evaluation { overall: Figures::mean_of(classes.iter().map(|c| c.figures)), classes }
 }
 
-/// The cell of `picture`, which is the last one or a new one.
-fn cell(cells: &mut Vec<Cell>, picture: usize) -> &mut Cell {
-    if cells.last().is_none_or(|c| c.picture != picture) {
-        cells.push(Cell { picture, ..Cell::default() });
+/// The cell of `image`, which is the last one or a new one.
+fn cell(cells: &mut Vec<Cell>, image: usize) -> &mut Cell {
+    if cells.last().is_none_or(|c| c.image != image) {
+        cells.push(Cell { image, ..Cell::default() });
     }
     let last = cells.len() - 1;
     &mut cells[last]
@@ -213,7 +213,7 @@ fn evaluate_class(mut cells: Vec<Cell>, max_dets: [usize; 3]) -> ClassResult {
     let [ranked, ..] = ranked;
     ClassResult {
         truths: cells.iter().map(counting).sum(),
-        pictures: cells.iter().filter(|c| counting(c) > 0).count(),
+        images: cells.iter().filter(|c| counting(c) > 0).count(),
         figures,
         precision: all.map(|c| c[0]),
         ranked,
@@ -242,7 +242,7 @@ fn overlaps(cell: &Cell) -> Vec<Vec<(usize, f64)>> {
     cell.boxes.iter().map(of_box).collect()
 }
 
-/// Matches one picture's boxes, which are in falling order, for one range of areas. Appends them to `ranked` and returns
+/// Matches one image's boxes, which are in falling order, for one range of areas. Appends them to `ranked` and returns
 /// how many truths count.
 fn match_cell(cell: &Cell, overlaps: &[Vec<(usize, f64)>], [least, most]: [f64; 2], ranked: &mut Vec<Ranked>) -> usize {
     let outside = |area: f64| area < least || area > most;
@@ -308,7 +308,7 @@ fn average_precision(ranked: &[Ranked], positives: usize) -> Option<Box<[[f64; R
     Some(curves)
 }
 
-/// Recall reached by the first `most` of every picture, mean over the thresholds; `None` without a truth.
+/// Recall reached by the first `most` of every image, mean over the thresholds; `None` without a truth.
 fn average_recall(ranked: &[Ranked], positives: usize, most: usize) -> Option<f64> {
     let right = |bit: u16| {
         let counts = |r: &&Ranked| (r.rank as usize) < most && r.matched & bit != 0 && r.ignored & bit == 0;

@@ -1,4 +1,4 @@
-//! Accuracy: a model's boxes, or those in a file, against labelled pictures.
+//! Accuracy: a model's boxes, or those in a file, against labelled images.
 //!
 //! [`dataset`] reads the truth and says what is wrong with it, [`predictions`] reads and writes boxes as COCO's results,
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
@@ -16,7 +16,7 @@ pub mod predictions;
 pub mod run;
 pub mod scores;
 
-/// A box as datasets state it: left, top, width, height, in pixels of the picture as the dataset means it.
+/// A box as datasets state it: left, top, width, height, in pixels of the image as the dataset means it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LabelBox {
     /// Left edge, pixels.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::charts::{confusion_matrix, over_confidence, precision_recall};
-use super::dataset::{Dataset, Finding, Picture, Summary};
+use super::dataset::{Dataset, Finding, Image, Summary};
 use super::page::{About, page};
 use super::predictions::{self, Found};
 use super::scores::{Accuracy, Scores};
@@ -19,7 +19,7 @@ use crate::shutdown::Shutdown;
 use crate::stills::thumbnail;
 use crate::text;
 
-/// Longer side of a picture on the page, pixels.
+/// Longer side of an image on the page, pixels.
 const ON_PAGE: u32 = 1024;
 
 /// The report of `val`: the run's, where a model ran, with what it was worth.
@@ -32,7 +32,7 @@ struct ValReport {
     dataset: DatasetReport,
 }
 
-/// Milliseconds a picture.
+/// Milliseconds an image.
 #[derive(serde::Serialize)]
 struct Speed {
     preprocess: f64,
@@ -45,7 +45,7 @@ struct DatasetReport {
     path: String,
     #[serde(flatten)]
     summary: Summary,
-    pictures_scored: usize,
+    images_scored: usize,
     findings: FindingsReport,
 }
 
@@ -141,7 +141,7 @@ pub fn write(
         dataset: DatasetReport {
             path: dataset.name.clone(),
             summary,
-            pictures_scored: scores.totals().1,
+            images_scored: scores.totals().1,
             findings: FindingsReport {
                 counts: dataset.findings.counts().iter().map(|(kind, n)| (kind.name(), *n)).collect(),
                 listed: dataset.findings.kept().into_iter().cloned().collect(),
@@ -187,10 +187,10 @@ fn about<'a>(outputs: &Outputs, summary: &'a Summary, run: Option<&ModelRun>) ->
     About { model, run: "boxes from a file".into(), ms: None, command, summary, samples }
 }
 
-/// A picture as it is shown on the page: in the space of its boxes.
-fn on_page(picture: &Picture) -> Option<Vec<u8>> {
-    let (header, stated) = (picture.header?, picture.size?);
-    // A dataset that means the unturned pixels has its picture shown like that.
+/// An image as it is shown on the page: in the space of its boxes.
+fn on_page(image: &Image) -> Option<Vec<u8>> {
+    let (header, stated) = (image.header?, image.size?);
+    // A dataset that means the unturned pixels has its image shown like that.
     let unturned = header.orientation >= 5 && stated != header.size;
     let orientation = if unturned { 1 } else { header.orientation };
     let longest = stated.width.max(stated.height);
@@ -200,7 +200,7 @@ fn on_page(picture: &Picture) -> Option<Vec<u8>> {
         }
         u32::try_from(u64::from(side) * u64::from(ON_PAGE) / u64::from(longest)).unwrap_or(ON_PAGE).max(1)
     };
-    thumbnail(&picture.path, orientation, Size { width: scaled(stated.width), height: scaled(stated.height) })
+    thumbnail(&image.path, orientation, Size { width: scaled(stated.width), height: scaled(stated.height) })
 }
 
 fn write_predictions(path: &Path, dataset: &Dataset, found: &Found, stopping: &Shutdown) -> std::io::Result<()> {

@@ -1,4 +1,4 @@
-//! One page that needs nothing else: figures, curves, the confusion matrix, and the worst pictures with what is there
+//! One page that needs nothing else: figures, curves, the confusion matrix, and the worst images with what is there
 //! beside what was found.
 
 use base64::Engine;
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::charts::{confusion_matrix, over_confidence, precision_recall};
 use super::confusion::{Fate, Pairing, pair};
 use super::curves::Point;
-use super::dataset::{Dataset, Picture, Summary};
+use super::dataset::{Dataset, Image, Summary};
 use super::evaluate::Figures;
 use super::predictions::Found;
 use super::scores::Scores;
@@ -26,24 +26,24 @@ pub struct About<'a> {
     pub model: String,
     /// Where and how it ran, how fast; one line.
     pub run: String,
-    /// Milliseconds a picture, where a model ran.
+    /// Milliseconds an image, where a model ran.
     pub ms: Option<f64>,
     /// How it came about.
     pub command: String,
     /// The dataset in figures.
     pub summary: &'a Summary,
-    /// How many pictures are shown.
+    /// How many images are shown.
     pub samples: usize,
 }
 
-/// Writes the page. `thumbnail` gives a picture of the dataset as JPEG, as large as it should be on the page.
+/// Writes the page. `thumbnail` gives an image of the dataset as JPEG, as large as it should be on the page.
 #[must_use]
 pub fn page(
     dataset: &Dataset,
     scores: &Scores,
     found: &Found,
     about: &About,
-    thumbnail: &dyn Fn(&Picture) -> Option<Vec<u8>>,
+    thumbnail: &dyn Fn(&Image) -> Option<Vec<u8>>,
 ) -> String {
     let mut out = String::new();
     let title = format!("{} on {}", about.model, dataset.name);
@@ -63,7 +63,7 @@ fn figure(value: Option<f64>) -> String {
 }
 
 fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
-    let (objects, pictures) = scores.totals();
+    let (objects, images) = scores.totals();
     append(
         out,
         format_args!(
@@ -71,7 +71,7 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
             escaped(&about.model),
             escaped(&dataset.name),
             dataset.kind.name(),
-            counted(pictures as u64, "picture"),
+            counted(images as u64, "image"),
             counted(objects as u64, "object"),
             if about.run.is_empty() { "" } else { " · " },
             escaped(&about.run)
@@ -87,7 +87,7 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
         (figure(Some(recall)), "recall".into()),
         (figure(Some(f1)), format!("best F1, at {:.3}", scores.curves.best_confidence)),
     ];
-    tiles.extend(about.ms.map(|ms| (format!("{ms:.1} ms"), "a picture".to_owned())));
+    tiles.extend(about.ms.map(|ms| (format!("{ms:.1} ms"), "an image".to_owned())));
     for (n, (value, label)) in tiles.iter().enumerate() {
         let lead = if n == 0 { " lead" } else { "" };
         append(out, format_args!("<div class=\"tile{lead}\"><b>{value}</b><span>{label}</span></div>"));
@@ -97,10 +97,10 @@ fn head(out: &mut String, dataset: &Dataset, scores: &Scores, about: &About) {
 
 fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
     out.push_str(
-        "<h2>By class</h2><div class=\"scroll\"><table><tr><th>class</th><th>pictures</th><th>objects</th><th>P</th>\
+        "<h2>By class</h2><div class=\"scroll\"><table><tr><th>class</th><th>images</th><th>objects</th><th>P</th>\
          <th>R</th><th>F1</th><th>mAP50</th><th>mAP75</th><th>mAP50-95</th><th></th></tr>\n",
     );
-    let mut row = |class: &str, name: &str, [pictures, objects]: [usize; 2], at: Point, f: Figures| {
+    let mut row = |class: &str, name: &str, [images, objects]: [usize; 2], at: Point, f: Figures| {
         let share = f.map50_95.unwrap_or(0.0) * 100.0;
         append(
             out,
@@ -108,7 +108,7 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
                 "<tr{class}><td>{}</td><td>{}</td><td>{}</td><td>{:.3}</td><td>{:.3}</td><td>{:.3}</td><td>{}</td><td>{}</td>\
              <td>{}</td><td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td></tr>\n",
                 escaped(name),
-                grouped(pictures as u64),
+                grouped(images as u64),
                 grouped(objects as u64),
                 at.precision,
                 at.recall,
@@ -119,19 +119,19 @@ fn by_class(out: &mut String, dataset: &Dataset, scores: &Scores) {
             ),
         );
     };
-    let (objects, pictures) = scores.totals();
-    row(" class=\"all\"", "all", [pictures, objects], scores.curves.best, scores.evaluation.overall);
+    let (objects, images) = scores.totals();
+    row(" class=\"all\"", "all", [images, objects], scores.curves.best, scores.evaluation.overall);
     let classes = dataset.classes.iter().zip(&scores.evaluation.classes).zip(&scores.curves.at_best);
     for ((class, result), at_best) in classes {
         if let Some(at_best) = at_best {
-            row("", &class.name, [result.pictures, result.truths], *at_best, result.figures);
+            row("", &class.name, [result.images, result.truths], *at_best, result.figures);
         }
     }
     append(
         out,
         format_args!(
             "</table></div><p class=\"note\">P, R and F1 at IoU 0.5 and confidence {:.3}, where the mean F1 is best. \
-         The rest as the COCO evaluator has it, up to {} boxes a picture and class.</p>\n",
+         The rest as the COCO evaluator has it, up to {} boxes an image and class.</p>\n",
             scores.curves.best_confidence, scores.max_dets[2]
         ),
     );
@@ -201,40 +201,39 @@ fn samples(
     scores: &Scores,
     found: &Found,
     most: usize,
-    thumbnail: &dyn Fn(&Picture) -> Option<Vec<u8>>,
+    thumbnail: &dyn Fn(&Image) -> Option<Vec<u8>>,
 ) {
     let mut ranked: Vec<(f64, usize, usize, Pairing)> = Vec::new();
-    for (index, (picture, boxes)) in dataset.pictures.iter().zip(found).enumerate().filter(|(i, _)| scores.counted[*i])
-    {
-        let pairing = pair(picture, boxes, scores.curves.best_confidence);
-        let (right, wrong, missed) = pairing.counts(picture, &scores.scored);
-        if picture.size.is_some() && right + wrong + missed > 0 {
-            ranked.push((pairing.f1(picture, &scores.scored), wrong + missed, index, pairing));
+    for (index, (image, boxes)) in dataset.images.iter().zip(found).enumerate().filter(|(i, _)| scores.counted[*i]) {
+        let pairing = pair(image, boxes, scores.curves.best_confidence);
+        let (right, wrong, missed) = pairing.counts(image, &scores.scored);
+        if image.size.is_some() && right + wrong + missed > 0 {
+            ranked.push((pairing.f1(image, &scores.scored), wrong + missed, index, pairing));
         }
     }
-    // Of pictures that are equally bad, the one with more to see.
+    // Of images that are equally bad, the one with more to see.
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
     ranked.truncate(most);
     if ranked.is_empty() {
         return;
     }
     out.push_str(
-        "<h2>The worst pictures</h2><p class=\"note\">Left what is labelled, right what was found.\
+        "<h2>The worst images</h2><p class=\"note\">Left what is labelled, right what was found.\
          <span class=\"key right\"></span>right<span class=\"key missed\"></span>missed, or found where nothing is\
          <span class=\"key confused\"></span>taken for another class. Point at a box for its class.</p>\n",
     );
     for (f1, _, index, pairing) in &ranked {
-        let picture = &dataset.pictures[*index];
-        let (right, wrong, missed) = pairing.counts(picture, &scores.scored);
+        let image = &dataset.images[*index];
+        let (right, wrong, missed) = pairing.counts(image, &scores.scored);
         append(
             out,
             format_args!(
                 "<figure><figcaption><b>{}</b> · F1 {f1:.2} · {right} right, {missed} missed, {wrong} wrong</figcaption>\
              <div class=\"pair\">",
-                escaped(&picture.name)
+                escaped(&image.name)
             ),
         );
-        sample(out, dataset, scores, (*index, picture), &found[*index], pairing, thumbnail(picture));
+        sample(out, dataset, scores, (*index, image), &found[*index], pairing, thumbnail(image));
         out.push_str("</div></figure>\n");
     }
 }
@@ -243,31 +242,31 @@ fn sample(
     out: &mut String,
     dataset: &Dataset,
     scores: &Scores,
-    (index, picture): (usize, &Picture),
+    (index, image): (usize, &Image),
     found: &[Scored],
     pairing: &Pairing,
     jpeg: Option<Vec<u8>>,
 ) {
-    let Some(size) = picture.size else { return };
+    let Some(size) = image.size else { return };
     let (w, h) = (size.width, size.height);
     let open = format!("<svg viewBox=\"0 0 {w} {h}\" role=\"img\" aria-label=\"");
     let px = f64::from(w.max(h)) / 60.0;
-    // The picture is in the page once; the other side refers to it.
+    // The image is in the page once; the other side refers to it.
     append(out, format_args!("{open}what is labelled\">"));
     if let Some(jpeg) = jpeg {
         let data = STANDARD.encode(jpeg);
         append(
             out,
             format_args!(
-                "<image id=\"picture{index}\" width=\"{w}\" height=\"{h}\" href=\"data:image/jpeg;base64,{data}\"/>"
+                "<image id=\"image{index}\" width=\"{w}\" height=\"{h}\" href=\"data:image/jpeg;base64,{data}\"/>"
             ),
         );
     }
-    let zones: String = picture.ignored.iter().map(|r| rect(r, "zone", "nothing counts here")).collect();
+    let zones: String = image.ignored.iter().map(|r| rect(r, "zone", "nothing counts here")).collect();
     out.push_str(&zones);
     let name = |class: usize| escaped(&dataset.classes[class].name);
-    let few = picture.truths.len() <= NAMED;
-    for (truth, taken) in picture.truths.iter().zip(&pairing.truths) {
+    let few = image.truths.len() <= NAMED;
+    for (truth, taken) in image.truths.iter().zip(&pairing.truths) {
         let class = match taken.map(|b| pairing.boxes[b]) {
             _ if truth.crowd || !scores.scored[truth.class] => "crowd",
             Some(Fate::Right(_)) => "right",
@@ -279,13 +278,13 @@ fn sample(
             out.push_str(&label(&truth.bbox, px, &name(truth.class)));
         }
     }
-    append(out, format_args!("</svg>{open}what was found\"><use href=\"#picture{index}\"/>{zones}"));
+    append(out, format_args!("</svg>{open}what was found\"><use href=\"#image{index}\"/>{zones}"));
     let shown = || found.iter().zip(&pairing.boxes).filter(|(_, fate)| **fate != Fate::Dropped);
     let few = shown().count() <= NAMED;
     for (b, fate) in shown() {
         let (class, more) = match fate {
             Fate::Right(_) => ("right", String::new()),
-            Fate::Confused(t) => ("confused", format!(", labelled {}", name(picture.truths[*t].class))),
+            Fate::Confused(t) => ("confused", format!(", labelled {}", name(image.truths[*t].class))),
             Fate::Ignored => ("crowd", ", does not count".into()),
             Fate::False | Fate::Dropped => ("false", String::new()),
         };

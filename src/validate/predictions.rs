@@ -7,12 +7,12 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::dataset::{Dataset, DatasetError, Issue, PictureId};
+use super::dataset::{Dataset, DatasetError, ImageId, Issue};
 use super::{LabelBox, Scored};
 
 #[derive(Deserialize)]
 struct Entry {
-    image_id: PictureId,
+    image_id: ImageId,
     category_id: i64,
     bbox: [f64; 4],
     score: f64,
@@ -27,13 +27,13 @@ struct Annotated<'a> {
 
 #[derive(serde::Serialize)]
 struct Written<'a> {
-    image_id: &'a PictureId,
+    image_id: &'a ImageId,
     category_id: i64,
     bbox: [f64; 4],
     score: f64,
 }
 
-/// Boxes found, a list a picture of the dataset.
+/// Boxes found, a list an image of the dataset.
 pub type Found = Vec<Vec<Scored>>;
 
 /// Reads a list of results, or an object whose `annotations` carry `score`. What does not fit the dataset is a finding.
@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str, path: &Path, dataset: &mut Dataset) -> Result<Fo
     let names = dataset.names();
     let classes: HashMap<i64, usize> = dataset.classes.iter().enumerate().map(|(i, c)| (c.category, i)).collect();
     let findings = &mut dataset.findings;
-    let mut found: Found = vec![Vec::new(); dataset.pictures.len()];
+    let mut found: Found = vec![Vec::new(); dataset.images.len()];
     for (number, raw) in entries.iter().enumerate() {
         let at = || format!("{place}:{}", lines.line(raw));
         let entry = match serde_json::from_str::<Entry>(raw.get()) {
@@ -75,8 +75,8 @@ pub(super) fn parse(text: &str, path: &Path, dataset: &mut Dataset) -> Result<Fo
         };
         let [x, y, width, height] = entry.bbox;
         let bbox = LabelBox { x, y, width, height };
-        let Some(picture) = names.get(&entry.image_id) else {
-            findings.add(Issue::UnknownPicture, at(), || format!("result {number}: no picture {}", entry.image_id));
+        let Some(image) = names.get(&entry.image_id) else {
+            findings.add(Issue::UnknownImage, at(), || format!("result {number}: no image {}", entry.image_id));
             continue;
         };
         let Some(class) = classes.get(&entry.category_id) else {
@@ -87,7 +87,7 @@ pub(super) fn parse(text: &str, path: &Path, dataset: &mut Dataset) -> Result<Fo
             findings.add(Issue::Format, at(), || format!("result {number}: no box has the size {width}×{height}"));
             continue;
         }
-        found[*picture].push(Scored { class: *class, score: entry.score, bbox });
+        found[*image].push(Scored { class: *class, score: entry.score, bbox });
     }
     Ok(found)
 }
@@ -98,10 +98,10 @@ pub(super) fn parse(text: &str, path: &Path, dataset: &mut Dataset) -> Result<Fo
 /// When it cannot be written.
 pub fn write(out: &mut dyn Write, dataset: &Dataset, found: &Found) -> std::io::Result<()> {
     let mut separator = "[\n";
-    for (picture, boxes) in dataset.pictures.iter().zip(found) {
+    for (image, boxes) in dataset.images.iter().zip(found) {
         for Scored { class, score, bbox } in boxes {
             let written = Written {
-                image_id: &picture.id,
+                image_id: &image.id,
                 category_id: dataset.classes[*class].category,
                 bbox: [bbox.x, bbox.y, bbox.width, bbox.height].map(|v| (v * 1000.0).round() / 1000.0),
                 score: (score * 1e6).round() / 1e6,

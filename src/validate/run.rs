@@ -27,7 +27,7 @@ const SAMPLES: Duration = Duration::from_millis(500);
 /// An image that is there to be run.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    /// Index in [`Dataset::pictures`].
+    /// Index in [`Dataset::images`].
     index: usize,
     /// Size that the dataset states.
     stated: Option<Size>,
@@ -60,8 +60,8 @@ pub struct DatasetRun {
 
 /// The images of a dataset that are there.
 fn places(dataset: &Dataset) -> impl Iterator<Item = Place> {
-    let there = dataset.pictures.iter().enumerate().filter(|(_, picture)| picture.header.is_some());
-    there.map(|(index, picture)| Place { index, stated: picture.size, header: picture.header })
+    let there = dataset.images.iter().enumerate().filter(|(_, image)| image.header.is_some());
+    there.map(|(index, image)| Place { index, stated: image.size, header: image.header })
 }
 
 impl DatasetRun {
@@ -101,7 +101,7 @@ impl DatasetRun {
             places: places(dataset).collect(),
             dataset_from_model: map.dataset_from_model.clone(),
             batch: Vec::new(),
-            boxes: dataset.pictures.iter().map(|_| None).collect(),
+            boxes: dataset.images.iter().map(|_| None).collect(),
             gpu: GpuMeter::start(gpu),
             sampled: HostTime::default(),
             figures,
@@ -111,7 +111,7 @@ impl DatasetRun {
     /// The files to be decoded, in the order of the run.
     #[must_use]
     pub fn paths(&self, dataset: &Dataset) -> Vec<PathBuf> {
-        self.places.iter().map(|place| dataset.pictures[place.index].path.clone()).collect()
+        self.places.iter().map(|place| dataset.images[place.index].path.clone()).collect()
     }
 
     /// Takes note of what is known of the first image.
@@ -258,15 +258,15 @@ impl DatasetRun {
         self.figures.streams[0].accounted = self.counts().is_accounted();
         self.figures.gpu = self.gpu.take().map(GpuMeter::finish);
         self.figures.streams[0].tiling = self.detector.tiling().next().map(|(_, tiling)| tiling.into());
-        for (picture, run) in dataset.pictures.iter().zip(&self.boxes) {
+        for (image, run) in dataset.images.iter().zip(&self.boxes) {
             // Stored with three components all the same; those with one are found already.
-            if run.as_ref().is_some_and(|run| run.grey) && picture.header.is_some_and(|h| !h.grey) {
-                dataset.findings.add(Issue::Grey, picture.path.display().to_string(), || "it has no colours".into());
+            if run.as_ref().is_some_and(|run| run.grey) && image.header.is_some_and(|h| !h.grey) {
+                dataset.findings.add(Issue::Grey, image.path.display().to_string(), || "it has no colours".into());
             }
         }
         for Place { index, .. } in self.places.iter().filter(|place| self.boxes[place.index].is_none()) {
-            let picture = &dataset.pictures[*index];
-            let (place, objects) = (picture.path.display().to_string(), picture.truths.len());
+            let image = &dataset.images[*index];
+            let (place, objects) = (image.path.display().to_string(), image.truths.len());
             let text = || format!("it does not decode; its {objects} objects do not count");
             dataset.findings.add(Issue::Missing, place, text);
         }

@@ -9,14 +9,14 @@ use super::predictions::Found;
 /// Classes up to which the report carries the whole confusion matrix.
 const MATRIX_CLASSES: usize = 366;
 
-/// What a dataset's pictures and boxes come to.
+/// What a dataset's images and boxes come to.
 #[derive(Debug)]
 pub struct Scores {
-    /// By picture: whether it counts.
+    /// By image: whether it counts.
     pub counted: Vec<bool>,
     /// By class of the dataset: whether it is scored.
     pub scored: Vec<bool>,
-    /// Detections a picture and class that count, for the three average recalls.
+    /// Detections an image and class that count, for the three average recalls.
     pub max_dets: [usize; 3],
     /// Boxes dropped for lying in ignored regions.
     pub in_ignored: usize,
@@ -33,9 +33,9 @@ impl Scores {
     #[must_use]
     pub fn of(dataset: &Dataset, found: &mut Found, counted: Vec<bool>, scored: Vec<bool>) -> Self {
         let mut in_ignored = 0;
-        for (picture, boxes) in dataset.pictures.iter().zip(found.iter_mut()) {
+        for (image, boxes) in dataset.images.iter().zip(found.iter_mut()) {
             let before = boxes.len();
-            boxes.retain(|b| !picture.ignores(&b.bbox));
+            boxes.retain(|b| !image.ignores(&b.bbox));
             in_ignored += before - boxes.len();
         }
         let max_dets = if dataset.kind == Kind::VisDrone { VISDRONE_MAX_DETS } else { COCO_MAX_DETS };
@@ -45,7 +45,7 @@ impl Scores {
         Self { counted, scored, max_dets, in_ignored, evaluation, curves, confusion }
     }
 
-    /// Objects and pictures that count.
+    /// Objects and images that count.
     #[must_use]
     pub fn totals(&self) -> (usize, usize) {
         let objects = self.evaluation.classes.iter().map(|c| c.truths).sum();
@@ -93,7 +93,7 @@ impl Scores {
 pub struct Accuracy {
     #[serde(flatten)]
     figures: Figures,
-    /// Detections a picture and class that count, for `ar_1`, `ar_10` and everything else.
+    /// Detections an image and class that count, for `ar_1`, `ar_10` and everything else.
     max_dets: [usize; 3],
     best: AtBest,
     classes: Vec<ClassAccuracy>,
@@ -114,7 +114,7 @@ struct AtBest {
 #[derive(Debug, serde::Serialize)]
 struct ClassAccuracy {
     class: String,
-    pictures: usize,
+    images: usize,
     objects: usize,
     /// At the best confidence of all classes together.
     precision: f64,
@@ -127,8 +127,8 @@ struct ClassAccuracy {
 impl ClassAccuracy {
     fn new(class: String, result: &ClassResult, at_best: super::curves::Point) -> Self {
         let super::curves::Point { precision, recall, f1 } = at_best;
-        let ClassResult { pictures, truths, figures, .. } = *result;
-        Self { class, pictures, objects: truths, precision, recall, f1, figures }
+        let ClassResult { images, truths, figures, .. } = *result;
+        Self { class, images, objects: truths, precision, recall, f1, figures }
     }
 }
 

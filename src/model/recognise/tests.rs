@@ -222,7 +222,7 @@ fn outputs_told_by_their_names() {
 }
 
 #[test]
-fn pictures_that_are_stretched_fill_an_open_input() {
+fn images_that_are_stretched_fill_an_open_input() {
     let mut facts = ultralytics();
     facts.outputs = vec![f32s("output0", &["batch", "300", "7"])];
     let model = recognised(&facts);

@@ -8,21 +8,21 @@ use sha2::{Digest, Sha256};
 
 use super::{Dataset, Issue, Kind};
 
-/// How far a box may hang over its picture's edge, pixels: labels are rounded.
+/// How far a box may hang over its image's edge, pixels: labels are rounded.
 const OVERHANG: f64 = 1.5;
 
-/// Looks at every picture's header and labels; with `pictures`, also at the files' content, and misses those that are not
+/// Looks at every image's header and labels; with `images`, also at the files' content, and misses those that are not
 /// there.
-pub fn check(dataset: &mut Dataset, pictures: bool) {
+pub fn check(dataset: &mut Dataset, images: bool) {
     let mut findings = std::mem::take(&mut dataset.findings);
-    for picture in &dataset.pictures {
-        let place = || picture.path.display().to_string();
-        match (picture.header, picture.size) {
-            (None, size) if pictures || size.is_none() => {
-                let there = picture.path.exists();
-                let problem = if there { "it is no picture" } else { "no such file" };
+    for image in &dataset.images {
+        let place = || image.path.display().to_string();
+        match (image.header, image.size) {
+            (None, size) if images || size.is_none() => {
+                let there = image.path.exists();
+                let problem = if there { "not an image" } else { "no such file" };
                 findings.add(Issue::Missing, place(), || {
-                    format!("{problem}; its {} objects do not count", picture.truths.len())
+                    format!("{problem}; its {} objects do not count", image.truths.len())
                 });
             }
             (Some(header), Some(stated)) if !header.fits(stated) => {
@@ -32,14 +32,14 @@ pub fn check(dataset: &mut Dataset, pictures: bool) {
             }
             _ => {}
         }
-        if picture.header.is_some_and(|h| h.grey) {
+        if image.header.is_some_and(|h| h.grey) {
             findings.add(Issue::Grey, place(), || "it has no colours".into());
         }
         let mut seen = HashSet::new();
-        for truth in &picture.truths {
+        for truth in &image.truths {
             let b = truth.bbox;
-            let at = || picture.at(truth.line);
-            if let Some(size) = picture.size {
+            let at = || image.at(truth.line);
+            if let Some(size) = image.size {
                 let (w, h) = (f64::from(size.width), f64::from(size.height));
                 let inside = b.x >= -OVERHANG
                     && b.y >= -OVERHANG
@@ -48,7 +48,7 @@ pub fn check(dataset: &mut Dataset, pictures: bool) {
                 if !inside {
                     let text = || {
                         let (right, bottom) = (b.x + b.width, b.y + b.height);
-                        format!("[{:.1}, {:.1}, {right:.1}, {bottom:.1}] in a picture of {w}×{h}", b.x, b.y)
+                        format!("[{:.1}, {:.1}, {right:.1}, {bottom:.1}] in an image of {w}×{h}", b.x, b.y)
                     };
                     findings.add(Issue::OutOfRange, at(), text);
                 }
@@ -63,20 +63,20 @@ pub fn check(dataset: &mut Dataset, pictures: bool) {
             }
         }
     }
-    if pictures {
+    if images {
         same_content(dataset, |a, b| {
-            findings.add(Issue::Duplicate, b.display().to_string(), || format!("the same picture as {}", a.display()));
+            findings.add(Issue::Duplicate, b.display().to_string(), || format!("the same image as {}", a.display()));
         });
     }
     dataset.findings = findings;
 }
 
-/// Tells of every picture file that has the content of an earlier one. Only files of one length are read.
+/// Tells of every image file that has the content of an earlier one. Only files of one length are read.
 fn same_content(dataset: &Dataset, mut same: impl FnMut(&Path, &Path)) {
     let mut by_length: HashMap<u64, Vec<&Path>> = HashMap::new();
-    for picture in dataset.pictures.iter().filter(|p| p.header.is_some()) {
-        if let Ok(metadata) = std::fs::metadata(&picture.path) {
-            by_length.entry(metadata.len()).or_default().push(&picture.path);
+    for image in dataset.images.iter().filter(|p| p.header.is_some()) {
+        if let Ok(metadata) = std::fs::metadata(&image.path) {
+            by_length.entry(metadata.len()).or_default().push(&image.path);
         }
     }
     let mut groups: Vec<Vec<&Path>> = by_length.into_values().filter(|paths| paths.len() > 1).collect();

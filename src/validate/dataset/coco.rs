@@ -1,7 +1,7 @@
-//! COCO's instances: one JSON file with pictures, annotations and categories.
+//! COCO's instances: one JSON file with images, annotations and categories.
 //!
 //! Every element is read on its own, so that a bad one is a finding with its line and not the end of the file. As in the
-//! official evaluator, pictures and categories are taken in the order of their ids, and an annotation without an area has
+//! official evaluator, images and categories are taken in the order of their ids, and an annotation without an area has
 //! that of its box.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::error::DatasetError;
 use super::files::{LARGEST_JSON, name_of, read_text};
 use super::findings::{Findings, Issue};
 use super::header;
-use super::labelled::{Class, Dataset, Kind, MOST_CLASSES, Picture, PictureId, Places, Truth};
+use super::labelled::{Class, Dataset, Image, ImageId, Kind, MOST_CLASSES, Places, Truth};
 use super::lines::Lines;
 use crate::geometry::Size;
 use crate::validate::LabelBox;
@@ -31,8 +31,8 @@ struct File<'a> {
 }
 
 #[derive(Deserialize)]
-struct Image {
-    id: PictureId,
+struct Entry {
+    id: ImageId,
     file_name: String,
     width: Option<u32>,
     height: Option<u32>,
@@ -40,7 +40,7 @@ struct Image {
 
 #[derive(Deserialize)]
 struct Annotation {
-    image_id: PictureId,
+    image_id: ImageId,
     category_id: i64,
     bbox: [f64; 4],
     area: Option<f64>,
@@ -61,7 +61,7 @@ enum Flag {
     Number(f64),
 }
 
-/// Reads a file of instances. Pictures are in `--images`, in `images/` beside the file or above it, or beside it.
+/// Reads a file of instances. Images are in `--images`, in `images/` beside the file or above it, or beside it.
 pub(super) fn load(path: &Path, places: &Places) -> Result<Dataset, DatasetError> {
     let text = read_text(path, LARGEST_JSON)?;
     let mut dataset = parse(&text, path)?;
@@ -70,12 +70,12 @@ pub(super) fn load(path: &Path, places: &Places) -> Result<Dataset, DatasetError
         Some(images) => vec![images.clone()],
         None => vec![folder.join("images"), folder.join("../images"), folder.to_owned()],
     };
-    for picture in &mut dataset.pictures {
-        let named = Path::new(&picture.name);
+    for image in &mut dataset.images {
+        let named = Path::new(&image.name);
         let tries = folders.iter().flat_map(|f| [f.join(named), f.join(name_of(named))]);
-        picture.path = tries.into_iter().find(|p| p.is_file()).unwrap_or_else(|| folders[0].join(named));
-        picture.header = header::read(&picture.path).ok();
-        picture.size = picture.size.or(picture.header.map(|h| h.size));
+        image.path = tries.into_iter().find(|p| p.is_file()).unwrap_or_else(|| folders[0].join(named));
+        image.header = header::read(&image.path).ok();
+        image.size = image.size.or(image.header.map(|h| h.size));
     }
     Ok(dataset)
 }
@@ -94,11 +94,11 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Dataset, DatasetError> {
     let classes = classes(&file, &lines, path, &mut findings)?;
     let index: HashMap<i64, usize> = classes.iter().enumerate().map(|(i, c)| (c.category, i)).collect();
 
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for raw in &file.images {
         let line = lines.line(raw);
-        match serde_json::from_str::<Image>(raw.get()) {
-            Ok(Image { id, file_name, width, height }) => pictures.push(Picture {
+        match serde_json::from_str::<Entry>(raw.get()) {
+            Ok(Entry { id, file_name, width, height }) => images.push(Image {
                 id,
                 name: file_name,
                 path: PathBuf::new(),
@@ -109,19 +109,19 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Dataset, DatasetError> {
                 truths: Vec::new(),
                 ignored: Vec::new(),
             }),
-            Err(e) => findings.add(Issue::Format, format!("{place}:{line}"), || format!("picture: {}", bare(&e))),
+            Err(e) => findings.add(Issue::Format, format!("{place}:{line}"), || format!("image: {}", bare(&e))),
         }
     }
-    pictures.sort_by(|a, b| a.id.cmp(&b.id));
-    pictures.dedup_by(|again, first| {
+    images.sort_by(|a, b| a.id.cmp(&b.id));
+    images.dedup_by(|again, first| {
         let same = again.id == first.id;
         if same {
-            findings.add(Issue::Duplicate, again.at(again.line.unwrap_or(1)), || format!("picture id {}", again.id));
+            findings.add(Issue::Duplicate, again.at(again.line.unwrap_or(1)), || format!("image id {}", again.id));
         }
         same
     });
 
-    let known: HashMap<PictureId, usize> = pictures.iter().enumerate().map(|(i, p)| (p.id.clone(), i)).collect();
+    let known: HashMap<ImageId, usize> = images.iter().enumerate().map(|(i, p)| (p.id.clone(), i)).collect();
     for (number, raw) in file.annotations.iter().enumerate() {
         let line = lines.line(raw);
         let at = || format!("{place}:{line}");
@@ -132,9 +132,9 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Dataset, DatasetError> {
                 continue;
             }
         };
-        let Some(picture) = known.get(&annotation.image_id) else {
-            let text = || format!("annotations[{number}]: no picture has id {}", annotation.image_id);
-            findings.add(Issue::UnknownPicture, at(), text);
+        let Some(image) = known.get(&annotation.image_id) else {
+            let text = || format!("annotations[{number}]: no image has id {}", annotation.image_id);
+            findings.add(Issue::UnknownImage, at(), text);
             continue;
         };
         let Some(class) = index.get(&annotation.category_id) else {
@@ -155,9 +155,9 @@ pub(super) fn parse(text: &str, path: &Path) -> Result<Dataset, DatasetError> {
             None => false,
         };
         let area = annotation.area.unwrap_or_else(|| bbox.area());
-        pictures[*picture].push_truth(Truth { class: *class, bbox, area, crowd, line }, &mut findings);
+        images[*image].push_truth(Truth { class: *class, bbox, area, crowd, line }, &mut findings);
     }
-    Ok(Dataset { name: String::new(), kind: Kind::Coco, classes, pictures, findings })
+    Ok(Dataset { name: String::new(), kind: Kind::Coco, classes, images, findings })
 }
 
 fn classes(file: &File, lines: &Lines, path: &Path, findings: &mut Findings) -> Result<Vec<Class>, DatasetError> {

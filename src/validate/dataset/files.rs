@@ -8,7 +8,7 @@ use super::error::DatasetError;
 pub(super) const LARGEST_LABELS: u64 = 16 << 20;
 pub(super) const LARGEST_JSON: u64 = 2 << 30;
 
-/// Endings of pictures, in the order they are looked for.
+/// Endings of images, in the order they are looked for.
 const PICTURES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "gif"];
 
 /// The text of a JSON file.
@@ -42,7 +42,7 @@ pub(super) fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-pub(super) fn is_picture(path: &Path) -> bool {
+pub(super) fn is_image(path: &Path) -> bool {
     path.extension().and_then(|e| e.to_str()).is_some_and(|e| PICTURES.contains(&e.to_ascii_lowercase().as_str()))
 }
 

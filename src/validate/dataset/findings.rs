@@ -8,25 +8,25 @@ const KEPT: u64 = 100;
 /// What can be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Issue {
-    /// A picture is not there, or cannot be decoded: it is not scored.
+    /// An image is not there, or cannot be decoded: it is not scored.
     Missing,
     /// A label cannot be read: it is left out.
     Format,
     /// A label, or a prediction, names a class that the dataset does not have: it is left out.
     UnknownClass,
-    /// A label, or a prediction, names a picture that the dataset does not have: it is left out.
-    UnknownPicture,
-    /// A box is not inside its picture.
+    /// A label, or a prediction, names an image that the dataset does not have: it is left out.
+    UnknownImage,
+    /// A box is not inside its image.
     OutOfRange,
-    /// Too much for one picture: the rest is left out.
+    /// Too much for one image: the rest is left out.
     TooMany,
-    /// Twice the same box, picture or id.
+    /// Twice the same box, image or id.
     Duplicate,
     /// The file's size is not the one that the dataset states: boxes are brought to the stated one.
     Size,
-    /// A picture has no labels at all.
+    /// An image has no labels at all.
     Unlabelled,
-    /// A picture without colours.
+    /// An image without colours.
     Grey,
 }
 
@@ -35,23 +35,23 @@ impl Issue {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Missing => "missing picture",
+            Self::Missing => "missing image",
             Self::Format => "label format",
             Self::UnknownClass => "unknown class",
-            Self::UnknownPicture => "unknown picture",
+            Self::UnknownImage => "unknown image",
             Self::OutOfRange => "box out of range",
             Self::TooMany => "too many",
             Self::Duplicate => "duplicate",
             Self::Size => "size differs",
             Self::Unlabelled => "no labels",
-            Self::Grey => "grey picture",
+            Self::Grey => "grey image",
         }
     }
 
     /// Whether something is left out of the score for it; otherwise it is worth a look only.
     #[must_use]
     pub fn costs(self) -> bool {
-        matches!(self, Self::Missing | Self::Format | Self::UnknownClass | Self::UnknownPicture | Self::TooMany)
+        matches!(self, Self::Missing | Self::Format | Self::UnknownClass | Self::UnknownImage | Self::TooMany)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a picture's header says: size as displayed, how it is turned, whether it has colours.
+//! What an image's header says: size as displayed, how it is turned, whether it has colours.
 
 use std::fs::File;
 use std::io::{BufReader, Error, ErrorKind, Read, Seek, SeekFrom};
@@ -11,7 +11,7 @@ const EXIF: u64 = 64 << 10;
 /// Segments before a JPEG's frame header, at most.
 const SEGMENTS: usize = 10_000;
 
-/// A picture's header.
+/// An image's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Size as displayed, turned as the file says.
@@ -23,10 +23,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// Brings a box from the picture as displayed to a dataset that states `stated` as its size.
+    /// Brings a box from the image as displayed to a dataset that states `stated` as its size.
     ///
-    /// Labels are taken to be on the picture as displayed, as `cv2.imread` and Ultralytics load it. A dataset that states
-    /// the size of the unturned pixels means those; any other size means that the picture was scaled.
+    /// Labels are taken to be on the image as displayed, as `cv2.imread` and Ultralytics load it. A dataset that states
+    /// the size of the unturned pixels means those; any other size means that the image was scaled.
     #[must_use]
     pub fn stated_from_displayed(&self, bbox: &FrameBox, stated: Size) -> FrameBox {
         let shown = self.size;
@@ -50,7 +50,7 @@ impl Header {
         FrameBox::new(bbox.x1 * sx, bbox.y1 * sy, bbox.x2 * sx, bbox.y2 * sy)
     }
 
-    /// Whether `stated` is the size of the picture, turned or not.
+    /// Whether `stated` is the size of the image, turned or not.
     #[must_use]
     pub fn fits(&self, stated: Size) -> bool {
         let turned = Size { width: self.size.height, height: self.size.width };
@@ -58,10 +58,10 @@ impl Header {
     }
 }
 
-/// Reads the header of the picture at `path`.
+/// Reads the header of the image at `path`.
 ///
 /// # Errors
-/// When it cannot be read or is no picture that is known.
+/// When it cannot be read or is no image that is known.
 pub fn read(path: &Path) -> std::io::Result<Header> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "it is not a file"));
@@ -83,20 +83,20 @@ pub fn read(path: &Path) -> std::io::Result<Header> {
             sized(side(16), side(20), 1, matches!(start[25], 0 | 4))
         }
         _ => {
-            let size = imagesize::reader_size(&mut reader).map_err(|_| no_picture())?;
-            let side = |n: usize| u32::try_from(n).map_err(|_| no_picture());
+            let size = imagesize::reader_size(&mut reader).map_err(|_| no_image())?;
+            let side = |n: usize| u32::try_from(n).map_err(|_| no_image());
             sized(side(size.width)?, side(size.height)?, 1, false)
         }
     }
 }
 
-fn no_picture() -> Error {
-    Error::new(ErrorKind::InvalidData, "it is no picture")
+fn no_image() -> Error {
+    Error::new(ErrorKind::InvalidData, "not an image")
 }
 
 fn sized(width: u32, height: u32, orientation: u8, grey: bool) -> std::io::Result<Header> {
     if width == 0 || height == 0 || width > 1 << 20 || height > 1 << 20 {
-        return Err(no_picture());
+        return Err(no_image());
     }
     let size = if orientation >= 5 { Size { width: height, height: width } } else { Size { width, height } };
     Ok(Header { size, orientation, grey })
@@ -116,11 +116,11 @@ fn jpeg(reader: &mut (impl Read + Seek)) -> std::io::Result<Header> {
         match marker {
             [0xff, 0x01 | 0xd0..=0xd8] => continue,
             [0xff, _] => {}
-            _ => return Err(no_picture()),
+            _ => return Err(no_image()),
         }
         let mut length = [0; 2];
         reader.read_exact(&mut length)?;
-        let length = u64::from(u16::from_be_bytes(length)).checked_sub(2).ok_or_else(no_picture)?;
+        let length = u64::from(u16::from_be_bytes(length)).checked_sub(2).ok_or_else(no_image)?;
         match marker[1] {
             // Start of frame, of any kind but tables (C4, C8, CC).
             0xc0..=0xcf if !matches!(marker[1], 0xc4 | 0xc8 | 0xcc) => {
@@ -134,15 +134,15 @@ fn jpeg(reader: &mut (impl Read + Seek)) -> std::io::Result<Header> {
                 reader.by_ref().take(length.min(EXIF)).read_to_end(&mut exif)?;
                 orientation = exif_orientation(&exif).unwrap_or(orientation);
                 let rest = length - exif.len() as u64;
-                reader.seek(SeekFrom::Current(i64::try_from(rest).map_err(|_| no_picture())?))?;
+                reader.seek(SeekFrom::Current(i64::try_from(rest).map_err(|_| no_image())?))?;
             }
             0xd9 | 0xda => break,
             _ => {
-                reader.seek(SeekFrom::Current(i64::try_from(length).map_err(|_| no_picture())?))?;
+                reader.seek(SeekFrom::Current(i64::try_from(length).map_err(|_| no_image())?))?;
             }
         }
     }
-    Err(no_picture())
+    Err(no_image())
 }
 
 /// Tag 0x0112 of the first directory of an EXIF block (TIFF 6.0).
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_picture_is_as_large_as_it_is_displayed() {
+    fn a_turned_image_is_as_large_as_it_is_displayed() {
         let upright = parsed(&head(1, 3)).expect("a header");
         assert_eq!(upright, Header { size: Size { width: 40, height: 30 }, orientation: 1, grey: false });
         let turned = parsed(&head(6, 1)).expect("a header");

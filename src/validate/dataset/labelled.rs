@@ -11,8 +11,8 @@ use crate::validate::LabelBox;
 
 /// Classes a dataset may have.
 pub(super) const MOST_CLASSES: usize = 10_000;
-/// Truths, and ignored regions, that one picture may have; what is beyond is reported and left out, since every pair of
-/// boxes of a picture is looked at.
+/// Truths, and ignored regions, that one image may have; what is beyond is reported and left out, since every pair of
+/// boxes of an image is looked at.
 pub(super) const MOST_TRUTHS: usize = 5_000;
 pub(super) const MOST_IGNORED: usize = 300;
 
@@ -21,9 +21,9 @@ pub(super) const MOST_IGNORED: usize = 300;
 pub enum Kind {
     /// One JSON file of COCO's instances.
     Coco,
-    /// A text file a picture: class, centre and size as fractions of the picture.
+    /// A text file an image: class, centre and size as fractions of the image.
     Yolo,
-    /// A text file a picture, with ignored regions.
+    /// A text file an image, with ignored regions.
     VisDrone,
 }
 
@@ -39,17 +39,17 @@ impl Kind {
     }
 }
 
-/// What a results file calls a picture.
+/// What a results file calls an image.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Deserialize, serde::Serialize)]
 #[serde(untagged)]
-pub enum PictureId {
+pub enum ImageId {
     /// COCO's own ids.
     Number(i64),
     /// The file's name without its ending.
     Text(String),
 }
 
-impl fmt::Display for PictureId {
+impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Number(n) => n.fmt(f),
@@ -82,22 +82,22 @@ pub struct Truth {
     pub line: u32,
 }
 
-/// One labelled picture.
+/// One labelled image.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct Image {
     /// What results files call it.
-    pub id: PictureId,
+    pub id: ImageId,
     /// File name, for people.
     pub name: String,
-    /// Where the picture should be.
+    /// Where the image should be.
     pub path: PathBuf,
     /// Size in which boxes are stated; `None` when neither the dataset nor the file says.
     pub size: Option<Size>,
-    /// What the file's header says; `None` when the file is missing or is no picture.
+    /// What the file's header says; `None` when the file is missing or is no image.
     pub header: Option<Header>,
     /// The file with its labels.
     pub labels: Arc<Path>,
-    /// Line of the picture itself in `labels`, where it has one.
+    /// Line of the image itself in `labels`, where it has one.
     pub line: Option<u32>,
     /// Labelled objects.
     pub truths: Vec<Truth>,
@@ -105,7 +105,7 @@ pub struct Picture {
     pub ignored: Vec<LabelBox>,
 }
 
-impl Picture {
+impl Image {
     /// File and line of a label, for findings.
     pub(super) fn at(&self, line: u32) -> String {
         format!("{}:{line}", self.labels.display())
@@ -115,7 +115,7 @@ impl Picture {
         if self.truths.len() < MOST_TRUTHS {
             self.truths.push(truth);
         } else {
-            findings.add(Issue::TooMany, self.at(truth.line), || format!("more than {MOST_TRUTHS} objects a picture"));
+            findings.add(Issue::TooMany, self.at(truth.line), || format!("more than {MOST_TRUTHS} objects an image"));
         }
     }
 
@@ -163,7 +163,7 @@ pub(super) fn covered(bbox: &LabelBox, regions: &[&LabelBox]) -> f64 {
     area
 }
 
-/// Labelled pictures with what was noticed on reading them.
+/// Labelled images with what was noticed on reading them.
 #[derive(Debug)]
 pub struct Dataset {
     /// As the user named it.
@@ -172,8 +172,8 @@ pub struct Dataset {
     pub kind: Kind,
     /// Its classes.
     pub classes: Vec<Class>,
-    /// Its pictures, in the order in which they are evaluated.
-    pub pictures: Vec<Picture>,
+    /// Its images, in the order in which they are evaluated.
+    pub images: Vec<Image>,
     /// What is wrong with it.
     pub findings: Findings,
 }
@@ -181,7 +181,7 @@ pub struct Dataset {
 /// Where to look, beside what the dataset says.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    /// Folder of the pictures.
+    /// Folder of the images.
     pub images: Option<PathBuf>,
     /// Which part of a `data.yaml`.
     pub split: String,

@@ -1,4 +1,4 @@
-//! Labelled pictures: three kinds of dataset, one shape.
+//! Labelled images: three kinds of dataset, one shape.
 
 mod coco;
 mod error;
@@ -25,11 +25,11 @@ pub(super) use lines::Lines;
 
 pub use error::DatasetError;
 pub use findings::{Finding, Findings, Issue};
-pub use labelled::{Class, Dataset, Kind, Picture, PictureId, Places, Truth};
+pub use labelled::{Class, Dataset, Image, ImageId, Kind, Places, Truth};
 pub use summary::{ClassCount, Summary};
 
 impl Dataset {
-    /// Reads the dataset at `path`: a COCO JSON file, a `data.yaml` or a list of pictures in YOLO's way, or a folder with
+    /// Reads the dataset at `path`: a COCO JSON file, a `data.yaml` or a list of images in YOLO's way, or a folder with
     /// one of them, with `images/` and `labels/`, or with `VisDrone`'s `images/` and `annotations/`.
     ///
     /// # Errors
@@ -47,8 +47,8 @@ impl Dataset {
             _ => return Err(unknown(path)),
         };
         dataset.name = path.display().to_string();
-        if dataset.pictures.is_empty() {
-            return Err(DatasetError::new(path.display(), "it has no pictures", "check that it is the right file"));
+        if dataset.images.is_empty() {
+            return Err(DatasetError::new(path.display(), "it has no images", "check that it is the right file"));
         }
         Ok(dataset)
     }
@@ -83,35 +83,35 @@ impl Dataset {
             };
         };
         dataset.name = folder.display().to_string();
-        if dataset.pictures.is_empty() {
-            return Err(DatasetError::new(folder.display(), "it has no pictures", "check that it is the right folder"));
+        if dataset.images.is_empty() {
+            return Err(DatasetError::new(folder.display(), "it has no images", "check that it is the right folder"));
         }
         Ok(dataset)
     }
 
-    /// Which picture each name that a results file may use means.
+    /// Which image each name that a results file may use means.
     #[must_use]
-    pub fn names(&self) -> HashMap<PictureId, usize> {
-        let mut names: HashMap<PictureId, usize> =
-            self.pictures.iter().enumerate().map(|(index, p)| (p.id.clone(), index)).collect();
-        for (index, picture) in self.pictures.iter().enumerate() {
-            let stem = stem_of(Path::new(&picture.name));
+    pub fn names(&self) -> HashMap<ImageId, usize> {
+        let mut names: HashMap<ImageId, usize> =
+            self.images.iter().enumerate().map(|(index, p)| (p.id.clone(), index)).collect();
+        for (index, image) in self.images.iter().enumerate() {
+            let stem = stem_of(Path::new(&image.name));
             if let Ok(number) = stem.parse() {
-                names.entry(PictureId::Number(number)).or_insert(index);
+                names.entry(ImageId::Number(number)).or_insert(index);
             }
-            names.entry(PictureId::Text(stem)).or_insert(index);
-            names.entry(PictureId::Text(picture.name.clone())).or_insert(index);
+            names.entry(ImageId::Text(stem)).or_insert(index);
+            names.entry(ImageId::Text(image.name.clone())).or_insert(index);
         }
         names
     }
 
-    /// Classes with their truths that count: `(objects, pictures)` a class.
+    /// Classes with their truths that count: `(objects, images)` a class.
     #[must_use]
     pub fn instances(&self) -> Vec<(usize, usize)> {
         let mut counts = vec![(0, 0); self.classes.len()];
         let mut seen = vec![usize::MAX; self.classes.len()];
-        for (index, picture) in self.pictures.iter().enumerate() {
-            for truth in picture.truths.iter().filter(|t| !t.crowd) {
+        for (index, image) in self.images.iter().enumerate() {
+            for truth in image.truths.iter().filter(|t| !t.crowd) {
                 counts[truth.class].0 += 1;
                 if std::mem::replace(&mut seen[truth.class], index) != index {
                     counts[truth.class].1 += 1;

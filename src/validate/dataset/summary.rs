@@ -8,9 +8,9 @@ use crate::validate::evaluate::{LARGE, SMALL};
 pub struct Summary {
     /// How it is written.
     pub kind: &'static str,
-    /// Pictures listed.
-    pub pictures: usize,
-    /// Pictures without an object.
+    /// Images listed.
+    pub images: usize,
+    /// Images without an object.
     pub without_objects: usize,
     /// Objects that count.
     pub objects: usize,
@@ -31,15 +31,15 @@ pub struct ClassCount {
     pub class: String,
     /// Objects that count.
     pub objects: usize,
-    /// Pictures that show one.
-    pub pictures: usize,
+    /// Images that show one.
+    pub images: usize,
 }
 
 impl Summary {
     /// Counts.
     #[must_use]
     pub fn of(dataset: &Dataset) -> Self {
-        let truths = || dataset.pictures.iter().flat_map(|p| &p.truths);
+        let truths = || dataset.images.iter().flat_map(|p| &p.truths);
         let mut by_size = [0; 3];
         for truth in truths().filter(|t| !t.crowd) {
             by_size[usize::from(truth.area >= SMALL) + usize::from(truth.area >= LARGE)] += 1;
@@ -48,14 +48,14 @@ impl Summary {
         let classes = dataset.classes.iter().zip(instances);
         Self {
             kind: dataset.kind.name(),
-            pictures: dataset.pictures.len(),
-            without_objects: dataset.pictures.iter().filter(|p| p.truths.iter().all(|t| t.crowd)).count(),
+            images: dataset.images.len(),
+            without_objects: dataset.images.iter().filter(|p| p.truths.iter().all(|t| t.crowd)).count(),
             objects: by_size.iter().sum(),
             by_size,
             crowds: truths().filter(|t| t.crowd).count(),
-            ignored_regions: dataset.pictures.iter().map(|p| p.ignored.len()).sum(),
+            ignored_regions: dataset.images.iter().map(|p| p.ignored.len()).sum(),
             classes: classes
-                .map(|(class, (objects, pictures))| ClassCount { class: class.name.clone(), objects, pictures })
+                .map(|(class, (objects, images))| ClassCount { class: class.name.clone(), objects, images })
                 .collect(),
         }
     }
@@ -67,7 +67,7 @@ impl Dataset {
     pub fn remarks(&self) -> Vec<String> {
         let kept = self.findings.kept();
         let remark = |(issue, count): (&Issue, &u64)| {
-            // A picture without a label file is YOLO's way of saying that it shows nothing.
+            // An image without a label file is YOLO's way of saying that it shows nothing.
             let usual = *issue == Issue::Unlabelled && self.kind == Kind::Yolo;
             let first = kept.iter().find(|f| f.kind == *issue).filter(|_| !usual)?;
             let more = if *count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };

@@ -18,9 +18,9 @@ const RESULTS: &str = r#"[{"image_id":1,"category_id":7,"bbox":[1,2,30,20],"scor
 const YOLO: &str = "0 0.5 0.5 0.1 0.2\n2 0.1 0.2 0.3 0.2 0.3 0.4 0.1 0.4\n1.0 1e-1 .5 .1 .1\n";
 const VISDRONE: &str = "10,20,30,40,1,4,0,0\n0,0,25,60,0,0,0,0,\n5,5,8,8,0,11,0,0\n50,50,9,9,1,10,0,1\n";
 
-fn blank() -> Picture {
-    Picture {
-        id: PictureId::Text("a".into()),
+fn blank() -> Image {
+    Image {
+        id: ImageId::Text("a".into()),
         name: "a.jpg".into(),
         path: PathBuf::new(),
         size: Some(Size { width: 64, height: 48 }),
@@ -81,12 +81,12 @@ fn spoilt(text: &'static str) -> impl Strategy<Value = String> {
     })
 }
 
-fn keeps_bounds(picture: &Picture, classes: usize) -> Result<(), TestCaseError> {
-    prop_assert!(picture.truths.len() <= MOST_TRUTHS && picture.ignored.len() <= MOST_IGNORED);
-    for truth in &picture.truths {
+fn keeps_bounds(image: &Image, classes: usize) -> Result<(), TestCaseError> {
+    prop_assert!(image.truths.len() <= MOST_TRUTHS && image.ignored.len() <= MOST_IGNORED);
+    for truth in &image.truths {
         prop_assert!(truth.class < classes && truth.bbox.is_sound() && truth.line >= 1, "{truth:?}");
     }
-    prop_assert!(picture.ignored.iter().all(LabelBox::is_sound));
+    prop_assert!(image.ignored.iter().all(LabelBox::is_sound));
     Ok(())
 }
 
@@ -95,13 +95,13 @@ proptest! {
     fn coco_and_results(truth in spoilt(COCO), found in spoilt(RESULTS)) {
         let path = Path::new("truth.json");
         let Ok(mut dataset) = coco::parse(&truth, path) else { return Ok(()) };
-        for picture in &dataset.pictures {
-            keeps_bounds(picture, dataset.classes.len())?;
+        for image in &dataset.images {
+            keeps_bounds(image, dataset.classes.len())?;
         }
         checks::check(&mut dataset, false);
         let _ = dataset.remarks();
         if let Ok(found) = predictions::parse(&found, path, &mut dataset) {
-            prop_assert_eq!(found.len(), dataset.pictures.len());
+            prop_assert_eq!(found.len(), dataset.images.len());
             let sound = |b: &super::super::Scored| b.score.is_finite() && b.bbox.is_sound() && b.class < dataset.classes.len();
             prop_assert!(found.iter().flatten().all(sound));
         }
@@ -110,19 +110,19 @@ proptest! {
     #[test]
     fn yolo_labels(text in spoilt(YOLO), other in ".{0,80}", keypoints in any::<bool>()) {
         for text in [text, other] {
-            let (mut picture, mut findings) = (blank(), Findings::default());
-            yolo::parse(&text, &mut picture, 3, keypoints, &mut findings);
-            keeps_bounds(&picture, 3)?;
-            prop_assert!(picture.truths.len() <= text.lines().count());
+            let (mut image, mut findings) = (blank(), Findings::default());
+            yolo::parse(&text, &mut image, 3, keypoints, &mut findings);
+            keeps_bounds(&image, 3)?;
+            prop_assert!(image.truths.len() <= text.lines().count());
         }
     }
 
     #[test]
     fn visdrone_labels(text in spoilt(VISDRONE), other in "[-0-9,. \n]{0,80}") {
         for text in [text, other] {
-            let (mut picture, mut findings) = (blank(), Findings::default());
-            visdrone::parse(&text, &mut picture, &mut findings);
-            keeps_bounds(&picture, 10)?;
+            let (mut image, mut findings) = (blank(), Findings::default());
+            visdrone::parse(&text, &mut image, &mut findings);
+            keeps_bounds(&image, 10)?;
         }
     }
 }
@@ -130,31 +130,31 @@ proptest! {
 #[test]
 fn sound_labels_are_read_as_they_are_meant() {
     let dataset = coco::parse(COCO, Path::new("t.json")).expect("a dataset");
-    let [a, b] = dataset.pictures.as_slice() else { panic!("two pictures") };
+    let [a, b] = dataset.images.as_slice() else { panic!("two images") };
     assert_eq!((a.truths[0].area, a.truths[0].line, b.truths[0].crowd, b.truths[0].line), (500.5, 2, true, 3));
     assert!(dataset.findings.counts().is_empty());
 
-    let (mut picture, mut findings) = (blank(), Findings::default());
-    yolo::parse(YOLO, &mut picture, 3, false, &mut findings);
-    let rounded: Vec<[f64; 4]> = picture
+    let (mut image, mut findings) = (blank(), Findings::default());
+    yolo::parse(YOLO, &mut image, 3, false, &mut findings);
+    let rounded: Vec<[f64; 4]> = image
         .truths
         .iter()
         .map(|t| [t.bbox.x, t.bbox.y, t.bbox.width, t.bbox.height].map(|v| (v * 100.0).round() / 100.0))
         .collect();
     assert_eq!(rounded, [[28.8, 19.2, 6.4, 9.6], [6.4, 9.6, 12.8, 9.6], [3.2, 21.6, 6.4, 4.8]]);
 
-    let (mut picture, mut findings) = (blank(), Findings::default());
-    visdrone::parse(VISDRONE, &mut picture, &mut findings);
+    let (mut image, mut findings) = (blank(), Findings::default());
+    visdrone::parse(VISDRONE, &mut image, &mut findings);
     // The first lies by half in the ignored region and goes; others (11) are nothing.
-    assert_eq!(picture.truths.iter().map(|t| (t.class, t.line)).collect::<Vec<_>>(), [(9, 4)]);
-    assert_eq!((picture.ignored.len(), findings.counts().len()), (1, 0));
+    assert_eq!(image.truths.iter().map(|t| (t.class, t.line)).collect::<Vec<_>>(), [(9, 4)]);
+    assert_eq!((image.ignored.len(), findings.counts().len()), (1, 0));
 }
 
 #[test]
 fn every_bad_label_is_named_with_its_line() {
-    let (mut picture, mut findings) = (blank(), Findings::default());
+    let (mut image, mut findings) = (blank(), Findings::default());
     let text = "0 0.5 0.5 0.1\n7 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n0 0.5 0.5 0.1 0.1\n0 33 0.5 0.1 0.1\nx 1 1 1 1\n";
-    yolo::parse(text, &mut picture, 3, false, &mut findings);
+    yolo::parse(text, &mut image, 3, false, &mut findings);
     let places: Vec<(&str, Issue)> = findings.kept().iter().map(|f| (f.place.as_str(), f.kind)).collect();
     assert_eq!(
         places,
@@ -166,15 +166,15 @@ fn every_bad_label_is_named_with_its_line() {
             ("a.txt:4", Issue::Duplicate)
         ]
     );
-    assert_eq!(picture.truths.len(), 1);
+    assert_eq!(image.truths.len(), 1);
 }
 
 #[test]
 fn floods_are_counted_not_kept() {
-    let (mut picture, mut findings) = (blank(), Findings::default());
+    let (mut image, mut findings) = (blank(), Findings::default());
     let rows: Vec<String> = (0..MOST_TRUTHS + 500).map(|n| format!("{n},{n},9,9,1,4,0,0")).collect();
-    visdrone::parse(&rows.join("\n"), &mut picture, &mut findings);
-    assert_eq!((picture.truths.len(), findings.count(Issue::TooMany)), (MOST_TRUTHS, 500));
+    visdrone::parse(&rows.join("\n"), &mut image, &mut findings);
+    assert_eq!((image.truths.len(), findings.count(Issue::TooMany)), (MOST_TRUTHS, 500));
     assert_eq!(findings.kept().len(), 100);
 }
 

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{LARGEST_LABELS, files_in, is_picture, name_of, read_text, stem_of};
+use super::files::{LARGEST_LABELS, files_in, is_image, name_of, read_text, stem_of};
 use super::findings::{Findings, Issue};
 use super::header;
-use super::labelled::{Class, Dataset, Kind, Picture, PictureId, Places, Truth};
+use super::labelled::{Class, Dataset, Image, ImageId, Kind, Places, Truth};
 use super::lines::short;
 use crate::validate::LabelBox;
 
@@ -20,11 +20,11 @@ const CLASSES: [&str; 10] =
     ["pedestrian", "people", "bicycle", "car", "van", "truck", "tricycle", "awning-tricycle", "bus", "motor"];
 const OTHERS: u32 = 11;
 
-/// Reads the folder; pictures are in `--images` or `images/`.
+/// Reads the folder; images are in `--images` or `images/`.
 pub(super) fn load(folder: &Path, places: &Places) -> Dataset {
-    let images = places.images.clone().unwrap_or_else(|| folder.join("images"));
+    let from = places.images.clone().unwrap_or_else(|| folder.join("images"));
     let mut entries: BTreeMap<String, (Option<PathBuf>, Option<PathBuf>)> = BTreeMap::new();
-    for path in files_in(&images).into_iter().filter(|p| is_picture(p)) {
+    for path in files_in(&from).into_iter().filter(|p| is_image(p)) {
         let entry = entries.entry(stem_of(&path)).or_default();
         entry.0.get_or_insert(path);
     }
@@ -35,12 +35,12 @@ pub(super) fn load(folder: &Path, places: &Places) -> Dataset {
         }
     }
     let mut findings = Findings::default();
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     for (stem, (path, labels)) in entries {
-        let path = path.unwrap_or_else(|| images.join(format!("{stem}.jpg")));
+        let path = path.unwrap_or_else(|| from.join(format!("{stem}.jpg")));
         let header = header::read(&path).ok();
-        let mut picture = Picture {
-            id: PictureId::Text(stem.clone()),
+        let mut image = Image {
+            id: ImageId::Text(stem.clone()),
             name: name_of(&path),
             size: header.map(|h| h.size),
             header,
@@ -51,37 +51,37 @@ pub(super) fn load(folder: &Path, places: &Places) -> Dataset {
             ignored: Vec::new(),
         };
         match labels.map(|labels| read_text(&labels, LARGEST_LABELS)) {
-            None => findings.add(Issue::Unlabelled, picture.name.clone(), || "no annotation file".into()),
-            Some(Ok(text)) => parse(&text, &mut picture, &mut findings),
+            None => findings.add(Issue::Unlabelled, image.name.clone(), || "no annotation file".into()),
+            Some(Ok(text)) => parse(&text, &mut image, &mut findings),
             Some(Err(e)) => findings.add(Issue::Format, e.place, || e.problem),
         }
-        pictures.push(picture);
+        images.push(image);
     }
     let class = |(category, name): (i64, &&str)| Class { name: (*name).to_owned(), category };
     let classes = (1..).zip(&CLASSES).map(class).collect();
-    Dataset { name: String::new(), kind: Kind::VisDrone, classes, pictures, findings }
+    Dataset { name: String::new(), kind: Kind::VisDrone, classes, images, findings }
 }
 
-/// Reads one file of labels into `picture`.
-pub(super) fn parse(text: &str, picture: &mut Picture, findings: &mut Findings) {
+/// Reads one file of labels into `image`.
+pub(super) fn parse(text: &str, image: &mut Image, findings: &mut Findings) {
     for (number, row) in (1..).zip(text.lines()) {
         if row.trim().is_empty() {
             continue;
         }
         match parse_row(row) {
-            Err((issue, problem)) => findings.add(issue, picture.at(number), || problem),
-            Ok((bbox, _, 0)) => picture.push_ignored(bbox, number, findings),
+            Err((issue, problem)) => findings.add(issue, image.at(number), || problem),
+            Ok((bbox, _, 0)) => image.push_ignored(bbox, number, findings),
             Ok((_, _, OTHERS)) => {}
             Ok((bbox, counts, category)) => {
                 let class = category as usize - 1;
                 let truth = Truth { class, bbox, area: bbox.area(), crowd: !counts, line: number };
-                picture.push_truth(truth, findings);
+                image.push_truth(truth, findings);
             }
         }
     }
-    if !picture.ignored.is_empty() {
-        let truths = std::mem::take(&mut picture.truths);
-        picture.truths = truths.into_iter().filter(|t| !picture.ignores(&t.bbox)).collect();
+    if !image.ignored.is_empty() {
+        let truths = std::mem::take(&mut image.truths);
+        image.truths = truths.into_iter().filter(|t| !image.ignores(&t.bbox)).collect();
     }
 }
 

@@ -1,15 +1,15 @@
-//! YOLO's text labels: beside every picture's folder `images` a folder `labels` with a file a picture, a line an object:
-//! `class x_centre y_centre width height`, or `class x1 y1 x2 y2 x3 y3 …` for an outline, all as fractions of the picture.
+//! YOLO's text labels: beside every image's folder `images` a folder `labels` with a file an image, a line an object:
+//! `class x_centre y_centre width height`, or `class x1 y1 x2 y2 x3 y3 …` for an outline, all as fractions of the image.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::DatasetError;
-use super::files::{LARGEST_LABELS, is_picture, name_of, read_text, stem_of};
+use super::files::{LARGEST_LABELS, is_image, name_of, read_text, stem_of};
 use super::findings::{Findings, Issue};
 use super::header;
-use super::labelled::{Class, Dataset, Kind, MOST_CLASSES, Picture, PictureId, Places, Truth};
+use super::labelled::{Class, Dataset, Image, ImageId, Kind, MOST_CLASSES, Places, Truth};
 use super::lines::short;
 use super::yaml::{self, Node, Value};
 use crate::validate::LabelBox;
@@ -43,16 +43,16 @@ pub(super) fn load(path: &Path, places: &Places) -> Result<Dataset, DatasetError
             .ok_or_else(|| {
                 DatasetError::new(at(listed), format!("{entry}: no such file or folder"), "check its path")
             })?;
-        list_pictures(&place, &mut files)?;
+        list_images(&place, &mut files)?;
     }
     let keypoints = node.get("kpt_shape").is_some();
     Ok(build(files, class_names(&node, path)?, keypoints, places))
 }
 
-/// Reads a text file with a picture's path a line.
+/// Reads a text file with an image's path a line.
 pub(super) fn load_list(path: &Path) -> Result<Dataset, DatasetError> {
     let mut files = Vec::new();
-    list_pictures(path, &mut files)?;
+    list_images(path, &mut files)?;
     Ok(build(files, Vec::new(), false, &Places::default()))
 }
 
@@ -60,7 +60,7 @@ pub(super) fn load_list(path: &Path) -> Result<Dataset, DatasetError> {
 pub(super) fn load_folder(folder: &Path, places: &Places) -> Result<Dataset, DatasetError> {
     let images = places.images.clone().unwrap_or_else(|| folder.join("images"));
     let mut files = Vec::new();
-    list_pictures(&images, &mut files)?;
+    list_images(&images, &mut files)?;
     // Names of this one file are no labels, wherever it is kept.
     let named = [folder.join("classes.txt"), folder.join("labels/classes.txt")].into_iter().find(|p| p.is_file());
     let names = named.map(|path| read_text(&path, LARGEST_LABELS)).transpose()?.unwrap_or_default();
@@ -68,8 +68,8 @@ pub(super) fn load_folder(folder: &Path, places: &Places) -> Result<Dataset, Dat
     Ok(build(files, names, false, places))
 }
 
-/// Pictures of a folder and the folders in it, or those that a text file lists.
-fn list_pictures(place: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
+/// Images of a folder and the folders in it, or those that a text file lists.
+fn list_images(place: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetError> {
     if place.is_dir() {
         // Links may lead in a circle.
         let (mut folders, mut seen) = (vec![place.to_owned()], HashSet::new());
@@ -81,7 +81,7 @@ fn list_pictures(place: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetEr
                 std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
             entries.sort();
             folders.extend(entries.iter().rev().filter(|p| p.is_dir()).cloned());
-            files.extend(entries.into_iter().filter(|p| is_picture(p) && p.is_file()));
+            files.extend(entries.into_iter().filter(|p| is_image(p) && p.is_file()));
         }
         return Ok(());
     }
@@ -91,7 +91,7 @@ fn list_pictures(place: &Path, files: &mut Vec<PathBuf>) -> Result<(), DatasetEr
         files.extend(text.lines().map(str::trim).filter(|l| !l.is_empty()).map(|line| beside.join(line)));
         return Ok(());
     }
-    Err(DatasetError::new(place.display(), "pictures are in a folder or listed in a .txt", "give one of them"))
+    Err(DatasetError::new(place.display(), "images are in a folder or listed in a .txt", "give one of them"))
 }
 
 fn class_names(node: &Node, path: &Path) -> Result<Vec<String>, DatasetError> {
@@ -127,12 +127,12 @@ fn class_names(node: &Node, path: &Path) -> Result<Vec<String>, DatasetError> {
     Ok(names)
 }
 
-/// Reads every picture's labels. Without names, as many classes are there as labels speak of.
+/// Reads every image's labels. Without names, as many classes are there as labels speak of.
 fn build(files: Vec<PathBuf>, mut names: Vec<String>, keypoints: bool, places: &Places) -> Dataset {
     let unnamed = names.is_empty();
     let classes = if unnamed { MOST_CLASSES } else { names.len() };
     let mut findings = Findings::default();
-    let mut pictures = Vec::with_capacity(files.len());
+    let mut images = Vec::with_capacity(files.len());
     let mut listed = HashSet::new();
     for listed_path in files {
         let labels = labels_of(&listed_path);
@@ -141,12 +141,12 @@ fn build(files: Vec<PathBuf>, mut names: Vec<String>, keypoints: bool, places: &
             _ => listed_path,
         };
         if !listed.insert(path.clone()) {
-            findings.add(Issue::Duplicate, path.display().to_string(), || "the picture is listed twice".into());
+            findings.add(Issue::Duplicate, path.display().to_string(), || "the image is listed twice".into());
             continue;
         }
         let header = header::read(&path).ok();
-        let mut picture = Picture {
-            id: PictureId::Text(stem_of(&path)),
+        let mut image = Image {
+            id: ImageId::Text(stem_of(&path)),
             name: name_of(&path),
             size: header.map(|h| h.size),
             header,
@@ -156,43 +156,43 @@ fn build(files: Vec<PathBuf>, mut names: Vec<String>, keypoints: bool, places: &
             truths: Vec::new(),
             ignored: Vec::new(),
         };
-        if picture.labels.is_file() {
-            match read_text(&picture.labels, LARGEST_LABELS) {
-                Ok(text) => parse(&text, &mut picture, classes, keypoints, &mut findings),
+        if image.labels.is_file() {
+            match read_text(&image.labels, LARGEST_LABELS) {
+                Ok(text) => parse(&text, &mut image, classes, keypoints, &mut findings),
                 Err(e) => findings.add(Issue::Format, e.place, || e.problem),
             }
         } else {
-            // As Ultralytics takes it: a picture that shows nothing.
-            findings.add(Issue::Unlabelled, picture.path.display().to_string(), || {
-                format!("{} is not there: a picture without objects", picture.labels.display())
+            // As Ultralytics takes it: an image that shows nothing.
+            findings.add(Issue::Unlabelled, image.path.display().to_string(), || {
+                format!("{} is not there: an image without objects", image.labels.display())
             });
         }
-        pictures.push(picture);
+        images.push(image);
     }
     if unnamed {
-        let highest = pictures.iter().flat_map(|p| &p.truths).map(|t| t.class + 1).max().unwrap_or(0);
+        let highest = images.iter().flat_map(|p| &p.truths).map(|t| t.class + 1).max().unwrap_or(0);
         names = (0..highest).map(|id| format!("class{id}")).collect();
     }
     let classes = (0..).zip(names).map(|(category, name)| Class { name, category }).collect();
-    Dataset { name: String::new(), kind: Kind::Yolo, classes, pictures, findings }
+    Dataset { name: String::new(), kind: Kind::Yolo, classes, images, findings }
 }
 
 /// `…/images/…/NAME.jpg` → `…/labels/…/NAME.txt`; the last `images` counts. Without one, the labels lie beside.
-fn labels_of(picture: &Path) -> PathBuf {
-    let parts: Vec<_> = picture.components().collect();
+fn labels_of(image: &Path) -> PathBuf {
+    let parts: Vec<_> = image.components().collect();
     let folder = parts.iter().rposition(|c| c.as_os_str() == "images").filter(|at| at + 1 < parts.len());
     let moved: PathBuf = match folder {
         Some(at) => {
             parts.iter().enumerate().map(|(i, c)| if i == at { "labels".as_ref() } else { c.as_os_str() }).collect()
         }
-        None => picture.to_owned(),
+        None => image.to_owned(),
     };
     moved.with_extension("txt")
 }
 
-/// Reads one file of labels into `picture`.
-pub(super) fn parse(text: &str, picture: &mut Picture, classes: usize, keypoints: bool, findings: &mut Findings) {
-    let size = picture.size.map(|size| (f64::from(size.width), f64::from(size.height)));
+/// Reads one file of labels into `image`.
+pub(super) fn parse(text: &str, image: &mut Image, classes: usize, keypoints: bool, findings: &mut Findings) {
+    let size = image.size.map(|size| (f64::from(size.width), f64::from(size.height)));
     let mut seen = HashSet::new();
     for (number, row) in (1..).zip(text.lines()) {
         if row.trim().is_empty() {
@@ -201,20 +201,19 @@ pub(super) fn parse(text: &str, picture: &mut Picture, classes: usize, keypoints
         let (class, [xc, yc, w, h]) = match parse_row(row, classes, keypoints) {
             Ok(parsed) => parsed,
             Err((issue, problem)) => {
-                findings.add(issue, picture.at(number), || problem);
+                findings.add(issue, image.at(number), || problem);
                 continue;
             }
         };
         if !seen.insert((class, [xc, yc, w, h].map(f64::to_bits))) {
-            findings
-                .add(Issue::Duplicate, picture.at(number), || "the same object twice: the second is left out".into());
+            findings.add(Issue::Duplicate, image.at(number), || "the same object twice: the second is left out".into());
             continue;
         }
-        // The labels of a missing picture are checked all the same.
+        // The labels of a missing image are checked all the same.
         let Some((width, height)) = size else { continue };
         let bbox =
             LabelBox { x: (xc - w / 2.0) * width, y: (yc - h / 2.0) * height, width: w * width, height: h * height };
-        picture.push_truth(Truth { class, bbox, area: bbox.area(), crowd: false, line: number }, findings);
+        image.push_truth(Truth { class, bbox, area: bbox.area(), crowd: false, line: number }, findings);
     }
 }
 
@@ -238,7 +237,7 @@ fn parse_row(row: &str, classes: usize, keypoints: bool) -> Result<(usize, [f64;
         numbers.push(number.ok_or_else(|| format(format!("{:?} is no number", short(field))))?);
     }
     if numbers.iter().take(if keypoints { 4 } else { usize::MAX }).any(|n| !(-SLACK..=1.0 + SLACK).contains(n)) {
-        return Err(format("a figure outside of 0..1: boxes are fractions of the picture".into()));
+        return Err(format("a figure outside of 0..1: boxes are fractions of the image".into()));
     }
     let bbox = match *numbers.as_slice() {
         [x, y, w, h] => [x, y, w, h],

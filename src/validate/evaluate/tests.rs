@@ -8,13 +8,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::validate::LabelBox;
 use crate::validate::curves::curves;
-use crate::validate::dataset::{Class, Findings, Kind, Picture, PictureId};
+use crate::validate::dataset::{Class, Findings, Image, ImageId, Kind};
 
 const CLASSES: usize = 3;
 
-fn picture(number: i64, truths: Vec<Truth>) -> Picture {
-    Picture {
-        id: PictureId::Number(number),
+fn image(number: i64, truths: Vec<Truth>) -> Image {
+    Image {
+        id: ImageId::Number(number),
         name: String::new(),
         path: PathBuf::new(),
         size: None,
@@ -26,10 +26,10 @@ fn picture(number: i64, truths: Vec<Truth>) -> Picture {
     }
 }
 
-fn dataset(pictures: Vec<Picture>) -> Dataset {
+fn dataset(images: Vec<Image>) -> Dataset {
     let class = |category| Class { name: String::new(), category };
     let classes = (0..).take(CLASSES).map(class).collect();
-    Dataset { name: String::new(), kind: Kind::Coco, classes, pictures, findings: Findings::default() }
+    Dataset { name: String::new(), kind: Kind::Coco, classes, images, findings: Findings::default() }
 }
 
 fn score(dataset: &Dataset, found: &Found) -> Evaluation {
@@ -51,20 +51,20 @@ fn truth() -> impl Strategy<Value = Truth> {
     })
 }
 
-/// A picture's truths and boxes.
+/// An image's truths and boxes.
 type Both = (Vec<Truth>, Vec<(usize, LabelBox)>);
 
-fn pictures() -> impl Strategy<Value = Vec<Both>> {
+fn images() -> impl Strategy<Value = Vec<Both>> {
     let boxes = prop::collection::vec((0..CLASSES, region()), 0..10);
     prop::collection::vec((prop::collection::vec(truth(), 0..8), boxes), 1..6)
 }
 
 /// A dataset and boxes, no two of them with one score.
 fn scene() -> impl Strategy<Value = (Dataset, Found)> {
-    (pictures(), any::<u64>()).prop_map(|(pictures, seed)| {
+    (images(), any::<u64>()).prop_map(|(images, seed)| {
         let mut number = seed;
         let mut found = Found::new();
-        for (_, boxes) in &pictures {
+        for (_, boxes) in &images {
             let scored = boxes.iter().map(|(class, bbox)| {
                 // Weyl's sequence: never the same twice.
                 number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -72,7 +72,7 @@ fn scene() -> impl Strategy<Value = (Dataset, Found)> {
             });
             found.push(scored.collect());
         }
-        (dataset((1..).zip(pictures).map(|(n, (truths, _))| picture(n, truths)).collect()), found)
+        (dataset((1..).zip(images).map(|(n, (truths, _))| image(n, truths)).collect()), found)
     })
 }
 
@@ -86,13 +86,13 @@ fn close(a: Option<f64>, b: Option<f64>) -> bool {
 proptest! {
     #[test]
     fn whoever_finds_everything_has_everything((dataset, _) in scene()) {
-        let perfect = |p: &Picture| {
+        let perfect = |p: &Image| {
             let truths = p.truths.iter().filter(|t| !t.crowd);
             truths.map(|t| Scored { class: t.class, score: 0.9, bbox: t.bbox }).collect()
         };
-        let found: Found = dataset.pictures.iter().map(perfect).collect();
+        let found: Found = dataset.images.iter().map(perfect).collect();
         let evaluation = score(&dataset, &found);
-        let something = dataset.pictures.iter().any(|p| p.truths.iter().any(|t| !t.crowd));
+        let something = dataset.images.iter().any(|p| p.truths.iter().any(|t| !t.crowd));
         prop_assert_eq!(evaluation.overall.map50_95.is_some(), something);
         for figure in [evaluation.overall.map50_95, evaluation.overall.map50, evaluation.overall.ar_max].into_iter().flatten() {
             prop_assert!((figure - 1.0).abs() < 1e-9, "{:?}", evaluation.overall);
@@ -102,10 +102,10 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_pictures_does_not_matter((dataset, found) in scene(), turn in 0usize..6) {
+    fn the_order_of_images_does_not_matter((dataset, found) in scene(), turn in 0usize..6) {
         let before = score(&dataset, &found);
         let turn = turn % found.len();
-        let (mut turned, mut boxes) = (dataset.pictures.clone(), found.clone());
+        let (mut turned, mut boxes) = (dataset.images.clone(), found.clone());
         turned.rotate_left(turn);
         boxes.rotate_left(turn);
         let after = score(&self::dataset(turned), &boxes);
@@ -149,13 +149,13 @@ proptest! {
     /// A box in a crowd is neither right nor wrong.
     #[test]
     fn crowds_swallow_what_is_in_them((dataset, found) in scene(), class in 0..CLASSES) {
-        let (mut pictures, mut boxes) = (dataset.pictures.clone(), found.clone());
+        let (mut images, mut boxes) = (dataset.images.clone(), found.clone());
         let crowd = LabelBox { x: 1e4, y: 1e4, width: 500.0, height: 500.0 };
-        pictures[0].truths.push(Truth { class, bbox: crowd, area: crowd.area(), crowd: true, line: 1 });
+        images[0].truths.push(Truth { class, bbox: crowd, area: crowd.area(), crowd: true, line: 1 });
         boxes[0].extend((0..3).map(|n| Scored {
             class, score: 2.0, bbox: LabelBox { x: 1e4 + 50.0 * f64::from(n), y: 1e4, width: 40.0, height: 40.0 }
         }));
-        let (before, after) = (score(&dataset, &found).overall, score(&self::dataset(pictures), &boxes).overall);
+        let (before, after) = (score(&dataset, &found).overall, score(&self::dataset(images), &boxes).overall);
         prop_assert!(close(before.map50_95, after.map50_95));
     }
 }
