@@ -136,6 +136,23 @@ fn a_recording_by_http_or_on_standard_input_loses_nothing() {
 }
 
 #[test]
+fn an_index_at_the_end_needs_range_requests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A smaller one is kept in memory up to its index.
+    let large = ["-vf", "noise=alls=100:allf=t", "-preset", "ultrafast", "-qp", "1"];
+    let clip = made_clip(folder.path(), "clip.mp4", "640x480", "2", &large);
+    let body = std::fs::read(&clip).expect("a clip");
+    assert!(body.len() > 12 << 20, "{} bytes", body.len());
+    let server = loopback::Server::start(vec![Box::new(move |_, stream| {
+        head(stream, "200 OK", &[format!("Content-Length: {}", body.len())]);
+        send(stream, &body);
+    })]);
+    let output = run(folder.path(), &[&server.url("clip.mp4")]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("range requests") && said(&output).contains("+faststart"), "{}", said(&output));
+}
+
+#[test]
 fn a_web_server_may_ask_for_a_password() {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = made_clip(folder.path(), "clip.ts", "320x240", "1", &[]);

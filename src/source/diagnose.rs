@@ -30,6 +30,12 @@ pub(super) fn diagnose(
     if message.contains("No supported stream") {
         return unsupported_transport("unsupported transport: the server offers no stream over it");
     }
+    if message.contains("does not support seeking") {
+        return ConnectError::new(
+            "its index is at its end, and the server does not support range requests",
+            "download it first, or have it written with its index first (ffmpeg -movflags +faststart)",
+        );
+    }
     if let Some(status) = status(debug).or_else(|| status(message)) {
         return by_status(address, status, debug);
     }
