@@ -213,6 +213,28 @@ fn hostile_outputs_cost_themselves_only() {
 }
 
 /// Intersection over union of two boxes.
+/// Models that people report about, each with two boxes: centres (0.3, 0.3) and (0.7, 0.6), sizes 0.2 × 0.2 and 0.3 × 0.4.
+#[test]
+fn reported_layouts_and_names_are_read() {
+    let Some(root) = shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let image = folder.path().join("grey.png");
+    witness("ffmpeg", &["-f", "lavfi", "-i", "color=c=gray:size=64x64", "-frames:v", "1", "-y", text(&image)]);
+    for (name, classes) in [
+        ("yolov6", ["class 0", "class 1"]),
+        ("m_ext", ["class 0", "class 1"]),
+        ("names_cjk", ["行人", "汽车"]),
+        ("names_escaped", ["行人", "汽车"]),
+        ("names_nbsp", ["traffic light", "café"]),
+        ("names_gap", ["a", "class 1"]),
+    ] {
+        let model = root.join("data/reports/models").join(format!("{name}.onnx"));
+        let found = frames(&run(folder.path(), &model, "grey.png", &["--provider", "cpu"]));
+        let boxes = [[12.8, 12.8, 25.6, 25.6], [35.2, 25.6, 54.4, 51.2]];
+        holds(&found[0], &[(classes[0], 0.9, boxes[0]), (classes[1], 0.8, boxes[1])], name);
+    }
+}
+
 fn iou(a: [f64; 4], b: [f64; 4]) -> f64 {
     let side = |low: usize| (a[low + 2].min(b[low + 2]) - a[low].max(b[low])).max(0.0);
     let area = |c: [f64; 4]| (c[2] - c[0]) * (c[3] - c[1]);

@@ -9,6 +9,8 @@ use crate::tensor::{ChannelOrder, InputSpec};
 pub enum Layout {
     /// `YOLOv5` and v7: `[B,N,5+C]`, cx, cy, w, h in input pixels, objectness, class scores.
     Yolov5,
+    /// `YOLOv6`: the same, where the rows are the grid cells of strides 8, 16, 32 (and 64), and objectness is 1.
+    Yolov6,
     /// `YOLOv8`, v9, v11, v12: `[B,4+C,N]`, cx, cy, w, h in input pixels, class scores (also `[B,N,4+C]`).
     Yolov8,
     /// The same with the box's angle as a last channel.
@@ -45,6 +47,7 @@ impl Layout {
     pub fn name(self) -> &'static str {
         match self {
             Self::Yolov5 => "yolov5",
+            Self::Yolov6 => "yolov6",
             Self::Yolov8 => "yolov8",
             Self::Yolov8Obb => "yolov8-obb",
             Self::Yolox => "yolox",
@@ -73,9 +76,13 @@ impl Layout {
         let rgb = InputSpec::default();
         let stretched = InputSpec { placement: Placement::Stretch, ..rgb };
         match self {
-            Self::Yolov5 | Self::Yolov8 | Self::Yolov8Obb | Self::End2end | Self::End2endObb | Self::EfficientNms => {
-                rgb
-            }
+            Self::Yolov5
+            | Self::Yolov6
+            | Self::Yolov8
+            | Self::Yolov8Obb
+            | Self::End2end
+            | Self::End2endObb
+            | Self::EfficientNms => rgb,
             Self::Yolox => InputSpec { order: ChannelOrder::Bgr, scale: 1.0, placement: Placement::Corner, ..rgb },
             // ImageNet's mean and deviation, in 8-bit values.
             Self::Nanodet | Self::NanodetPlus => InputSpec {

@@ -1,5 +1,7 @@
 //! Class names as metadata carries them: a Python dict or list (`{0: 'person', 1: "bird's nest"}`) or JSON.
 
+use std::str::Chars;
+
 /// More classes than any detector has; hostile metadata ends here.
 pub(super) const MAX_CLASSES: usize = 10_000;
 
@@ -13,8 +15,10 @@ pub(super) enum NamesError {
     Form,
     #[error("they are more than {MAX_CLASSES}")]
     TooMany,
-    #[error("class {after} is followed by number {number}")]
-    Order { after: isize, number: usize },
+    #[error("class {0} is named twice")]
+    Twice(usize),
+    #[error("they are numbered up to {number}, at most {MAX_CLASSES} are taken")]
+    Number { number: usize },
     #[error("{0} classes are named, 1 to {MAX_CLASSES} are taken")]
     Count(usize),
     #[error("the name of class {id} holds the control character {character:?}")]
@@ -55,21 +59,25 @@ fn read(text: &str) -> Result<Vec<String>, NamesError> {
         _ => return Err(form()),
     };
     rest = rest[1..].trim_start();
-    let mut names: Vec<String> = Vec::new();
+    let mut names: Vec<Option<String>> = Vec::new();
     while !rest.starts_with(close) {
         if names.len() == MAX_CLASSES {
             return Err(NamesError::TooMany);
         }
+        let mut id = names.len();
         if keyed {
             let (key, after) = rest.split_once(':').ok_or_else(form)?;
-            let key: usize = key.trim().trim_matches(['"', '\'']).parse().map_err(|_| form())?;
-            if key != names.len() {
-                return Err(NamesError::Order { after: names.len().wrapping_sub(1).cast_signed(), number: key });
+            id = key.trim().trim_matches(['"', '\'']).parse().map_err(|_| form())?;
+            if id >= MAX_CLASSES {
+                return Err(NamesError::Number { number: id });
             }
             rest = after.trim_start();
         }
         let (name, after) = quoted(rest).ok_or_else(form)?;
-        names.push(name);
+        names.resize(names.len().max(id + 1), None);
+        if names[id].replace(name).is_some() {
+            return Err(NamesError::Twice(id));
+        }
         rest = after.trim_start();
         match rest.strip_prefix(',') {
             Some(after) => rest = after.trim_start(),
@@ -77,26 +85,61 @@ fn read(text: &str) -> Result<Vec<String>, NamesError> {
             None => return Err(form()),
         }
     }
-    if rest[1..].trim().is_empty() { Ok(names) } else { Err(form()) }
+    if !rest[1..].trim().is_empty() {
+        return Err(form());
+    }
+    // Classes that were taken out of a dataset leave a gap in its numbers.
+    let named = |(id, name): (usize, Option<String>)| name.unwrap_or_else(|| format!("class {id}"));
+    Ok(names.into_iter().enumerate().map(named).collect())
 }
 
 fn quoted(text: &str) -> Option<(String, &str)> {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
     let mut name = String::new();
-    let mut escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        if escaped {
-            name.push(c);
-            escaped = false;
-        } else if c == '\\' {
-            escaped = true;
-        } else if c == quote {
-            return Some((name, &text[at + c.len_utf8()..]));
-        } else {
-            name.push(c);
+    let mut characters = text[1..].chars();
+    loop {
+        match characters.next()? {
+            c if c == quote => return Some((shown(&name), characters.as_str())),
+            '\\' => name.push(escaped(&mut characters)?),
+            c => name.push(c),
         }
     }
-    None
+}
+
+fn hex(text: &mut Chars<'_>, digits: usize) -> Option<u32> {
+    let (number, rest) = text.as_str().split_at_checked(digits)?;
+    *text = rest.chars();
+    u32::from_str_radix(number, 16).ok()
+}
+
+/// The character that an escape of Python's or JSON's stands for; what follows the backslash is taken.
+fn escaped(text: &mut Chars<'_>) -> Option<char> {
+    let code = match text.next()? {
+        'x' => hex(text, 2)?,
+        'U' => hex(text, 8)?,
+        'u' => match hex(text, 4)? {
+            // JSON writes what lies above U+FFFF as two.
+            high @ 0xD800..0xDC00 => {
+                *text = text.as_str().strip_prefix("\\u")?.chars();
+                let low = hex(text, 4)?.checked_sub(0xDC00).filter(|low| *low < 0x400)?;
+                0x10000 + ((high - 0xD800) << 10) + low
+            }
+            code => code,
+        },
+        'n' => return Some('\n'),
+        't' => return Some('\t'),
+        'r' => return Some('\r'),
+        other => return Some(other),
+    };
+    char::from_u32(code)
+}
+
+/// A name as it is drawn and matched: no-break and other spaces as a space, none at its ends, and nothing invisible.
+fn shown(name: &str) -> String {
+    let invisible = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}');
+    let spaced = |c: char| if c.is_whitespace() && !c.is_control() { ' ' } else { c };
+    let name: String = name.chars().filter(|c| !invisible(*c)).map(spaced).collect();
+    name.trim_matches(' ').to_owned()
 }
 
 #[cfg(test)]
@@ -114,12 +157,29 @@ mod tests {
     }
 
     #[test]
+    fn escapes_gaps_and_spaces() {
+        let names = |text| parse(text).map(|names| names.join("|")).map_err(|e| e.to_string());
+        for (text, expected) in [
+            (r#"{"0": "\u884c\u4eba", "1": "\ud83d\ude97"}"#, "行人|🚗"),
+            (r"{0: 'traffic\xa0light', 1: 'café \u200b', 2: '\U0001F697'}", "traffic light|café|🚗"),
+            (r"{0: 'traffic light', 1: '\'s \\'}", r"traffic light|'s \"),
+            ("{0: 'a', 2: 'c'}", "a|class 1|c"),
+            ("{2: 'c', 0: 'a'}", "a|class 1|c"),
+        ] {
+            assert_eq!(names(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in [r"{0: '\u88'}", r"{0: '\ud83d'}", r"{0: '\ud83d\u0041'}", r"{0: '\xgg'}"] {
+            assert!(names(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_shown_or_counted_is_said() {
         let many = format!("[{}]", "'a',".repeat(MAX_CLASSES + 1));
         let long = format!("['{}']", "a".repeat(MAX_LENGTH + 1));
         for (text, said) in [
-            ("{1: 'a'}", "number 1"),
-            ("{0: 'a', 1000000000: 'b'}", "class 0 is followed by number 1000000000"),
+            ("{0: 'a', 0: 'b'}", "class 0 is named twice"),
+            ("{0: 'a', 1000000000: 'b'}", "numbered up to 1000000000"),
             ("['a', 'b\u{1b}[2J']", "class 1 holds the control character '\\u{1b}'"),
             (many.as_str(), "more than 10000"),
             (long.as_str(), "longer than 200"),
@@ -135,8 +195,9 @@ mod tests {
         #[test]
         fn names_come_back_as_written(names in proptest::collection::vec("[^\\p{C}\\\\']{1,20}", 1..20)) {
             let dict: Vec<String> = names.iter().enumerate().map(|(id, name)| format!("{id}: '{name}'")).collect();
-            prop_assert_eq!(parse(&format!("{{{}}}", dict.join(", "))), Ok(names.clone()));
-            prop_assert_eq!(parse(&serde_json::to_string(&names).expect("JSON")), Ok(names));
+            let expected: Vec<String> = names.iter().map(|name| shown(name)).collect();
+            prop_assert_eq!(parse(&format!("{{{}}}", dict.join(", "))), Ok(expected.clone()));
+            prop_assert_eq!(parse(&serde_json::to_string(&names).expect("JSON")), Ok(expected));
         }
     }
 }

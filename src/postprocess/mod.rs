@@ -70,7 +70,7 @@ impl Postprocessor {
         found.candidates.clear();
         let reading = Reading { outputs, item, classes: self.classes, tensor, conf: self.thresholds.conf };
         match self.layout {
-            Layout::Yolov5 => yolov5::decode(&reading, found),
+            Layout::Yolov5 | Layout::Yolov6 => yolov5::decode(&reading, found),
             Layout::Yolov8 => yolov8::decode(&reading, Angle::None, found),
             Layout::Yolov8Obb => yolov8::decode(&reading, Angle::Last, found),
             Layout::Yolox => yolox::decode(&reading, found),

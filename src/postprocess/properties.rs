@@ -45,7 +45,7 @@ fn shapes(layout: Layout) -> Vec<(&'static str, Vec<usize>)> {
         Layout::Yolov5 => one(3 * CELLS[0], 5 + CLASSES),
         Layout::Yolov8 => one(4 + CLASSES, CELLS[0]),
         Layout::Yolov8Obb => one(5 + CLASSES, CELLS[0]),
-        Layout::Yolox => one(CELLS[0], 5 + CLASSES),
+        Layout::Yolox | Layout::Yolov6 => one(CELLS[0], 5 + CLASSES),
         Layout::End2end => one(20, 6),
         Layout::End2endObb => one(20, 7),
         Layout::Nanodet => levels(&[8, 16, 32]),

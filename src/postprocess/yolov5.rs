@@ -1,4 +1,4 @@
-//! `YOLOv5` and v7: `[B,N,5+C]`, centre and size in input pixels, objectness, class scores 0..1; confidence is their product.
+//! `YOLOv5`, v6 and v7: `[B,N,5+C]`, centre and size in input pixels, objectness, class scores 0..1; confidence is their product.
 
 use super::PostprocessError;
 use super::reading::{Found, Reading};

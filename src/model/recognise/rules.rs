@@ -32,8 +32,9 @@ pub(super) struct Rule {
 }
 
 /// Every layout. Where two fit, nothing is guessed: a card has to say.
-pub(super) const RULES: [Rule; 13] = [
+pub(super) const RULES: [Rule; 14] = [
     Rule { layout: Layout::Yolov5, shape: "[B,N,5+C]", fit: yolov5 },
+    Rule { layout: Layout::Yolov6, shape: "[B,N,5+C], N the grid cells of strides 8, 16, 32 (and 64)", fit: yolov6 },
     Rule { layout: Layout::Yolov8, shape: "[B,4+C,N] or [B,N,4+C]", fit: yolov8 },
     Rule { layout: Layout::Yolov8Obb, shape: "[B,4+C+1,N]", fit: yolov8_obb },
     Rule { layout: Layout::Yolox, shape: "[B,N,5+C], N the grid cells of strides 8, 16, 32", fit: yolox },
@@ -172,12 +173,30 @@ fn anchor_words(rows: Rows) -> String {
     }
 }
 
+/// Rows as YOLOX has them; its exporter calls the output `output`, that of `YOLOv6` `outputs`. Under another name both fit.
+fn yolov6(seen: &Signature<'_>) -> Option<Fit> {
+    let Table { rows, columns } = seen.table()?;
+    let found = classes(seen, columns.fixed(), 5)?;
+    let named = seen.table_is("outputs");
+    let why = match seen.rows(rows) {
+        Rows::Cells(strides @ ([8, 16, 32] | [8, 16, 32, 64])) if named && !seen.ultralytics() => {
+            format!("rows are the grid cells of {}, of 5 + {found} columns, called `outputs`", grid_words(strides))
+        }
+        Rows::Cells([8, 16, 32]) if !seen.ultralytics() && !seen.table_is("output") => {
+            format!("rows are the grid cells of strides 8, 16, 32, of 5 + {found} columns")
+        }
+        _ if seen.told => format!("5 + {found} columns"),
+        _ => return None,
+    };
+    Some(Fit::new(Layout::Yolov6, Some(found), why))
+}
+
 fn yolox(seen: &Signature<'_>) -> Option<Fit> {
     let Table { rows, columns } = seen.table()?;
     let found = classes(seen, columns.fixed(), 5)?;
     match seen.rows(rows) {
         // Ultralytics' transposed exports have the same rows, and say who wrote them.
-        Rows::Cells([8, 16, 32]) if seen.told || !seen.ultralytics() => {
+        Rows::Cells([8, 16, 32]) if seen.told || !seen.ultralytics() && !seen.table_is("outputs") => {
             let why = format!("rows are the grid cells of strides 8, 16, 32, of 5 + {found} columns, and no metadata");
             Some(Fit::new(Layout::Yolox, Some(found), why))
         }

@@ -61,6 +61,11 @@ impl<'a> Signature<'a> {
         alone.then_some(Table { rows, columns })
     }
 
+    /// Whether the table's output has this name.
+    pub fn table_is(&self, name: &str) -> bool {
+        self.outputs.iter().find(|o| o.dims.len() == 3).is_some_and(|output| output.name == name)
+    }
+
     /// Channels of mask prototypes `[B,M,h,w]` beside the table.
     pub fn prototypes(&self) -> Option<usize> {
         let others: Vec<_> = self.outputs.iter().filter(|o| o.dims.len() != 3).collect();

@@ -101,11 +101,29 @@ fn yolox_is_recognised_by_its_grid() {
     assert_eq!((model.classes[0].as_str(), model.notices.len()), ("person", 1), "COCO's names, and that is said");
 }
 
+/// `YOLOv6` has the shape of YOLOX, and other numbers in it. Where the output's name does not tell which, a card has to.
+#[test]
+fn yolov6_is_not_yolox() {
+    let mut facts = yolox();
+    facts.outputs = vec![f32s("outputs", &["1", "126", "85"])];
+    let model = recognised(&facts);
+    assert_eq!((model.layout, model.classes.len()), (Layout::Yolov6, 80));
+    assert_eq!(model.input, InputSpec::default());
+    facts.outputs = vec![f32s("pred", &["1", "126", "85"])];
+    refused(&facts, &["in more than one way", "yolov6 (rows are the grid cells", "yolox (rows are", "layout = "]);
+    let card = |layout: &str| format!("file = \"m.onnx\"\nlayout = \"{layout}\"");
+    for (name, layout) in [("yolov6", Layout::Yolov6), ("yolox", Layout::Yolox)] {
+        assert_eq!(build_with(&facts, Some(&card(name))).expect("a card says it").layout, layout);
+    }
+}
+
 /// Every layout, in the shapes of 640 × 640 (or as published), with 1, 2, 3, 13, 80 and 365 classes, with names and without:
 /// never another layout, never another number of classes.
 #[test]
 fn no_number_of_classes_is_taken_for_another_layout() {
-    let table = |rows: usize, columns: usize| vec![f32s("output0", &["1", &rows.to_string(), &columns.to_string()])];
+    let table_as =
+        |name: &str, rows: usize, columns: usize| vec![f32s(name, &["1", &rows.to_string(), &columns.to_string()])];
+    let table = |rows: usize, columns: usize| table_as("output0", rows, columns);
     for classes in [1usize, 2, 3, 13, 80, 365] {
         let v8 = named(plain("640", table(classes + 4, 8400)), classes, &[("task", "detect"), ("end2end", "False")]);
         let cases = [
@@ -116,7 +134,8 @@ fn no_number_of_classes_is_taken_for_another_layout() {
             (Layout::Yolov5, plain("640", table(25_200, classes + 5))),
             (Layout::Yolov5, named(plain("640", table(25_200, classes + 5)), classes, &[("stride", "32")])),
             (Layout::Yolov5, plain("1280", table(102_000, classes + 5))),
-            (Layout::Yolox, plain("640", table(8400, classes + 5))),
+            (Layout::Yolox, plain("640", table_as("output", 8400, classes + 5))),
+            (Layout::Yolov6, plain("640", table_as("outputs", 8400, classes + 5))),
             (Layout::NanodetPlus, plain("416", table(3598, classes + 32))),
             (Layout::NanodetPlus, plain("320", table(2125, classes + 32))),
             (Layout::Fastestdet, plain("352", table(484, classes + 5))),
