@@ -10,6 +10,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use streamdet::detection::Detection;
 use streamdet::frame::{FrameViewMut, PixelFormat, PlaneMut};
 use streamdet::geometry::FrameBox;
+use streamdet::overlay::fonts::Fonts;
 use streamdet::overlay::{Overlay, Style};
 
 use noise::Noise;
@@ -24,7 +25,7 @@ fn overlay(criterion: &mut Criterion) {
         let mut planes = [0, 1, 2].map(|index| picture::plane(&info, index));
         for count in [0, 5, 50] {
             let detections = detections(count);
-            let mut overlay = Overlay::new(Style::default(), classes.clone()).expect("the font is built in");
+            let mut overlay = Overlay::new(Style::default(), &classes, Arc::new(Fonts::built_in()));
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| {
                     let planes = planes.each_mut().map(|(data, stride)| PlaneMut { data, stride: *stride });

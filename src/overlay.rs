@@ -3,16 +3,20 @@
 //! `OpenCV` draws the shapes. Text is set from a font with glyphs beyond ASCII, as class names may be UTF-8; a glyph's
 //! coverage is rasterised once and blended from then on.
 
+pub mod fonts;
+
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use ab_glyph::{Font, FontRef, PxScale, ScaleFont};
+use ab_glyph::{Font, PxScale, ScaleFont};
 use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Scalar};
 use opencv::imgproc;
 
 use crate::detection::Detection;
 use crate::frame::{FrameInfo, FrameViewMut, PixelFormat, PlaneMut, Range};
 use crate::geometry::px;
+use fonts::{Fonts, visual};
 
 /// Why a frame could not be drawn on.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +50,9 @@ struct Glyph {
 /// Draws on frames; keeps its glyphs between frames.
 pub struct Overlay {
     style: Style,
-    classes: Arc<[String]>,
-    font: FontRef<'static>,
+    /// Names as they are drawn.
+    classes: Vec<String>,
+    fonts: Arc<Fonts>,
     text_px: f32,
     glyphs: HashMap<char, Glyph>,
     order: Vec<usize>,
@@ -64,13 +69,11 @@ struct Area {
 }
 
 impl Overlay {
-    /// For these class names.
-    ///
-    /// # Errors
-    /// When the built-in font cannot be read.
-    pub fn new(style: Style, classes: Arc<[String]>) -> Result<Self, OverlayError> {
-        let font = FontRef::try_from_slice(dejavu::sans::regular()).map_err(|e| OverlayError(e.to_string()))?;
-        Ok(Self { style, classes, font, text_px: 0.0, glyphs: HashMap::new(), order: Vec::new(), label: String::new() })
+    /// For these class names, drawn with `fonts`.
+    #[must_use]
+    pub fn new(style: Style, classes: &[String], fonts: Arc<Fonts>) -> Self {
+        let classes = classes.iter().map(|name| visual(name).into_owned()).collect();
+        Self { style, classes, fonts, text_px: 0.0, glyphs: HashMap::new(), order: Vec::new(), label: String::new() }
     }
 
     /// Draws `detections` in place, the most certain on top, and `hud` in the top left corner.
@@ -136,8 +139,7 @@ impl Overlay {
         let mut label = std::mem::take(&mut self.label);
         label.clear();
         label.push_str(self.classes.get(usize::from(d.class_id)).map_or("?", String::as_str));
-        let percent = format_args!(" {:.2}", d.confidence).to_string();
-        label.push_str(&percent);
+        write!(label, " {:.2}", d.confidence).expect("memory takes everything");
         let (_, text_height) = self.measure(&label);
         let above = y1 - text_height;
         self.draw_text(frame, &label, x1, if above >= 0 { above } else { y1 }, rgb)?;
@@ -186,10 +188,11 @@ impl Overlay {
     }
 
     fn glyph(&mut self, c: char) -> &Glyph {
-        let (font, size) = (&self.font, self.text_px);
+        let (fonts, size) = (&self.fonts, self.text_px);
         self.glyphs.entry(c).or_insert_with(|| {
-            let scale = PxScale::from(size);
-            let id = font.glyph_id(if c.is_control() { '\u{FFFD}' } else { c });
+            let shown = if c.is_control() { '\u{FFFD}' } else { c };
+            let (font, scale) = (fonts.face(shown), PxScale::from(fonts.scale(shown, size)));
+            let id = font.glyph_id(shown);
             let advance = font.as_scaled(scale).h_advance(id);
             let Some(outline) = font.outline_glyph(id.with_scale(scale)) else {
                 return Glyph { left: 0, top: 0, width: 0, coverage: Vec::new(), advance };
@@ -358,7 +361,7 @@ mod tests {
         let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
         let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
         let mut frame = FrameViewMut { info, planes };
-        let mut overlay = Overlay::new(Style::default(), vec![name.to_owned()].into()).expect("the font is built in");
+        let mut overlay = Overlay::new(Style::default(), &[name.to_owned()], Arc::new(Fonts::built_in()));
         overlay.draw(&mut frame, detections, Some("30.0 fps")).expect("it draws");
         for index in 0..format.planes() {
             let plane = info.plane_size(index);

@@ -76,17 +76,13 @@ struct Delivery<'a> {
 pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &FromWorker<SinkEvent>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    match Overlay::new(shared.settings.style, shared.model.classes.clone()) {
-        Ok(overlay) => {
-            let mut delivery = Delivery::new(shared, stream, overlay);
-            if let Err(panicked) = catch(name, || delivery.work(frames)) {
-                delivery.fail(panicked.into());
-            }
-            if let Err(panicked) = catch(name, || delivery.finish()) {
-                shared.fail_stream(stream, panicked.into());
-            }
-        }
-        Err(error) => shared.fail_stream(stream, error.into()),
+    let overlay = Overlay::new(shared.settings.style, &shared.model.classes, shared.fonts.clone());
+    let mut delivery = Delivery::new(shared, stream, overlay);
+    if let Err(panicked) = catch(name, || delivery.work(frames)) {
+        delivery.fail(panicked.into());
+    }
+    if let Err(panicked) = catch(name, || delivery.finish()) {
+        shared.fail_stream(stream, panicked.into());
     }
     // After a failure, what is still on its way.
     while let Ok(event) = frames.next(None) {

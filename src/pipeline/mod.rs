@@ -81,6 +81,9 @@ pub fn run(
     requested: &Shutdown,
 ) -> Outcome {
     let shared = Arc::new(Shared::new(settings, model, clock, listener, detections, requested));
+    if let Some(notice) = shared.fonts.notice() {
+        shared.notice(&notice);
+    }
     let sampling = Sampler::start(shared.settings.provider.device_id).map_err(|e| shared.fail(e.into())).ok();
     let sampling = sampling.map(|(sampler, thread)| {
         *shared.sampler.lock().unwrap_or_else(PoisonError::into_inner) = Some(sampler);

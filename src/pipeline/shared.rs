@@ -13,6 +13,7 @@ use crate::detections::DetectionOutput;
 use crate::inference::ProviderReport;
 use crate::latency::{FirstFrame, LatencyBook, SecondCounts};
 use crate::model::Model;
+use crate::overlay::fonts::Fonts;
 use crate::report::{StreamReport, TilingReport};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub model: Model,
     pub clock: Arc<dyn Clock>,
     pub listener: Arc<dyn Listener>,
+    /// Draw the class names.
+    pub fonts: Arc<Fonts>,
     /// Where detections go.
     pub detections: Vec<Box<dyn DetectionOutput>>,
     /// What the caller requests, and the user who closes the window.
@@ -118,7 +121,10 @@ impl Shared {
     ) -> Self {
         let (shutdown, first) = (requested.child(), FirstFrame::default());
         let stream = |name: &str| Stream::new(name, &shutdown, model.classes.len(), &first);
+        let draws = settings.jobs.iter().any(|job| !matches!(job.output, OutputSpec::None));
+        let fonts = if draws { Fonts::for_names(&model.classes) } else { Fonts::built_in() };
         Self {
+            fonts: Arc::new(fonts),
             streams: settings.jobs.iter().map(|job| stream(&job.name)).collect(),
             settings,
             model,
