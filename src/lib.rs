@@ -14,6 +14,7 @@ pub mod controls;
 pub mod detection;
 pub mod frame;
 pub mod geometry;
+pub mod image_file;
 pub mod part;
 pub mod secrets;
 pub mod shutdown;

@@ -145,9 +145,7 @@ mod tests {
         let names = ["行人", "自転車", "자동차"].map(str::to_owned);
         let fonts = Fonts::for_names(&names);
         if fonts.faces.len() == 1 {
-            return crate::text::skipped(
-                "no font with Chinese, Japanese and Korean is installed (fonts-wqy-microhei)",
-            );
+            return crate::text::skipped("no font with Chinese, Japanese and Korean is installed (fonts-wqy-microhei)");
         }
         assert_eq!(fonts.notice(), None);
         for c in names.iter().flat_map(|name| name.chars()) {

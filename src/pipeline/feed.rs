@@ -107,9 +107,9 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
     let wanted = Wanted {
         track: settings.track,
         limit: settings.frames,
-        image: None,
         real_time: settings.real_time,
         delay: settings.delays.decode,
+        ..Wanted::default()
     };
     let failed = |error: SourceError| {
         shared.fail_of(Some(stream), error.into());
@@ -172,6 +172,9 @@ fn feed_file(shared: &Shared, path: &Path, wanted: Wanted, outlet: &Outlet, firs
         let opening = (source.info().clone(), source.take_audio());
         // Where nobody receives any more, the run has ended, and the next frame ends the file.
         let _ = outlet.events.note(SourceEvent::Open(outlet.stream, Box::new(opening)));
+    }
+    if !first {
+        source.info().notices.iter().for_each(|notice| shared.notice(notice));
     }
     source.release();
     source.wait()

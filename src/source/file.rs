@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_app as gst_app;
 
 use super::activity::{Activity, StallTimer};
 use super::audio::AudioTracks;
@@ -28,6 +29,7 @@ use super::timing::Timing;
 use super::tracks::Tracks;
 use super::wake::{Waker, next_message};
 use crate::clock::HostTime;
+use crate::image_file::ImageFile;
 use crate::shutdown::{OnRequest, Shutdown};
 use crate::stream::{AudioTrack, StreamInfo};
 use crate::thread::test_panic_point;
@@ -77,13 +79,23 @@ impl FileSource {
         if metadata.is_file() && metadata.len() == 0 {
             return Err(unusable("the file is empty".into(), "record or copy it again"));
         }
+        let about = ImageFile::read(path);
+        if let Some((format, converter)) = about.undecodable {
+            return Err(unusable(
+                format!("{format} images are not supported"),
+                &format!("convert it, e.g. {converter}"),
+            ));
+        }
         let broken =
             |e: gst::glib::BoolError| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");
 
         let pipeline = gst::Pipeline::new();
-        let filesrc = gst::ElementFactory::make("filesrc").property("location", path).build().map_err(broken)?;
+        let file = match about.first.filter(|_| wanted.image.is_some()) {
+            Some(frame) => first_frame(frame).map_err(broken)?,
+            None => gst::ElementFactory::make("filesrc").property("location", path).build().map_err(broken)?,
+        };
         let parsebin = gst::ElementFactory::make("parsebin").build().map_err(broken)?;
-        pipeline.add_many([&filesrc, &parsebin]).and_then(|()| filesrc.link(&parsebin)).map_err(broken)?;
+        pipeline.add_many([&file, &parsebin]).and_then(|()| file.link(&parsebin)).map_err(broken)?;
 
         let (waker, stop) = (Waker::new(&pipeline), Shutdown::new());
         let stopping = waker.on_request(shutdown, &stop);
@@ -91,7 +103,7 @@ impl FileSource {
         let (shared, gate) = Decoding::new(Setup {
             outlet: outlet.clone(),
             probe: DecoderProbe::new(outlet, pacer, wanted.delay),
-            wanted,
+            wanted: Wanted { orientation: about.turn, ..wanted },
             timing: Timing::recorded(),
             audio: AudioTracks::default(),
             // Of a recording, nothing is late.
@@ -101,6 +113,13 @@ impl FileSource {
             waker: waker.clone(),
             stop,
         });
+        if shared.wanted.image.is_some() && about.images > 1 {
+            shared.notice(format!(
+                "{input}: the first of {} images is used; convert an animation to a video for all of them (ffmpeg -i IN \
+                 OUT.mp4), pages to a file each",
+                about.images
+            ));
+        }
         choose_decoders(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
         let tracks = Tracks::new(&pipeline, &shared);
@@ -302,6 +321,16 @@ impl FileSource {
             }
         }
     }
+}
+
+/// Gives the decoder one image that lies in memory.
+fn first_frame(image: Vec<u8>) -> Result<gst::Element, gst::glib::BoolError> {
+    let source = gst_app::AppSrc::builder().build();
+    source
+        .push_buffer(gst::Buffer::from_slice(image))
+        .and_then(|_| source.end_of_stream())
+        .map_err(|e| gst::glib::bool_error!("{e}"))?;
+    Ok(source.upcast())
 }
 
 impl Drop for FileSource {

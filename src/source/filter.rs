@@ -21,16 +21,19 @@ fn description() -> Description {
     toml::from_str(DECODE).expect("pipelines/decode.toml is checked by a test")
 }
 
-/// Puts the filter between the decoder's pad and `end`; `turned` says that frames are to be rotated.
+/// Puts the filter between the decoder's pad and `end`; `direction` is `videoflip`'s, where frames are turned.
 pub(super) fn filter(
     pipeline: &gst::Pipeline,
     pad: &gst::Pad,
-    turned: bool,
+    direction: Option<&str>,
     probe: &DecoderProbe,
     end: &gst_app::AppSink,
 ) -> Linked {
     let description = description();
-    let description = if turned { description.turned } else { description.upright };
+    let description = match direction {
+        Some(direction) => description.turned.replace("DIRECTION", direction),
+        None => description.upright,
+    };
     let filter = gst::parse::bin_from_description(&description.replace('\n', " "), true)
         .map_err(|e| gst::glib::bool_error!("{}", e))?;
     if let Some(pad) = filter.static_pad("sink") {
@@ -43,8 +46,22 @@ pub(super) fn filter(
     link(pad, filter.upcast_ref())
 }
 
-/// Whether the container or the image says that it is to be shown turned or mirrored.
-pub(super) fn is_turned(pad: &gst::Pad) -> bool {
+/// `videoflip`'s direction where an image is to be shown turned or mirrored: by its EXIF `orientation`, else as the container
+/// or the decoder's tags on `pad` say.
+pub(super) fn direction(orientation: u8, pad: &gst::Pad) -> Option<&'static str> {
+    match orientation {
+        2 => Some("horiz"),
+        3 => Some("180"),
+        4 => Some("vert"),
+        5 => Some("ul-lr"),
+        6 => Some("90r"),
+        7 => Some("ur-ll"),
+        8 => Some("90l"),
+        _ => is_turned(pad).then_some("auto"),
+    }
+}
+
+fn is_turned(pad: &gst::Pad) -> bool {
     (0..)
         .map_while(|index| pad.sticky_event::<gst::event::Tag>(index))
         .filter_map(|event| event.tag().get::<gst::tags::ImageOrientation>().map(|o| o.get().to_owned()))
@@ -58,6 +75,6 @@ mod tests {
     fn the_decode_description_parses() {
         let description = super::description();
         assert!(!description.upright.contains("videoflip"));
-        assert!(description.turned.contains("videoflip"));
+        assert!(description.turned.contains("videoflip video-direction=DIRECTION"));
     }
 }

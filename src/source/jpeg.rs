@@ -25,11 +25,12 @@ use segments::{EOI, SOI, SOS, Segments};
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
     // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
-    // and TIFF, of which libav's decoders want the whole file at once.
+    // and TIFF, of which libav's decoders want the whole file at once; `openjpegdec` refuses 4:2:0 (GStreamer 1.22).
     let ranks = [
         ("jpegparse", gst::Rank::PRIMARY),
         ("avdec_mjpeg", gst::Rank::PRIMARY + 64),
         ("gdkpixbufdec", gst::Rank::SECONDARY),
+        ("avdec_jpeg2000", gst::Rank::PRIMARY),
     ];
     for (name, rank) in ranks {
         if let Some(factory) = gst::ElementFactory::find(name) {
@@ -67,6 +68,7 @@ fn prepare(element: &gst::Element, cut_short: bool) {
 fn is_used(factory: &str, caps: &gst::CapsRef, cut_short: bool) -> bool {
     match factory {
         "jpegparse" => !cut_short,
+        "openjpegdec" => false,
         "avdec_mjpeg" => caps.structure(0).is_some_and(|jpeg| {
             let says =
                 |field: &str, values: &[&str]| jpeg.get::<&str>(field).is_ok_and(|value| values.contains(&value));

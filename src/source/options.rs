@@ -70,6 +70,8 @@ pub struct Wanted {
     pub limit: Option<u64>,
     /// For an image: its path, written on its frame, and its number in its stream.
     pub image: Option<(Arc<str>, u64)>,
+    /// EXIF orientation of a file whose decoder does not tell it, 2..=8; 0 and 1: as the decoder tells.
+    pub orientation: u8,
     /// Frames enter the decoder when they are due, as from a live source.
     pub real_time: bool,
     /// Added to every frame's time in the decoder, to see that the figures show it.

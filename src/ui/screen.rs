@@ -266,7 +266,7 @@ impl Screen {
 
     pub(crate) fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
-            self.line(&format!("  notice: {}", text.replace('\n', ";")));
+            self.line(&format!("  notice: {}", text.replace("\n  ", "; ").replace('\n', "; ")));
         }
     }
 }

@@ -18,7 +18,18 @@ use tree::{Sources, Tree};
 const LAYERS: &[Layer] = &[
     Layer {
         name: "ground",
-        rooms: &["clock", "secrets", "shutdown", "geometry", "channel", "part", "text", "thread", "backoff"],
+        rooms: &[
+            "clock",
+            "secrets",
+            "shutdown",
+            "geometry",
+            "channel",
+            "part",
+            "text",
+            "thread",
+            "backoff",
+            "image_file",
+        ],
         among: Among::All,
     },
     Layer { name: "vocabulary", rooms: &["frame", "stream", "detection", "tensor", "controls"], among: Among::All },

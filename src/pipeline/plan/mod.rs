@@ -37,13 +37,13 @@ pub struct Plan {
 /// # Errors
 /// When a source does not exist or an output cannot be named.
 pub fn plan(sources: &[String], credentials: Option<&Credentials>, request: &OutputRequest) -> Result<Plan, PlanError> {
-    let mut specs = Vec::new();
+    let (mut specs, mut notices) = (Vec::new(), Vec::new());
     for source in sources {
-        sources::expand(source, credentials, &mut specs)?;
+        sources::expand(source, credentials, &mut specs, &mut notices)?;
     }
     let several = specs.len() > 1;
     let mut outputs = Outputs::read(request)?;
-    let mut names = Names { several, taken: HashSet::new(), notices: Vec::new() };
+    let mut names = Names { several, taken: HashSet::new(), notices };
     let mut jobs = Vec::new();
     for (number, (name, source)) in specs.into_iter().enumerate() {
         let mut targets = Vec::new();

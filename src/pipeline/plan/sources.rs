@@ -6,20 +6,29 @@ use super::error::PlanError;
 use crate::pipeline::job::SourceSpec;
 use crate::secrets::Credentials;
 use crate::source::Address;
+use crate::text::counted;
 
 /// Extensions of images.
-pub(super) const IMAGES: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp", "gif"];
-/// Extensions that are taken from a folder as video.
-const VIDEOS: [&str; 23] = [
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "vob", "flv", "wmv", "asf", "3gp",
-    "ogv", "mxf", "dv", "264", "h264", "265", "hevc",
+pub(super) const IMAGES: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "mpo", "jp2", "j2k", "png", "bmp", "tif", "tiff", "webp", "gif"];
+/// Extensions of images that no decoder takes: a file is refused by its format, a folder's are passed over.
+const UNDECODABLE: [&str; 4] = ["heic", "heif", "avif", "jxl"];
+/// Extensions that are taken from a folder as video: drones' previews (`lrv`) and panoramas (`insv`) are MP4.
+const VIDEOS: [&str; 33] = [
+    "mp4", "m4v", "mov", "lrv", "insv", "mkv", "webm", "avi", "ts", "mts", "m2ts", "mpg", "mpeg", "m2v", "vob", "flv",
+    "f4v", "wmv", "asf", "3gp", "3g2", "ogv", "mxf", "dv", "264", "h264", "265", "h265", "hevc", "mjpeg", "mjpg",
+    "y4m", "ivf",
 ];
+/// Files passed over that a notice names.
+const NAMED: usize = 5;
 
-/// Appends what `source` names, each with its name for people; a folder or glob may hold several.
+/// Appends what `source` names, each with its name for people; a folder or glob may hold several. `notices` gets what is
+/// passed over.
 pub(super) fn expand(
     source: &str,
     credentials: Option<&Credentials>,
     specs: &mut Vec<(String, SourceSpec)>,
+    notices: &mut Vec<String>,
 ) -> Result<(), PlanError> {
     let path = Path::new(source);
     // A file may be called test:1, too.
@@ -33,15 +42,17 @@ pub(super) fn expand(
         let unreadable = |error| PlanError::Unreadable { folder: source.to_owned(), source: error };
         let entries = std::fs::read_dir(path).map_err(unreadable)?;
         let files = entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|p| p.is_file()).collect();
-        let (videos, images) = by_kind(files, |path| has_extension(path, &VIDEOS));
+        let (mut videos, images) = by_kind(files);
+        let passed_over: Vec<PathBuf> = videos.extract_if(.., |path| !has_extension(path, &VIDEOS)).collect();
         if videos.is_empty() && images.is_empty() {
             return Err(PlanError::NoMedia { folder: source.to_owned() });
         }
+        notices.extend(passed_over_notice(source, &passed_over));
         add_streams(source, videos, images, specs);
         return Ok(());
     }
     if path.exists() {
-        let spec = if has_extension(path, &IMAGES) {
+        let spec = if has_extension(path, &IMAGES) || has_extension(path, &UNDECODABLE) {
             SourceSpec::Images(vec![path.to_owned()])
         } else {
             SourceSpec::Video(path.to_owned())
@@ -52,7 +63,7 @@ pub(super) fn expand(
     if source.contains(['*', '?', '[']) {
         let found =
             glob::glob(source).map_err(|error| PlanError::Glob { pattern: source.to_owned(), source: error })?;
-        let (videos, images) = by_kind(found.filter_map(Result::ok).filter(|p| p.is_file()).collect(), |_| true);
+        let (videos, images) = by_kind(found.filter_map(Result::ok).filter(|p| p.is_file()).collect());
         if videos.is_empty() && images.is_empty() {
             return Err(PlanError::NoMatch { pattern: source.to_owned() });
         }
@@ -62,11 +73,25 @@ pub(super) fn expand(
     Err(PlanError::NoSuchFile { source_name: source.to_owned() })
 }
 
-/// The videos and the images among `files`, in order of their names; what is no image has to pass `is_video`.
-fn by_kind(mut files: Vec<PathBuf>, is_video: impl Fn(&Path) -> bool) -> (Vec<PathBuf>, Vec<PathBuf>) {
+/// What is no image among `files`, and the images, in order of their names.
+fn by_kind(mut files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     files.sort();
-    let (images, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| has_extension(path, &IMAGES));
-    (others.into_iter().filter(|path| is_video(path)).collect(), images)
+    files.into_iter().partition(|path| !has_extension(path, &IMAGES))
+}
+
+/// How many files of a folder are neither video nor image, and which; hidden ones are not looked at.
+fn passed_over_notice(folder: &str, files: &[PathBuf]) -> Option<String> {
+    let names: Vec<String> = files
+        .iter()
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    let more = names.len().saturating_sub(NAMED);
+    let listed = names.iter().take(NAMED).cloned().chain((more > 0).then(|| format!("and {more} more")));
+    let listed: Vec<String> = listed.collect();
+    let count = counted(names.len() as u64, "file");
+    (!names.is_empty())
+        .then(|| format!("{folder}: {count} passed over, neither video nor image: {}", listed.join(", ")))
 }
 
 /// A stream a video, and one for all the images.

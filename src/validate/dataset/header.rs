@@ -5,6 +5,7 @@ use std::io::{BufReader, Error, ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::geometry::{FrameBox, Size, px};
+use crate::image_file::ImageFile;
 
 /// Bytes of an EXIF block that are looked at; orientation stands in its first directory.
 const EXIF: u64 = 64 << 10;
@@ -80,12 +81,12 @@ pub fn read(path: &Path) -> std::io::Result<Header> {
         [0xff, 0xd8, ..] => jpeg(&mut reader),
         [0x89, b'P', b'N', b'G', ..] if filled == start.len() => {
             let side = |at: usize| u32::from_be_bytes([start[at], start[at + 1], start[at + 2], start[at + 3]]);
-            sized(side(16), side(20), 1, matches!(start[25], 0 | 4))
+            sized(side(16), side(20), ImageFile::read(path).orientation, matches!(start[25], 0 | 4))
         }
         _ => {
             let size = imagesize::reader_size(&mut reader).map_err(|_| no_image())?;
             let side = |n: usize| u32::try_from(n).map_err(|_| no_image());
-            sized(side(size.width)?, side(size.height)?, 1, false)
+            sized(side(size.width)?, side(size.height)?, ImageFile::read(path).orientation, false)
         }
     }
 }

@@ -1,0 +1,308 @@
+//! What an image file says of itself before it is decoded: its EXIF orientation, how many images it holds, and whether its
+//! format can be decoded at all.
+
+use std::fs::File;
+use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
+use std::path::Path;
+
+/// Chunks, blocks or directories of one file: those beyond are not looked at.
+const MOST: usize = 1 << 16;
+/// An encoded frame inside a file, bytes.
+const LARGEST: u32 = 256 << 20;
+
+/// What a file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFile {
+    /// EXIF orientation of PNG, WebP and TIFF, 1..=8; 1 is upright. A JPEG's comes with its decoded frame.
+    pub orientation: u8,
+    /// The part of it that is left to do after decoding: that of a TIFF is mirrored by its decoder (libtiff), not turned.
+    pub turn: u8,
+    /// Frames of an animation, or pages.
+    pub images: usize,
+    /// An animated WebP's first frame, as a file of its own: decoders take no animation.
+    pub first: Option<Vec<u8>>,
+    /// The format, where no decoder takes it, and what converts it.
+    pub undecodable: Option<(&'static str, &'static str)>,
+}
+
+impl Default for ImageFile {
+    fn default() -> Self {
+        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None }
+    }
+}
+
+impl ImageFile {
+    /// Reads what `path` says; what cannot be read says nothing.
+    #[must_use]
+    pub fn read(path: &Path) -> Self {
+        File::open(path).and_then(|file| Self::parse(BufReader::new(file))).unwrap_or_default()
+    }
+
+    fn parse(file: impl Read + Seek) -> Result<Self> {
+        let mut file = Bytes { file, little: true };
+        let start: [u8; 12] = file.take()?;
+        match start {
+            [b'G', b'I', b'F', ..] => Ok(Self { images: file.gif_frames()?, ..Self::default() }),
+            [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => {
+                let (orientation, images) = file.tiff(0)?;
+                let turn = match orientation {
+                    5 | 7 => 5,
+                    6 | 8 => 7,
+                    _ => 1,
+                };
+                Ok(Self { orientation, turn, images, ..Self::default() })
+            }
+            [0x89, b'P', b'N', b'G', ..] => file.png(),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => file.webp(),
+            [0xff, 0x0a, ..] | [0, 0, 0, 12, b'J', b'X', b'L', b' ', ..] => {
+                Ok(Self::undecodable("JPEG XL", "djxl IN OUT.png"))
+            }
+            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] => Ok(match &brand {
+                b"avif" | b"avis" => Self::undecodable("AVIF", "avifdec IN OUT.png"),
+                b"heic" | b"heix" | b"hevc" | b"hevx" | b"heim" | b"heis" | b"mif1" | b"msf1" => {
+                    Self::undecodable("HEIC", "heif-convert IN OUT.jpg")
+                }
+                _ => Self::default(),
+            }),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    fn undecodable(format: &'static str, converter: &'static str) -> Self {
+        Self { undecodable: Some((format, converter)), ..Self::default() }
+    }
+}
+
+/// A file that is read in pieces.
+struct Bytes<R> {
+    file: R,
+    /// Byte order of numbers.
+    little: bool,
+}
+
+impl<R: Read + Seek> Bytes<R> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.file.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn short(&mut self) -> Result<u16> {
+        let bytes = self.take()?;
+        Ok(if self.little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+    }
+
+    fn long(&mut self) -> Result<u32> {
+        let bytes = self.take()?;
+        Ok(if self.little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
+    }
+
+    fn seek(&mut self, at: u64) -> Result<()> {
+        self.file.seek(SeekFrom::Start(at)).map(|_| ())
+    }
+
+    fn skip(&mut self, bytes: u32) -> Result<()> {
+        self.file.seek_relative(i64::from(bytes))
+    }
+
+    /// A TIFF structure (TIFF 6.0) that begins at `base`: tag 0x0112 of its first directory, and how many directories follow
+    /// one another.
+    fn tiff(&mut self, base: u64) -> Result<(u8, usize)> {
+        self.seek(base)?;
+        self.little = self.take::<4>()?[0] == b'I';
+        let mut orientation = 1;
+        for directories in 0..MOST {
+            let next = self.long()?;
+            if next == 0 {
+                return Ok((orientation, directories.max(1)));
+            }
+            self.seek(base + u64::from(next))?;
+            for _ in 0..self.short()? {
+                let (tag, _, _, value, _) = (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
+                if directories == 0 && tag == 0x0112 {
+                    orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1);
+                }
+            }
+        }
+        Err(ErrorKind::InvalidData.into())
+    }
+
+    /// The orientation of an EXIF block that begins here.
+    fn exif(&mut self) -> Result<u8> {
+        let at = self.file.stream_position()?;
+        let prefix = if &self.take::<6>()? == b"Exif\0\0" { 6 } else { 0 };
+        // What follows it may be cut off.
+        self.tiff(at + prefix).map(|(orientation, _)| orientation).or(Ok(1))
+    }
+
+    /// Chunks of length, kind, data and checksum.
+    fn png(&mut self) -> Result<ImageFile> {
+        let mut found = ImageFile::default();
+        self.seek(8)?;
+        for _ in 0..MOST {
+            self.little = false;
+            let Ok(length) = self.long() else { break };
+            let kind: [u8; 4] = self.take()?;
+            let data = self.file.stream_position()?;
+            match &kind {
+                b"eXIf" => found.turn = self.exif()?,
+                b"acTL" => found.images = usize::try_from(self.long()?).unwrap_or(1).max(1),
+                b"IEND" => break,
+                _ => {}
+            }
+            self.seek(data + u64::from(length) + 4)?;
+        }
+        found.orientation = found.turn;
+        Ok(found)
+    }
+
+    /// Chunks of kind, length and data, padded to an even length.
+    fn webp(&mut self) -> Result<ImageFile> {
+        let (mut found, mut frames) = (ImageFile::default(), 0);
+        for _ in 0..MOST {
+            self.little = true;
+            let Ok(kind) = self.take::<4>() else { break };
+            let length = self.long()?;
+            let data = self.file.stream_position()?;
+            match &kind {
+                b"EXIF" => found.turn = self.exif()?,
+                b"ANMF" => {
+                    frames += 1;
+                    if found.first.is_none() {
+                        found.first = Some(self.first_frame(length)?);
+                    }
+                }
+                _ => {}
+            }
+            self.seek(data + u64::from(length) + u64::from(length % 2))?;
+        }
+        found.images = frames.max(1);
+        found.orientation = found.turn;
+        Ok(found)
+    }
+
+    /// A frame of an animation, without its place and duration, as a file.
+    fn first_frame(&mut self, length: u32) -> Result<Vec<u8>> {
+        const HEADER: u32 = 16;
+        let length = length.checked_sub(HEADER).filter(|length| *length <= LARGEST).ok_or(ErrorKind::InvalidData)?;
+        let header: [u8; HEADER as usize] = self.take()?;
+        let mut chunks = Vec::new();
+        self.file.by_ref().take(u64::from(length)).read_to_end(&mut chunks)?;
+        if chunks.len() % 2 == 1 {
+            chunks.push(0);
+        }
+        let mut file = b"WEBP".to_vec();
+        if chunks.starts_with(b"ALPH") {
+            // With transparency in a chunk of its own: width and height less one, as in the frame.
+            file.extend(b"VP8X\x0a\0\0\0\x10\0\0\0");
+            file.extend(&header[6..12]);
+        }
+        file.extend(chunks);
+        let size = u32::try_from(file.len()).map_err(|_| Error::from(ErrorKind::InvalidData))?;
+        Ok([b"RIFF", &size.to_le_bytes()[..], &file].concat())
+    }
+
+    /// Blocks (GIF89a): images, extensions, the trailer.
+    fn gif_frames(&mut self) -> Result<usize> {
+        let colours = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << (u32::from(flags & 7) + 1) };
+        self.seek(10)?;
+        let [flags, _, _] = self.take()?;
+        self.skip(colours(flags))?;
+        let mut frames = 0;
+        for _ in 0..MOST {
+            match self.take::<1>() {
+                Ok([0x2c]) => {
+                    let block: [u8; 9] = self.take()?;
+                    self.skip(colours(block[8]) + 1)?;
+                    frames += 1;
+                }
+                Ok([0x21]) => self.skip(1)?,
+                _ => break,
+            }
+            loop {
+                let [length] = self.take()?;
+                self.skip(length.into())?;
+                if length == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(frames.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parsed(bytes: &[u8]) -> ImageFile {
+        ImageFile::parse(Cursor::new(bytes)).unwrap_or_default()
+    }
+
+    /// A big-endian TIFF structure with an orientation and so many more directories.
+    fn tiff(orientation: u16, more: usize) -> Vec<u8> {
+        let mut file = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01".to_vec();
+        file.extend(orientation.to_be_bytes());
+        file.extend([0; 2]);
+        for _ in 0..more {
+            let next = u32::try_from(file.len() + 4).expect("short");
+            file.extend(next.to_be_bytes());
+            file.extend([0, 0]);
+        }
+        file.extend([0; 4]);
+        file
+    }
+
+    #[test]
+    fn orientations_are_read() {
+        let of = |orientation| (parsed(&tiff(orientation, 0)).orientation, parsed(&tiff(orientation, 0)).turn);
+        assert_eq!((of(3), of(6), of(9)), ((3, 1), (6, 7), (1, 1)));
+        let exif = tiff(3, 0);
+        let length = u32::try_from(exif.len()).expect("short");
+        let png = [b"\x89PNG\r\n\x1a\n", &length.to_be_bytes()[..], b"eXIf", &exif, &[0; 4]].concat();
+        assert_eq!(parsed(&png).orientation, 3);
+        for prefix in [&b""[..], b"Exif\0\0"] {
+            let length = u32::try_from(exif.len() + prefix.len()).expect("short");
+            let webp = [b"RIFF\0\0\0\0WEBPEXIF", &length.to_le_bytes()[..], prefix, &exif].concat();
+            assert_eq!(parsed(&webp).orientation, 3);
+        }
+    }
+
+    #[test]
+    fn images_are_counted() {
+        assert_eq!((parsed(&tiff(1, 0)).images, parsed(&tiff(1, 4)).images), (1, 5));
+        let frame = b"\x21\xf9\x04\0\0\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
+        let gif = [b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".to_vec(), frame.repeat(3), b";".to_vec()].concat();
+        assert_eq!(parsed(&gif).images, 3);
+        let apng = b"\x89PNG\r\n\x1a\n\0\0\0\x08acTL\0\0\0\x07\0\0\0\0\0\0\0\0";
+        assert_eq!(parsed(apng).images, 7);
+    }
+
+    #[test]
+    fn an_animations_first_frame_is_a_file() {
+        let frame = [&[0; 6][..], b"\x09\0\0\x07\0\0", &[0; 4], b"VP8 \x04\0\0\0abcd"].concat();
+        let chunk = [b"ANMF", &u32::try_from(frame.len()).expect("short").to_le_bytes()[..], &frame].concat();
+        let file = parsed(&[b"RIFF\0\0\0\0WEBP", &chunk[..], &chunk].concat());
+        assert_eq!((file.images, file.first.as_deref()), (2, Some(&b"RIFF\x10\0\0\0WEBPVP8 \x04\0\0\0abcd"[..])));
+    }
+
+    #[test]
+    fn formats_that_are_not_decoded_are_named() {
+        let format = |bytes: &[u8]| parsed(bytes).undecodable.map(|(format, _)| format);
+        assert_eq!(format(b"\0\0\0\x18ftypheic\0\0\0\0"), Some("HEIC"));
+        assert_eq!(format(b"\0\0\0\x18ftypavif\0\0\0\0"), Some("AVIF"));
+        assert_eq!(format(b"\0\0\0\x18ftypisom\0\0\0\0"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(start in 0usize..5, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let starts: [&[u8]; 5] = [b"GIF89a", b"II*\0", b"MM\0*", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP"];
+            let _ = parsed(&[starts[start], &bytes].concat());
+        }
+    }
+}

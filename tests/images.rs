@@ -1,0 +1,188 @@
+//! Images as cameras, phones and browsers write them: turned by EXIF, animated, tiny, under unusual names, and of formats
+//! that are not decoded.
+
+mod program;
+
+use std::path::Path;
+
+use program::{json, said, shared, streamdet, succeeds, text, witness};
+
+/// A PNG of `size` from a test pattern.
+fn image(folder: &Path, name: &str, size: &str) {
+    let filter = format!("scale={size}");
+    let out = folder.join(name);
+    witness("ffmpeg", &["-f", "lavfi", "-i", "testsrc2=s=64x48", "-vf", &filter, "-frames:v", "1", "-y", text(&out)]);
+}
+
+/// Writes `source` as it was decoded, without boxes.
+#[track_caller]
+fn copied(folder: &Path, source: &str, out: &str) -> String {
+    let args = [source, "-o", out, "--conf", "1", "--imgsz", "96", "--report", "r.json", "--overwrite"];
+    let output = streamdet(folder, &args);
+    succeeds(&output);
+    said(&output)
+}
+
+/// How alike two images are, dB; `None` where their sizes differ.
+fn psnr(folder: &Path, a: &Path, b: &Path) -> Option<f64> {
+    let log = folder.join("psnr");
+    let filter = format!("[0][1]psnr=f={}", text(&log));
+    let args = ["-v", "error", "-i", text(a), "-i", text(b), "-filter_complex", &filter, "-f", "null", "-"];
+    let compared = std::process::Command::new("ffmpeg").args(args).output().expect("ffmpeg");
+    if !compared.status.success() {
+        return None;
+    }
+    let line = std::fs::read_to_string(log).expect("its log");
+    let value = line.split("psnr_avg:").nth(1)?.split(' ').next()?.to_owned();
+    if value == "inf" { Some(f64::INFINITY) } else { value.parse().ok() }
+}
+
+#[test]
+fn exif_turns_every_format_alike() {
+    let Some(root) = shared() else { return };
+    let images = root.join("data/reports/images");
+    let folder = tempfile::tempdir().expect("a folder");
+    for ending in ["jpg", "png", "tiff", "webp"] {
+        copied(folder.path(), text(&images.join(format!("exif6.{ending}"))), "o.png");
+        let alike = psnr(folder.path(), &folder.path().join("o.png"), &images.join("upright.png"));
+        assert!(alike.is_some_and(|db| db > 28.0), "{ending}: {alike:?} dB");
+    }
+}
+
+/// CRC-32 as PNG has it.
+fn crc(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A PNG with an orientation.
+fn turned_png(plain: &[u8], orientation: u8) -> Vec<u8> {
+    let chunk = [b"eXIfMM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0", &[orientation][..], &[0; 6]].concat();
+    let length = u32::try_from(chunk.len() - 4).expect("short");
+    // After the header.
+    [&plain[..33], &length.to_be_bytes(), &chunk, &crc(&chunk).to_be_bytes(), &plain[33..]].concat()
+}
+
+/// A grey TIFF of 64 × 48 pixels without compression, with an orientation.
+fn turned_tiff(pixels: &[u8], orientation: u8) -> Vec<u8> {
+    let entry = |tag: u16, value: u32| {
+        let long = [&tag.to_le_bytes()[..], &4u16.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()];
+        long.concat()
+    };
+    let entries = [(256, 64), (257, 48), (258, 8), (259, 1), (262, 1), (273, 122), (274, orientation.into())];
+    let more = [(278, 48), (279, 64 * 48)];
+    let entries: Vec<u8> = entries.into_iter().chain(more).flat_map(|(tag, value)| entry(tag, value)).collect();
+    let head = [b"II*\0\x08\0\0\0\x09\0", &entries[..], &[0; 4]].concat();
+    assert!(head.len() <= 122, "{}", head.len());
+    [&head[..], pixels].concat()
+}
+
+#[test]
+fn every_orientation_is_upright() {
+    let folder = tempfile::tempdir().expect("a folder");
+    image(folder.path(), "upright.png", "64:48");
+    let plain = std::fs::read(folder.path().join("upright.png")).expect("the image");
+    let grey = folder.path().join("grey.raw");
+    let upright = folder.path().join("upright.png");
+    witness("ffmpeg", &["-i", text(&upright), "-pix_fmt", "gray", "-f", "rawvideo", "-y", text(&grey)]);
+    let pixels = std::fs::read(grey).expect("the pixels");
+    // What turns the stored image upright, in ffmpeg's words.
+    let turns = ["null", "hflip", "hflip,vflip", "vflip", "transpose=0", "transpose=1", "transpose=3", "transpose=2"];
+    for (orientation, turn) in (1u8..).zip(turns) {
+        std::fs::write(folder.path().join("turned.png"), turned_png(&plain, orientation)).expect("a file");
+        std::fs::write(folder.path().join("turned.tiff"), turned_tiff(&pixels, orientation)).expect("a file");
+        for (name, format) in [("turned.png", "rgb24"), ("turned.tiff", "gray")] {
+            let expected = folder.path().join("expected.png");
+            witness("ffmpeg", &["-i", text(&upright), "-vf", turn, "-pix_fmt", format, "-y", text(&expected)]);
+            copied(folder.path(), name, "o.png");
+            let grey = folder.path().join("o-grey.png");
+            witness("ffmpeg", &["-i", text(&folder.path().join("o.png")), "-pix_fmt", format, "-y", text(&grey)]);
+            let alike = psnr(folder.path(), &grey, &expected);
+            assert!(alike.is_some_and(|db| db > 28.0), "{name}, orientation {orientation}: {alike:?} dB");
+        }
+    }
+}
+
+#[test]
+fn of_several_images_in_a_file_the_rest_is_said_to_be_left_out() {
+    let Some(root) = shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["five_frames.gif", "five_frames.webp", "five_pages.tiff"] {
+        let log = copied(folder.path(), text(&root.join("data/reports/images").join(name)), "o.png");
+        assert!(log.contains("the first of 5 images is used"), "{log}");
+        assert_eq!(json(&folder.path().join("r.json"))["streams"][0]["frames"]["processed"], 1);
+    }
+    let made = folder.path().join("made.gif");
+    witness("ffmpeg", &["-f", "lavfi", "-i", "testsrc2=s=64x48:r=5", "-t", "1.4", "-y", text(&made)]);
+    let log = copied(folder.path(), "made.gif", "o.png");
+    assert!(log.contains("the first of 7 images is used"), "{log}");
+}
+
+#[test]
+fn formats_that_are_not_decoded_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("a.avif"), b"\0\0\0\x18ftypavif\0\0\0\0").expect("a file");
+    std::fs::write(folder.path().join("b.jpg"), b"\0\0\0\x18ftypheic\0\0\0\0").expect("a file");
+    let phone = shared().map(|root| root.join("data/reports/files/IMG_2682.heic"));
+    let mut cases = vec![("a.avif".to_owned(), "AVIF"), ("b.jpg".to_owned(), "HEIC")];
+    cases.extend(phone.map(|path| (text(&path).to_owned(), "HEIC")));
+    for (source, format) in cases {
+        let output = streamdet(folder.path(), &[&source, "--imgsz", "96"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        let refused = format!("{format} images are not supported\n  convert it, e.g. ");
+        assert!(said(&output).contains(&refused), "{}", said(&output));
+    }
+}
+
+#[test]
+fn the_smallest_images_are_images() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for size in ["1:1", "8:8", "3:17", "15:2"] {
+        image(folder.path(), "small.png", size);
+        for out in ["o.png", "o.jpg"] {
+            copied(folder.path(), "small.png", out);
+            let shape = program::probe(&folder.path().join(out), "width,height").replace(',', ":");
+            assert_eq!(shape, size, "{out}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_is_taken_with_every_name_that_cameras_give_and_the_rest_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mixed = folder.path().join("mixed");
+    std::fs::create_dir(&mixed).expect("a folder");
+    let pattern = ["-f", "lavfi", "-i", "testsrc2=s=64x48:r=10"];
+    let made = |name: &str, options: &[&str]| {
+        witness("ffmpeg", &[&pattern[..], options, &["-y", text(&mixed.join(name))]].concat());
+    };
+    let videos: [(&str, &[&str]); 6] = [
+        ("a.y4m", &["-f", "yuv4mpegpipe"]),
+        ("b.mjpeg", &["-c:v", "mjpeg", "-f", "mjpeg"]),
+        ("c.lrv", &["-f", "mp4"]),
+        ("d.insv", &["-f", "mp4"]),
+        ("e.3g2", &["-c:v", "mpeg4"]),
+        ("f.h265", &["-c:v", "libx265", "-x265-params", "log-level=none", "-f", "hevc"]),
+    ];
+    for (name, options) in videos {
+        made(name, &[options, &["-t", "1"]].concat());
+    }
+    let still = ["-frames:v", "1", "-update", "1"];
+    for (name, options) in [("g.jfif", &["-f", "mjpeg"][..]), ("h.mpo", &["-f", "mjpeg"]), ("i.jp2", &["-f", "image2"])]
+    {
+        made(name, &[&still, options].concat());
+    }
+    for name in ["notes.txt", "old.heic", ".hidden"] {
+        std::fs::write(mixed.join(name), "no image").expect("a file");
+    }
+    let args = ["mixed", "-o", "none", "--imgsz", "96", "--report", "r.json"];
+    let output = streamdet(folder.path(), &args);
+    succeeds(&output);
+    let log = said(&output);
+    assert!(log.contains("mixed: 2 files passed over, neither video nor image: notes.txt, old.heic"), "{log}");
+    let report = json(&folder.path().join("r.json"));
+    let processed = |n: usize| report["streams"][n]["frames"]["processed"].as_u64();
+    let frames: Vec<_> = (0..7).map(processed).collect();
+    assert_eq!(frames, [[Some(10); 6].as_slice(), &[Some(3)]].concat(), "six videos and three images: {report:#}");
+}
