@@ -186,3 +186,33 @@ fn a_folder_is_taken_with_every_name_that_cameras_give_and_the_rest_is_named() {
     let frames: Vec<_> = (0..7).map(processed).collect();
     assert_eq!(frames, [[Some(10); 6].as_slice(), &[Some(3)]].concat(), "six videos and three images: {report:#}");
 }
+
+#[test]
+fn names_need_not_be_utf_8() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let inside = folder.path().join("in");
+    std::fs::create_dir(&inside).expect("a folder");
+    let [image_name, video_name] = [&b"caf\xe9.png"[..], b"caf\xe9.mkv"].map(OsStr::from_bytes);
+    image(folder.path(), "plain.png", "64:48");
+    std::fs::rename(folder.path().join("plain.png"), inside.join(image_name)).expect("the image");
+    program::made_clip(folder.path(), "plain.mkv", "64x48", "1", &[]);
+    std::fs::rename(folder.path().join("plain.mkv"), inside.join(video_name)).expect("the clip");
+    let run = |args: &[&OsStr]| {
+        let output = program::detect(folder.path(), &["--imgsz", "96", "--overwrite"]).args(args).output();
+        succeeds(&output.expect("it starts"));
+    };
+    let (o, out) = (OsStr::new("-o"), OsStr::new("out/"));
+    // In a folder, on the command line, in a pattern, and as an output.
+    run(&[OsStr::new("in"), o, out]);
+    run(&[inside.join(video_name).as_os_str(), o, OsStr::new("out/{stem}-2.mkv")]);
+    run(&[inside.join(image_name).as_os_str(), o, OsStr::from_bytes(b"out/\xff.png")]);
+    let mut names: Vec<Vec<u8>> = std::fs::read_dir(folder.path().join("out"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().as_bytes().to_vec())
+        .collect();
+    names.sort();
+    let expected = [&b"caf\xe9-2.mkv"[..], b"caf\xe9-annotated.mkv", b"caf\xe9-annotated.png", b"\xff.png"];
+    assert_eq!(names, expected);
+}

@@ -1,5 +1,6 @@
 //! `streamdet bench`: the streaming test. The whole pipeline, with its resources and whether it runs in real time.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -39,10 +40,10 @@ Exit codes: 0 done, whatever the verdict; 1 failed while running, or slower than
 pub struct BenchArgs {
     /// Files, folders of images or video, globs, live sources
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
-    sources: Vec<String>,
+    sources: Vec<OsString>,
     /// Draw, encode and save as well: a file, folder (`out/`) or pattern (`out/{stem}.mp4`) [default: `STEM-annotated.EXT`]
     #[arg(long, value_name = "OUT", num_args = 0..=1, default_missing_value = "", help_heading = "Output")]
-    save: Option<String>,
+    save: Option<OsString>,
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
     overwrite: bool,
@@ -137,12 +138,12 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
         options.tui = false;
         options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
         // What a comparison's runs save is deleted with their folder.
-        save = save.map(|_| format!("{}/", into.with_extension("saved").display()));
+        save = save.map(|_| into.with_extension("saved").join("").into());
     } else if let Some(path) = &args.baseline {
         baseline = Some(Baseline::read(path)?);
     }
     let outputs = match save {
-        None => vec!["none".to_owned()],
+        None => vec!["none".into()],
         Some(default) if default.is_empty() => Vec::new(),
         Some(output) => vec![output],
     };

@@ -1,5 +1,6 @@
 //! `streamdet detect`: the main job.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,11 +49,11 @@ pub struct DetectArgs {
     /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
-    sources: Vec<String>,
+    sources: Vec<OsString>,
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve, rtmp://, udp:// or srt:// to push,
     /// hls:FOLDER/, or `none`; repeatable [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
-    output: Vec<String>,
+    output: Vec<OsString>,
     /// Show the annotated video in a window as well
     #[arg(long, help_heading = "Output")]
     display: bool,

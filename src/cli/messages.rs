@@ -47,14 +47,18 @@ pub(super) fn print_failures(errors: &[RunError], processed: u64, mut code: u8) 
     code
 }
 
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned())
+}
+
 /// The command line as it was given, without secrets.
 pub(super) fn command_line() -> String {
-    redact(&std::env::args().collect::<Vec<_>>().join(" "))
+    redact(&arguments().collect::<Vec<_>>().join(" "))
 }
 
 /// What the user should know about the command line: a notice, where it shows a password.
 pub(super) fn command_line_notice() -> Option<&'static str> {
-    std::env::args().any(|argument| shows_password(&argument)).then_some(
+    arguments().any(|argument| shows_password(&argument)).then_some(
         "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD or the \
          config file",
     )

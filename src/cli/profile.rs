@@ -1,5 +1,6 @@
 //! `streamdet profile`: where a model's time goes.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,7 +34,7 @@ Exit codes: 0 done; 1 the model failed; 2 unusable input or options; 130, 143 in
 pub struct ProfileArgs {
     /// File or folder whose first frames are the input [default: noise of --imgsz]
     #[arg(value_name = "SOURCE")]
-    source: Option<String>,
+    source: Option<OsString>,
     #[command(flatten)]
     model: ModelOptions,
     /// Measured runs

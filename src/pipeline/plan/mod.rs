@@ -11,6 +11,7 @@ mod request;
 mod sources;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 pub use distinct::check_distinct;
@@ -36,7 +37,11 @@ pub struct Plan {
 ///
 /// # Errors
 /// When a source does not exist or an output cannot be named.
-pub fn plan(sources: &[String], credentials: Option<&Credentials>, request: &OutputRequest) -> Result<Plan, PlanError> {
+pub fn plan(
+    sources: &[OsString],
+    credentials: Option<&Credentials>,
+    request: &OutputRequest,
+) -> Result<Plan, PlanError> {
     let (mut specs, mut notices) = (Vec::new(), Vec::new());
     for source in sources {
         sources::expand(source, credentials, &mut specs, &mut notices)?;
@@ -113,7 +118,7 @@ fn prepare_target(target: &Target, overwrite: bool) -> Result<(), PlanError> {
 fn check_segments(path: &Path, overwrite: bool) -> Result<(), PlanError> {
     let numbered = |number: &str| {
         let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-        path.with_file_name(format!("{}-{number}{extension}", names::stem(path)))
+        path.with_file_name(format!("{}-{number}{extension}", names::stem(path).display()))
     };
     let pattern = numbered("[0-9][0-9][0-9][0-9]").display().to_string();
     let existing = glob::glob(&pattern).ok().and_then(|mut found| found.find_map(Result::ok));
@@ -135,9 +140,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let hls = folder.path().join("live");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port");
-        let outputs = vec![format!("rtsp://{address}/a"), format!("hls:{}", hls.display())];
+        let outputs = vec![format!("rtsp://{address}/a").into(), format!("hls:{}", hls.display()).into()];
         let request = OutputRequest { outputs, ..OutputRequest::default() };
-        let plan = plan(&["test:ball".to_owned()], None, &request).expect("a plan");
+        let plan = plan(&["test:ball".into()], None, &request).expect("a plan");
         assert!(plan.jobs[0].paced && !hls.exists());
         drop(TcpListener::bind(address).expect("nothing listens there yet"));
         prepare(&plan.jobs, false).expect("outputs that can be used");
@@ -148,9 +153,9 @@ mod tests {
     #[test]
     fn outputs_that_do_not_go_together_are_refused() {
         let refused = |outputs: &[&str]| {
-            let outputs = outputs.iter().map(|&output| output.to_owned()).collect();
+            let outputs = outputs.iter().map(OsString::from).collect();
             let request = OutputRequest { outputs, ..OutputRequest::default() };
-            plan(&["-".to_owned()], None, &request).map(|_| ()).expect_err("it is refused")
+            plan(&["-".into()], None, &request).map(|_| ()).expect_err("it is refused")
         };
         assert!(matches!(refused(&["none", "a.mkv"]), PlanError::NoneAndFile));
         assert!(matches!(refused(&["a.webm", "rtsp://:0/a"]), PlanError::Sink(_)));

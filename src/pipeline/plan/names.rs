@@ -1,6 +1,7 @@
 //! What the output of a source is called.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
@@ -22,7 +23,7 @@ impl Names {
         &mut self,
         name: &str,
         source: &SourceSpec,
-        output: Option<&str>,
+        output: Option<&OsStr>,
         number: usize,
     ) -> Result<OutputSpec, PlanError> {
         let from_address;
@@ -37,15 +38,16 @@ impl Names {
             }
         };
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("mkv").to_ascii_lowercase();
-        let own_name = format!("{}-annotated.{extension}", stem(file));
+        let mut own_name = stem(file).to_owned();
+        own_name.push(format!("-annotated.{extension}"));
         let path = match output {
             None => PathBuf::from(own_name),
-            Some(folder) if folder.ends_with('/') || Path::new(folder).is_dir() => Path::new(folder).join(own_name),
-            Some(pattern) if pattern.contains('{') => {
-                PathBuf::from(pattern.replace("{stem}", &stem(file)).replace("{stream}", &number.to_string()))
-            }
-            Some(one) if self.several => return Err(PlanError::OneFile { output: one.to_owned() }),
-            Some(one) => PathBuf::from(one),
+            Some(folder) if is_folder(folder) => Path::new(folder).join(own_name),
+            Some(one) => match one.to_str().filter(|pattern| pattern.contains('{')) {
+                Some(pattern) => filled(&pattern.replace("{stream}", &number.to_string()), stem(file)),
+                None if self.several => return Err(PlanError::OneFile { output: one.display().to_string() }),
+                None => PathBuf::from(one),
+            },
         };
         let is_image = matches!(source, SourceSpec::Images(_));
         let path = self.writable(path, is_image);
@@ -61,12 +63,12 @@ impl Names {
     }
 
     /// Where several images go.
-    fn folder(&self, name: &str, output: Option<&str>) -> PathBuf {
+    fn folder(&self, name: &str, output: Option<&OsStr>) -> PathBuf {
         match output {
             Some(folder) if self.several => Path::new(folder).join(stem(Path::new(name))),
             Some(folder) => PathBuf::from(folder),
             None if name.contains(['*', '?', '[']) => PathBuf::from("pictures-annotated"),
-            None => PathBuf::from(format!("{}-annotated", stem(Path::new(name)))),
+            None => PathBuf::from(format!("{}-annotated", stem(Path::new(name)).display())),
         }
     }
 
@@ -89,8 +91,10 @@ impl Names {
     /// `path`, or with the stream's number where another output has that name.
     fn free(&mut self, mut path: PathBuf, number: usize) -> PathBuf {
         if !self.taken.insert(path.clone()) {
-            let extension = path.extension().map_or_else(String::new, |e| e.to_string_lossy().into_owned());
-            path = path.with_file_name(format!("{}-{number}.{extension}", stem(&path)));
+            let mut name = stem(&path).to_owned();
+            name.push(format!("-{number}."));
+            name.push(path.extension().unwrap_or_default());
+            path = path.with_file_name(name);
             self.taken.insert(path.clone());
         }
         path
@@ -98,6 +102,22 @@ impl Names {
 }
 
 /// A path's name without its extension.
-pub(super) fn stem(path: &Path) -> String {
-    path.file_stem().map_or_else(|| "output".into(), |s| s.to_string_lossy().into_owned())
+pub(super) fn stem(path: &Path) -> &OsStr {
+    path.file_stem().unwrap_or(OsStr::new("output"))
+}
+
+fn is_folder(output: &OsStr) -> bool {
+    output.as_encoded_bytes().ends_with(b"/") || Path::new(output).is_dir()
+}
+
+/// `pattern` with `{stem}` filled in, whatever bytes that has.
+fn filled(pattern: &str, stem: &OsStr) -> PathBuf {
+    let mut path = OsString::new();
+    for (number, part) in pattern.split("{stem}").enumerate() {
+        if number > 0 {
+            path.push(stem);
+        }
+        path.push(part);
+    }
+    path.into()
 }

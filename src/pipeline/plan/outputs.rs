@@ -1,6 +1,7 @@
 //! What `-o`, `--display` and `--segment` ask for, as targets.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ const HLS_SEGMENT: Duration = Duration::from_secs(4);
 /// The outputs that were asked for, read.
 pub(super) struct Outputs<'a> {
     request: &'a OutputRequest,
-    files: Vec<Option<&'a str>>,
+    files: Vec<Option<&'a OsStr>>,
     live: Vec<Live>,
     /// By the address asked for.
     servers: BTreeMap<SocketAddr, Arc<RtspServer>>,
@@ -40,7 +41,12 @@ impl<'a> Outputs<'a> {
     /// Reads what was asked for.
     pub fn read(request: &'a OutputRequest) -> Result<Self, PlanError> {
         let (mut files, mut live, mut servers) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for output in &request.outputs {
+        for given in &request.outputs {
+            // No address is other than UTF-8.
+            let Some(output) = given.to_str() else {
+                files.push(Some(given.as_os_str()));
+                continue;
+            };
             let refused = |problem: String, remedy: &str| PlanError::Output {
                 output: redact(output),
                 problem,
@@ -54,7 +60,7 @@ impl<'a> Outputs<'a> {
                 continue;
             }
             let Some((scheme, rest)) = output.split_once("://") else {
-                files.push(Some(output.as_str()));
+                files.push(Some(given.as_os_str()));
                 continue;
             };
             live.push(match scheme {
@@ -72,8 +78,9 @@ impl<'a> Outputs<'a> {
                 }
             });
         }
-        let nothing = files == [Some("none")];
-        if files.len() > 1 && files.contains(&Some("none")) {
+        let none = Some(OsStr::new("none"));
+        let nothing = files == [none];
+        if files.len() > 1 && files.contains(&none) {
             return Err(PlanError::NoneAndFile);
         }
         if nothing || (files.is_empty() && live.is_empty()) {
@@ -92,7 +99,7 @@ impl<'a> Outputs<'a> {
     }
 
     /// Files asked for, as given; `None` is the one under the source's own name.
-    pub fn files(&self) -> Vec<Option<&'a str>> {
+    pub fn files(&self) -> Vec<Option<&'a OsStr>> {
         self.files.clone()
     }
 
@@ -122,7 +129,7 @@ impl<'a> Outputs<'a> {
         }
         let name = match source {
             SourceSpec::Live(address) => address.stem(),
-            SourceSpec::Video(path) => stem(path),
+            SourceSpec::Video(path) => stem(path).display().to_string(),
             SourceSpec::Images(_) => String::new(),
         };
         let fill = |pattern: &str| pattern.replace("{stem}", &name).replace("{stream}", &number.to_string());
@@ -227,7 +234,7 @@ mod tests {
         assert_eq!(read("[::1]:8554/cam").as_deref(), Ok("[::1]:8554/cam"));
         assert_eq!(read("[::1]/cam").as_deref(), Ok("[::1]:8554/cam"));
         for wrong in [":8554", ":8554/", ":99999/x", "user:geheim@:8554/x"] {
-            let request = OutputRequest { outputs: vec![format!("rtsp://{wrong}")], ..OutputRequest::default() };
+            let request = OutputRequest { outputs: vec![format!("rtsp://{wrong}").into()], ..OutputRequest::default() };
             let said = Outputs::read(&request).map(|_| ()).expect_err("it is refused").to_string();
             assert!(said.contains("give rtsp://") && !said.contains("geheim"), "{said}");
         }

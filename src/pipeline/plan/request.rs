@@ -1,12 +1,14 @@
 //! Which outputs were asked for.
 
+use std::ffi::OsString;
+
 use crate::sink::Segments;
 
 /// Which outputs were asked for.
 #[derive(Debug, Clone, Default)]
 pub struct OutputRequest {
     /// Files, folders, patterns and URLs, as given; empty: `STEM-annotated.EXT` for recordings, none for live sources.
-    pub outputs: Vec<String>,
+    pub outputs: Vec<OsString>,
     /// Existing files are replaced.
     pub overwrite: bool,
     /// Video is shown in a window as well.

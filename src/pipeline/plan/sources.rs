@@ -1,5 +1,6 @@
 //! Which files and streams a SOURCE names.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
@@ -25,30 +26,34 @@ const NAMED: usize = 5;
 /// Appends what `source` names, each with its name for people; a folder or glob may hold several. `notices` gets what is
 /// passed over.
 pub(super) fn expand(
-    source: &str,
+    source: &OsStr,
     credentials: Option<&Credentials>,
     specs: &mut Vec<(String, SourceSpec)>,
     notices: &mut Vec<String>,
 ) -> Result<(), PlanError> {
     let path = Path::new(source);
+    let name = path.display().to_string();
+    // Addresses and globs are UTF-8.
+    let source = source.to_str().unwrap_or_default();
     // A file may be called test:1, too.
-    if (source == "-" || source.contains("://") || source.starts_with("/dev/") || !path.exists())
+    if !source.is_empty()
+        && (source == "-" || source.contains("://") || source.starts_with("/dev/") || !path.exists())
         && let Some(address) = Address::parse(source, credentials)?
     {
         specs.push((address.to_string(), SourceSpec::Live(address)));
         return Ok(());
     }
     if path.is_dir() {
-        let unreadable = |error| PlanError::Unreadable { folder: source.to_owned(), source: error };
+        let unreadable = |error| PlanError::Unreadable { folder: name.clone(), source: error };
         let entries = std::fs::read_dir(path).map_err(unreadable)?;
         let files = entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|p| p.is_file()).collect();
         let (mut videos, images) = by_kind(files);
         let passed_over: Vec<PathBuf> = videos.extract_if(.., |path| !has_extension(path, &VIDEOS)).collect();
         if videos.is_empty() && images.is_empty() {
-            return Err(PlanError::NoMedia { folder: source.to_owned() });
+            return Err(PlanError::NoMedia { folder: name.clone() });
         }
-        notices.extend(passed_over_notice(source, &passed_over));
-        add_streams(source, videos, images, specs);
+        notices.extend(passed_over_notice(&name, &passed_over));
+        add_streams(&name, videos, images, specs);
         return Ok(());
     }
     if path.exists() {
@@ -57,7 +62,7 @@ pub(super) fn expand(
         } else {
             SourceSpec::Video(path.to_owned())
         };
-        specs.push((source.to_owned(), spec));
+        specs.push((name, spec));
         return Ok(());
     }
     if source.contains(['*', '?', '[']) {
@@ -70,7 +75,7 @@ pub(super) fn expand(
         add_streams(source, videos, images, specs);
         return Ok(());
     }
-    Err(PlanError::NoSuchFile { source_name: source.to_owned() })
+    Err(PlanError::NoSuchFile { source_name: name })
 }
 
 /// What is no image among `files`, and the images, in order of their names.
