@@ -21,6 +21,7 @@ use super::late::LateFrames;
 use super::length::Length;
 use super::link::shut_down;
 use super::missing::{MissingPlugin, package_for};
+use super::mp4::correct_headers;
 use super::options::Wanted;
 use super::outlet::Outlet;
 use super::pace::Pacer;
@@ -122,6 +123,7 @@ impl FileSource {
         }
         choose_decoders(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
+        correct_headers(&pipeline, &shared.probe, &outlet.guard);
         let tracks = Tracks::new(&pipeline, &shared);
         parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
 

@@ -22,6 +22,7 @@ mod link;
 mod live;
 mod locate;
 mod missing;
+mod mp4;
 mod opener;
 mod options;
 mod outlet;

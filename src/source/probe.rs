@@ -15,6 +15,8 @@ use crate::thread::Guard;
 
 /// Encoded frames a decoder may hold at once: 16 reference frames plus a frame a thread, with room to spare.
 const PENDING: usize = 128;
+/// qtdemux rounds times of frames and of what is shown apart from each other.
+const ROUNDING: gst::ClockTime = gst::ClockTime::from_useconds(1);
 
 #[derive(Default)]
 struct Inner {
@@ -22,6 +24,7 @@ struct Inner {
     left: VecDeque<(gst::ClockTime, Option<HostTime>, HostTime)>,
     tagged: bool,
     interlaced: bool,
+    has_edit_lists: bool,
     codec: Option<gst::Caps>,
     encoded: u64,
     decoded: u64,
@@ -69,6 +72,11 @@ impl DecoderProbe {
         Self { activity: Some(activity.clone()), ..self }
     }
 
+    /// The demuxer's segments are what edit lists show: frames outside are decoded only for those inside.
+    pub(super) fn expect_edit_lists(&self) {
+        self.lock().has_edit_lists = true;
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,8 +86,8 @@ impl DecoderProbe {
     pub(super) fn attach(&self, decoder: &gst::Element) {
         if let Some(pad) = decoder.static_pad("sink") {
             let this = self.clone();
-            pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-                this.guarded(|| this.enters(info))
+            pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+                this.guarded(|| this.enters(pad, info))
             });
         }
         if let Some(pad) = decoder.static_pad("src") {
@@ -94,8 +102,11 @@ impl DecoderProbe {
     }
 
     /// An encoded frame enters the decoder, or its format is known.
-    fn enters(&self, info: &gst::PadProbeInfo) {
-        if let Some(buffer) = info.buffer() {
+    fn enters(&self, pad: &gst::Pad, info: &mut gst::PadProbeInfo) {
+        if let Some(buffer) = info.buffer_mut() {
+            if self.lock().has_edit_lists && hide(pad, buffer) {
+                return;
+            }
             // AVI gives most packets a decoding time only; without reordering it is the presentation time.
             let pts = buffer.pts().or(buffer.dts());
             if let Some((pacer, pts)) = self.pacer.as_ref().zip(pts) {
@@ -125,7 +136,7 @@ impl DecoderProbe {
 
     /// A frame leaves the decoder.
     fn leaves(&self, info: &gst::PadProbeInfo) {
-        if let Some(pts) = info.buffer().and_then(|b| b.pts()) {
+        if let Some(buffer) = info.buffer() {
             if !self.delay.is_zero() {
                 self.clock.sleep(self.delay);
             }
@@ -136,6 +147,8 @@ impl DecoderProbe {
                 inner.skipped = inner.encoded.saturating_sub(1);
             }
             inner.decoded += 1;
+            // Bare JPEG has no times.
+            let Some(pts) = buffer.pts() else { return };
             inner.newest = inner.newest.max(Some(pts));
             let entered = inner
                 .entered
@@ -225,6 +238,23 @@ impl DecoderProbe {
         let expected = if fields { inner.encoded / 2 } else { inner.encoded };
         if one_to_one { expected.saturating_sub(inner.decoded) } else { 0 }
     }
+}
+
+/// Whether an edit list hides the encoded frame that enters at `pad`. One of which it hides the beginning is not shown at all, as in
+/// ffmpeg: the decoder drops what ends where the shown part begins.
+fn hide(pad: &gst::Pad, buffer: &mut gst::Buffer) -> bool {
+    let Some(event) = pad.sticky_event::<gst::event::Segment>(0) else { return false };
+    let segment = event.segment().downcast_ref::<gst::ClockTime>();
+    let Some((pts, start, stop)) = segment.and_then(|s| Some((buffer.pts()?, s.start()?, s.stop()))) else {
+        return false;
+    };
+    let Some(early) = start.checked_sub(pts).filter(|early| *early > ROUNDING) else {
+        return stop.is_some_and(|stop| pts >= stop);
+    };
+    if buffer.duration().is_none_or(|duration| duration > early) {
+        buffer.make_mut().set_duration(early);
+    }
+    true
 }
 
 /// Every decoder that `decodebin` plugs goes on after errors, flags what is damaged, and is stamped.
