@@ -58,9 +58,20 @@ fn prepare(element: &gst::Element, cut_short: bool) {
             let class = glib::EnumClass::with_type(glib::Type::from_name("GstAutoplugSelectResult")?)?;
             class.to_value_by_nick(if used { "try" } else { "skip" })
         });
+    } else if is(element, "multipartdemux") {
+        element.connect_pad_added(|_, pad| name_type(pad));
     } else if is(element, "jpegdec") {
         element.set_property_from_str("idct-method", "islow");
         components::keep(element);
+    }
+}
+
+/// Some cameras write no space before a part's type (`Content-Type:image/jpeg`), and multipartdemux of `GStreamer` 1.22 skips one
+/// character all the same.
+fn name_type(pad: &gst::Pad) {
+    if pad.current_caps().and_then(|caps| Some(caps.structure(0)?.name() == "mage/jpeg")) == Some(true) {
+        // Nothing is linked yet: the pad keeps it.
+        pad.push_event(gst::event::Caps::new(&gst::Caps::new_empty_simple("image/jpeg")));
     }
 }
 
