@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod filter;
 mod first_frame;
+mod flv;
 mod frames;
 mod heap;
 mod jpeg;

@@ -9,6 +9,7 @@ use gstreamer_app as gst_app;
 use super::audio::Passthrough;
 use super::decoding::Decoding;
 use super::filter::{direction, filter};
+use super::flv::keep_times;
 use super::frames;
 use super::link::{Linked, compressed_queue, discard, link};
 use super::selection::Choice;
@@ -21,6 +22,7 @@ pub(super) struct Tracks {
 
 impl Tracks {
     pub fn new(pipeline: &gst::Pipeline, shared: &Arc<Decoding>) -> Self {
+        keep_times(pipeline);
         Self { pipeline: pipeline.downgrade(), shared: shared.clone() }
     }
 
