@@ -22,7 +22,6 @@ const NOT_YET: &[&str] = &[
     "made/program_stream_ffmpeg.mpg",
     "made/audio_announced_never_sent.ts",
     "made/video_starts_2s_after_audio.ts",
-    "made/tiny_8x8.mkv",
     "files/0.ts",
     "made/hls/v.m3u8",
 ];

@@ -15,6 +15,7 @@ use super::error::OutputError;
 use super::input::{Input, Limit};
 use super::pipeline::{BusEvent, Pipeline};
 use crate::clock::{Clock, HostTime, StreamTime};
+use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 
 /// Frames waiting for the encoder; the overlay waits when it is full.
@@ -76,8 +77,7 @@ impl Encoding {
         params: &EncoderParams,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, OutputError> {
-        let even = |n: u32| n.next_multiple_of(2);
-        let (width, height) = (even(video.width()), even(video.height()));
+        let Size { width, height } = options.encoded_size(params)?;
         let pad = if (width, height) == (video.width(), video.height()) {
             String::new()
         } else {

@@ -43,6 +43,9 @@ pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"
 const KEYFRAME_FILE: Duration = Duration::from_secs(2);
 const KEYFRAME_LIVE: Duration = Duration::from_secs(1);
 
+/// What muxers of `GStreamer` take at least, pixels.
+const SMALLEST: u32 = 16;
+
 /// Most that a live stream may take of the network, bits a pixel. Constant quality 23 took 0.05 to 0.1 for recorded traffic;
 /// noise and rain take more, and are held to this.
 const LIVE_BITS_PER_PIXEL: f64 = 0.15;
@@ -77,6 +80,30 @@ impl EncoderParams {
 }
 
 impl EncoderOptions {
+    /// The encoder's element.
+    fn element(&self, params: &EncoderParams) -> Result<&str, OutputError> {
+        let is_there = |name: &str| gst::ElementFactory::find(name).is_some();
+        match &self.name {
+            _ if params.codec == "vp9" => Ok("vp9enc"),
+            Some(name) if is_there(name) => Ok(name),
+            Some(name) => Err(OutputError::UnknownEncoder(name.to_owned())),
+            None => H264.into_iter().find(|name| is_there(name)).ok_or(OutputError::NoEncoder),
+        }
+    }
+
+    /// The size that frames have in the encoder: even, and no smaller than it and the containers take.
+    pub(super) fn encoded_size(&self, params: &EncoderParams) -> Result<Size, OutputError> {
+        let factory = gst::ElementFactory::find(self.element(params)?);
+        let pads = factory.map(|factory| factory.static_pad_templates()).unwrap_or_default();
+        let caps = pads.iter().find(|pad| pad.direction() == gst::PadDirection::Sink).map(gst::StaticPadTemplate::caps);
+        let least = |side: &str| {
+            let range = caps.as_ref()?.structure(0)?.get::<gst::IntRange<i32>>(side).ok()?;
+            u32::try_from(range.min()).ok()
+        };
+        let side = |pixels: u32, name| pixels.max(least(name).unwrap_or_default()).max(SMALLEST).next_multiple_of(2);
+        Ok(Size { width: side(params.size.width, "width"), height: side(params.size.height, "height") })
+    }
+
     /// The launch description of the encoder and its parser.
     pub(super) fn description(&self, params: &EncoderParams) -> Result<String, OutputError> {
         let keyframes = params.keyframe_distance();
@@ -90,15 +117,7 @@ impl EncoderOptions {
                  keyframe-max-dist={keyframes} {rate} ! vp9parse"
             ));
         }
-        let name = match &self.name {
-            Some(name) => name.as_str(),
-            None => {
-                H264.into_iter().find(|name| gst::ElementFactory::find(name).is_some()).ok_or(OutputError::NoEncoder)?
-            }
-        };
-        if gst::ElementFactory::find(name).is_none() {
-            return Err(OutputError::UnknownEncoder(name.to_owned()));
-        }
+        let name = self.element(params)?;
         let settings = match name {
             "x264enc" => self.x264(params, keyframes)?,
             _ => self.bitrate.map_or_else(String::new, |kbit| format!("bitrate={kbit}")),
@@ -140,6 +159,17 @@ mod tests {
         let distance = |rate| params(false, rate).keyframe_distance();
         let distances = [Some((25, 1)), Some((i32::MAX, 1)), Some((1, i32::MAX)), None].map(distance);
         assert_eq!(distances, [50, 250, 10, 60]);
+    }
+
+    #[test]
+    fn small_and_odd_frames_are_padded() {
+        gst::init().expect("GStreamer");
+        let options = EncoderOptions { name: Some("x264enc".into()), ..EncoderOptions::default() };
+        let size = |width, height| {
+            let params = EncoderParams { size: Size { width, height }, ..params(false, None) };
+            options.encoded_size(&params).map(|size| (size.width, size.height)).expect("it is installed")
+        };
+        assert_eq!([size(8, 1), size(161, 16), size(640, 480)], [(16, 16), (162, 16), (640, 480)]);
     }
 
     #[test]

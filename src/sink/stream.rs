@@ -199,6 +199,9 @@ impl EncodedOutputs {
         };
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&name), source };
         let encoding = Encoding::start(video, options.encoder, &params, options.clock).map_err(unwritable)?;
+        if let Some(notice) = padding(&params, options.encoder) {
+            (options.listener)(OutputEvent::Notice(format!("{name}: {notice}")));
+        }
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
         let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
         let (listener, progress) = (options.listener, Progress::default());
@@ -371,6 +374,14 @@ impl Drop for EncodedOutputs {
         // Dropped without being finished, another error is reported.
         drop(self.join());
     }
+}
+
+/// That frames are padded, where it is by more than a line.
+fn padding(params: &EncoderParams, options: &EncoderOptions) -> Option<String> {
+    let (size, padded) = (params.size, options.encoded_size(params).ok()?);
+    let by = (padded.width - size.width).max(padded.height - size.height);
+    let [size, padded] = [size, padded].map(|Size { width, height }| format!("{width}×{height}"));
+    (by > 1).then(|| format!("frames of {size} are padded to {padded}, the least that encoder and container take"))
 }
 
 /// The codec that all of `targets` carry.
