@@ -1,5 +1,6 @@
 //! What is known of a stream: which it is, what it carries, how its frames are counted, when it was disconnected.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,9 +19,54 @@ pub struct StreamId(pub u32);
 pub struct AudioTrack {
     /// Format, as parsed.
     pub caps: gstreamer::Caps,
+    /// What became of its packets in the source.
+    pub counters: Arc<AudioCounters>,
     /// Packets with running-time PTS; bounded at [`AUDIO_PACKETS`]. When it is full, the demuxer waits; of a live
     /// source packets are dropped.
     pub packets: Receiver<gstreamer::Buffer>,
+}
+
+/// Counts the audio packets of a track where they leave the demuxer.
+#[derive(Debug, Default)]
+pub struct AudioCounters {
+    received: AtomicU64,
+    early: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl AudioCounters {
+    /// A packet left the demuxer.
+    pub fn received(&self) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It lies before the stream's beginning.
+    pub fn early(&self) {
+        self.early.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is in another format than the track, goes back in time, or came while a live stream's channel was full.
+    pub fn dropped(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Packets that were received, those among them that are too early, and others that were dropped.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (get(&self.received), get(&self.early), get(&self.dropped))
+    }
+}
+
+/// Audio tracks that a file has, and how much of the longest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AudioKept {
+    /// Tracks with the source's own packets.
+    pub passed_through: usize,
+    /// Tracks that were encoded anew.
+    pub reencoded: usize,
+    /// From the first packet to the end of the last.
+    pub length: Duration,
 }
 
 /// Capacity of a side track's channel, packets. Audio is interleaved with video within seconds; this is minutes, so that
@@ -214,13 +260,18 @@ pub fn codec_name(caps: &gst::CapsRef) -> String {
     let layer = structure.get::<i32>("layer").ok();
     match (structure.name().as_str(), version) {
         ("audio/mpeg", Some(1)) => layer.map_or_else(|| "mp3".into(), |n| format!("mp{n}")),
+        ("audio/mpeg", _) if structure.get::<&str>("stream-format").is_ok_and(|format| format == "loas") => {
+            "aac (LATM)".into()
+        }
         ("audio/mpeg", _) => "aac".into(),
         ("audio/x-raw", _) => "pcm".into(),
         ("video/mpeg", Some(4)) => "mpeg4".into(),
         ("video/mpeg", Some(1)) => "mpeg1".into(),
         ("video/mpeg", _) => "mpeg2".into(),
         ("image/jpeg", _) => "jpeg".into(),
-        (name, _) => name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").into(),
+        (name, _) => {
+            name.rsplit('/').next().unwrap_or(name).trim_start_matches("x-").trim_start_matches("gst-fourcc-").into()
+        }
     }
 }
 

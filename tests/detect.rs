@@ -85,6 +85,128 @@ fn every_container_takes_every_audio_and_odd_sizes() {
     }
 }
 
+/// Runs it at a small input size: what was said, which must be without an error, and the file.
+#[track_caller]
+fn written(folder: &Path, input: &str, more: &[&str], out: &str) -> String {
+    let output = streamdet(folder, &[&[input, "-o", out, "--overwrite", "--imgsz", "96"], more].concat());
+    succeeds(&output);
+    said(&output)
+}
+
+/// Packets of every audio track.
+fn audio_packets(file: &Path) -> Vec<usize> {
+    let tracks = witness("ffprobe", &["-show_entries", "format=nb_streams", "-of", "csv=p=0", text(file)]);
+    let others: usize = tracks.trim().parse::<usize>().expect("a number") - 1;
+    (0..others).map(|track| track_times(file, &format!("a:{track}")).len()).collect()
+}
+
+/// Replaces bytes of a file by as many others.
+fn replace(file: &Path, from: &[u8], to: &[u8]) {
+    let mut bytes = std::fs::read(file).expect("the clip");
+    let places: Vec<usize> = (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    assert!(!places.is_empty() && from.len() == to.len());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    std::fs::write(file, bytes).expect("a file");
+}
+
+/// Codecs that nobody knows, audio without a layout, and a format that is no format: the video is whole in any case.
+#[test]
+fn audio_that_cannot_be_had_is_left_out_and_the_video_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let make = |name, options: &[&str]| made_clip(folder.path(), name, "320x240", "1.334", options);
+    replace(&make("unknown.mkv", &["-c:a", "flac"]), b"A_FLAC", b"A_WHAT");
+    replace(&make("unknown.mov", &[]), b"mp4a", b"what");
+    make("five.mkv", &["-c:a", "pcm_s24le", "-ac", "5"]);
+    make("latm.ts", &["-mpegts_flags", "latm"]);
+    for (name, tracks, words) in [
+        ("unknown.mkv", 0, "its unknown audio is left out: GStreamer has no decoder"),
+        ("unknown.mov", 0, "its what audio is left out: GStreamer has no decoder"),
+        ("five.mkv", 1, "cannot carry pcm audio; it is re-encoded as AAC"),
+        ("latm.ts", 1, "cannot carry aac (LATM) audio; it is re-encoded as AAC"),
+    ] {
+        let said = written(folder.path(), name, &[], "o.mp4");
+        let out = folder.path().join("o.mp4");
+        assert_eq!((times(&out).len(), audio_packets(&out).len()), (40, tracks), "{name}: {said}");
+        assert!(said.contains(words) && said.contains("(audio re-encoded)") == (tracks > 0), "{name}: {said}");
+    }
+}
+
+/// The audio has ended, has not begun yet, or never comes: no file has a track without packets, which makes an MP4 unreadable.
+#[test]
+fn no_file_has_an_audio_track_without_packets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4"];
+    let make = |name: &str, before: &[&str], audio: &str, codec: &str| {
+        let out = folder.path().join(name);
+        let coded = ["-c:v", "libx264", "-preset", "veryfast", "-c:a", codec, "-y", text(&out)];
+        witness("ffmpeg", &[&source[..], before, &["-f", "lavfi", "-i", audio], &coded].concat());
+    };
+    make("late.mkv", &["-itsoffset", "2"], "sine=duration=2", "pcm_s16le");
+    make("late.flv", &["-itsoffset", "2"], "sine=duration=2", "aac");
+    make("short.mov", &[], "sine=duration=1", "alac");
+    make("never.mp4", &["-itsoffset", "3"], "sine=duration=2", "aac");
+    for (name, more, files, audio) in [
+        ("late.mkv", vec!["--frames", "10"], vec!["o.ENDING"], 0),
+        ("late.flv", vec!["--frames", "10"], vec!["o.ENDING"], 0),
+        ("late.mkv", vec![], vec!["o.ENDING"], 1),
+        ("short.mov", vec!["--segment", "2s"], vec!["o-0001.ENDING", "o-0002.ENDING"], 1),
+        ("never.mp4", vec!["--frames", "50"], vec!["o.ENDING"], 0),
+    ] {
+        for ending in if name == "late.mkv" { &["mp4", "mov", "mkv", "ts", "webm"][..] } else { &["mp4"] } {
+            written(folder.path(), name, &more, &format!("o.{ending}"));
+            let frames: usize = if more.contains(&"--frames") { more[1].parse().expect("a number") } else { 100 };
+            let files: Vec<_> = files.iter().map(|file| folder.path().join(file.replace("ENDING", ending))).collect();
+            let tracks: Vec<usize> = files.iter().flat_map(|file| audio_packets(file)).collect();
+            assert_eq!(files.iter().map(|file| times(file).len()).sum::<usize>(), frames, "{name} to {ending}");
+            assert!(tracks.len() == audio && !tracks.contains(&0), "{name} to {ending}: {tracks:?}");
+            if name == "late.mkv" && audio > 0 {
+                let offset = track_times(&files[0], "a:0")[0] - track_times(&files[0], "v:0")[0];
+                assert!((offset - 2.0).abs() < 0.03, "{ending}: written at its own time, not {offset}");
+            }
+        }
+    }
+}
+
+/// Audio that begins two seconds before its video is kept whole, and as much earlier.
+#[test]
+fn audio_that_begins_before_its_video_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let inputs = [("aac.flv", "aac"), ("opus.mkv", "libopus"), ("mp3.mkv", "libmp3lame")];
+    for (name, codec) in inputs {
+        let clip = folder.path().join(name);
+        let source = ["-itsoffset", "2", "-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=3"];
+        let coded = ["-f", "lavfi", "-i", "sine=duration=4", "-c:v", "libx264", "-c:a", codec, "-y", text(&clip)];
+        witness("ffmpeg", &[&source[..], &coded[..]].concat());
+        for ending in ["mp4", "mkv"] {
+            let out = format!("o.{ending}");
+            let said = written(folder.path(), name, &[], &out);
+            let out = folder.path().join(out);
+            assert_eq!(times(&out).len(), 75, "{name}");
+            let (before, after) = (track_times(&clip, "a:0").len(), track_times(&out, "a:0").len());
+            assert!(after + 1 >= before, "{name} to {ending}: {after} of {before} packets: {said}");
+            let offset = |file: &Path| track_times(file, "v:0")[0] - track_times(file, "a:0")[0];
+            assert!((offset(&out) - offset(&clip)).abs() < 0.03, "{name} to {ending}: {}", offset(&out));
+            assert!(said.contains("(audio kept) · 4.0 s of it"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn frames_smaller_than_a_block_are_padded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (size, padded) in [("8x8", "16,16"), ("2x30", "16,30")] {
+        made_clip(folder.path(), "tiny.mkv", size, "0.334", &["-c:v", "ffv1", "-an"]);
+        for ending in ["mp4", "webm"] {
+            let said = written(folder.path(), "tiny.mkv", &[], &format!("o.{ending}"));
+            let out = folder.path().join(format!("o.{ending}"));
+            assert_eq!((times(&out).len(), probe(&out, "width,height").as_str()), (10, padded), "{size} to {ending}");
+            assert!(said.contains("are padded to 16×"), "{said}");
+        }
+    }
+}
+
 #[test]
 fn pixel_aspect_and_rotation_are_kept_or_applied() {
     let folder = tempfile::tempdir().expect("a folder");

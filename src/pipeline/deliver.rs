@@ -25,9 +25,9 @@ use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{EncodeTimes, OutputEvent, OutputListener, OutputOptions, StreamSink};
+use crate::sink::{AudioWritten, EncodeTimes, OutputEvent, OutputListener, OutputOptions, StreamSink};
 use crate::stills::StillWriter;
-use crate::stream::{AudioTrack, Gap, Opening, StreamId, StreamInfo};
+use crate::stream::{AudioKept, AudioTrack, Gap, Opening, StreamId, StreamInfo};
 use crate::thread::{catch, test_panic_point};
 
 /// How often it is seen whether a snapshot was asked for while no frame comes; only with a dashboard, which can ask for one.
@@ -54,7 +54,6 @@ struct Delivery<'a> {
     /// Mean time between frames, s.
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
-    audio_kept: usize,
     /// Files begun so far by outputs that ended, whether the next frame begins another one, and whether its audio differs.
     files: u32,
     cut: bool,
@@ -109,7 +108,6 @@ impl<'a> Delivery<'a> {
             pool: None,
             interval_s: None,
             last: None,
-            audio_kept: 0,
             files: 0,
             cut: false,
             audio_differs: false,
@@ -274,7 +272,7 @@ impl<'a> Delivery<'a> {
         match written {
             Ok(path) => {
                 self.shared.listener.on(&RunEvent::Notice(&format!("snapshot: {}", path.display())));
-                self.figures().outputs.push((path, 0));
+                self.figures().outputs.push((path, AudioKept::default()));
             }
             // A bug, or a disk that hangs.
             Err(SnapshotError::Thread(error)) => self.shared.fail(error.into()),
@@ -317,7 +315,7 @@ impl<'a> Delivery<'a> {
             }
             (OutputSpec::Image(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
-                self.figures().outputs.push((path.clone(), 0));
+                self.figures().outputs.push((path.clone(), AudioKept::default()));
             }
             (OutputSpec::Stream(targets), None) => {
                 self.begin_anew(frame, video)?;
@@ -328,9 +326,7 @@ impl<'a> Delivery<'a> {
                     // A live stream may begin again, with the same sound.
                     let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
                     let options = output_options(shared, self.stream, &self.listener);
-                    let sink = StreamSink::open((targets, self.files), video, info, sides, &options)?;
-                    self.audio_kept = sink.audio_kept();
-                    self.sink = Some(sink);
+                    self.sink = Some(StreamSink::open((targets, self.files), video, info, sides, &options)?);
                 }
                 if let Some(sink) = &mut self.sink {
                     sink.push(buffer, video)?;
@@ -484,7 +480,7 @@ impl<'a> Delivery<'a> {
         self.attach();
         self.files += ended.begun;
         let mut own = self.figures();
-        own.outputs.extend(ended.files.into_iter().map(|path| (path, self.audio_kept)));
+        own.outputs.extend(ended.files.into_iter().map(|(path, audio)| (path, audio_kept(&audio))));
         own.live_outputs.extend(ended.live);
         drop(own);
         if let Some(error) = ended.failure {
@@ -496,7 +492,18 @@ impl<'a> Delivery<'a> {
 /// What a stream's outputs are opened with.
 fn output_options<'a>(shared: &'a Shared, stream: StreamId, listener: &'a OutputListener) -> OutputOptions<'a> {
     let (encoder, clock) = (&shared.settings.encoder, &shared.clock);
-    OutputOptions { encoder, clock, listener, stopping: shared.shutdown_of(stream) }
+    let live = shared.settings.jobs[stream.0 as usize].source.is_live();
+    OutputOptions { encoder, clock, live, listener, stopping: shared.shutdown_of(stream) }
+}
+
+/// What a file has of its stream's audio.
+fn audio_kept(tracks: &[AudioWritten]) -> AudioKept {
+    let written = tracks.iter().filter(|track| track.packets > 0);
+    written.fold(AudioKept::default(), |kept, track| AudioKept {
+        passed_through: kept.passed_through + usize::from(track.reencoded.is_none()),
+        reencoded: kept.reencoded + usize::from(track.reencoded.is_some()),
+        length: kept.length.max(track.length),
+    })
 }
 
 /// Passes on what happens to outputs.

@@ -18,7 +18,7 @@ use crate::report::{StreamReport, TilingReport};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::sink::Target;
-use crate::stream::{Dropped, FrameCounters, LiveOutput, StreamId};
+use crate::stream::{AudioKept, Dropped, FrameCounters, LiveOutput, StreamId};
 use crate::thread::{self, Thread, ThreadError};
 
 /// What every thread of a run shares.
@@ -67,7 +67,7 @@ pub(super) struct StreamFigures {
     pub report: StreamReport,
     pub book: LatencyBook,
     pub seconds: SecondCounts,
-    pub outputs: Vec<(PathBuf, usize)>,
+    pub outputs: Vec<(PathBuf, AudioKept)>,
     pub live_outputs: Vec<LiveOutput>,
     pub objects: Vec<u64>,
     pub last_frame: Option<HostTime>,

@@ -9,7 +9,7 @@ use super::threads::ThreadTimes;
 use crate::clock::HostTime;
 use crate::inference::ProviderReport;
 use crate::latency::{LatencyBook, SecondCounts};
-use crate::stream::LiveOutput;
+use crate::stream::{AudioKept, LiveOutput};
 
 /// Figures of one run, over all its streams.
 pub struct RunFigures {
@@ -23,8 +23,8 @@ pub struct RunFigures {
     pub provider: Option<ProviderReport>,
     /// Shape of the last run's input, `[B,3,H,W]`.
     pub input: [usize; 4],
-    /// Files written, each with how many audio tracks were passed through untouched.
-    pub outputs: Vec<(PathBuf, usize)>,
+    /// Files written, each with what it has of the audio.
+    pub outputs: Vec<(PathBuf, AudioKept)>,
     /// What live outputs sent.
     pub live_outputs: Vec<LiveOutput>,
     /// Detections by class id.

@@ -1,18 +1,16 @@
-//! Audio: passed through to the muxer where the container carries its codec, else re-encoded.
+//! Audio packets on their way from the source to the outputs, at the frames' pace, and where they enter a muxer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::error::OutputError;
-use super::pipeline::Pipeline;
-use crate::stream::{AUDIO_PACKETS, AudioTrack};
+use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioTrack};
 
-/// Compressed bytes a track may hold before a muxer: as much as an unluckily interleaved file needs.
-pub(super) const BRANCH_BYTES: u32 = 256 << 20;
 /// How long the next packet may take where a recording's audio is longer than its video.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,12 +19,29 @@ pub(super) struct AudioFeed {
     /// Format of the packets.
     pub caps: gst::Caps,
     packets: Receiver<gst::Buffer>,
+    /// Of raw audio.
+    bytes_per_second: Option<u64>,
     /// Taken from the channel, but too early to be written.
     held: Option<gst::Buffer>,
     /// When the last packet began, and the longest time between two packets so far.
     rhythm: Option<(gst::ClockTime, gst::ClockTime)>,
     /// The end of the track was reported.
     ended: bool,
+    /// The track came to its end, and all of it was handed over.
+    is_complete: bool,
+    handed_over: u64,
+    counters: Arc<AudioCounters>,
+}
+
+/// What became of a track's packets before the outputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AudioCounts {
+    pub received: u64,
+    pub early: u64,
+    pub dropped: u64,
+    pub handed_over: u64,
+    /// The track came to its end, and nothing was left behind.
+    pub is_complete: bool,
 }
 
 /// Takes a track's next packet, or `None` once, at its end.
@@ -34,7 +49,18 @@ type Take<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
 
 impl AudioFeed {
     pub fn new(track: AudioTrack) -> Self {
-        Self { caps: track.caps, packets: track.packets, held: None, rhythm: None, ended: false }
+        let AudioTrack { caps, counters, packets } = track;
+        Self {
+            bytes_per_second: bytes_per_second(&caps),
+            caps,
+            packets,
+            held: None,
+            rhythm: None,
+            ended: false,
+            is_complete: false,
+            handed_over: 0,
+            counters,
+        }
     }
 
     /// Hands over what belongs before a frame shown at `now`.
@@ -62,12 +88,18 @@ impl AudioFeed {
                 Some(packet) => packet,
                 None if to_end => match self.packets.recv_timeout(PATIENCE) {
                     Ok(packet) => packet,
-                    Err(_) => return self.end(take),
+                    Err(error) => {
+                        self.is_complete = error == RecvTimeoutError::Disconnected;
+                        return self.end(take);
+                    }
                 },
                 None => match self.packets.try_recv() {
                     Ok(packet) => packet,
                     Err(TryRecvError::Empty) => return,
-                    Err(TryRecvError::Disconnected) => return self.end(take),
+                    Err(TryRecvError::Disconnected) => {
+                        self.is_complete = true;
+                        return self.end(take);
+                    }
                 },
             };
             if until.zip(packet.pts()).is_some_and(|(until, pts)| pts >= until) {
@@ -75,24 +107,34 @@ impl AudioFeed {
                 return;
             }
             self.time(&mut packet);
+            self.handed_over += 1;
             take(Some(packet));
         }
     }
 
-    /// Sets the duration of a packet that has none to that of the one before it: a muxer that is not told how long the last one lasts
+    /// Sets the duration of a packet that has none to that of the one before it, and that of raw audio to what it is: a muxer that is not told how long the last one lasts
     /// leaves it out of the track's length, and players leave it out altogether.
     fn time(&mut self, packet: &mut gst::Buffer) {
         // Headers come before all times; a packet without one later on lost it in a damaged stretch.
         let guessed = self.rhythm.map(|(last, length)| last + length);
         let Some(pts) = packet.pts().or(guessed) else { return };
         let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
-        let length = before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length));
+        let exact = self
+            .bytes_per_second
+            .and_then(|rate| gst::ClockTime::SECOND.mul_div_round(u64::try_from(packet.size()).ok()?, rate));
+        let length = exact.unwrap_or_else(|| before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length)));
         self.rhythm = Some((pts, length));
-        if packet.duration().is_none() || packet.pts().is_none() {
+        if packet.duration().is_none() || packet.pts().is_none() || exact.is_some() {
             let packet = packet.make_mut();
             packet.set_pts(pts);
-            packet.set_duration(packet.duration().unwrap_or(length));
+            packet.set_duration(exact.or(packet.duration()).unwrap_or(length));
         }
+    }
+
+    /// Packets that the source received, where all of them came here or were dropped, and how many of each.
+    pub fn counts(&self) -> AudioCounts {
+        let (received, early, dropped) = self.counters.counts();
+        AudioCounts { received, early, dropped, handed_over: self.handed_over, is_complete: self.is_complete }
     }
 
     fn end(&mut self, take: Take) {
@@ -103,115 +145,63 @@ impl AudioFeed {
     }
 }
 
-/// Where one audio track enters a muxer.
-pub(super) struct AudioInput {
-    pub source: gst_app::AppSrc,
-    ended: bool,
-}
-
-/// How an audio track is written.
-pub(super) enum AudioMode {
-    /// Passed through.
-    Passthrough,
-    /// Re-encoded, for this reason.
-    Reencoded(String),
-}
-
-impl AudioInput {
-    /// Adds a track of this format to `pipeline` before `mux`, which makes `what` of it (`.mp4`, `rtmp`).
-    ///
-    /// # Errors
-    /// When an element is missing or the muxer takes no audio.
-    pub fn add(
-        pipeline: &Pipeline,
-        mux: &gst::Element,
-        what: &str,
-        format: &gst::Caps,
-    ) -> Result<(Self, AudioMode), OutputError> {
-        let missing = |what| gst::glib::bool_error!("the muxer has no {}", what);
-        let templates = ["audio_%u", "audio", "sink_%d"];
-        let template = templates.iter().find_map(|name| mux.pad_template(name).map(|template| (*name, template)));
-        let (name, template) = template.ok_or_else(|| missing("audio track"))?;
-        let parser = parser_for(format);
-        // What a parser makes of it: framing is undone or put on as the muxer asks.
-        let mut bare = format.clone();
-        for structure in bare.make_mut().iter_mut() {
-            structure.remove_fields(["framed", "parsed", "stream-format"]);
-        }
-        let (branch, mode) = if template.caps().can_intersect(&bare) {
-            (parser.unwrap_or("identity").to_owned(), AudioMode::Passthrough)
-        } else {
-            let opus = what == ".webm";
-            let encoder = if opus { "opusenc ! opusparse" } else { "avenc_aac bitrate=192000 ! aacparse" };
-            let codec = crate::stream::codec_name(format);
-            let to = if opus { "Opus" } else { "AAC" };
-            (
-                format!("decodebin ! audioconvert ! audioresample ! {encoder}"),
-                AudioMode::Reencoded(format!("{what} cannot carry {codec} audio; it is re-encoded as {to}")),
-            )
-        };
-        let description = format!(
-            "appsrc name=packets format=time ! {branch} \
-             ! queue name=out max-size-buffers=0 max-size-time=0 max-size-bytes={BRANCH_BYTES}"
-        );
-        let bin = gst::parse::bin_from_description(&description, false)
-            .map_err(|source| OutputError::SetUp { what: "audio", source })?;
-        let source = bin.by_name("packets").and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
-        let source = source.ok_or_else(|| missing("audio input"))?;
-        source.set_caps(Some(format));
-        // Paced by the frames; no bound of its own may make their thread wait.
-        source.set_max_bytes(0);
-        // By hand: asked to, the parser would also expose the pads that decodebin links later.
-        let out =
-            bin.by_name("out").and_then(|queue| queue.static_pad("src")).ok_or_else(|| missing("audio branch"))?;
-        if matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse")) {
-            drop_untimed(&out);
-        }
-        let from = gst::GhostPad::with_target(&out)?;
-        bin.add_pad(&from)?;
-        pipeline.gst().add(&bin)?;
-        let to = mux.request_pad_simple(name).ok_or_else(|| missing("audio track left"))?;
-        from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses the audio: {:?}", e))?;
-        Ok((Self { source, ended: false }, mode))
-    }
-
-    /// Hands a packet over.
-    pub fn push(&mut self, packet: gst::Buffer) {
-        if !self.ended && self.source.push_buffer(packet).is_err() {
-            // The pipeline failed: its error is on the bus.
-            self.ended = true;
-        }
-    }
-
-    /// No packet comes any more.
-    pub fn end(&mut self) {
-        if !self.ended {
-            // A pipeline that failed needs no end: its error is on the bus.
-            let _ = self.source.end_of_stream();
-            self.ended = true;
-        }
-    }
-}
-
-/// Drops what has no time, over which an MP4 muxer fails: packets before the first one that has, as where the first headers
-/// of a broadcast are damaged. (Later ones are timed by those before them.)
-fn drop_untimed(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| match info.buffer() {
-        Some(packet) if packet.pts().is_none() => gst::PadProbeReturn::Drop,
-        _ => gst::PadProbeReturn::Ok,
-    });
-}
-
-fn parser_for(caps: &gst::Caps) -> Option<&'static str> {
+/// How much raw or logarithmic audio a second takes: its times in containers are rounded, and an MP4 muxer fails where they add
+/// up to more than there is.
+fn bytes_per_second(caps: &gst::CapsRef) -> Option<u64> {
     let structure = caps.structure(0)?;
-    let version = structure.get::<i32>("mpegversion").ok();
-    match structure.name().as_str() {
-        "audio/mpeg" if version == Some(1) => Some("mpegaudioparse"),
-        "audio/mpeg" => Some("aacparse"),
-        "audio/x-opus" => Some("opusparse"),
-        "audio/x-flac" => Some("flacparse"),
-        "audio/x-vorbis" => Some("vorbisparse"),
-        "audio/x-ac3" | "audio/x-eac3" => Some("ac3parse"),
-        _ => None,
-    }
+    let number = |name: &str| structure.get::<i32>(name).ok().and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
+    let bytes = match structure.name().as_str() {
+        "audio/x-raw" => {
+            let format = structure.get::<&str>("format").ok()?;
+            // `S16LE`, `S24_32LE`, `F64BE`, `U8`: the last number is what a sample takes.
+            let bits = format.split(|c: char| !c.is_ascii_digit()).rfind(|digits| !digits.is_empty())?;
+            bits.parse::<u64>().ok()? / 8
+        }
+        "audio/x-mulaw" | "audio/x-alaw" => 1,
+        _ => return None,
+    };
+    Some(bytes * number("rate")? * number("channels")?).filter(|rate| *rate > 0)
+}
+
+/// The pads that a muxer has for audio: their name, and what they take.
+///
+/// # Errors
+/// When it takes no audio.
+pub(super) fn audio_pads(mux: &gst::Element) -> Result<(&'static str, gst::Caps), OutputError> {
+    // Those of the factory: webmmux of GStreamer 1.22 frees its class's own when they are looked at.
+    let pads = mux.factory().map(|factory| factory.static_pad_templates()).unwrap_or_default();
+    let find = |name| pads.iter().find(|pad| pad.name_template() == name).map(|pad| (name, pad.caps()));
+    let found = ["audio_%u", "audio", "sink_%d"].into_iter().find_map(find);
+    found.ok_or_else(|| gst::glib::bool_error!("the muxer has no audio track").into())
+}
+
+/// Adds a track to `mux`, for packets in `caps` where they are known already.
+///
+/// # Errors
+/// When the muxer refuses it.
+pub(super) fn join(
+    pipeline: &gst::Pipeline,
+    mux: &gst::Element,
+    caps: Option<&gst::Caps>,
+) -> Result<gst_app::AppSrc, OutputError> {
+    let (name, _) = audio_pads(mux)?;
+    let to = mux.request_pad_simple(name);
+    let to = to.ok_or_else(|| gst::glib::bool_error!("the muxer has no audio track left"))?;
+    let source = gst_app::AppSrc::builder().format(gst::Format::Time).build();
+    // Paced by the frames; no bound of its own may make their thread wait.
+    source.set_max_bytes(0);
+    let linked = || {
+        if let Some(caps) = caps {
+            source.set_caps(Some(caps));
+            if !to.query_accept_caps(caps) {
+                return Err(gst::glib::bool_error!("the muxer refuses it"));
+            }
+        }
+        pipeline.add(&source)?;
+        let from = source.static_pad("src").ok_or_else(|| gst::glib::bool_error!("no way in"))?;
+        from.link(&to).map_err(|e| gst::glib::bool_error!("the muxer refuses it: {:?}", e))?;
+        source.sync_state_with_parent()
+    };
+    linked().inspect_err(|_| mux.release_request_pad(&to))?;
+    Ok(source)
 }

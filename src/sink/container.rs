@@ -61,7 +61,6 @@ pub(super) struct RtspDescription {
     pub video: String,
     pub aac: String,
     pub opus: String,
-    pub other: String,
 }
 
 static PARSED: LazyLock<Descriptions> =

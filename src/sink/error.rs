@@ -32,6 +32,21 @@ pub enum SinkError {
         /// The file that holds what was written.
         kept: PathBuf,
     },
+    /// Some of a track's audio packets are neither written nor counted as dropped.
+    #[error(
+        "{path}: {lost} of {received} packets of audio track {track} were not written, which is a fault of this program; \
+         the video is complete"
+    )]
+    AudioLost {
+        /// The output.
+        path: PathBuf,
+        /// Its number from 1.
+        track: usize,
+        /// Packets that are missing.
+        lost: u64,
+        /// Packets that there were.
+        received: u64,
+    },
     /// A server cannot listen there.
     #[error("-o rtsp://{address}: {source}\n  name a free port of this machine, as rtsp://:8555/NAME, or :0 for any")]
     Address {
@@ -139,6 +154,9 @@ pub enum OutputError {
     /// Nothing is installed that shows frames.
     #[error("GStreamer has nothing that opens a window")]
     NoWindow,
+    /// Nothing is installed that decodes this audio.
+    #[error("GStreamer has no decoder for {0} audio here")]
+    NoAudioDecoder(String),
     /// A thread of it could not be started, or panicked.
     #[error(transparent)]
     Thread(#[from] ThreadError),

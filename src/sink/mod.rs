@@ -3,6 +3,7 @@
 mod audio;
 mod branch;
 mod container;
+mod converter;
 mod display;
 mod encode;
 mod encoder;
@@ -23,7 +24,7 @@ pub use display::check_display;
 pub use encode::EncodeTimes;
 pub use encoder::{EncoderOptions, H264};
 pub use error::{OutputError, SinkError};
-pub use output::{FinishedOutputs, OutputEvent, OutputListener};
+pub use output::{AudioWritten, FinishedOutputs, OutputEvent, OutputListener};
 pub use server::RtspServer;
 pub use stream::{OutputOptions, StreamSink, codec_for};
 pub use target::{PushUrl, Segments, Target};

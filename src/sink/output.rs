@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gstreamer as gst;
 
@@ -44,8 +45,8 @@ pub(super) struct BranchContext<'a> {
     pub listener: &'a OutputListener,
     /// Files of the stream that were begun before.
     pub files: u32,
-    /// Audio tracks that are passed through, so far.
-    pub audio_kept: usize,
+    /// The source is live.
+    pub live: bool,
     /// Counts what is done.
     pub progress: &'a Progress,
 }
@@ -70,11 +71,42 @@ pub(super) trait Branch: Send {
     fn finish(self: Box<Self>, works: bool, finished: &mut FinishedOutputs);
 }
 
+/// What was written of an audio track.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AudioWritten {
+    /// Packets of the source that were taken, and those that were not.
+    pub taken: u64,
+    /// Left out, each track with a notice.
+    pub dropped: u64,
+    /// Taken, but without a time by which they could be written.
+    pub untimed: u64,
+    /// Packets that the muxer was given, and how long they last in all.
+    pub packets: u64,
+    /// From the first to the end of the last.
+    pub length: Duration,
+    /// As what it was re-encoded, where it was.
+    pub reencoded: Option<&'static str>,
+}
+
+impl AudioWritten {
+    /// Adds what another file has.
+    pub fn add(&mut self, other: &Self) {
+        self.taken += other.taken;
+        self.dropped += other.dropped;
+        self.untimed += other.untimed;
+        self.packets += other.packets;
+        self.length += other.length;
+        self.reencoded = self.reencoded.or(other.reencoded);
+    }
+}
+
 /// What became of a stream's outputs.
 #[derive(Default)]
 pub struct FinishedOutputs {
-    /// Files that were written, in order; segments that were deleted are not among them.
-    pub files: Vec<PathBuf>,
+    /// Files that were written, in order, with what each has of every audio track; segments that were deleted are not among them.
+    pub files: Vec<(PathBuf, Vec<AudioWritten>)>,
+    /// What every recording was given of each audio track, in all its files.
+    pub audio: Vec<(PathBuf, Vec<AudioWritten>)>,
     /// Files that were begun, the most of any output.
     pub begun: u32,
     /// What live outputs sent.

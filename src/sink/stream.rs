@@ -39,7 +39,6 @@ pub struct StreamSink {
     display: Option<Display>,
     shown: Option<LiveOutput>,
     listener: OutputListener,
-    audio_kept: usize,
 }
 
 /// What a stream's outputs are opened with.
@@ -48,6 +47,8 @@ pub struct OutputOptions<'a> {
     pub encoder: &'a EncoderOptions,
     /// Stamps frames in the encoder.
     pub clock: &'a Arc<dyn Clock>,
+    /// The source is live.
+    pub live: bool,
     /// Is told of what happens.
     pub listener: &'a OutputListener,
     /// Requested when the stream is to stop: nothing waits for long from then on.
@@ -114,18 +115,11 @@ impl StreamSink {
         let windows = targets.iter().any(|target| matches!(target, Target::Display));
         let display = windows.then(Display::open).transpose()?;
         let listener = options.listener.clone();
-        let mut sink = Self { encoded: None, display, shown: None, listener, audio_kept: 0 };
+        let mut sink = Self { encoded: None, display, shown: None, listener };
         if targets.iter().any(|target| !matches!(target, Target::Display)) {
-            let (outputs, audio_kept) = EncodedOutputs::open((targets, files), video, info, audio, options)?;
-            (sink.encoded, sink.audio_kept) = (Some(outputs), audio_kept);
+            sink.encoded = Some(EncodedOutputs::open((targets, files), video, info, audio, options)?);
         }
         Ok(sink)
-    }
-
-    /// Audio tracks passed through.
-    #[must_use]
-    pub fn audio_kept(&self) -> usize {
-        self.audio_kept
     }
 
     /// Hands one frame over; waits while the encoder is busy, or a file cannot be written as fast.
@@ -177,14 +171,13 @@ impl StreamSink {
 }
 
 impl EncodedOutputs {
-    /// Opens them; says how many audio tracks are passed through.
     fn open(
         (targets, files): (&[Target], u32),
         video: &gst_video::VideoInfo,
         info: &StreamInfo,
         audio: Vec<AudioTrack>,
         options: &OutputOptions,
-    ) -> Result<(Self, usize), SinkError> {
+    ) -> Result<Self, SinkError> {
         let name = targets.iter().find(|target| !matches!(target, Target::Display)).map(Target::name);
         let name = name.unwrap_or_default();
         let file = targets.iter().find_map(|target| match target {
@@ -204,13 +197,12 @@ impl EncodedOutputs {
         }
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
         let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
-        let (listener, progress) = (options.listener, Progress::default());
-        let mut context = BranchContext { info, audio: &formats, listener, files, audio_kept: 0, progress: &progress };
+        let (listener, live, progress) = (options.listener, options.live, Progress::default());
+        let mut context = BranchContext { info, audio: &formats, listener, files, live, progress: &progress };
         let mut branches = Vec::new();
         for target in targets {
             branches.extend(branch::open(target, &mut context)?);
         }
-        let audio_kept = context.audio_kept;
         let state = Arc::new(WriterState::new(&branches, progress));
         let (encoders, coming) = bounded(0);
         let ((still_draining, drained), (alive, ended)) = (bounded(0), bounded(0));
@@ -221,13 +213,15 @@ impl EncodedOutputs {
             state: state.clone(),
             end: gst::ClockTime::ZERO,
             failed: false,
+            live,
+            listener: listener.clone(),
             drained: still_draining,
             alive,
         };
         let writer = spawn("encoded", move || writer.run()).map_err(|error| unwritable(error.into()))?;
         let first = (encoding.units(), encoding.keyframes().clone());
         encoders.send(first).map_err(|_| unwritable(OutputError::Stopped("writer")))?;
-        let outputs = Self {
+        Ok(Self {
             marks: keyframe_marks(targets, &params),
             encoding,
             params,
@@ -240,8 +234,7 @@ impl EncodedOutputs {
             ended,
             stopping: options.stopping.clone(),
             earlier: Vec::new(),
-        };
-        Ok((outputs, audio_kept))
+        })
     }
 
     fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {

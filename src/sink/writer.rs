@@ -7,10 +7,10 @@ use crossbeam_channel::{Receiver, Sender};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::audio::AudioFeed;
+use super::audio::{AudioCounts, AudioFeed};
 use super::encode::KeyframeRequester;
 use super::error::SinkError;
-use super::output::{AccessUnit, Branch, FinishedOutputs};
+use super::output::{AccessUnit, Branch, FinishedOutputs, OutputEvent, OutputListener};
 use super::pipeline::Progress;
 use crate::thread::test_panic_point;
 
@@ -61,6 +61,9 @@ pub(super) struct Writer {
     pub end: gst::ClockTime,
     /// A branch failed: nothing more is written.
     pub failed: bool,
+    /// The source is live.
+    pub live: bool,
+    pub listener: OutputListener,
     /// Dropped when every access unit is written, or will not be: the encoder is not needed any more.
     pub drained: Sender<()>,
     /// Dropped with the thread.
@@ -88,7 +91,7 @@ impl Writer {
                 }
             }
         }
-        let Self { mut audio, mut branches, state, end, failed, drained, alive, .. } = self;
+        let Self { mut audio, mut branches, state, end, failed, live, listener, drained, alive, .. } = self;
         drop(drained);
         let cut_at = (state.cut.load(Ordering::SeqCst) || failed).then_some(end);
         for (track, feed) in audio.iter_mut().enumerate() {
@@ -97,12 +100,14 @@ impl Writer {
                 hand_over(&mut branches, track, packet.as_ref());
             });
         }
+        let counts: Vec<AudioCounts> = audio.iter().map(AudioFeed::counts).collect();
         let mut finished = FinishedOutputs::default();
         for (number, (branch, works)) in branches.into_iter().enumerate() {
             state.busy.store(number, Ordering::SeqCst);
             branch.finish(works, &mut finished);
             state.progress.advance();
         }
+        account(&counts, &mut finished, (!live).then_some(&listener));
         drop(alive);
         finished
     }
@@ -154,6 +159,41 @@ fn hand_over(branches: &mut [(Box<dyn Branch>, bool)], track: usize, packet: Opt
     for (branch, works) in branches {
         if *works {
             branch.audio(track, packet);
+        }
+    }
+}
+
+/// Compares what a recording's source received of every audio track with what the recordings have of it; what a recording's track lacks for a
+/// reason goes to the listener.
+fn account(counts: &[AudioCounts], finished: &mut FinishedOutputs, listener: Option<&OutputListener>) {
+    for (index, counts) in counts.iter().enumerate() {
+        let AudioCounts { received, early, dropped, handed_over, is_complete } = *counts;
+        let track = index + 1;
+        let unseen = received.saturating_sub(early + dropped + handed_over);
+        let unseen = if is_complete && listener.is_some() { unseen } else { 0 };
+        for (path, written) in &finished.audio {
+            let written = &written[index];
+            // Not a packet came out of what was taken.
+            let swallowed = if written.packets == 0 { written.taken.saturating_sub(written.untimed) } else { 0 };
+            let lost = unseen + swallowed.max(handed_over.saturating_sub(written.taken + written.dropped));
+            if lost > 0 {
+                finished.failure.get_or_insert(SinkError::AudioLost { path: path.clone(), track, lost, received });
+            }
+        }
+        let Some(listener) = listener.filter(|_| !finished.audio.is_empty()) else { continue };
+        if handed_over == 0 {
+            listener(OutputEvent::Notice(format!("audio track {track} has no packets, and is left out")));
+        }
+        let untimed = finished.audio.iter().map(|(_, written)| written[index].untimed).max().unwrap_or_default();
+        for (packets, why) in [
+            (early, "lie before the beginning"),
+            (dropped, "are in another format than it began with"),
+            (untimed, "have no time"),
+        ] {
+            if packets > 0 {
+                let notice = format!("{packets} of {received} packets of audio track {track} {why}, and are left out");
+                listener(OutputEvent::Notice(notice));
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 
-use crate::stream::{AUDIO_PACKETS, AudioTrack, codec_name};
+use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioTrack, codec_name};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -24,6 +24,7 @@ struct Inner {
     sender: Mutex<Option<Sender<gst::Buffer>>>,
     /// Time of the newest packet, ns.
     newest_ns: AtomicU64,
+    counters: Arc<AudioCounters>,
 }
 
 impl Passthrough {
@@ -34,6 +35,7 @@ impl Passthrough {
             packets: Mutex::new(Some(rx)),
             sender: Mutex::new(Some(tx)),
             newest_ns: AtomicU64::new(0),
+            counters: Arc::default(),
         }))
     }
 
@@ -55,7 +57,11 @@ impl Passthrough {
     fn take_track(&self) -> Option<AudioTrack> {
         let caps = self.format()?.clone();
         let packets = lock(&self.0.packets).take()?;
-        Some(AudioTrack { caps, packets })
+        Some(AudioTrack { caps, counters: self.0.counters.clone(), packets })
+    }
+
+    pub fn counters(&self) -> &AudioCounters {
+        &self.0.counters
     }
 
     /// Nothing more will come.
@@ -70,9 +76,13 @@ impl Passthrough {
         let is_gone = if live {
             let ns = packet.pts().map_or(0, gst::ClockTime::nseconds);
             if ns > 0 && self.0.newest_ns.fetch_max(ns, Ordering::SeqCst) >= ns {
-                return;
+                return self.0.counters.dropped();
             }
-            matches!(tx.try_send(packet), Err(TrySendError::Disconnected(_)))
+            let sent = tx.try_send(packet);
+            if matches!(sent, Err(TrySendError::Full(_))) {
+                self.0.counters.dropped();
+            }
+            matches!(sent, Err(TrySendError::Disconnected(_)))
         } else {
             tx.send(packet).is_err()
         };

@@ -154,9 +154,16 @@ fn pass(sink: &gst_app::AppSink, shared: &Decoding, track: &Passthrough) -> Resu
     shared.note_audio();
     let (pts, dts) = (shared.stream_time(&sample, buffer.pts()), shared.stream_time(&sample, buffer.dts()));
     let early = pts.is_none() && buffer.pts().is_some();
-    if early || !track.takes(sample.caps()) {
-        // Before the stream's own beginning, as in a recording cut out of a broadcast; or in a format that the container
-        // was not told of, as where the file is damaged.
+    let counters = track.counters();
+    counters.received();
+    if early {
+        // Before the stream's own beginning, as in a recording cut out of a broadcast.
+        counters.early();
+        return Ok(gst::FlowSuccess::Ok);
+    }
+    if !track.takes(sample.caps()) {
+        // In a format that the container was not told of, as where the file is damaged.
+        counters.dropped();
         return Ok(gst::FlowSuccess::Ok);
     }
     let b = buffer.make_mut();

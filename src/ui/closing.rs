@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::report::RunReport;
 use crate::report::figures::RunFigures;
 use crate::report::verdict::{Verdict, bound_by};
-use crate::stream::{Dropped, LiveOutput};
+use crate::stream::{AudioKept, Dropped, LiveOutput};
 use crate::text;
 
 /// Shows what was found and where the time went; `thoroughly` also what it took, and whether it keeps up.
@@ -42,12 +42,25 @@ pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, scre
         ));
     }
     for (path, audio) in &figures.outputs {
-        let audio = if *audio > 0 { " (audio kept)" } else { "" };
-        screen.line(&format!("  → {}{audio}", path.display()));
+        screen.line(&format!("  → {}{}", path.display(), kept(audio)));
     }
     for output in &figures.live_outputs {
         screen.line(&format!("  → {}", live(output)));
     }
+}
+
+/// What a file has of the audio: ` (audio kept) · 6.0 s of it`.
+fn kept(audio: &AudioKept) -> String {
+    let AudioKept { passed_through, reencoded, length } = audio;
+    let how = match (passed_through, reencoded) {
+        (0, 0) => return String::new(),
+        (0, _) => "re-encoded",
+        (_, 0) => "kept",
+        _ => "kept and re-encoded",
+    };
+    let tracks = passed_through + reencoded;
+    let tracks = if tracks > 1 { format!(" in {tracks} tracks") } else { String::new() };
+    format!(" (audio {how}) · {:.1} s of it{tracks}", length.as_secs_f64())
 }
 
 /// What a live output sent, in a line.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use gstreamer as gst;
 
 use super::hls::Playlist;
-use super::open_file::{Closing, Format, OpenFile};
-use crate::sink::audio::AudioMode;
+use super::open_file::{Closing, Fate, Format, OpenFile};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
-use crate::sink::output::{AccessUnit, Branch, BranchContext, FinishedOutputs, OutputEvent};
+use crate::sink::output::{AccessUnit, AudioWritten, Branch, BranchContext, FinishedOutputs, OutputListener};
 use crate::sink::pipeline::Progress;
 use crate::sink::target::Segments;
 
@@ -29,8 +28,10 @@ pub(super) struct FileBranch {
     /// How long a file is, where that is known, and the stream's frame rate.
     length: Option<Duration>,
     frame_rate: Option<(i32, i32)>,
-    audio: Vec<gst::Caps>,
-    audio_ended: Vec<bool>,
+    /// Formats of the audio tracks, and what became of each.
+    audio: Vec<(gst::Caps, Fate)>,
+    live: bool,
+    listener: OutputListener,
     caps: Option<gst::Caps>,
     /// The next file begins with the next frame.
     cut: bool,
@@ -42,8 +43,10 @@ pub(super) struct FileBranch {
     before: u32,
     /// Where the segment that is written should end.
     cut_at: Option<gst::ClockTime>,
-    /// Files that are whole, or about to be, with the time at which they end.
-    written: Vec<(PathBuf, gst::ClockTime)>,
+    /// Files that are whole, or about to be, with the time at which they end, and their audio.
+    written: Vec<(PathBuf, gst::ClockTime, Vec<AudioWritten>)>,
+    /// The audio of all of them.
+    audio_written: Vec<AudioWritten>,
     progress: Progress,
 }
 
@@ -94,8 +97,9 @@ impl FileBranch {
             overwrite,
             length,
             frame_rate: context.info.frame_rate,
-            audio: context.audio.to_vec(),
-            audio_ended: vec![false; context.audio.len()],
+            audio: context.audio.iter().map(|caps| (caps.clone(), Fate::Comes)).collect(),
+            live: context.live,
+            listener: context.listener.clone(),
             caps: None,
             cut: false,
             open: None,
@@ -104,21 +108,15 @@ impl FileBranch {
             before: context.files,
             cut_at: None,
             written: Vec::new(),
+            audio_written: vec![AudioWritten::default(); context.audio.len()],
             progress: context.progress.clone(),
         };
-        let (file, modes) = branch.next()?;
-        branch.open = Some(file);
-        for mode in modes {
-            match mode {
-                AudioMode::Passthrough => context.audio_kept += 1,
-                AudioMode::Reencoded(notice) => (context.listener)(OutputEvent::Notice(notice)),
-            }
-        }
+        branch.open = Some(branch.next()?);
         Ok(branch)
     }
 
     /// Opens the file after the one before.
-    fn next(&mut self) -> Result<(OpenFile, Vec<AudioMode>), SinkError> {
+    fn next(&mut self) -> Result<OpenFile, SinkError> {
         self.number += 1;
         let path = match self.segments {
             Some(_) => numbered(&self.path, &format!("{:04}", self.number)),
@@ -134,14 +132,22 @@ impl FileBranch {
             ending: &self.ending,
             frame_rate: self.frame_rate,
             audio: &self.audio,
+            live: self.live,
+            listener: &self.listener,
         };
         OpenFile::open(&path, &format, &self.progress)
     }
 
     /// Has the file that is written finished, beside what follows.
     fn close(&mut self, end: gst::ClockTime) -> Result<(), SinkError> {
-        let Some(file) = self.open.take() else { return Ok(()) };
+        let Some(mut file) = self.open.take() else { return Ok(()) };
         self.settle()?;
+        file.end();
+        for (track, (_, fate)) in self.audio.iter_mut().enumerate() {
+            *fate = file.fate(track, *fate);
+        }
+        let audio = file.audio_written();
+        self.audio_written.iter_mut().zip(&audio).for_each(|(sum, written)| sum.add(written));
         let began = file.began.unwrap_or(end);
         let path = file.path().to_owned();
         if let Some(playlist) = &mut self.playlist {
@@ -149,11 +155,11 @@ impl FileBranch {
             Closing::start(file)?.wait()?;
             return playlist.add(&path, Duration::from(end.saturating_sub(began)));
         }
-        self.written.push((path, end));
+        self.written.push((path, end, audio));
         self.closing = Some(Closing::start(file)?);
         if let Some(keep) = self.segments.and_then(|segments| segments.keep) {
             let old = |ended: gst::ClockTime| Duration::from(end.saturating_sub(ended)) > keep;
-            self.written.retain(|(path, ended)| {
+            self.written.retain(|(path, ended, _)| {
                 // What cannot be deleted takes space and does no other harm.
                 !old(*ended) || std::fs::remove_file(path).is_err()
             });
@@ -194,13 +200,7 @@ impl Branch for FileBranch {
                 playlist.broken = true;
             }
             self.cut = false;
-            let mut file = self.next()?.0;
-            for (track, ended) in self.audio_ended.iter().enumerate() {
-                if *ended {
-                    file.audio(track, None);
-                }
-            }
-            self.open = Some(file);
+            self.open = Some(self.next()?);
         }
         let Some(file) = &mut self.open else { return Ok(()) };
         if file.began.is_none() {
@@ -223,8 +223,8 @@ impl Branch for FileBranch {
     }
 
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
-        if packet.is_none() {
-            self.audio_ended[track] = true;
+        if packet.is_none() && self.audio[track].1 != Fate::LeftOut {
+            self.audio[track].1 = Fate::Ended;
         }
         if let Some(file) = &mut self.open {
             file.audio(track, packet);
@@ -240,8 +240,11 @@ impl Branch for FileBranch {
         finished.begun = finished.begun.max(self.number - self.before);
         let last = self.playlist.as_mut().map_or(Ok(()), Playlist::end);
         match &self.playlist {
-            Some(playlist) => finished.files.push(playlist.path().to_owned()),
-            None => finished.files.extend(self.written.into_iter().map(|(path, _)| path)),
+            Some(playlist) => finished.files.push((playlist.path().to_owned(), self.audio_written.clone())),
+            None => finished.files.extend(self.written.into_iter().map(|(path, _, audio)| (path, audio))),
+        }
+        if works {
+            finished.audio.push((self.path, self.audio_written));
         }
         if let Err(error) = closed.and(last) {
             finished.fail(error);

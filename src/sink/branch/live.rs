@@ -5,7 +5,9 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use crate::sink::output::AccessUnit;
+use crate::sink::converter::{Converter, Fallback, Packet};
+use crate::sink::output::{AccessUnit, BranchContext, OutputEvent, OutputListener};
+use crate::stream::codec_name;
 
 /// Frames that wait for a slow client: two seconds at 30 frames a second, of twice the rate a live stream is held to.
 const WAITING_UNITS: u64 = 60;
@@ -18,6 +20,7 @@ pub(super) struct LiveInput {
     units: gst_app::AppSrc,
     audio: Option<gst_app::AppSrc>,
     caps: Option<gst::Caps>,
+    audio_caps: Option<gst::Caps>,
     /// The time of the first frame that was sent, and that of this client's pipeline then: muxers that wait for late audio
     /// compare the two.
     origin: Option<(gst::ClockTime, gst::ClockTime)>,
@@ -26,19 +29,15 @@ pub(super) struct LiveInput {
 }
 
 impl LiveInput {
-    /// Sends into `units`, and packets of one audio track of this format into `audio`.
-    pub fn new(units: gst_app::AppSrc, audio: Option<(gst_app::AppSrc, &gst::Caps)>) -> Self {
-        for source in std::iter::once(&units).chain(audio.as_ref().map(|(source, _)| source)) {
+    /// Sends into `units`, and packets of one audio track into `audio`.
+    pub fn new(units: gst_app::AppSrc, audio: Option<gst_app::AppSrc>) -> Self {
+        for source in std::iter::once(&units).chain(&audio) {
             source.set_format(gst::Format::Time);
             source.set_is_live(true);
             source.set_block(false);
             source.set_max_bytes(0);
         }
-        let audio = audio.map(|(source, format)| {
-            source.set_caps(Some(format));
-            source
-        });
-        Self { units, audio, caps: None, origin: None, needs_keyframe: true }
+        Self { units, audio, caps: None, audio_caps: None, origin: None, needs_keyframe: true }
     }
 
     /// Sends a frame in the format `caps`, unless there is no room; says whether it was sent, or `None` where it counts for
@@ -61,11 +60,16 @@ impl LiveInput {
     }
 
     /// Sends a packet, if it belongs to a frame that was sent and there is room.
-    pub fn audio(&mut self, packet: &gst::Buffer) {
+    pub fn audio(&mut self, packet: &Packet) {
         let Some((source, origin)) = self.audio.as_ref().zip(self.origin) else { return };
-        if source.current_level_buffers() < WAITING_PACKETS && packet.pts().is_some_and(|pts| pts >= origin.0) {
+        let Packet { buffer, caps } = packet;
+        if source.current_level_buffers() < WAITING_PACKETS && buffer.pts().is_some_and(|pts| pts >= origin.0) {
+            if self.audio_caps.as_ref() != Some(caps) {
+                source.set_caps(Some(caps));
+                self.audio_caps = Some(caps.clone());
+            }
             // A pipeline that failed is seen by its frames.
-            let _ = source.push_buffer(since(packet, origin));
+            let _ = source.push_buffer(since(buffer, origin));
         }
     }
 
@@ -82,6 +86,63 @@ impl LiveInput {
         // A pipeline that failed needs no end.
         let _ = self.units.end_of_stream();
         self.end_audio();
+    }
+}
+
+/// The audio that goes along: the first track, in packets that can be sent. One that cannot be converted is left out.
+pub(super) struct LiveAudio {
+    converter: Option<Converter>,
+    codec: String,
+    /// The output's name, for people.
+    output: String,
+    listener: OutputListener,
+}
+
+impl LiveAudio {
+    /// For an output that `takes` these formats; `None` where no audio goes along.
+    pub fn open(output: String, takes: &gst::CapsRef, context: &BranchContext) -> Option<Self> {
+        let listener = context.listener.clone();
+        let format = context.audio.first()?;
+        if context.audio.len() > 1 {
+            listener(OutputEvent::Notice(format!("{output} carries the first audio track only")));
+        }
+        let mut audio = Self { converter: None, codec: codec_name(format), output, listener };
+        match Converter::new(format, takes, Fallback::Aac) {
+            Ok(converter) => {
+                if let Some(to) = converter.reencodes {
+                    audio.say(&format!("cannot carry {} audio; it is re-encoded as {to}", audio.codec));
+                }
+                audio.converter = Some(converter);
+                Some(audio)
+            }
+            Err(error) => {
+                audio.say(&format!("its {} audio is left out: {error}", audio.codec));
+                None
+            }
+        }
+    }
+
+    /// The format of what is sent, as far as it is known before the first packet.
+    pub fn caps(&self) -> gst::Caps {
+        self.converter.as_ref().map_or_else(gst::Caps::new_empty, Converter::likely_caps)
+    }
+
+    /// Packets that can be sent, and whether more may come.
+    pub fn convert(&mut self, packet: Option<&gst::Buffer>) -> (Vec<Packet>, bool) {
+        let Some(converter) = &mut self.converter else { return (Vec::new(), false) };
+        let Some(packet) = packet else { return (converter.end(), false) };
+        match converter.push(packet.clone()) {
+            Ok(packets) => (packets, true),
+            Err(error) => {
+                self.converter = None;
+                self.say(&format!("its {} audio is left out: {error}", self.codec));
+                (Vec::new(), false)
+            }
+        }
+    }
+
+    fn say(&self, notice: &str) {
+        (self.listener)(OutputEvent::Notice(format!("{}: {notice}", self.output)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! One file being written: muxed into `NAME.part`, which takes its name when it is whole.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,13 +8,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::tracks::Track;
 use crate::part::{PartFile, part_path};
-use crate::sink::audio::{AudioInput, AudioMode, BRANCH_BYTES};
 use crate::sink::error::{OutputError, SinkError};
 use crate::sink::input::{Input, Limit};
-use crate::sink::output::AccessUnit;
+use crate::sink::output::{AccessUnit, AudioWritten, OutputEvent, OutputListener};
 use crate::sink::pipeline::{BusEvent, Pipeline, Progress, STALL};
 use crate::thread::{Thread, spawn, test_panic_point};
+
+/// Compressed bytes that may wait for the muxer, or for the first packet of an audio track: as much as an unluckily interleaved
+/// file needs.
+const WAITING_BYTES: usize = 256 << 20;
+/// How much video of a live source waits for the first packet of an announced audio track. Cameras send it within a second.
+const LIVE_PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// How long the thread that finishes a file may get nothing done: it gives up the muxer, and stopping it, sooner by itself,
 /// unless it hangs in the system.
@@ -26,16 +33,44 @@ pub(super) struct Format<'a> {
     /// `.mp4`, …
     pub ending: &'a str,
     pub frame_rate: Option<(i32, i32)>,
-    /// Formats of the audio tracks.
-    pub audio: &'a [gst::Caps],
+    /// Formats of the audio tracks, with what became of each so far.
+    pub audio: &'a [(gst::Caps, Fate)],
+    /// The source is live: it is not waited for long.
+    pub live: bool,
+    pub listener: &'a OutputListener,
+}
+
+/// What became of a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Comes,
+    /// It comes, and a file before had packets of it.
+    Known,
+    Ended,
+    LeftOut,
+}
+
+/// Frames that are held back until it is known which audio tracks there are.
+#[derive(Default)]
+struct Held {
+    units: VecDeque<gst::Buffer>,
+    bytes: usize,
+    from: Option<gst::ClockTime>,
 }
 
 /// The file.
 pub(super) struct OpenFile {
     path: PathBuf,
     pipeline: Pipeline,
+    mux: gst::Element,
     units: Input,
-    audio: Vec<AudioInput>,
+    audio: Vec<Track>,
+    /// What is to be said of a track was said of a file before.
+    known: Vec<bool>,
+    /// Until the muxer begins.
+    held: Option<Held>,
+    patience: gst::ClockTime,
+    listener: OutputListener,
     /// `None` once it has its name.
     part: Option<PartFile>,
     /// When the first frame is shown, in the stream's time, and what is subtracted from all times.
@@ -51,12 +86,12 @@ impl OpenFile {
     ///
     /// # Errors
     /// When an element is missing or the file cannot be created.
-    pub fn open(path: &Path, format: &Format, progress: &Progress) -> Result<(Self, Vec<AudioMode>), SinkError> {
+    pub fn open(path: &Path, format: &Format, progress: &Progress) -> Result<Self, SinkError> {
         Self::try_open(path, format, progress).map_err(|source| SinkError::Unwritable { path: path.to_owned(), source })
     }
 
-    fn try_open(path: &Path, format: &Format, progress: &Progress) -> Result<(Self, Vec<AudioMode>), OutputError> {
-        let Format { muxer, parser, ending, frame_rate, audio: formats } = format;
+    fn try_open(path: &Path, format: &Format, progress: &Progress) -> Result<Self, OutputError> {
+        let Format { muxer, parser, ending, frame_rate, audio: formats, live, listener } = format;
         let description = format!("appsrc name=units ! {parser} ! mux. {muxer} name=mux ! filesink name=file");
         let pipeline = Pipeline::parse("muxer", &description)?;
         let file = pipeline.element("file")?;
@@ -72,18 +107,39 @@ impl OpenFile {
                 pad.set_property("trak-timescale", timescale(numer));
             }
         }
-        let units = Input::new(pipeline.app_source("units")?, Limit::Bytes(BRANCH_BYTES.into()));
-        let (mut audio, mut modes) = (Vec::new(), Vec::new());
-        for format in *formats {
-            let (input, mode) = AudioInput::add(&pipeline, &mux, ending, format)?;
-            audio.push(input);
-            modes.push(mode);
+        let units = Input::new(pipeline.app_source("units")?, Limit::Bytes(WAITING_BYTES as u64));
+        let mut file = Self {
+            path: path.to_owned(),
+            pipeline,
+            mux,
+            units,
+            audio: Vec::new(),
+            known: formats.iter().map(|(_, fate)| *fate != Fate::Comes).collect(),
+            held: Some(Held::default()),
+            patience: if *live { LIVE_PATIENCE } else { gst::ClockTime::MAX },
+            listener: (*listener).clone(),
+            part: Some(PartFile::written_by_others(path)),
+            began: None,
+            base: gst::ClockTime::ZERO,
+            end: gst::ClockTime::ZERO,
+            progress: own,
+        };
+        for (format, fate) in *formats {
+            let (track, notice) = match fate {
+                Fate::Comes | Fate::Known => Track::new(format, &file.mux, ending),
+                Fate::Ended | Fate::LeftOut => (Track::without(format, *fate == Fate::LeftOut), None),
+            };
+            file.audio.push(track);
+            file.say(notice);
         }
-        let (began, base, end) = (None, gst::ClockTime::ZERO, gst::ClockTime::ZERO);
-        let part = Some(PartFile::written_by_others(path));
-        let file = Self { path: path.to_owned(), pipeline, units, audio, part, began, base, end, progress: own };
         file.pipeline.start()?;
-        Ok((file, modes))
+        Ok(file)
+    }
+
+    fn say(&self, notice: Option<String>) {
+        if let Some(notice) = notice {
+            (self.listener)(OutputEvent::Notice(format!("{}: {notice}", self.path().display())));
+        }
     }
 
     /// The name that it takes.
@@ -102,16 +158,29 @@ impl OpenFile {
     /// When the muxer or the disk failed, or takes nothing any more.
     pub fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         self.end = unit.end;
+        let buffer = self.shifted(&unit.buffer);
+        if let Some(held) = &mut self.held {
+            held.bytes += buffer.size();
+            held.units.push_back(buffer);
+            let waited = unit.pts.saturating_sub(*held.from.get_or_insert(unit.pts));
+            let enough = held.bytes >= WAITING_BYTES || waited >= self.patience;
+            if enough || self.audio.iter().all(Track::is_decided) {
+                self.begin();
+            }
+            return Ok(());
+        }
         while !self.units.has_room() {
             select! {
                 recv(self.units.room()) -> _ => {}
                 recv(self.pipeline.events()) -> event => if let Ok(BusEvent::Error(error)) = event {
                     return Err(self.broken(error.into()));
                 },
-                default(STALL) => return Err(self.stalled()),
+                default(STALL) => if !self.give_up_audio() {
+                    return Err(self.stalled());
+                },
             }
         }
-        let pushed = self.units.push(self.shifted(&unit.buffer));
+        let pushed = self.units.push(buffer);
         match self.pipeline.error() {
             Some(error) => Err(self.broken(error.into())),
             None if pushed => Ok(()),
@@ -119,15 +188,55 @@ impl OpenFile {
         }
     }
 
+    /// It is known which audio tracks there are: the muxer begins with those.
+    fn begin(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        for track in 0..self.audio.len() {
+            let notice = self.audio[track].join(&self.pipeline, &self.mux);
+            self.say(notice.filter(|_| !self.known[track]));
+        }
+        for unit in held.units {
+            // Where the muxer failed, the next frame says so.
+            self.units.push(unit);
+        }
+    }
+
+    /// Ends the tracks that the muxer waits for, as when a camera's audio stopped; whether there are any.
+    fn give_up_audio(&mut self) -> bool {
+        let mut any = false;
+        for track in 0..self.audio.len() {
+            if self.audio[track].is_waited_for() {
+                self.audio[track].end();
+                self.say(Some("its audio stopped: it ends there".into()));
+                any = true;
+            }
+        }
+        any
+    }
+
     /// The next packet of an audio track; `None` at its end.
     pub fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
-        match packet {
+        match packet.map(|packet| self.shifted(packet)) {
             Some(packet) => {
-                let packet = self.shifted(packet);
-                self.audio[track].push(packet);
+                let notice = self.audio[track].push(packet, self.held.is_some());
+                self.say(notice);
             }
             None => self.audio[track].end(),
         }
+    }
+
+    /// What became of a track that came.
+    pub fn fate(&self, track: usize, before: Fate) -> Fate {
+        match (&self.audio[track], before) {
+            (track, _) if track.is_left_out() => Fate::LeftOut,
+            (track, Fate::Comes) if track.written().packets > 0 => Fate::Known,
+            _ => before,
+        }
+    }
+
+    /// What was written of every track.
+    pub fn audio_written(&self) -> Vec<AudioWritten> {
+        self.audio.iter().map(Track::written).collect()
     }
 
     /// The buffer in the file's own time. Its bytes are shared, not copied.
@@ -143,13 +252,16 @@ impl OpenFile {
         buffer
     }
 
+    /// Nothing comes any more.
+    pub fn end(&mut self) {
+        self.audio.iter_mut().for_each(Track::end);
+        self.begin();
+    }
+
     /// Ends the file and gives it its name.
     fn finish(mut self) -> Result<(), SinkError> {
         test_panic_point();
         self.units.end();
-        for audio in &mut self.audio {
-            audio.end();
-        }
         let mut before = self.progress.get();
         loop {
             select! {

@@ -9,12 +9,12 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::live::LiveInput;
+use super::live::{LiveAudio, LiveInput};
 use crate::backoff::Backoff;
 use crate::clock::{self, Deadline, now};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
-use crate::sink::audio::{AudioInput, AudioMode};
+use crate::sink::audio::{audio_pads, join};
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::{OutputError, SinkError};
@@ -48,6 +48,7 @@ const STALL_CHECK: Duration = Duration::from_secs(1);
 pub(super) struct Push {
     url: PushUrl,
     link: Arc<Mutex<Link>>,
+    audio: Option<LiveAudio>,
     caps: Option<gst::Caps>,
     keyframes: Option<KeyframeRequester>,
     stop: Shutdown,
@@ -76,23 +77,19 @@ impl Push {
     /// # Errors
     /// When it does not.
     pub fn open(url: &PushUrl, context: &mut BranchContext) -> Result<Self, SinkError> {
-        let audio = context.audio.first().cloned();
-        if context.audio.len() > 1 {
-            (context.listener)(OutputEvent::Notice(format!("{url} carries the first audio track only")));
-        }
         let unreachable = |source: OutputError| SinkError::Unreachable { output: url.to_string(), source };
-        let (connection, input, notice) = Connection::make(url, audio.as_ref()).map_err(unreachable)?;
+        let takes = taken_audio(url).map_err(unreachable)?;
+        let audio = LiveAudio::open(url.to_string(), &takes, context);
+        let caps = audio.as_ref().map(LiveAudio::caps);
+        let (connection, input) = Connection::make(url, caps.as_ref()).map_err(unreachable)?;
         let stop = Shutdown::new();
         connection.wait_for_peer(&stop).map_err(unreachable)?;
-        if let Some(notice) = notice {
-            (context.listener)(OutputEvent::Notice(notice));
-        }
         (context.listener)(OutputEvent::Notice(format!("sending to {url}")));
         let link = Arc::new(Mutex::new(Link { input: Some(input), ..Link::default() }));
         let (stopped, listener) = (stop.clone(), context.listener.clone());
-        let pusher = Pusher { url: url.clone(), audio, link: link.clone(), stop: stopped, listener };
+        let pusher = Pusher { url: url.clone(), audio: caps, link: link.clone(), stop: stopped, listener };
         let thread = spawn("push", move || pusher.run(connection)).map_err(|e| unreachable(e.into()))?;
-        Ok(Self { url: url.clone(), link, caps: None, keyframes: None, stop, thread: Some(thread) })
+        Ok(Self { url: url.clone(), link, audio, caps: None, keyframes: None, stop, thread: Some(thread) })
     }
 
     /// Waits for the thread to end.
@@ -133,10 +130,14 @@ impl Branch for Push {
     }
 
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
-        if let Some(input) = lock(&self.link).input.as_mut().filter(|_| track == 0) {
-            match packet {
-                Some(packet) => input.audio(packet),
-                None => input.end_audio(),
+        let Some(audio) = self.audio.as_mut().filter(|_| track == 0) else { return };
+        let (packets, goes_on) = audio.convert(packet);
+        if let Some(input) = &mut lock(&self.link).input {
+            for packet in &packets {
+                input.audio(packet);
+            }
+            if !goes_on {
+                input.end_audio();
             }
         }
     }
@@ -177,6 +178,19 @@ struct Pusher {
     listener: OutputListener,
 }
 
+/// The audio that is carried over this scheme.
+fn taken_audio(url: &PushUrl) -> Result<gst::Caps, OutputError> {
+    let muxer = descriptions().push(url.scheme()).muxer.split(' ').next().unwrap_or_default();
+    let mut takes = audio_pads(&gst::ElementFactory::make(muxer).build()?)?.1;
+    for structure in takes.make_mut().iter_mut() {
+        // A transport stream's own framing, which needs no header from the first packet.
+        if structure.get::<gst::List>("stream-format").is_ok() {
+            structure.set("stream-format", "adts");
+        }
+    }
+    Ok(takes)
+}
+
 /// Why a connection is over.
 enum Over {
     Stopped,
@@ -205,7 +219,7 @@ impl Pusher {
             if self.stop.wait(backoff.next_delay()) {
                 return None;
             }
-            let Ok((connection, input, _)) = Connection::make(&self.url, self.audio.as_ref()) else { continue };
+            let Ok((connection, input)) = Connection::make(&self.url, self.audio.as_ref()) else { continue };
             match connection.wait_for_peer(&self.stop) {
                 Ok(true) => {}
                 Ok(false) => return None,
@@ -230,7 +244,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn make(url: &PushUrl, audio: Option<&gst::Caps>) -> Result<(Self, LiveInput, Option<String>), OutputError> {
+    fn make(url: &PushUrl, audio: Option<&gst::Caps>) -> Result<(Self, LiveInput), OutputError> {
         let push = descriptions().push(url.scheme());
         let description =
             format!("appsrc name=units ! {} ! mux. {} name=mux ! {} name=sink", push.parser, push.muxer, push.sink);
@@ -245,21 +259,17 @@ impl Connection {
             let property = if url.scheme() == "srt" { "uri" } else { "location" };
             sink.set_property(property, url.secret());
         }
-        let mut notice = None;
-        let audio = match audio {
-            None => None,
-            Some(format) => {
-                let (input, mode) = AudioInput::add(&pipeline, &mux, url.scheme(), format)?;
-                if let AudioMode::Reencoded(text) = mode {
-                    notice = Some(text);
-                }
-                Some((input.source, format))
-            }
-        };
-        let input = LiveInput::new(units.clone(), audio);
+        let source = audio.map(|_| join(pipeline.gst(), &mux, None)).transpose()?;
+        let pad = source.as_ref().and_then(|source| source.static_pad("src")?.peer());
+        let input = LiveInput::new(units.clone(), source);
         let connection = Self { pipeline, sink, units };
         connection.pipeline.start().map_err(without_secrets)?;
-        Ok((connection, input, notice))
+        if let Some((pad, caps)) = pad.zip(audio).filter(|_| !url.scheme().starts_with("rtmp")) {
+            // mpegtsmux of GStreamer 1.22 takes no track later, and fails over one whose format it does not know.
+            pad.send_event(gst::event::StreamStart::new("audio"));
+            pad.send_event(gst::event::Caps::new(caps));
+        }
+        Ok((connection, input))
     }
 
     /// Returns whether the peer took the stream, before it was stopped.

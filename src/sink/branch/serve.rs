@@ -13,14 +13,14 @@ use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::glib;
 use rtsp_server::prelude::*;
 
-use super::live::LiveInput;
+use super::live::{LiveAudio, LiveInput};
 use crate::clock::{Deadline, HostTime, now};
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
 use crate::sink::output::{AccessUnit, Branch, BranchContext, FinishedOutputs, OutputEvent};
 use crate::sink::server::RtspServer;
-use crate::stream::{LiveOutput, codec_name};
+use crate::stream::LiveOutput;
 
 /// How long the last frames may take to reach the clients.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -35,8 +35,7 @@ pub(super) struct Mount {
     name: String,
     clients: Arc<Clients>,
     factory: rtsp_server::RTSPMediaFactory,
-    /// The first audio track goes along.
-    audio: bool,
+    audio: Option<LiveAudio>,
     caps: Option<gst::Caps>,
     gone: Receiver<()>,
 }
@@ -73,13 +72,13 @@ impl Clients {
     }
 
     /// Takes in the client that `media` was made for.
-    fn add(self: &Arc<Self>, media: &rtsp_server::RTSPMedia, audio: Option<&gst::Caps>, gone: &Sender<()>) {
+    fn add(self: &Arc<Self>, media: &rtsp_server::RTSPMedia, gone: &Sender<()>) {
         let element = media.element();
         let source = |name: &str| {
             element.downcast_ref::<gst::Bin>().and_then(|bin| bin.by_name(name)?.downcast::<gst_app::AppSrc>().ok())
         };
         let Some(units) = source("units") else { return };
-        let input = LiveInput::new(units, source("packets").zip(audio));
+        let input = LiveInput::new(units, source("packets"));
         // What is sent is paced already.
         media.set_rate_control(false);
         let (this, gone) = (Arc::downgrade(self), gone.clone());
@@ -106,30 +105,19 @@ impl Clients {
 impl Mount {
     /// Adds the stream to its server.
     pub fn open(server: Arc<RtspServer>, name: &str, context: &mut BranchContext) -> Self {
-        let format = context.audio.first().cloned();
-        if context.audio.len() > 1 {
-            (context.listener)(OutputEvent::Notice(format!("{} carries the first audio track only", server.url(name))));
-        }
+        let takes: gst::Caps = [structure_of_aac(), gst::Structure::new_empty("audio/x-opus")].into_iter().collect();
+        let audio = LiveAudio::open(server.url(name), &takes, context);
         let (gone_tx, gone) = bounded(LEAVING);
         let keyframes = Mutex::default();
         let (list, ever, sent, lost) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
         let clients = Arc::new(Clients { list, keyframes, ever, sent, lost });
         let factory = rtsp_server::RTSPMediaFactory::new();
-        let description = describe(format.as_ref());
-        if let Some(format) = &format
-            && description.contains("avenc_aac")
-        {
-            let codec = codec_name(format);
-            (context.listener)(OutputEvent::Notice(format!(
-                "RTSP: {codec} audio is re-encoded as AAC for every client"
-            )));
-        }
-        factory.set_launch(&description);
+        factory.set_launch(&describe(context.audio.first().filter(|_| audio.is_some())));
         factory.set_protocols(rtsp_server::gst_rtsp::RTSPLowerTrans::UDP | rtsp_server::gst_rtsp::RTSPLowerTrans::TCP);
-        let (coming, audio) = (Arc::downgrade(&clients), format.is_some());
+        let coming = Arc::downgrade(&clients);
         factory.connect_media_configure(move |_, media| {
             if let Some(clients) = coming.upgrade() {
-                clients.add(media, format.as_ref(), &gone_tx);
+                clients.add(media, &gone_tx);
             }
         });
         if let Some(points) = server.mount_points() {
@@ -140,13 +128,18 @@ impl Mount {
     }
 }
 
+/// AAC as it is payloaded.
+fn structure_of_aac() -> gst::Structure {
+    gst::Structure::builder("audio/mpeg").field("mpegversion", 4).field("stream-format", "raw").build()
+}
+
 /// One client's pipeline, for a stream with audio of this format.
 fn describe(audio: Option<&gst::Caps>) -> String {
     let rtsp = &descriptions().rtsp;
     let audio = audio.and_then(|caps| caps.structure(0)).map(|structure| match structure.name().as_str() {
-        "audio/mpeg" if structure.get::<i32>("mpegversion").is_ok_and(|version| version != 1) => &rtsp.aac,
         "audio/x-opus" => &rtsp.opus,
-        _ => &rtsp.other,
+        // What is neither is re-encoded.
+        _ => &rtsp.aac,
     });
     let audio = audio.map_or_else(String::new, |branch| format!("appsrc name=packets ! {branch}"));
     format!("( appsrc name=units ! {} {audio} )", rtsp.video)
@@ -176,17 +169,20 @@ impl Branch for Mount {
     }
 
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
-        if track > 0 || !self.audio {
-            return;
-        }
-        let Some(packet) = packet else {
+        let Some(audio) = self.audio.as_mut().filter(|_| track == 0) else { return };
+        let (packets, goes_on) = audio.convert(packet);
+        if !goes_on {
             // New clients would wait for audio in vain.
             self.factory.set_launch(&describe(None));
-            self.audio = false;
-            return self.clients.list().iter().for_each(|client| client.input.end_audio());
-        };
+            self.audio = None;
+        }
         for client in self.clients.list().iter_mut() {
-            client.input.audio(packet);
+            for packet in &packets {
+                client.input.audio(packet);
+            }
+            if !goes_on {
+                client.input.end_audio();
+            }
         }
     }
 
