@@ -22,6 +22,7 @@ use super::length::Length;
 use super::link::shut_down;
 use super::missing::{MissingPlugin, package_for};
 use super::mp4::correct_headers;
+use super::mpeg::help_demuxers;
 use super::options::Wanted;
 use super::outlet::Outlet;
 use super::pace::Pacer;
@@ -122,6 +123,7 @@ impl FileSource {
             ));
         }
         choose_decoders(&pipeline, Some(path));
+        help_demuxers(&pipeline, Some(path));
         watch_decoders(&pipeline, &shared.probe);
         correct_headers(&pipeline, &shared.probe, &outlet.guard);
         let tracks = Tracks::new(&pipeline, &shared);

@@ -37,23 +37,23 @@ pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
             factory.set_rank(rank);
         }
     }
-    let cut_short = path.is_some_and(is_cut_short);
+    let file = File { is_one: path.is_some(), is_cut_short: path.is_some_and(is_cut_short) };
     for element in pipeline.iterate_elements().into_iter().flatten() {
-        prepare(&element, cut_short);
+        prepare(&element, file);
     }
-    pipeline.connect_deep_element_added(move |_, _, element| prepare(element, cut_short));
+    pipeline.connect_deep_element_added(move |_, _, element| prepare(element, file));
 }
 
 fn is(element: &gst::Element, factory: &str) -> bool {
     element.factory().is_some_and(|f| f.name() == factory)
 }
 
-fn prepare(element: &gst::Element, cut_short: bool) {
+fn prepare(element: &gst::Element, file: File) {
     if is(element, "parsebin") || is(element, "decodebin") {
         element.connect("autoplug-select", false, move |values| {
             let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
             let factory = values.get(3).and_then(|value| value.get::<gst::ElementFactory>().ok());
-            let used = caps.zip(factory).is_none_or(|(caps, factory)| is_used(&factory.name(), &caps, cut_short));
+            let used = caps.zip(factory).is_none_or(|(caps, factory)| is_used(&factory.name(), &caps, file));
             // The enumeration is GStreamer's own, without a Rust type.
             let class = glib::EnumClass::with_type(glib::Type::from_name("GstAutoplugSelectResult")?)?;
             class.to_value_by_nick(if used { "try" } else { "skip" })
@@ -75,10 +75,20 @@ fn name_type(pad: &gst::Pad) {
     }
 }
 
+/// What is read.
+#[derive(Debug, Clone, Copy, Default)]
+struct File {
+    is_one: bool,
+    /// It is a JPEG image whose end is missing.
+    is_cut_short: bool,
+}
+
 /// Whether the element `factory` should be plugged for `caps`.
-fn is_used(factory: &str, caps: &gst::CapsRef, cut_short: bool) -> bool {
+fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
     match factory {
-        "jpegparse" => !cut_short,
+        // It reads by HTTP only, and waits forever for segments that are files; `hlsdemux` reads those.
+        "hlsdemux2" => !file.is_one,
+        "jpegparse" => !file.is_cut_short,
         "openjpegdec" => false,
         "avdec_mjpeg" => caps.structure(0).is_some_and(|jpeg| {
             let says =
@@ -155,11 +165,13 @@ mod tests {
             (vec![("sampling", "GRAYSCALE"), ("colorspace", "GRAY")], false),
             (vec![], false),
         ] {
-            assert_eq!(is_used("avdec_mjpeg", &caps(&fields), false), libav, "{fields:?}");
-            assert!(is_used("jpegdec", &caps(&fields), false));
+            assert_eq!(is_used("avdec_mjpeg", &caps(&fields), File::default()), libav, "{fields:?}");
+            assert!(is_used("jpegdec", &caps(&fields), File::default()));
         }
-        assert!(is_used("jpegparse", &caps(&[]), false));
-        assert!(!is_used("jpegparse", &caps(&[]), true));
+        let cut_short = File { is_one: true, is_cut_short: true };
+        assert!(is_used("jpegparse", &caps(&[]), File::default()));
+        assert!(!is_used("jpegparse", &caps(&[]), cut_short));
+        assert!(!is_used("hlsdemux2", &caps(&[]), cut_short) && is_used("hlsdemux2", &caps(&[]), File::default()));
     }
 
     /// An image of one colour as a JPEG file's bytes, its chroma sampled as in `format`.

@@ -8,6 +8,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::link::{discard, shut_down};
+use super::mpeg::help_demuxers;
 
 /// A second of video takes at least this many bytes (32 kbit/s): a header that says otherwise is not believed, since room
 /// is reserved in the output by it.
@@ -57,6 +58,7 @@ fn counted(path: &Path) -> Option<gst::ClockTime> {
     let pipeline =
         gst::parse::launch("filesrc name=file ! parsebin name=tracks").ok()?.downcast::<gst::Pipeline>().ok()?;
     pipeline.by_name("file")?.set_property("location", path);
+    help_demuxers(&pipeline, Some(path));
     let span = Arc::<Mutex<Span>>::default();
     let (seen, owner) = (span.clone(), pipeline.downgrade());
     pipeline.by_name("tracks")?.connect_pad_added(move |_, pad| {

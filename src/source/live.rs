@@ -91,8 +91,7 @@ impl LiveConnection {
         connection.info = connection.shared.describe(std::mem::take(&mut connection.info.name));
         connection.info.notices = connection.shared.take_notices();
         if time == Time::Either {
-            let length = connection.pipeline.query_duration::<gst::ClockTime>();
-            connection.is_recording = length.is_some_and(|length| !length.is_zero());
+            connection.is_recording = states_its_length(&connection.pipeline);
             if connection.is_recording {
                 connection.shared.make_lossless();
             }
@@ -257,6 +256,19 @@ impl Drop for LiveConnection {
             self.shared.audio.close();
         }
     }
+}
+
+/// Whether the source states how long it is: in time; or in bytes, but for a playlist, of which more may follow.
+fn states_its_length(pipeline: &gst::Pipeline) -> bool {
+    if pipeline.query_duration::<gst::ClockTime>().is_some_and(|length| !length.is_zero()) {
+        return true;
+    }
+    let elements: Vec<gst::Element> = pipeline.iterate_recurse().into_iter().flatten().collect();
+    let is = |element: &gst::Element, kind: &str| element.metadata("klass").is_some_and(|class| class.contains(kind));
+    !elements.iter().any(|element| is(element, "Adaptive"))
+        && elements.iter().filter(|element| is(element, "Source")).any(|source| {
+            source.query_duration::<gst::format::Bytes>().is_some_and(|length| length > gst::format::Bytes::ZERO)
+        })
 }
 
 /// What `GStreamer` says, without secrets.

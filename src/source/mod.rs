@@ -24,6 +24,7 @@ mod live;
 mod locate;
 mod missing;
 mod mp4;
+mod mpeg;
 mod opener;
 mod options;
 mod outlet;

@@ -19,6 +19,7 @@ use super::late::LateFrames;
 use super::live::{LiveConnection, Parts};
 use super::locate::locate;
 use super::mp4::correct_headers;
+use super::mpeg::help_demuxers;
 use super::options::{LiveOptions, Transport, Wanted};
 use super::outlet::Outlet;
 use super::pace::Pacer;
@@ -80,6 +81,7 @@ impl LiveOpener<'_> {
         let stopping = waker.on_request(self.shutdown, &stop);
         let (shared, gate) = Decoding::new(self.setup(address, template.time, &waker, &stop));
         choose_decoders(&pipeline, None);
+        help_demuxers(&pipeline, None);
         watch_decoders(&pipeline, &shared.probe);
         correct_headers(&pipeline, &shared.probe, &self.outlet.guard);
         let packets = Arc::new(Activity::new(self.outlet.clock.clone()));

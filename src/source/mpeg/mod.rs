@@ -1,0 +1,203 @@
+//! What MPEG demuxers of `GStreamer` 1.22 do not find out themselves: the first bytes are held back until it is known, then
+//! the demuxer is told, and gets them.
+//!
+//! - `tsdemux` knows times by the program clock (PCR) only. Where a transport stream has none ([`transport`]), it is told to
+//!   take the times of the packets as they are, which it does where they come with a time.
+//! - `mpegpsdemux` takes video for MPEG-2 where no program stream map says otherwise ([`program`]): one is put before it. Where
+//!   it can read anywhere, it begins its segment at a frame that is shown later than the first ones, which are then cut off:
+//!   it has to read from the beginning to the end.
+
+mod program;
+mod transport;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use program::ProgramStream;
+use transport::TransportStream;
+
+/// Bytes that are held back at most.
+const HELD: usize = 16 << 20;
+
+/// What is found out from the first bytes.
+trait Head: Send + 'static {
+    /// Takes more of them; `None` as long as it takes more to know.
+    fn read(&mut self, bytes: &[u8]) -> Option<Finding>;
+
+    /// What is known when nothing more comes.
+    fn end(&self) -> Finding;
+}
+
+/// What the demuxer has to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Finding {
+    /// Nothing.
+    Fine,
+    /// There is no program clock; the first time in it is so much later than the earliest.
+    NoClock(gst::ClockTime),
+    /// These bytes.
+    Missing(Vec<u8>),
+}
+
+/// Helps every MPEG demuxer that is plugged in `pipeline`, which reads the file `path` or something else and is not running
+/// yet.
+pub(super) fn help_demuxers(pipeline: &gst::Pipeline, path: Option<&Path>) {
+    // Where it can read anywhere, what it reads cannot be held back.
+    let no_clock = path.is_some_and(has_no_clock);
+    pipeline.connect_deep_element_added(move |_, _, element| {
+        let (factory, sink) = (element.factory(), element.static_pad("sink"));
+        let (Some(factory), Some(sink)) = (factory, sink) else { return };
+        match factory.name().as_str() {
+            "tsdemux" => {
+                if no_clock {
+                    read_in_order(&sink);
+                }
+                hold(&sink, element, TransportStream::default());
+            }
+            "mpegpsdemux" => {
+                read_in_order(&sink);
+                hold(&sink, element, ProgramStream::default());
+            }
+            _ => {}
+        }
+    });
+}
+
+/// Whether the file at `path` is a transport stream without a program clock.
+fn has_no_clock(path: &Path) -> bool {
+    // What is not a plain file can be read only once.
+    let Some(mut file) = File::open(path).ok().filter(|f| f.metadata().is_ok_and(|m| m.is_file())) else {
+        return false;
+    };
+    let (mut stream, mut bytes, mut read) = (TransportStream::default(), vec![0; 1 << 16], 0);
+    let found = loop {
+        let Ok(count @ 1..) = file.read(&mut bytes) else { break stream.end() };
+        read += count;
+        if let Some(found) = stream.read(&bytes[..count]) {
+            break found;
+        }
+        if read > HELD || !stream.is_one() {
+            break Finding::Fine;
+        }
+    };
+    matches!(found, Finding::NoClock(_))
+}
+
+/// Has an element read from the beginning to the end.
+fn read_in_order(sink: &gst::Pad) {
+    sink.add_probe(gst::PadProbeType::QUERY_UPSTREAM, |_, info| {
+        if let Some(query) = info.query_mut()
+            && let gst::QueryViewMut::Scheduling(scheduling) = query.view_mut()
+        {
+            scheduling.set(gst::SchedulingFlags::SEQUENTIAL, 1, -1, 0);
+            scheduling.add_scheduling_modes([gst::PadMode::Push]);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+enum Held {
+    Buffer(gst::Buffer),
+    Event(gst::Event),
+}
+
+/// Whether what arrives is held back, and what is known then.
+enum Taken {
+    No,
+    Held(Option<Finding>),
+}
+
+struct Holding<H> {
+    head: H,
+    held: Vec<Held>,
+    bytes: usize,
+}
+
+/// Holds back what arrives at `sink` until `head` is found; the demuxer gets it then.
+fn hold(sink: &gst::Pad, demuxer: &gst::Element, head: impl Head) {
+    let holding = Mutex::new(Some(Holding { head, held: Vec::new(), bytes: 0 }));
+    let demuxer = demuxer.downgrade();
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
+    sink.add_probe(kinds | gst::PadProbeType::PUSH, move |pad, info| {
+        let mut state = holding.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(now) = state.as_mut() else { return gst::PadProbeReturn::Ok };
+        let found = match now.take(info) {
+            Taken::No => return gst::PadProbeReturn::Ok,
+            Taken::Held(None) => return gst::PadProbeReturn::Handled,
+            Taken::Held(Some(found)) => found,
+        };
+        let held = state.take().map(|holding| holding.held).unwrap_or_default();
+        // What is given back passes here again.
+        drop(state);
+        if let Some(demuxer) = demuxer.upgrade() {
+            give_back(pad, &demuxer, held, found);
+        }
+        gst::PadProbeReturn::Handled
+    });
+}
+
+impl<H: Head> Holding<H> {
+    fn take(&mut self, info: &gst::PadProbeInfo) -> Taken {
+        match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => Taken::Held(self.read(buffer.clone())),
+            Some(gst::PadProbeData::BufferList(list)) => {
+                let mut found = None;
+                for buffer in list.iter_owned() {
+                    found = found.or(self.read(buffer));
+                }
+                Taken::Held(found)
+            }
+            Some(gst::PadProbeData::Event(event)) => {
+                let early = [gst::EventType::StreamStart, gst::EventType::Caps, gst::EventType::Segment];
+                if !event.is_serialized() || early.contains(&event.type_()) {
+                    return Taken::No;
+                }
+                self.held.push(Held::Event(event.clone()));
+                Taken::Held((event.type_() == gst::EventType::Eos).then(|| self.head.end()))
+            }
+            _ => Taken::No,
+        }
+    }
+
+    fn read(&mut self, buffer: gst::Buffer) -> Option<Finding> {
+        let found = buffer.map_readable().map_or(Some(Finding::Fine), |bytes| self.head.read(&bytes));
+        self.bytes += buffer.size();
+        self.held.push(Held::Buffer(buffer));
+        found.or_else(|| (self.bytes > HELD).then_some(Finding::Fine))
+    }
+}
+
+/// Tells the demuxer, whose sink pad is `pad`, what was found, and gives it what was held back.
+fn give_back(pad: &gst::Pad, demuxer: &gst::Element, mut held: Vec<Held>, found: Finding) {
+    match found {
+        Finding::Fine => {}
+        Finding::Missing(bytes) => held.insert(0, Held::Buffer(gst::Buffer::from_slice(bytes))),
+        Finding::NoClock(later) => {
+            demuxer.set_property("ignore-pcr", true);
+            let segment = pad.sticky_event::<gst::event::Segment>(0);
+            if segment.is_none_or(|segment| segment.segment().format() != gst::Format::Time) {
+                // In a segment of bytes, times are what the clock makes of them.
+                let time = gst::FormattedSegment::<gst::ClockTime>::new();
+                pad.send_event(gst::event::Segment::new(&time));
+                if let Some(Held::Buffer(first)) = held.iter_mut().find(|held| matches!(held, Held::Buffer(_))) {
+                    first.make_mut().set_pts(later);
+                }
+            }
+        }
+    }
+    for held in held {
+        match held {
+            Held::Event(event) => {
+                pad.send_event(event);
+            }
+            // What comes after these meets the same failure, and reports it.
+            Held::Buffer(buffer) => drop(pad.chain(buffer).ok()),
+        }
+    }
+}
