@@ -12,6 +12,7 @@ use super::late::LateFrames;
 use super::options::Wanted;
 use super::outlet::{Outlet, SourceEvent};
 use super::probe::DecoderProbe;
+use super::rate::FrameRate;
 use super::selection::TrackSelection;
 use super::stream_clock::ConnectionClock;
 use super::timing::Timing;
@@ -46,6 +47,7 @@ pub(super) struct Decoding {
     pub audio: AudioTracks,
     pub selection: TrackSelection,
     pub first: FirstFrame,
+    pub rate: FrameRate,
     pub activity: Arc<Activity>,
     /// Nothing more is decoded once it is requested.
     pub stop: Shutdown,
@@ -73,6 +75,7 @@ impl Decoding {
             probe,
             audio,
             first,
+            rate: FrameRate::default(),
             activity,
             stop,
             late,
@@ -213,7 +216,7 @@ impl Decoding {
         if let Some(video) = self.first.video() {
             let fps = video.fps();
             info.size = Size { width: video.width(), height: video.height() };
-            info.frame_rate = (fps.numer() > 0).then(|| (fps.numer(), fps.denom()));
+            info.frame_rate = self.rate.believed((fps.numer(), fps.denom()));
         }
         for codec in self.audio.codecs() {
             match codec {

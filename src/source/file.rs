@@ -185,7 +185,7 @@ impl FileSource {
         if shared.first.is_decoded() {
             let until = first_frame.get_or_insert(now).after(AUDIO_DEADLINE);
             let is_image = shared.wanted.image.is_some();
-            let is_complete = is_image || shared.audio.all_have_format() || self.ended;
+            let is_complete = is_image || shared.audio.all_have_format() && shared.rate.is_known() || self.ended;
             return Ok(left(until).filter(|_| !is_complete));
         }
         if shared.selection.refusal().is_some() {

@@ -10,6 +10,7 @@ use gstreamer_video as gst_video;
 
 use super::decoding::Decoding;
 use super::outlet::SourceEvent;
+use super::rate::Fraction;
 use super::rgb;
 use super::stream_clock::ConnectionClock;
 use crate::clock::{HostTime, StreamTime};
@@ -58,7 +59,7 @@ impl Delivery {
         let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps()) else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        let video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        let mut video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
         if !shared.first.is_decoded() {
             if let Some(connection) = shared.connection().filter(|connection| connection.last().is_some()) {
                 let (pts, _) = self.live(connection, sink, &sample);
@@ -66,6 +67,10 @@ impl Delivery {
                 connection.resume_at(StreamTime { ns: pts.nseconds() });
             }
             shared.first.pass(&video);
+        }
+        let rate = shared.rate.corrected();
+        if let Some(rate) = rate {
+            video = with_rate(caps, rate.rate).ok_or(gst::FlowError::NotNegotiated)?;
         }
         if shared.is_stopped() {
             return Err(gst::FlowError::Eos);
@@ -86,7 +91,8 @@ impl Delivery {
         // Times increase: an encoder that is handed an earlier one loses track.
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
         self.last = Some(pts);
-        self.next = pts + buffer.duration().unwrap_or(GUESSED_DURATION);
+        let duration = rate.map_or(buffer.duration(), |rate| rate.interval);
+        self.next = pts + duration.unwrap_or(GUESSED_DURATION);
         let pts = StreamTime { ns: pts.nseconds() };
         let in_connection = shared.count_frame();
         let so_far = shared.connection().map_or(in_connection, |connection| connection.count(pts));
@@ -107,7 +113,6 @@ impl Delivery {
         let event = if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             SourceEvent::Corrupt(outlet.stream, 1)
         } else {
-            let duration = buffer.duration().map(Duration::from);
             let pixels = rgb::to_yuv(buffer, &video)
                 .and_then(|(buffer, video)| VideoBuffer::map(buffer, video, shared.probe.states_colours()))
                 .ok_or(gst::FlowError::NotSupported)?;
@@ -115,7 +120,7 @@ impl Delivery {
                 stream: outlet.stream,
                 index,
                 pts,
-                duration,
+                duration: duration.map(Duration::from),
                 pixels,
                 file,
                 stamps,
@@ -160,6 +165,14 @@ impl Delivery {
         });
         (gst::ClockTime::from_nseconds(connection.begin(due).ns), Some(due).filter(|_| !shared.is_lossless()))
     }
+}
+
+/// What `caps` say, but for the frame rate; one that is not known is 0/1.
+fn with_rate(caps: &gst::CapsRef, rate: Option<Fraction>) -> Option<gst_video::VideoInfo> {
+    let (numer, denom) = rate.unwrap_or((0, 1));
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("framerate", gst::Fraction::new(numer, denom));
+    gst_video::VideoInfo::from_caps(&caps).ok()
 }
 
 /// When the sender says that it captured a frame, which is there at `now`; `None` where it does not say, or the clocks of

@@ -30,6 +30,7 @@ mod options;
 mod outlet;
 mod pace;
 mod probe;
+mod rate;
 mod reconnect;
 mod rgb;
 mod selection;

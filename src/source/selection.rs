@@ -22,6 +22,8 @@ pub(super) struct TrackSelection {
 pub(super) enum Choice {
     /// It is decoded; the notice says that there are others.
     Decode(Option<String>),
+    /// It goes on with the track that was decoded so far.
+    GoOn,
     /// Another one is.
     Discard,
 }
@@ -60,8 +62,9 @@ impl TrackSelection {
         self.refused.get().map(String::as_str)
     }
 
-    /// Whether the video track at `pad` is the one asked for, or the container's default one, or the first.
-    pub fn choose(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Choice {
+    /// Whether the video track at `pad` is the one asked for, or the container's default one, or the first. `has_ended` says
+    /// that the one decoded so far has, as where the packets of a transport stream go on under another number.
+    pub fn choose(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, has_ended: bool) -> Choice {
         let videos = demuxed_videos(pipeline);
         let count = videos.len().max(1);
         let mut notice = None;
@@ -82,13 +85,25 @@ impl TrackSelection {
         };
         // Without a demuxer there is but one track.
         let is_it = videos.get(number).is_none_or(|(id, _)| pad.stream_id().as_deref() == Some(id));
-        if is_it && !self.has_video.swap(true, Ordering::SeqCst) { Choice::Decode(notice) } else { Choice::Discard }
+        match is_it {
+            true if !self.has_video.swap(true, Ordering::SeqCst) => Choice::Decode(notice),
+            true if has_ended => Choice::GoOn,
+            _ => Choice::Discard,
+        }
     }
 }
 
+/// Demuxers, but for those inside one that reads a playlist.
 fn demuxers(pipeline: &gst::Pipeline) -> impl Iterator<Item = gst::Element> {
     let elements = pipeline.iterate_recurse().into_iter().flatten();
-    elements.filter(|e| e.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER)))
+    elements.filter(|e| e.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER)) && !is_inside(e))
+}
+
+fn is_inside(element: &gst::Element) -> bool {
+    let parents = std::iter::successors(element.parent(), GstObjectExt::parent);
+    parents
+        .filter_map(|parent| parent.downcast::<gst::Element>().ok())
+        .any(|parent| parent.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER)))
 }
 
 /// The demuxer's video tracks in the container's order: the stream's id, and whether it is the default. They are all there
@@ -97,7 +112,12 @@ fn demuxed_videos(pipeline: &gst::Pipeline) -> Vec<(String, bool)> {
     let mut tracks = Vec::new();
     for pad in demuxers(pipeline).flat_map(|demuxer| demuxer.src_pads()) {
         let is_video = pad.current_caps().is_some_and(|caps| {
-            caps.structure(0).is_some_and(|s| s.name().starts_with("video/") || s.name().starts_with("image/"))
+            // A playlist's demuxer may show a container, which another demultiplexes.
+            caps.structure(0).is_some_and(|s| {
+                (s.name().starts_with("video/") || s.name().starts_with("image/"))
+                    && s.name() != "video/mpegts"
+                    && s.name() != "video/quicktime"
+            })
         });
         let Some(start) = pad.sticky_event::<gst::event::StreamStart>(0).filter(|_| is_video) else { continue };
         tracks.push((start.stream_id().to_owned(), start.stream_flags().contains(gst::StreamFlags::SELECT)));

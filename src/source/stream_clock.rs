@@ -3,13 +3,15 @@
 //! A frame's time in the stream is the moment it was due on this machine, counted from the first frame's: outages take as long
 //! in the stream as they took.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use gstreamer as gst;
 
 use crate::clock::{Clock, HostTime, StreamTime};
+use crate::shutdown::Shutdown;
 
 /// Host time minus running time before anything is known of it.
 const UNKNOWN: i64 = i64::MAX;
@@ -19,19 +21,26 @@ const JITTER_NS: u64 = 20_000_000;
 /// frames may come at once at the start, the last of them in time; and `rtspsrc` corrects the running times that it guessed
 /// at first.
 const MEMORY: Duration = Duration::from_secs(2);
+/// How long audio waits for the first frame. The demuxer may stand still meanwhile.
+const BEGINNING: Duration = Duration::from_secs(2);
 
 /// The stream's time and its count of frames, which stay from one connection to the next.
 pub(super) struct StreamClock {
     clock: Arc<dyn Clock>,
     /// When the first frame was due.
     zero: OnceLock<HostTime>,
+    /// Dropped when the first frame is there.
+    beginning: Mutex<Option<Sender<()>>>,
+    begun: Receiver<()>,
     frames: AtomicU64,
     last: Mutex<Option<StreamTime>>,
 }
 
 impl StreamClock {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, zero: OnceLock::new(), frames: AtomicU64::new(0), last: Mutex::default() }
+        let (beginning, begun) = bounded(0);
+        let beginning = Mutex::new(Some(beginning));
+        Self { clock, zero: OnceLock::new(), beginning, begun, frames: AtomicU64::new(0), last: Mutex::default() }
     }
 
     /// The present in the stream.
@@ -90,6 +99,8 @@ pub(super) struct ConnectionClock {
     /// Host time minus running time, ns; [`UNKNOWN`] until a frame is there, encoded or decoded.
     offset: AtomicI64,
     by_arrival: bool,
+    /// The first frame did not come in time, or the connection does not wait for it.
+    waits_no_more: AtomicBool,
     earliest: Mutex<Earliest>,
     /// Stream time of its first frame, where the stream had frames before.
     first: OnceLock<StreamTime>,
@@ -99,7 +110,14 @@ impl ConnectionClock {
     /// `by_arrival` is for senders whose clock is another one, of which running times are guessed: a frame is due when it
     /// comes, if it comes as early as any.
     pub fn new(stream: Arc<StreamClock>, by_arrival: bool) -> Self {
-        Self { stream, offset: AtomicI64::new(UNKNOWN), by_arrival, earliest: Mutex::default(), first: OnceLock::new() }
+        Self {
+            stream,
+            offset: AtomicI64::new(UNKNOWN),
+            by_arrival,
+            waits_no_more: AtomicBool::new(by_arrival),
+            earliest: Mutex::default(),
+            first: OnceLock::new(),
+        }
     }
 
     /// Stream time of the newest frame, on whatever connection.
@@ -150,7 +168,21 @@ impl ConnectionClock {
     /// The time in the stream of a frame that was due at `due`; the stream begins with the first one that asks.
     pub fn begin(&self, due: HostTime) -> StreamTime {
         let zero = *self.stream.zero.get_or_init(|| due);
+        self.stream.beginning.lock().unwrap_or_else(PoisonError::into_inner).take();
         stream_time(due, zero).unwrap_or_default()
+    }
+
+    /// Returns when the first frame is there, where packets come in a burst: audio that is read before it would have no time.
+    pub fn wait_until_begun(&self, stop: &Shutdown) {
+        if self.waits_no_more.load(Ordering::SeqCst) {
+            return;
+        }
+        select! {
+            recv(self.stream.begun) -> _ => {}
+            recv(stop.requested()) -> _ => {}
+            default(BEGINNING) => {}
+        }
+        self.waits_no_more.store(true, Ordering::SeqCst);
     }
 
     /// The time in the stream of what is not video; `None` before the first frame.

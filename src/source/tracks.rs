@@ -1,6 +1,6 @@
 //! The tracks of a source: one is decoded, audio is passed through in packets, the rest is named in a notice.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -18,12 +18,22 @@ use super::selection::Choice;
 pub(super) struct Tracks {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     shared: Arc<Decoding>,
+    used: Mutex<Vec<Used>>,
+}
+
+/// A track that is decoded or passed through.
+struct Used {
+    is_video: bool,
+    /// Where it comes from now.
+    from: gst::Pad,
+    /// The sink pad of its queue.
+    to: gst::Pad,
 }
 
 impl Tracks {
     pub fn new(pipeline: &gst::Pipeline, shared: &Arc<Decoding>) -> Self {
         keep_times(pipeline);
-        Self { pipeline: pipeline.downgrade(), shared: shared.clone() }
+        Self { pipeline: pipeline.downgrade(), shared: shared.clone(), used: Mutex::default() }
     }
 
     /// Takes in one more track, on a streaming thread.
@@ -37,17 +47,25 @@ impl Tracks {
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
         let result = if name.starts_with("video/") || name.starts_with("image/") {
-            match self.shared.selection.choose(&pipeline, pad) {
+            let ended = self.take_ended(true);
+            match self.shared.selection.choose(&pipeline, pad, ended.is_some()) {
                 Choice::Decode(notice) => {
                     if let Some(notice) = notice {
                         self.shared.notice(notice);
                     }
                     self.decode(&pipeline, pad)
                 }
-                Choice::Discard => discard(&pipeline, pad),
+                Choice::GoOn => ended.map_or(Ok(()), |ended| self.go_on(ended, pad)),
+                Choice::Discard => {
+                    self.used().extend(ended);
+                    discard(&pipeline, pad)
+                }
             }
         } else if name.starts_with("audio/") && self.shared.wanted.image.is_none() {
-            self.pass_through(&pipeline, pad)
+            match self.take_ended(false) {
+                Some(ended) => self.go_on(ended, pad),
+                None => self.pass_through(&pipeline, pad),
+            }
         } else {
             self.shared.notice(format!("{} is not carried over", kind(&name)));
             discard(&pipeline, pad)
@@ -56,6 +74,43 @@ impl Tracks {
             gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode {name}: {error}"));
         }
         self.shared.wake();
+    }
+
+    fn used(&self) -> MutexGuard<'_, Vec<Used>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A track of which nothing more comes from where it came so far.
+    fn take_ended(&self, is_video: bool) -> Option<Used> {
+        let mut used = self.used();
+        let ended = used.iter().position(|used| used.is_video == is_video && is_cut_off(&used.from))?;
+        Some(used.remove(ended))
+    }
+
+    /// Has a track come from `pad` from now on.
+    fn go_on(&self, mut track: Used, pad: &gst::Pad) -> Linked {
+        track.from.unlink(&track.to)?;
+        // It is the same stream: told of another one, the decoder lets go of what the last frame, still in the parser, is made
+        // from.
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| match info.event().map(|event| event.type_()) {
+            Some(gst::EventType::StreamStart) => gst::PadProbeReturn::Handled,
+            _ => gst::PadProbeReturn::Ok,
+        });
+        if track.is_video && self.shared.connection().is_some() {
+            note_arrivals(pad, &self.shared);
+        }
+        pad.link(&track.to).map_err(|e| gst::glib::bool_error!("{:?}", e))?;
+        track.from = pad.clone();
+        self.used().push(track);
+        Ok(())
+    }
+
+    /// Links a track to its queue.
+    fn link(&self, is_video: bool, pad: &gst::Pad, queue: &gst::Element) -> Linked {
+        link(pad, queue)?;
+        let to = pad.peer().ok_or_else(|| gst::glib::bool_error!("it is not linked"))?;
+        self.used().push(Used { is_video, from: pad.clone(), to });
+        Ok(())
     }
 
     fn pass_through(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
@@ -67,7 +122,7 @@ impl Tracks {
         queue.link(&sink)?;
         queue.sync_state_with_parent()?;
         sink.sync_state_with_parent()?;
-        link(pad, &queue)
+        self.link(false, pad, &queue)
     }
 
     fn decode(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
@@ -77,6 +132,7 @@ impl Tracks {
         frames::deliver_from(&sink, &self.shared);
         pipeline.add_many([&queue, &decodebin, sink.upcast_ref()])?;
         queue.link(&decodebin)?;
+        note_first(pad, &self.shared);
         if self.shared.connection().is_some() {
             note_arrivals(pad, &self.shared);
             if let Some(pad) = queue.static_pad("src") {
@@ -97,8 +153,23 @@ impl Tracks {
         for element in [sink.upcast_ref::<gst::Element>(), &decodebin, &queue] {
             element.sync_state_with_parent()?;
         }
-        link(pad, &queue)
+        self.link(true, pad, &queue)
     }
+}
+
+/// Whether the demuxer has taken away the pad that a pad of parsebin shows, as it does where the packets of a program go on
+/// under other numbers: new pads follow.
+fn is_cut_off(pad: &gst::Pad) -> bool {
+    let mut shown = pad.downcast_ref::<gst::GhostPad>().and_then(gst::GhostPad::target);
+    while let Some(element) = shown.and_then(|pad| pad.parent_element()) {
+        let is_demuxer = element.factory().is_some_and(|f| f.has_type(gst::ElementFactoryType::DEMUXER));
+        let Some(sink) = element.static_pad("sink").filter(|_| !is_demuxer) else { return false };
+        shown = sink.peer();
+        if shown.is_none() {
+            return true;
+        }
+    }
+    false
 }
 
 /// What a track is that is neither video nor audio.
@@ -143,6 +214,9 @@ fn audio_callbacks(shared: &Arc<Decoding>, track: &Passthrough) -> gst_app::AppS
 
 fn pass(sink: &gst_app::AppSink, shared: &Decoding, track: &Passthrough) -> Result<gst::FlowSuccess, gst::FlowError> {
     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+    if let Some(connection) = shared.connection() {
+        connection.wait_until_begun(&shared.stop);
+    }
     let live = !shared.is_lossless();
     if shared.is_stopped() {
         if !live {
@@ -173,6 +247,26 @@ fn pass(sink: &gst_app::AppSink, shared: &Decoding, track: &Passthrough) -> Resu
     // However long the channel was full, the track goes on now.
     shared.note_audio();
     Ok(gst::FlowSuccess::Ok)
+}
+
+/// Notes the first encoded frames, by which the stated frame rate is judged.
+fn note_first(pad: &gst::Pad, shared: &Arc<Decoding>) {
+    let shared = shared.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let wants_more = shared.outlet.guard.run("rate", || match (info.buffer(), info.event()) {
+            (Some(frame), _) => shared.rate.note(frame),
+            (None, Some(event)) if event.type_() == gst::EventType::Eos => shared.rate.end(),
+            _ => true,
+        });
+        if wants_more == Some(false) {
+            shared.wake();
+        }
+        match wants_more {
+            Some(true) => gst::PadProbeReturn::Ok,
+            Some(false) => gst::PadProbeReturn::Remove,
+            None => gst::PadProbeReturn::Drop,
+        }
+    });
 }
 
 /// Tells the connection's clock when encoded frames arrive.

@@ -7,6 +7,7 @@
 //!   it can read anywhere, it begins its segment at a frame that is shown later than the first ones, which are then cut off:
 //!   it has to read from the beginning to the end.
 
+mod head;
 mod program;
 mod transport;
 
@@ -18,31 +19,12 @@ use std::sync::{Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use head::{Finding, Head};
 use program::ProgramStream;
 use transport::TransportStream;
 
 /// Bytes that are held back at most.
 const HELD: usize = 16 << 20;
-
-/// What is found out from the first bytes.
-trait Head: Send + 'static {
-    /// Takes more of them; `None` as long as it takes more to know.
-    fn read(&mut self, bytes: &[u8]) -> Option<Finding>;
-
-    /// What is known when nothing more comes.
-    fn end(&self) -> Finding;
-}
-
-/// What the demuxer has to be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Finding {
-    /// Nothing.
-    Fine,
-    /// There is no program clock; the first time in it is so much later than the earliest.
-    NoClock(gst::ClockTime),
-    /// These bytes.
-    Missing(Vec<u8>),
-}
 
 /// Helps every MPEG demuxer that is plugged in `pipeline`, which reads the file `path` or something else and is not running
 /// yet.

@@ -1,6 +1,6 @@
 //! What is in an MPEG program stream (ISO 13818-1) that has no program stream map.
 
-use super::{Finding, Head};
+use super::head::{Finding, Head};
 
 const SYSTEM: u8 = 0xBB;
 const MAP: u8 = 0xBC;

@@ -2,7 +2,7 @@
 
 use gstreamer as gst;
 
-use super::{Finding, Head};
+use super::head::{Finding, Head};
 
 /// A packet, with the 4 bytes that Blu-ray puts before each, and with 16 of error correction after it.
 const SIZES: [usize; 3] = [188, 192, 204];
