@@ -1,7 +1,7 @@
 //! What is known of a stream: which it is, what it carries, how its frames are counted, when it was disconnected.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -18,12 +18,53 @@ pub struct StreamId(pub u32);
 #[derive(Clone)]
 pub struct AudioTrack {
     /// Format, as parsed.
-    pub caps: gstreamer::Caps,
+    pub format: AudioFormat,
     /// What became of its packets in the source.
     pub counters: Arc<AudioCounters>,
     /// Packets with running-time PTS; bounded at [`AUDIO_PACKETS`]. When it is full, the demuxer waits; of a live
     /// source packets are dropped.
     pub packets: Receiver<gstreamer::Buffer>,
+}
+
+/// The format of a track: as announced, until its first packet says it for good.
+#[derive(Debug, Clone, Default)]
+pub struct AudioFormat(Arc<Mutex<(Option<gst::Caps>, bool)>>);
+
+impl AudioFormat {
+    fn lock(&self) -> MutexGuard<'_, (Option<gst::Caps>, bool)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As far as it is known.
+    #[must_use]
+    pub fn caps(&self) -> Option<gst::Caps> {
+        self.lock().0.clone()
+    }
+
+    /// It is announced to be `caps`; whether that is the track's format, as it is as long as no packet came.
+    #[must_use]
+    pub fn announce(&self, caps: &gst::CapsRef) -> bool {
+        let mut format = self.lock();
+        if let (Some(known), true) = &*format {
+            return caps.is_subset(known);
+        }
+        format.0 = Some(caps.to_owned());
+        true
+    }
+
+    /// A packet came in `caps`; whether it belongs into the track.
+    #[must_use]
+    pub fn takes(&self, caps: Option<&gst::CapsRef>) -> bool {
+        let mut format = self.lock();
+        match (&*format, caps) {
+            ((Some(known), true), Some(caps)) => caps.is_subset(known),
+            (_, Some(caps)) => {
+                *format = (Some(caps.to_owned()), true);
+                true
+            }
+            _ => true,
+        }
+    }
 }
 
 /// Counts the audio packets of a track where they leave the demuxer.

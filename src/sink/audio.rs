@@ -9,15 +9,16 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::error::OutputError;
-use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioTrack};
+use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioFormat, AudioTrack};
 
 /// How long the next packet may take where a recording's audio is longer than its video.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One audio track of the source, taken packet by packet at the frames' pace.
 pub(super) struct AudioFeed {
-    /// Format of the packets.
+    /// Format of the packets, as far as the outputs know it.
     pub caps: gst::Caps,
+    format: AudioFormat,
     packets: Receiver<gst::Buffer>,
     /// Of raw audio.
     bytes_per_second: Option<u64>,
@@ -44,15 +45,26 @@ pub(super) struct AudioCounts {
     pub is_complete: bool,
 }
 
-/// Takes a track's next packet, or `None` once, at its end.
-type Take<'a> = &'a mut dyn FnMut(Option<gst::Buffer>);
+/// What comes of a track next.
+pub(super) enum Next {
+    /// Its packets have another format than was announced.
+    Format(gst::Caps),
+    Packet(gst::Buffer),
+    /// Nothing, said once.
+    End,
+}
+
+/// Takes what comes next.
+type Take<'a> = &'a mut dyn FnMut(Next);
 
 impl AudioFeed {
     pub fn new(track: AudioTrack) -> Self {
-        let AudioTrack { caps, counters, packets } = track;
+        let AudioTrack { format, counters, packets } = track;
+        let caps = format.caps().unwrap_or_else(gst::Caps::new_empty);
         Self {
             bytes_per_second: bytes_per_second(&caps),
             caps,
+            format,
             packets,
             held: None,
             rhythm: None,
@@ -106,9 +118,16 @@ impl AudioFeed {
                 self.held = Some(packet);
                 return;
             }
+            if self.handed_over == 0
+                && let Some(caps) = self.format.caps().filter(|caps| *caps != self.caps)
+            {
+                self.bytes_per_second = bytes_per_second(&caps);
+                self.caps = caps.clone();
+                take(Next::Format(caps));
+            }
             self.time(&mut packet);
             self.handed_over += 1;
-            take(Some(packet));
+            take(Next::Packet(packet));
         }
     }
 
@@ -140,7 +159,7 @@ impl AudioFeed {
     fn end(&mut self, take: Take) {
         if !self.ended {
             self.ended = true;
-            take(None);
+            take(Next::End);
         }
     }
 }

@@ -64,6 +64,9 @@ pub(super) trait Branch: Send {
     /// The next frame.
     fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError>;
 
+    /// An audio track, of which no packet came yet, is in another format than was announced.
+    fn audio_format(&mut self, track: usize, format: &gst::Caps);
+
     /// The next packet of an audio track; `None` at its end.
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>);
 

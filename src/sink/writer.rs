@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::audio::{AudioCounts, AudioFeed};
+use super::audio::{AudioCounts, AudioFeed, Next};
 use super::encode::KeyframeRequester;
 use super::error::SinkError;
 use super::output::{AccessUnit, Branch, FinishedOutputs, OutputEvent, OutputListener};
@@ -95,9 +95,9 @@ impl Writer {
         drop(drained);
         let cut_at = (state.cut.load(Ordering::SeqCst) || failed).then_some(end);
         for (track, feed) in audio.iter_mut().enumerate() {
-            feed.finish(cut_at, &mut |packet| {
+            feed.finish(cut_at, &mut |next| {
                 state.progress.advance();
-                hand_over(&mut branches, track, packet.as_ref());
+                hand_over(&mut branches, track, &next);
             });
         }
         let counts: Vec<AudioCounts> = audio.iter().map(AudioFeed::counts).collect();
@@ -124,7 +124,7 @@ impl Writer {
             *known = Some(caps);
         }
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.advance(unit.pts, &mut |packet| hand_over(&mut self.branches, track, packet.as_ref()));
+            feed.advance(unit.pts, &mut |next| hand_over(&mut self.branches, track, &next));
         }
         self.end = unit.end;
         self.each(|branch| branch.access_unit(&unit))
@@ -145,7 +145,7 @@ impl Writer {
 
     fn relieve(&mut self) {
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.relieve(&mut |packet| hand_over(&mut self.branches, track, packet.as_ref()));
+            feed.relieve(&mut |next| hand_over(&mut self.branches, track, &next));
         }
     }
 
@@ -155,10 +155,13 @@ impl Writer {
     }
 }
 
-fn hand_over(branches: &mut [(Box<dyn Branch>, bool)], track: usize, packet: Option<&gst::Buffer>) {
+fn hand_over(branches: &mut [(Box<dyn Branch>, bool)], track: usize, next: &Next) {
     for (branch, works) in branches {
-        if *works {
-            branch.audio(track, packet);
+        match next {
+            _ if !*works => {}
+            Next::Format(caps) => branch.audio_format(track, caps),
+            Next::Packet(packet) => branch.audio(track, Some(packet)),
+            Next::End => branch.audio(track, None),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Audio passthrough: encoded packets go past the detector to the output, in one bounded channel a track.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gstreamer as gst;
 
-use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioTrack, codec_name};
+use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioFormat, AudioTrack, codec_name};
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -17,8 +17,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Passthrough(Arc<Inner>);
 
 struct Inner {
-    /// Set when its first caps arrive.
-    format: OnceLock<gst::Caps>,
+    format: AudioFormat,
     packets: Mutex<Option<Receiver<gst::Buffer>>>,
     /// Taken when nothing more will come, which closes the channel.
     sender: Mutex<Option<Sender<gst::Buffer>>>,
@@ -31,7 +30,7 @@ impl Passthrough {
     pub fn new() -> Self {
         let (tx, rx) = bounded(AUDIO_PACKETS);
         Self(Arc::new(Inner {
-            format: OnceLock::new(),
+            format: AudioFormat::default(),
             packets: Mutex::new(Some(rx)),
             sender: Mutex::new(Some(tx)),
             newest_ns: AtomicU64::new(0),
@@ -41,23 +40,23 @@ impl Passthrough {
 
     /// Notes the format of what comes; whether it is that of the track.
     pub fn set_format(&self, caps: &gst::CapsRef) -> bool {
-        caps.is_subset(self.0.format.get_or_init(|| caps.to_owned()))
+        self.0.format.announce(caps)
     }
 
     /// Whether packets of this format belong into the track.
     pub fn takes(&self, caps: Option<&gst::CapsRef>) -> bool {
-        self.0.format.get().zip(caps).is_none_or(|(format, caps)| caps.is_subset(format))
+        self.0.format.takes(caps)
     }
 
-    fn format(&self) -> Option<&gst::Caps> {
-        self.0.format.get()
+    fn format(&self) -> Option<gst::Caps> {
+        self.0.format.caps()
     }
 
     /// The track for the sink, once its format is known and it was not taken.
     fn take_track(&self) -> Option<AudioTrack> {
-        let caps = self.format()?.clone();
+        self.format()?;
         let packets = lock(&self.0.packets).take()?;
-        Some(AudioTrack { caps, counters: self.0.counters.clone(), packets })
+        Some(AudioTrack { format: self.0.format.clone(), counters: self.0.counters.clone(), packets })
     }
 
     pub fn counters(&self) -> &AudioCounters {
@@ -157,7 +156,7 @@ impl AudioTracks {
 
     /// Codecs for people; `None` for a track whose format is not known.
     pub fn codecs(&self) -> Vec<Option<String>> {
-        lock(&self.tracks).iter().map(|track| track.format().map(|caps| codec_name(caps))).collect()
+        lock(&self.tracks).iter().map(|track| track.format().map(|caps| codec_name(&caps))).collect()
     }
 
     /// The tracks for the sink, each once and as soon as its format is known.
@@ -190,6 +189,8 @@ mod tests {
         let (track, number) = first.add();
         assert_eq!((number, first.all_have_format(), first.take().len()), (1, false, 0));
         assert!(track.set_format(&aac) && first.all_have_format());
+        assert!(track.set_format(&opus) && track.set_format(&aac), "it may change until a packet came");
+        assert!(track.takes(Some(&aac)));
         let taken = first.take();
         assert_eq!((taken.len(), first.take().len()), (1, 0), "once");
         for ms in [20, 40, 30] {

@@ -222,6 +222,14 @@ impl Branch for FileBranch {
         file.access_unit(unit)
     }
 
+    fn audio_format(&mut self, track: usize, format: &gst::Caps) {
+        // What was wrong with the one before says nothing of this one.
+        self.audio[track] = (format.clone(), Fate::Comes);
+        if let Some(file) = &mut self.open {
+            file.audio_format(track, format, &self.ending);
+        }
+    }
+
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
         if packet.is_none() && self.audio[track].1 != Fate::LeftOut {
             self.audio[track].1 = Fate::Ended;

@@ -93,6 +93,7 @@ impl LiveInput {
 pub(super) struct LiveAudio {
     converter: Option<Converter>,
     codec: String,
+    takes: gst::Caps,
     /// The output's name, for people.
     output: String,
     listener: OutputListener,
@@ -106,18 +107,25 @@ impl LiveAudio {
         if context.audio.len() > 1 {
             listener(OutputEvent::Notice(format!("{output} carries the first audio track only")));
         }
-        let mut audio = Self { converter: None, codec: codec_name(format), output, listener };
-        match Converter::new(format, takes, Fallback::Aac) {
+        let mut audio = Self { converter: None, codec: String::new(), takes: takes.to_owned(), output, listener };
+        audio.set_format(format).then_some(audio)
+    }
+
+    /// The track's packets are in this format; whether it can be sent.
+    pub fn set_format(&mut self, format: &gst::Caps) -> bool {
+        self.codec = codec_name(format);
+        match Converter::new(format, &self.takes, Fallback::Aac) {
             Ok(converter) => {
                 if let Some(to) = converter.reencodes {
-                    audio.say(&format!("cannot carry {} audio; it is re-encoded as {to}", audio.codec));
+                    self.say(&format!("cannot carry {} audio; it is re-encoded as {to}", self.codec));
                 }
-                audio.converter = Some(converter);
-                Some(audio)
+                self.converter = Some(converter);
+                true
             }
             Err(error) => {
-                audio.say(&format!("its {} audio is left out: {error}", audio.codec));
-                None
+                self.converter = None;
+                self.say(&format!("its {} audio is left out: {error}", self.codec));
+                false
             }
         }
     }

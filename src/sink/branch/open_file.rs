@@ -214,6 +214,13 @@ impl OpenFile {
         any
     }
 
+    /// A track of which no packet came yet is in another format than was announced.
+    pub fn audio_format(&mut self, track: usize, format: &gst::Caps, ending: &str) {
+        let (new, notice) = Track::new(format, &self.mux, ending);
+        self.audio[track] = new;
+        self.say(notice);
+    }
+
     /// The next packet of an audio track; `None` at its end.
     pub fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
         match packet.map(|packet| self.shifted(packet)) {

@@ -129,6 +129,13 @@ impl Branch for Push {
         Ok(())
     }
 
+    fn audio_format(&mut self, track: usize, format: &gst::Caps) {
+        if let Some(audio) = self.audio.as_mut().filter(|_| track == 0) {
+            // Where it cannot be sent, the first packet says so.
+            audio.set_format(format);
+        }
+    }
+
     fn audio(&mut self, track: usize, packet: Option<&gst::Buffer>) {
         let Some(audio) = self.audio.as_mut().filter(|_| track == 0) else { return };
         let (packets, goes_on) = audio.convert(packet);
