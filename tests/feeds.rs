@@ -153,7 +153,8 @@ fn both_ways(folder: &Path, input: &Path) -> [(u64, u64, u64); 2] {
 
 /// Frames that `ffmpeg` decodes.
 fn shown(input: &Path) -> u64 {
-    let frames = witness("ffmpeg", &["-i", text(input), "-map", "0:v:0", "-f", "framehash", "-"]);
+    let frames =
+        witness("ffmpeg", &["-i", text(input), "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framehash", "-"]);
     frames.lines().filter(|line| !line.starts_with('#')).count() as u64
 }
 
@@ -240,5 +241,33 @@ fn motion_jpeg_cameras_play_and_nothing_is_corrupt() {
         let (received, processed, corrupt) = frames(&json(&folder.path().join("r.json")));
         println!("{name:<24} {received} received, {processed} processed, {corrupt} corrupt");
         assert!(received >= 40 && processed > 0 && corrupt == 0, "{name}");
+    }
+}
+
+/// A recording that begins somewhere begins with frames that refer to others before it. They are not damaged; nor does one that
+/// is decoded in spite of that, flagged as damaged, keep the run from beginning.
+#[test]
+fn what_comes_before_the_first_keyframe_is_no_damage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cut = |name: &str, options: &[&str]| {
+        let options = [["-an", "-g", "30"].as_slice(), options].concat();
+        let whole = program::made_clip(folder.path(), "whole.ts", "320x240", "4", &options);
+        let bytes = std::fs::read(whole).expect("a clip");
+        let cut = folder.path().join(name);
+        std::fs::write(&cut, &bytes[bytes.len() / 188 / 5 * 188..]).expect("a file");
+        cut
+    };
+    let closed = cut("closed.ts", &["-bf", "3"]);
+    let open = cut("open.ts", &["-x264-params", "open-gop=1:bframes=3"]);
+    let mpeg2 = cut("mpeg2.ts", &["-c:v", "mpeg2video", "-bf", "2"]);
+    let hevc_options = ["-c:v", "libx265", "-x265-params", "log-level=none:open-gop=1:keyint=30:bframes=3"];
+    let hevc_from_the_start = program::made_clip(folder.path(), "hevc.ts", "320x240", "4", &hevc_options);
+    let hevc = folder.path().join("hevc.mkv");
+    witness("ffmpeg", &["-ss", "1.3", "-i", text(&hevc_from_the_start), "-an", "-c", "copy", text(&hevc)]);
+    for (input, most_corrupt) in [(closed, 0), (open, 1), (mpeg2, 0), (hevc, 0)] {
+        let expected = shown(&input);
+        for (_, processed, corrupt) in both_ways(folder.path(), &input) {
+            assert!(processed == expected && corrupt <= most_corrupt, "{}: {processed} {corrupt}", input.display());
+        }
     }
 }

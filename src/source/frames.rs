@@ -35,6 +35,7 @@ pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
         shared: shared.clone(),
         last: last.map(|last| gst::ClockTime::from_nseconds(last.ns)),
         next: gst::ClockTime::ZERO,
+        good: 0,
         resumed: HostTime::default(),
     };
     let guard = shared.outlet.guard.clone();
@@ -48,6 +49,8 @@ struct Delivery {
     last: Option<gst::ClockTime>,
     /// Where a frame without a time goes.
     next: gst::ClockTime,
+    /// Frames that are not damaged.
+    good: u64,
     /// When the last pause ended.
     resumed: HostTime,
 }
@@ -96,7 +99,7 @@ impl Delivery {
         let pts = StreamTime { ns: pts.nseconds() };
         let in_connection = shared.count_frame();
         let so_far = shared.connection().map_or(in_connection, |connection| connection.count(pts));
-        if so_far >= outlet.head && outlet.is_waiting() {
+        if self.good >= outlet.head && outlet.is_waiting() {
             outlet.wait_until_ready();
         }
         if shared.can_pause() && outlet.controls.hold(&shared.stop) {
@@ -116,6 +119,7 @@ impl Delivery {
             let pixels = rgb::to_yuv(buffer, &video)
                 .and_then(|(buffer, video)| VideoBuffer::map(buffer, video, shared.probe.states_colours()))
                 .ok_or(gst::FlowError::NotSupported)?;
+            self.good += 1;
             SourceEvent::Frame(Box::new(Frame {
                 stream: outlet.stream,
                 index,

@@ -18,20 +18,43 @@ const PENDING: usize = 128;
 /// qtdemux rounds times of frames and of what is shown apart from each other.
 const ROUNDING: gst::ClockTime = gst::ClockTime::from_useconds(1);
 
+/// An encoded frame in the decoder.
+struct Entered {
+    pts: gst::ClockTime,
+    at: HostTime,
+    is_lead_in: bool,
+}
+
 #[derive(Default)]
 struct Inner {
-    entered: VecDeque<(gst::ClockTime, HostTime)>,
+    entered: VecDeque<Entered>,
     left: VecDeque<(gst::ClockTime, Option<HostTime>, HostTime)>,
     tagged: bool,
     interlaced: bool,
     has_edit_lists: bool,
     codec: Option<gst::Caps>,
+    /// Frames but for the lead-in.
     encoded: u64,
     decoded: u64,
+    /// Decoded frames, the lead-in's among them.
+    left_in_all: u64,
+    /// Where the first keyframe is.
+    first_key: Option<gst::ClockTime>,
     /// Encoded frames before the first that was decoded.
     skipped: u64,
     /// The latest decoded frame.
     newest: Option<gst::ClockTime>,
+}
+
+impl Inner {
+    /// Whether the encoded frame that enters can be decoded only with frames that the stream does not have: one before the first
+    /// keyframe, in decoding order or as they are shown. It may come out all the same.
+    fn is_lead_in(&mut self, pts: Option<gst::ClockTime>, is_key: bool) -> bool {
+        if is_key {
+            self.first_key.get_or_insert(pts.unwrap_or_default());
+        }
+        self.first_key.map_or(self.left_in_all == 0, |key| pts.is_some_and(|pts| pts < key))
+    }
 }
 
 /// Stamps of one decoder, filled by pad probes on its streaming threads.
@@ -104,14 +127,16 @@ impl DecoderProbe {
     /// An encoded frame enters the decoder, or its format is known.
     fn enters(&self, pad: &gst::Pad, info: &mut gst::PadProbeInfo) {
         if let Some(buffer) = info.buffer_mut() {
+            // AVI gives most packets a decoding time only; without reordering it is the presentation time.
+            let pts = buffer.pts().or(buffer.dts());
+            let is_key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+            let is_lead_in = self.lock().is_lead_in(pts, is_key);
             if self.lock().has_edit_lists && hide(pad, buffer) {
                 return;
             }
-            // AVI gives most packets a decoding time only; without reordering it is the presentation time.
-            let pts = buffer.pts().or(buffer.dts());
             if let Some((pacer, pts)) = self.pacer.as_ref().zip(pts) {
                 // The first frame comes as soon as it can: the session is made for it.
-                if self.lock().decoded > 0 {
+                if self.lock().left_in_all > 0 {
                     pacer.hold(pts);
                 }
             }
@@ -120,12 +145,12 @@ impl DecoderProbe {
             }
             let now = self.clock.now();
             let mut inner = self.lock();
-            inner.encoded += 1;
+            inner.encoded += u64::from(!is_lead_in);
             if let Some(pts) = pts {
                 if inner.entered.len() == PENDING {
                     inner.entered.pop_front();
                 }
-                inner.entered.push_back((pts, now));
+                inner.entered.push_back(Entered { pts, at: now, is_lead_in });
             }
         } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
             let mut inner = self.lock();
@@ -142,24 +167,21 @@ impl DecoderProbe {
             }
             let now = self.clock.now();
             let mut inner = self.lock();
-            if inner.decoded == 0 {
+            inner.left_in_all += 1;
+            if inner.left_in_all == 1 {
                 // Those before it waited for a keyframe: they are not counted as lost.
                 inner.skipped = inner.encoded.saturating_sub(1);
             }
-            inner.decoded += 1;
+            let at = buffer.pts().and_then(|pts| inner.entered.iter().position(|entered| entered.pts == pts));
+            let entered = at.and_then(|at| inner.entered.remove(at));
+            inner.decoded += u64::from(entered.as_ref().is_none_or(|entered| !entered.is_lead_in));
             // Bare JPEG has no times.
             let Some(pts) = buffer.pts() else { return };
             inner.newest = inner.newest.max(Some(pts));
-            let entered = inner
-                .entered
-                .iter()
-                .position(|(p, _)| *p == pts)
-                .and_then(|at| inner.entered.remove(at))
-                .map(|(_, time)| time);
             if inner.left.len() == PENDING {
                 inner.left.pop_front();
             }
-            inner.left.push_back((pts, entered, now));
+            inner.left.push_back((pts, entered.map(|entered| entered.at), now));
         }
     }
 
@@ -222,11 +244,11 @@ impl DecoderProbe {
     pub(super) fn lost_midway(&self) -> u64 {
         let lost = self.lost();
         let inner = self.lock();
-        let inside = inner.entered.iter().filter(|(pts, _)| Some(*pts) > inner.newest).count();
+        let inside = inner.entered.iter().filter(|frame| !frame.is_lead_in && Some(frame.pts) > inner.newest).count();
         lost.saturating_sub(inner.skipped).saturating_sub(u64::try_from(inside).unwrap_or(u64::MAX))
     }
 
-    /// Encoded frames that were never decoded.
+    /// Encoded frames that were never decoded, but for the lead-in.
     pub(super) fn lost(&self) -> u64 {
         let inner = self.lock();
         // Codecs with invisible frames (VP8, VP9, AV1) have more packets than frames by design.
