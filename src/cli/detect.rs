@@ -46,7 +46,7 @@ Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable i
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DetectArgs {
-    /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `srt://`, /dev/videoN, `camera:N`,
+    /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `rtp://`, `srt://`, /dev/videoN, `camera:N`,
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<OsString>,

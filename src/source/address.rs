@@ -6,6 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use percent_encoding::percent_decode_str;
 
+use super::rtp;
 use crate::secrets::{Credentials, Secret, redact, split_user_info};
 use crate::text::nearest;
 
@@ -24,7 +25,7 @@ const PAGES: [&str; 10] = [
 ];
 
 /// Schemes of addresses that sources are read from.
-const SCHEMES: [&str; 6] = ["rtsp", "rtsps", "http", "https", "udp", "srt"];
+const SCHEMES: [&str; 7] = ["rtsp", "rtsps", "http", "https", "udp", "rtp", "srt"];
 
 /// What is wrong with the address of a live source. Addresses are without secrets.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,16 @@ pub enum AddressError {
     /// A camera without a number.
     #[error("{0}: cameras are numbered\n  give camera:0, camera:1 …")]
     NoCamera(String),
+    /// What RTP is said to carry is unknown.
+    #[error("{address}: unknown encoding rtp={name}\n  give one of {}; the nearest is rtp={nearest}", rtp::names())]
+    Encoding {
+        /// As given.
+        address: String,
+        /// Behind `rtp=`.
+        name: String,
+        /// The most similar one.
+        nearest: &'static str,
+    },
     /// There is no such test pattern.
     #[error("test:{pattern}: no such pattern\n  the nearest is test:{nearest}; there are {known}")]
     NoPattern {
@@ -95,8 +106,12 @@ pub enum Kind {
     Rtsp,
     /// `http://`, `https://`: progressive or HLS.
     Http,
-    /// `udp://`: MPEG-TS.
+    /// `udp://`, `rtp://`: MPEG-TS, or RTP that is recognised.
     Udp,
+    /// `udp://…?rtp=NAME`: RTP.
+    Rtp,
+    /// `NAME.sdp`: RTP as a file describes it.
+    Sdp,
     /// `srt://`: MPEG-TS.
     Srt,
     /// `/dev/videoN`.
@@ -125,6 +140,7 @@ pub struct Address {
     secure: bool,
     credentials: Option<Credentials>,
     passphrase: Option<Secret>,
+    encoding: &'static str,
 }
 
 impl std::fmt::Debug for Address {
@@ -155,6 +171,7 @@ impl Address {
             secure: false,
             credentials: None,
             passphrase: None,
+            encoding: "",
         };
         if text == "-" {
             return Ok(Some(bare(Kind::Stdin, "stdin", "")));
@@ -175,6 +192,9 @@ impl Address {
             Some(("camera", number)) if number.parse::<u16>().is_ok() => Ok(Some(bare(Kind::Camera, text, number))),
             Some(("camera", _)) => Err(AddressError::NoCamera(text.to_owned())),
             Some(("pipeline", name)) => Ok(Some(bare(Kind::Own, text, name))),
+            _ if Path::new(text).extension().is_some_and(|e| e.eq_ignore_ascii_case("sdp")) => {
+                Ok(Some(bare(Kind::Sdp, text, text)))
+            }
             _ => Ok(None),
         }
     }
@@ -186,10 +206,11 @@ impl Address {
             "rtsps" => (Kind::Rtsp, true, Some(322)),
             "http" => (Kind::Http, false, Some(80)),
             "https" => (Kind::Http, true, Some(443)),
-            "udp" => (Kind::Udp, false, None),
+            "udp" | "rtp" => (Kind::Udp, false, None),
             "srt" => (Kind::Srt, false, None),
             other => {
-                let nearest = nearest(other, SCHEMES).unwrap_or_default();
+                // `rtps` is rather a slip of rtsp.
+                let nearest = nearest(other, SCHEMES.into_iter().filter(|s| *s != "rtp")).unwrap_or_default();
                 return Err(AddressError::Scheme { address, scheme: other.to_owned(), nearest });
             }
         };
@@ -213,6 +234,14 @@ impl Address {
             let (user, password) = user.split_once(':').unwrap_or((user, ""));
             Credentials { user: decoded(user), password: decoded(password) }
         });
+        let mut encoding = "";
+        if let Some(name) = query(rest).find_map(|pair| pair.strip_prefix("rtp=")).filter(|_| kind == Kind::Udp) {
+            encoding = rtp::encoding(name).map_err(|nearest| AddressError::Encoding {
+                address,
+                name: name.to_owned(),
+                nearest,
+            })?;
+        }
         let (rest, passphrase) = if kind == Kind::Srt { without_passphrase(rest) } else { (rest.to_owned(), None) };
         Ok(Self {
             kind: if page { Kind::Page } else { kind },
@@ -224,6 +253,19 @@ impl Address {
             passphrase,
             ..bare
         })
+        .map(|address| if encoding.is_empty() { address } else { address.carrying(encoding) })
+    }
+
+    /// The same port, where RTP of this encoding arrives.
+    #[must_use]
+    pub(super) fn carrying(&self, encoding: &'static str) -> Self {
+        Self { kind: Kind::Rtp, encoding, ..self.clone() }
+    }
+
+    /// What RTP carries, as RTP names it.
+    #[must_use]
+    pub fn encoding(&self) -> &'static str {
+        self.encoding
     }
 
     /// Section of `pipelines/source.toml` that reads it.
@@ -233,6 +275,8 @@ impl Address {
             Kind::Rtsp => "rtsp",
             Kind::Http | Kind::Page => "http",
             Kind::Udp => "udp",
+            Kind::Rtp => "udp-rtp",
+            Kind::Sdp => "sdp",
             Kind::Srt => "srt",
             Kind::Device | Kind::Camera => "device",
             Kind::Test => "test",
@@ -307,6 +351,11 @@ fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     }
 }
 
+/// The parameters of what follows `://`.
+fn query(rest: &str) -> impl Iterator<Item = &str> {
+    rest.split_once('?').map_or("", |(_, query)| query).split('&')
+}
+
 /// What follows `srt://`, its passphrase taken out.
 fn without_passphrase(rest: &str) -> (String, Option<Secret>) {
     let Some((before, query)) = rest.split_once('?') else { return (rest.to_owned(), None) };
@@ -369,6 +418,9 @@ mod tests {
             ("https://notyoutube.com/x", Kind::Http),
             ("udp://:5000", Kind::Udp),
             ("udp://[::1]:5000", Kind::Udp),
+            ("rtp://:5000", Kind::Udp),
+            ("udp://:5000?rtp=H264", Kind::Rtp),
+            ("drone.sdp", Kind::Sdp),
             ("/dev/video0", Kind::Device),
             ("camera:1", Kind::Camera),
             ("test:ball", Kind::Test),
@@ -379,6 +431,7 @@ mod tests {
         }
         assert!(Address::parse("clip.mp4", None).expect("fine").is_none());
         for (wrong, says) in [
+            ("udp://:5000?rtp=h246", "the nearest is rtp=h264"),
             ("rtps://h/x", "the nearest is rtsp://"),
             ("rtsp:///x", "no host"),
             ("rtsp://h:99999/x", "invalid port"),

@@ -59,7 +59,7 @@ pub(super) fn diagnose(
             let said = redact(message.trim_end_matches('.'));
             ConnectError::new(format!("no {what} on this port, or it closed the connection ({said})"), "check the port")
         }),
-        Kind::Udp => {
+        Kind::Udp | Kind::Rtp => {
             let remedy = "another program may use this port; choose another, or give an address of this machine";
             ConnectError::new(redact(message.trim_end_matches('.')), remedy)
         }
@@ -70,6 +70,10 @@ pub(super) fn diagnose(
         Kind::Device | Kind::Camera => ConnectError::new(
             redact(message.trim_end_matches('.')),
             "check that it is connected, not used by another program, and readable (group video)",
+        ),
+        Kind::Sdp => ConnectError::new(
+            redact(message.trim_end_matches('.')),
+            "give the path of a session description (SDP) whose m=, c= and a=rtpmap lines say where RTP arrives and what it is",
         ),
         Kind::Test | Kind::Stdin | Kind::Own => ConnectError::new(
             redact(message.trim_end_matches('.')),

@@ -33,6 +33,7 @@ mod probe;
 mod rate;
 mod reconnect;
 mod rgb;
+mod rtp;
 mod selection;
 mod server;
 mod stream_clock;

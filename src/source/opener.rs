@@ -1,7 +1,7 @@
 //! Makes the pipeline of a connection to a live source: from its template over parsebin into the same tracks and frames as a
 //! file.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -24,6 +24,7 @@ use super::options::{LiveOptions, Transport, Wanted};
 use super::outlet::Outlet;
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
+use super::rtp::{self, Found};
 use super::server::ServerState;
 use super::stream_clock::{ConnectionClock, StreamClock};
 use super::template::{SourceTemplate, Time, Values};
@@ -50,19 +51,37 @@ impl Opener for LiveOpener<'_> {
             return Err(OpenError::Stopped);
         }
         let address = located?;
-        let section = address.section();
-        let template =
-            self.options.templates.get(section).map_err(|e| {
-                ConnectError::new(e.to_string(), "describe its elements in a file given with --pipeline")
-            })?;
-        let connection = LiveConnection::start(self.parts(&address, template, transport)?)?;
-        Ok(Box::new(connection))
+        match self.connect(&address, transport) {
+            Err((_, Some(Found::Encoding(encoding)))) => self.connect(&address.carrying(encoding), transport),
+            other => other,
+        }
+        .map_err(|(error, found)| found.and_then(Found::refusal).map_or(error, OpenError::from))
     }
 }
 
 impl LiveOpener<'_> {
-    /// The pipeline of a connection, not running yet.
-    fn parts(&self, address: &Address, template: &SourceTemplate, transport: Transport) -> Result<Parts, ConnectError> {
+    /// Connects; where RTP arrives in place of what was expected, says what it carries.
+    fn connect(
+        &self,
+        address: &Address,
+        transport: Transport,
+    ) -> Result<Box<dyn Connection>, (OpenError, Option<Found>)> {
+        let not_yet = |error: ConnectError| (error.into(), None);
+        let template = self.options.templates.get(address.section()).map_err(|e| {
+            not_yet(ConnectError::new(e.to_string(), "describe its elements in a file given with --pipeline"))
+        })?;
+        let (parts, found) = self.parts(address, template, transport).map_err(not_yet)?;
+        let connection = LiveConnection::start(parts).map_err(|error| (error, found.get().copied()))?;
+        Ok(Box::new(connection))
+    }
+
+    /// The pipeline of a connection, not running yet, and where it is noted that RTP arrives in place of MPEG-TS.
+    fn parts(
+        &self,
+        address: &Address,
+        template: &SourceTemplate,
+        transport: Transport,
+    ) -> Result<(Parts, Arc<OnceLock<Found>>), ConnectError> {
         let section = address.section();
         let unbuilt = |e: String| {
             let remedy = "correct it, or run `make setup`";
@@ -72,6 +91,7 @@ impl LiveOpener<'_> {
             .map_err(|e| unbuilt(e.to_string()))?;
         let server = Arc::new(ServerState::default());
         self.prepare(&bin, address, &server)?;
+        let found = if address.kind == Kind::Udp { rtp::watch(&bin) } else { Arc::default() };
 
         let pipeline = gst::Pipeline::new();
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
@@ -89,7 +109,7 @@ impl LiveOpener<'_> {
 
         let now = self.outlet.clock.now();
         let (is_rtsp, may_fall_back) = (address.kind == Kind::Rtsp, transport == Transport::Auto);
-        Ok(Parts {
+        let parts = Parts {
             connecting: Connecting::new(now, self.options.stall_timeout, is_rtsp, may_fall_back),
             info: shared.describe(self.address.to_string()),
             pipeline,
@@ -102,7 +122,8 @@ impl LiveOpener<'_> {
             time: template.time,
             stall_timeout: self.options.stall_timeout,
             address: address.clone(),
-        })
+        };
+        Ok((parts, found))
     }
 
     fn setup(&self, address: &Address, time: Time, waker: &Waker, stop: &Shutdown) -> Setup {
@@ -114,7 +135,7 @@ impl LiveOpener<'_> {
         let (timing, probe, audio) = if time == Time::Recorded {
             (Timing::recorded(), probe, AudioTracks::default())
         } else {
-            let by_arrival = matches!(address.kind, Kind::Rtsp | Kind::Udp | Kind::Srt);
+            let by_arrival = matches!(address.kind, Kind::Rtsp | Kind::Udp | Kind::Rtp | Kind::Sdp | Kind::Srt);
             let clock = ConnectionClock::new(self.clock.clone(), by_arrival);
             (Timing::Live(clock), probe.live(), AudioTracks::of_connection(self.audio.clone()))
         };
@@ -190,6 +211,7 @@ fn with_values<R>(
         ("port", port.as_str()),
         ("device", address.location()),
         ("pattern", address.location()),
+        ("encoding", address.encoding()),
         ("protocols", protocols(transport)),
         ("jitter_ms", jitter.as_str()),
         ("stall_s", stall.as_str()),
