@@ -207,6 +207,22 @@ fn frames_smaller_than_a_block_are_padded() {
     }
 }
 
+/// 8 bits are no HLG, and PQ that is not tone-mapped is said to be that.
+#[test]
+fn what_hdr_is_written_as_is_said_and_tagged() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (transfer, written_as, words) in
+        [("arib-std-b67", "bt2020-10", "as BT.2020 SDR"), ("smpte2084", "smpte2084", "not tone-mapped")]
+    {
+        let tags = ["-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-color_trc", transfer];
+        let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-an"];
+        made_clip(folder.path(), "hdr.mkv", "320x240", "0.334", &[&coded[..], &tags[..]].concat());
+        let said = written(folder.path(), "hdr.mkv", &[], "o.mp4");
+        let tag = probe(&folder.path().join("o.mp4"), "color_transfer");
+        assert!(tag == written_as && said.contains(words), "{transfer}: {tag}: {said}");
+    }
+}
+
 #[test]
 fn pixel_aspect_and_rotation_are_kept_or_applied() {
     let folder = tempfile::tempdir().expect("a folder");

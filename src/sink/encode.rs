@@ -99,7 +99,7 @@ impl Encoding {
             .field("pixel-aspect-ratio", video.par())
             .build();
         pipeline.element("size")?.set_property("caps", &first);
-        let caps = video.to_caps()?;
+        let caps = encoded_caps(video)?;
         let frames = Input::new(pipeline.app_source("frames")?, Limit::Buffers(FRAMES));
         frames.set_caps(&caps);
         let units = pipeline.app_sink("units")?;
@@ -131,7 +131,7 @@ impl Encoding {
         video: &gst_video::VideoInfo,
         (written, stopping): (&Receiver<()>, &Shutdown),
     ) -> Result<(), OutputError> {
-        if let Ok(caps) = video.to_caps()
+        if let Ok(caps) = encoded_caps(video)
             && caps != self.caps
         {
             self.frames.set_caps(&caps);
@@ -182,6 +182,36 @@ impl Encoding {
     pub fn take_times(&self, times: &mut Vec<EncodeTimes>) {
         times.clear();
         std::mem::swap(times, &mut *self.times.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// What frames are encoded as. HLG is made so that its signal can be shown as SDR of BT.2020 (ITU-R BT.2390, 6.2), which is what 8 bits
+/// of it are: HLG has 10.
+fn encoded_caps(video: &gst_video::VideoInfo) -> Result<gst::Caps, gst::glib::BoolError> {
+    let mut caps = video.to_caps()?;
+    let colours = video.colorimetry();
+    if colours.transfer() == gst_video::VideoTransferFunction::AribStdB67 {
+        let sdr = gst_video::VideoColorimetry::new(
+            colours.range(),
+            colours.matrix(),
+            gst_video::VideoTransferFunction::Bt202010,
+            colours.primaries(),
+        );
+        caps.make_mut().set("colorimetry", sdr.to_string());
+    }
+    Ok(caps)
+}
+
+/// What is to be said of frames with a high dynamic range.
+pub(super) fn about_hdr(video: &gst_video::VideoInfo) -> Option<&'static str> {
+    match video.colorimetry().transfer() {
+        gst_video::VideoTransferFunction::AribStdB67 => {
+            Some("HDR (HLG) is written with 8 bits, as BT.2020 SDR, which its signal can be shown as")
+        }
+        gst_video::VideoTransferFunction::Smpte2084 => Some(
+            "HDR (PQ) is written with 8 bits and not tone-mapped: convert it before, e.g. with `ffmpeg -vf zscale,tonemap`",
+        ),
+        _ => None,
     }
 }
 

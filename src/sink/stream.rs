@@ -13,7 +13,7 @@ use super::audio::AudioFeed;
 use super::branch;
 use super::container::container_of;
 use super::display::Display;
-use super::encode::{EncodeTimes, Encoding};
+use super::encode::{EncodeTimes, Encoding, about_hdr};
 use super::encoder::{EncoderOptions, EncoderParams};
 use super::error::{OutputError, SinkError};
 use super::output::{BranchContext, FinishedOutputs, OutputEvent, OutputListener};
@@ -192,7 +192,7 @@ impl EncodedOutputs {
         };
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&name), source };
         let encoding = Encoding::start(video, options.encoder, &params, options.clock).map_err(unwritable)?;
-        if let Some(notice) = padding(&params, options.encoder) {
+        for notice in [padding(&params, options.encoder), about_hdr(video).map(str::to_owned)].into_iter().flatten() {
             (options.listener)(OutputEvent::Notice(format!("{name}: {notice}")));
         }
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
