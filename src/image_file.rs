@@ -1,12 +1,16 @@
 //! What an image file says of itself before it is decoded: its EXIF orientation, how many images it holds, and whether its
 //! format can be decoded at all.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
 use std::path::Path;
 
 /// Chunks, blocks or directories of one file: those beyond are not looked at.
 const MOST: usize = 1 << 16;
+/// Entries of a TIFF directory, and directories of a file, that are looked at.
+const ENTRIES: u16 = 4096;
+const DIRECTORIES: usize = 4096;
 /// An encoded frame inside a file, bytes.
 const LARGEST: u32 = 256 << 20;
 
@@ -110,34 +114,50 @@ impl<R: Read + Seek> Bytes<R> {
     fn tiff(&mut self, base: u64) -> Result<(u8, usize)> {
         self.seek(base)?;
         self.little = self.take::<4>()?[0] == b'I';
-        let mut orientation = 1;
-        for directories in 0..MOST {
-            let next = self.long()?;
-            if next == 0 {
-                return Ok((orientation, directories.max(1)));
-            }
+        let orientation = self.directory(base)?;
+        let mut seen = HashSet::new();
+        // Directories are linked, in hostile files to each other.
+        while let Ok(next) = self.long()
+            && next != 0
+            && seen.len() < DIRECTORIES
+            && seen.insert(next)
+        {
             self.seek(base + u64::from(next))?;
-            for _ in 0..self.short()? {
-                let (tag, _, _, value, _) = (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
-                if directories == 0 && tag == 0x0112 {
-                    orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1);
-                }
+            let Ok(entries) = self.short() else { break };
+            self.skip(u32::from(entries) * 12)?;
+        }
+        Ok((orientation, seen.len().max(1)))
+    }
+
+    /// Tag 0x0112 of the first directory, whose place comes next; that is where this stays.
+    fn directory(&mut self, base: u64) -> Result<u8> {
+        let link = self.file.stream_position()?;
+        let first = self.long()?;
+        self.seek(base + u64::from(first))?;
+        let mut orientation = 1;
+        for _ in 0..self.short()?.min(ENTRIES) {
+            let (tag, _, _, value, _) = (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
+            if tag == 0x0112 {
+                orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1);
             }
         }
-        Err(ErrorKind::InvalidData.into())
+        self.seek(link)?;
+        Ok(orientation)
     }
 
     /// The orientation of an EXIF block that begins here.
     fn exif(&mut self) -> Result<u8> {
         let at = self.file.stream_position()?;
         let prefix = if &self.take::<6>()? == b"Exif\0\0" { 6 } else { 0 };
-        // What follows it may be cut off.
-        self.tiff(at + prefix).map(|(orientation, _)| orientation).or(Ok(1))
+        self.seek(at + prefix)?;
+        self.little = self.take::<4>()?[0] == b'I';
+        // It may be cut off.
+        self.directory(at + prefix).or(Ok(1))
     }
 
     /// Chunks of length, kind, data and checksum.
     fn png(&mut self) -> Result<ImageFile> {
-        let mut found = ImageFile::default();
+        let (mut found, mut has_exif) = (ImageFile::default(), false);
         self.seek(8)?;
         for _ in 0..MOST {
             self.little = false;
@@ -145,7 +165,7 @@ impl<R: Read + Seek> Bytes<R> {
             let kind: [u8; 4] = self.take()?;
             let data = self.file.stream_position()?;
             match &kind {
-                b"eXIf" => found.turn = self.exif()?,
+                b"eXIf" if !has_exif => (found.turn, has_exif) = (self.exif()?, true),
                 b"acTL" => found.images = usize::try_from(self.long()?).unwrap_or(1).max(1),
                 b"IEND" => break,
                 _ => {}
@@ -158,14 +178,14 @@ impl<R: Read + Seek> Bytes<R> {
 
     /// Chunks of kind, length and data, padded to an even length.
     fn webp(&mut self) -> Result<ImageFile> {
-        let (mut found, mut frames) = (ImageFile::default(), 0);
+        let (mut found, mut frames, mut has_exif) = (ImageFile::default(), 0, false);
         for _ in 0..MOST {
             self.little = true;
             let Ok(kind) = self.take::<4>() else { break };
             let length = self.long()?;
             let data = self.file.stream_position()?;
             match &kind {
-                b"EXIF" => found.turn = self.exif()?,
+                b"EXIF" if !has_exif => (found.turn, has_exif) = (self.exif()?, true),
                 b"ANMF" => {
                     frames += 1;
                     if found.first.is_none() {
@@ -275,6 +295,9 @@ mod tests {
     #[test]
     fn images_are_counted() {
         assert_eq!((parsed(&tiff(1, 0)).images, parsed(&tiff(1, 4)).images), (1, 5));
+        // A directory of 65 535 entries that is followed by itself.
+        let full = [b"II*\0\x08\0\0\0\xff\xff", &vec![0; 65_535 * 12][..], b"\x08\0\0\0"].concat();
+        assert_eq!(parsed(&full).images, 1);
         let frame = b"\x21\xf9\x04\0\0\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0";
         let gif = [b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".to_vec(), frame.repeat(3), b";".to_vec()].concat();
         assert_eq!(parsed(&gif).images, 3);

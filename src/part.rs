@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::shutdown::Shutdown;
+use crate::text::print_stderr;
 use crate::thread::spawn;
 
 /// `NAME.part`, where a file is written until it is whole.
@@ -132,7 +133,12 @@ fn open_special(path: &Path, stopping: Option<&Shutdown>) -> std::io::Result<Fil
                 // Too late: nobody waits for it any more.
                 let _ = opened.send(File::options().write(true).open(waiting));
             };
-            tracing::debug!(path = %path.display(), "waiting for a reader of this pipe");
+            let waiting = format!("waiting for a reader of {}", path.display());
+            if tracing::dispatcher::has_been_set() {
+                tracing::info!("{waiting}");
+            } else {
+                print_stderr(&format!("  {waiting}"));
+            }
             spawn("open", open).map_err(std::io::Error::other)?;
             select! {
                 recv(file) -> file => file.unwrap_or_else(|_| Err(unread())),

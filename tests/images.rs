@@ -173,14 +173,22 @@ fn a_folder_is_taken_with_every_name_that_cameras_give_and_the_rest_is_named() {
     {
         made(name, &[&still, options].concat());
     }
-    for name in ["notes.txt", "old.heic", ".hidden"] {
+    for name in ["notes.txt", "odd\u{1b}[31m.xyz", "old.heic", ".hidden"] {
         std::fs::write(mixed.join(name), "no image").expect("a file");
     }
+    std::fs::create_dir(folder.path().join("phone")).expect("a folder");
+    std::fs::write(folder.path().join("phone/IMG_1.heic"), "no image").expect("a file");
+    let output = streamdet(folder.path(), &["phone"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("(1 file passed over, of no supported format: IMG_1.heic)"), "{}", said(&output));
     let args = ["mixed", "-o", "none", "--imgsz", "96", "--report", "r.json"];
     let output = streamdet(folder.path(), &args);
     succeeds(&output);
     let log = said(&output);
-    assert!(log.contains("mixed: 2 files passed over, neither video nor image: notes.txt, old.heic"), "{log}");
+    assert!(
+        log.contains("mixed: 3 files passed over, of no supported format: notes.txt, odd?[31m.xyz, old.heic"),
+        "{log}"
+    );
     let report = json(&folder.path().join("r.json"));
     let processed = |n: usize| report["streams"][n]["frames"]["processed"].as_u64();
     let frames: Vec<_> = (0..7).map(processed).collect();
@@ -215,4 +223,19 @@ fn names_need_not_be_utf_8() {
     names.sort();
     let expected = [&b"caf\xe9-2.mkv"[..], b"caf\xe9-annotated.mkv", b"caf\xe9-annotated.png", b"\xff.png"];
     assert_eq!(names, expected);
+    // Labels of names that look alike are two files.
+    std::fs::copy(inside.join(image_name), inside.join(OsStr::from_bytes(b"caf\xe8.png"))).expect("a copy");
+    run(&[OsStr::new("in"), o, OsStr::new("none"), OsStr::new("--save-txt"), OsStr::new("labels")]);
+    for name in [&b"labels/caf\xe8.txt"[..], b"labels/caf\xe9.txt"] {
+        assert!(folder.path().join(OsStr::from_bytes(name)).exists());
+    }
+    // An address is UTF-8, and is no file otherwise; nothing of it is shown.
+    for output in
+        [&b"rtmp://pilot:geheim@127.0.0.1/live/\xe9"[..], b"srt://127.0.0.1:9/?passphrase=geheim&x=\xe9", b"hls:\xe9"]
+    {
+        let mut command = program::detect(folder.path(), &["in", "-o"]);
+        let output = command.arg(OsStr::from_bytes(output)).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(!said(&output).contains("geheim"), "{}", said(&output));
+    }
 }

@@ -136,6 +136,19 @@ fn a_recording_by_http_or_on_standard_input_loses_nothing() {
 }
 
 #[test]
+fn a_named_pipe_is_read_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "clip.mkv", "320x240", "1", &[]);
+    let pipe = folder.path().join("pipe.mkv");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::fs::write(&pipe, std::fs::read(&clip).expect("a clip")));
+        succeeds(&run(folder.path(), &["pipe.mkv"]));
+    });
+    assert_eq!(counted(folder.path()), (30, 30));
+}
+
+#[test]
 fn an_index_at_the_end_needs_range_requests() {
     let folder = tempfile::tempdir().expect("a folder");
     // A smaller one is kept in memory up to its index.

@@ -1,5 +1,6 @@
 //! What every command that runs the whole pipeline does: from options to a run, and its end.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::clock::Clock;
 use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
 use crate::model::Model;
 use crate::monitoring::{self, Metrics};
-use crate::pipeline::instruments::Instruments;
+use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Listener, Outcome};
 use crate::report::{RunContext, RunReport};
@@ -96,7 +97,8 @@ impl RunOptions {
         }
         for error in instruments.finish(&report, &figures.book) {
             print_error(&error);
-            code = 1;
+            // A signal ended the wait for its reader: the exit code is the signal's.
+            code = if matches!(error, InstrumentError::Unread { .. }) { code } else { 1 };
         }
         if let Some(Err(error)) = monitoring.map(|(server, _)| server.close()) {
             print_error(&error);
@@ -128,7 +130,11 @@ impl Task {
         if let Some(path) = &self.json {
             let json = JsonLines::create(path, model.classes.clone(), at_once, stopping);
             outputs.push(Box::new(json.map_err(|e| {
-                anyhow!("--json {}: {e}\n  name a file in a folder that can be written", path.display())
+                let remedy = match e.kind() {
+                    ErrorKind::Interrupted => "start its reader first",
+                    _ => "name a file in a folder that can be written",
+                };
+                anyhow!("--json {}: {e}\n  {remedy}", path.display())
             })?));
         }
         Ok(outputs)

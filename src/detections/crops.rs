@@ -1,5 +1,6 @@
 //! Every detected object as an image of its own: `FOLDER/CLASS/NAME-N.jpg`.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem, with};
 use crate::detection::Detection;
 use crate::frame::{FrameInfo, VideoBuffer};
 use crate::geometry::FrameBox;
@@ -34,7 +35,7 @@ impl Crops {
 }
 
 impl DetectionOutput for Crops {
-    fn sink(&self, _: StreamId, stem: &str, _: &Shutdown) -> Box<dyn DetectionSink> {
+    fn sink(&self, _: StreamId, stem: &OsStr, _: &Shutdown) -> Box<dyn DetectionSink> {
         let (folder, classes) = (self.folder.clone(), self.classes.clone());
         Box::new(CropSink { folder, classes, stem: stem.to_owned(), stills: StillWriter::default() })
     }
@@ -44,7 +45,7 @@ impl DetectionOutput for Crops {
 struct CropSink {
     folder: PathBuf,
     classes: Arc<[String]>,
-    stem: String,
+    stem: OsString,
     stills: StillWriter,
 }
 
@@ -59,7 +60,7 @@ impl DetectionSink for CropSink {
         for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
             let class = self.classes.get(usize::from(*class_id));
             let folder = self.folder.join(class.map_or_else(|| class_id.to_string(), |class| folder_name(class)));
-            let path = folder.join(format!("{name}-{number}.jpg"));
+            let path = folder.join(with(&name, &format!("-{number}.jpg")));
             let unwritable = |source| StillError::Unwritable { path: path.clone(), source };
             std::fs::create_dir_all(&folder).map_err(unwritable)?;
             let cut = cut_out(&frame.pixels, bbox);

@@ -3,6 +3,8 @@
 //! All streams write into one file: each makes its lines on its own thread, and a thread called `json` writes them, so that no
 //! stream waits for another longer than it takes to hand a line over.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ impl JsonLines {
 }
 
 impl DetectionOutput for JsonLines {
-    fn sink(&self, stream: StreamId, _: &str, stopping: &Shutdown) -> Box<dyn DetectionSink> {
+    fn sink(&self, stream: StreamId, _: &OsStr, stopping: &Shutdown) -> Box<dyn DetectionSink> {
         let (classes, used) = (self.classes.clone(), self.used.clone());
         Box::new(JsonSink { lines: self.file.lines(stopping), stream, classes, used })
     }
@@ -102,7 +104,8 @@ struct Line<'a> {
     width: u32,
     height: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'a str>,
+    /// Other bytes than UTF-8 are replaced.
+    file: Option<Cow<'a, str>>,
     detections: Vec<Object<'a>>,
 }
 
@@ -149,7 +152,7 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
         pts_ns: frame.pts.ns,
         width: size.width,
         height: size.height,
-        file: frame.file.as_deref(),
+        file: frame.file.as_deref().map(Path::to_string_lossy),
         detections: frame
             .detections
             .iter()

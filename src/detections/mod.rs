@@ -8,6 +8,7 @@ pub mod json;
 pub mod labels;
 mod lines;
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub use labels::Labels;
 pub trait DetectionOutput: Send + Sync {
     /// The sink of a stream, whose source is called `stem` where files are named by it. Once `stopping` is requested, no call
     /// waits for more than a few seconds.
-    fn sink(&self, stream: StreamId, stem: &str, stopping: &Shutdown) -> Box<dyn DetectionSink>;
+    fn sink(&self, stream: StreamId, stem: &OsStr, stopping: &Shutdown) -> Box<dyn DetectionSink>;
 
     /// Finishes what the streams' sinks share, after all of them. Does not wait for longer than an output may take nothing.
     ///
@@ -175,11 +176,16 @@ fn where_kept(path: Option<&Path>) -> String {
 }
 
 /// The name that a frame's files begin with: that of its image file, else `STEM_FRAME`.
-fn file_stem(stem: &str, frame: &DecodedFrame) -> String {
+fn file_stem(stem: &OsStr, frame: &DecodedFrame) -> OsString {
     match &frame.file {
-        Some(file) => {
-            Path::new(file.as_ref()).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
-        }
-        None => format!("{stem}_{}", frame.index),
+        Some(file) => file.file_stem().unwrap_or_default().to_owned(),
+        None => with(stem, &format!("_{}", frame.index)),
     }
+}
+
+/// `name` with more at its end.
+fn with(name: &OsStr, more: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(more);
+    name
 }

@@ -4,6 +4,7 @@
 
 mod buffer;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,7 +250,7 @@ pub struct Frame<P> {
     /// The pixels.
     pub pixels: P,
     /// Of an image file: its path as the user gave or would read it.
-    pub file: Option<Arc<str>>,
+    pub file: Option<Arc<Path>>,
     /// Host times so far.
     pub stamps: Stamps,
     /// What was found in it (empty until postprocessing).

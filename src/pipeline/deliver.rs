@@ -310,7 +310,7 @@ impl<'a> Delivery<'a> {
         let video = frame.pixels.video_info();
         match (output, &frame.file) {
             (OutputSpec::Folder(folder), Some(file)) => {
-                let name = Path::new(file.as_ref()).file_name().unwrap_or_default();
+                let name = file.file_name().unwrap_or_default();
                 self.stills.write(&still_name(&folder.join(name)), buffer, video)?;
             }
             (OutputSpec::Image(path), Some(_)) => {

@@ -141,7 +141,7 @@ fn feed_images(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
         if shared.shutdown_of(outlet.stream).is_requested() {
             return lost;
         }
-        let image = Some((Arc::from(path.display().to_string()), number));
+        let image = Some((Arc::from(path.as_path()), number));
         let wanted = Wanted { limit: Some(1), image, delay: shared.settings.delays.decode, ..Wanted::default() };
         match feed_file(shared, path, wanted, outlet, !opened) {
             Ok(_) => opened = true,

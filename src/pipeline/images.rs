@@ -82,7 +82,7 @@ impl Images {
                 if stop.is_requested() {
                     return;
                 }
-                let image = Some((Arc::from(path.display().to_string()), number));
+                let image = Some((Arc::from(path.as_path()), number));
                 let wanted = Wanted { limit: Some(1), image, ..Wanted::default() };
                 let decoded = FileSource::open(&path, wanted, &outlet, &stop).and_then(|source| {
                     let Some(mut source) = source else { return Ok(0) };

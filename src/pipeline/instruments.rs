@@ -1,5 +1,6 @@
 //! What a run writes about itself: report, CSV, trace and page. Opened with the run, closed with its report.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -44,6 +45,14 @@ pub enum InstrumentError {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// It is a pipe that nothing read before the run was to stop.
+    #[error("--{flag} {path}: nothing reads this pipe\n  start its reader first")]
+    Unread {
+        /// Its option.
+        flag: &'static str,
+        /// The pipe.
+        path: PathBuf,
     },
     /// Writing failed later.
     #[error("--{flag}: {source}; the file is not complete")]
@@ -122,12 +131,15 @@ impl Instruments {
     #[must_use]
     pub fn finish(&self, report: &RunReport, book: &LatencyBook) -> Vec<InstrumentError> {
         let mut errors = Vec::new();
+        if let Some(path) = &self.report {
+            errors.extend(report.write(path, &self.stopping).err().map(|source| match source.kind() {
+                ErrorKind::Interrupted => InstrumentError::Unread { flag: "report", path: path.clone() },
+                _ => InstrumentError::Write { flag: "report", source },
+            }));
+        }
         let mut keep = |flag, result: std::io::Result<()>| {
             errors.extend(result.err().map(|source| InstrumentError::Write { flag, source }));
         };
-        if let Some(path) = &self.report {
-            keep("report", report.write(path, &self.stopping));
-        }
         if report.processed() == 0 {
             self.discard();
             return errors;
@@ -178,7 +190,10 @@ impl Listener for Instruments {
 
 fn cannot_open(flag: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> InstrumentError {
     let path = path.to_owned();
-    move |source| InstrumentError::Open { flag, path, source }
+    move |source| match source.kind() {
+        ErrorKind::Interrupted => InstrumentError::Unread { flag, path },
+        _ => InstrumentError::Open { flag, path, source },
+    }
 }
 
 /// Writes into one that is open.

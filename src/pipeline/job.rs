@@ -1,5 +1,6 @@
 //! One source with its outputs.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::sink::Target;
@@ -57,10 +58,11 @@ pub struct Job {
 
 impl Job {
     /// A short name for files.
-    pub(super) fn stem(&self) -> String {
+    pub(super) fn stem(&self) -> OsString {
         match &self.source {
-            SourceSpec::Live(address) => address.stem(),
-            _ => stem(Path::new(&self.name)),
+            SourceSpec::Live(address) => address.stem().into(),
+            SourceSpec::Video(path) => path.file_stem().unwrap_or_default().to_owned(),
+            SourceSpec::Images(_) => stem(Path::new(&self.name)).into(),
         }
     }
 }

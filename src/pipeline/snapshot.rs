@@ -67,14 +67,14 @@ impl Snapshots {
 }
 
 /// A name that is free: `STEM-FRAME.png` beside the job's output, or in the current folder where there is none.
-pub(super) fn free_name(job: &Job, file: Option<&str>, frame: u64) -> PathBuf {
+pub(super) fn free_name(job: &Job, file: Option<&Path>, frame: u64) -> PathBuf {
     let folder = match &job.output {
         OutputSpec::Image(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
         OutputSpec::Folder(folder) => folder.clone(),
         OutputSpec::Stream(targets) => targets.iter().find_map(Target::folder).unwrap_or_default(),
         OutputSpec::None => PathBuf::new(),
     };
-    let stem = stem(file.unwrap_or(&job.name));
+    let stem = stem(&file.map_or(job.name.as_str().into(), Path::to_string_lossy));
     let mut path = folder.join(format!("{stem}-{frame}.png"));
     let mut again = 2;
     while path.exists() {

@@ -81,7 +81,8 @@ impl FileSource {
         if metadata.is_file() && metadata.len() == 0 {
             return Err(unusable("the file is empty".into(), "record or copy it again"));
         }
-        let about = ImageFile::read(path);
+        // A pipe gives its bytes once.
+        let about = if metadata.is_file() { ImageFile::read(path) } else { ImageFile::default() };
         if let Some((format, converter)) = about.undecodable {
             return Err(unusable(
                 format!("{format} images are not supported"),

@@ -1,6 +1,6 @@
 //! Settings of sources.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub struct Wanted {
     /// Frames to deliver, at most.
     pub limit: Option<u64>,
     /// For an image: its path, written on its frame, and its number in its stream.
-    pub image: Option<(Arc<str>, u64)>,
+    pub image: Option<(Arc<Path>, u64)>,
     /// EXIF orientation of a file whose decoder does not tell it, 2..=8; 0 and 1: as the decoder tells.
     pub orientation: u8,
     /// Frames enter the decoder when they are due, as from a live source.

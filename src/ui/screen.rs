@@ -229,7 +229,7 @@ impl Screen {
             let number = frame.stream.0 + 1;
             let place = if let Some(file) = &frame.file {
                 let of = self.bar.length().unwrap_or(0).max(frame.index + 1);
-                format!("image {}/{of} {}", frame.index + 1, printable(file))
+                format!("image {}/{of} {}", frame.index + 1, printable(&file.display().to_string()))
             } else {
                 // How many frames a live stream will have is unknown.
                 let of = if *total > 0 { format!("/{total}") } else { String::new() };
@@ -266,7 +266,7 @@ impl Screen {
 
     pub(crate) fn notice(&self, text: &str) {
         if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
-            self.line(&format!("  notice: {}", text.replace("\n  ", "; ").replace('\n', "; ")));
+            self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
         }
     }
 }

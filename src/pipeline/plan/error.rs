@@ -26,10 +26,23 @@ pub enum PlanError {
         source: std::io::Error,
     },
     /// A folder holds no media.
-    #[error("{folder}: no video or image in this folder\n  give a folder with media files, or a file")]
+    #[error(
+        "{folder}: no supported video or image in this folder{}\n  give a folder with media files, or a file",
+        passed_over.as_ref().map_or_else(String::new, |files| format!(" ({files})"))
+    )]
     NoMedia {
         /// As given.
         folder: String,
+        /// What it holds instead.
+        passed_over: Option<String>,
+    },
+    /// An address or glob is not UTF-8.
+    #[error(
+        "{name}: an address or glob has to be UTF-8\n  write other bytes of an address as %XX; give the folder instead of a glob"
+    )]
+    NotUtf8 {
+        /// As given, without secrets.
+        name: String,
     },
     /// A glob cannot be read.
     #[error("{pattern}: {source}")]

@@ -42,8 +42,11 @@ impl<'a> Outputs<'a> {
     pub fn read(request: &'a OutputRequest) -> Result<Self, PlanError> {
         let (mut files, mut live, mut servers) = (Vec::new(), Vec::new(), BTreeMap::new());
         for given in &request.outputs {
-            // No address is other than UTF-8.
             let Some(output) = given.to_str() else {
+                let shown = given.to_string_lossy();
+                if shown.contains("://") || shown.starts_with("hls:") {
+                    return Err(PlanError::NotUtf8 { name: redact(&shown) });
+                }
                 files.push(Some(given.as_os_str()));
                 continue;
             };

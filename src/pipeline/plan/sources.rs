@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
 use crate::pipeline::job::SourceSpec;
-use crate::secrets::Credentials;
+use crate::secrets::{Credentials, redact};
 use crate::source::Address;
-use crate::text::counted;
+use crate::text::{counted, printable};
 
 /// Extensions of images.
 pub(super) const IMAGES: [&str; 13] =
@@ -49,10 +49,11 @@ pub(super) fn expand(
         let files = entries.filter_map(|entry| entry.ok().map(|e| e.path())).filter(|p| p.is_file()).collect();
         let (mut videos, images) = by_kind(files);
         let passed_over: Vec<PathBuf> = videos.extract_if(.., |path| !has_extension(path, &VIDEOS)).collect();
+        let passed_over = passed_over_files(&passed_over);
         if videos.is_empty() && images.is_empty() {
-            return Err(PlanError::NoMedia { folder: name.clone() });
+            return Err(PlanError::NoMedia { folder: name, passed_over });
         }
-        notices.extend(passed_over_notice(&name, &passed_over));
+        notices.extend(passed_over.map(|files| format!("{name}: {files}")));
         add_streams(&name, videos, images, specs);
         return Ok(());
     }
@@ -75,6 +76,9 @@ pub(super) fn expand(
         add_streams(source, videos, images, specs);
         return Ok(());
     }
+    if source.is_empty() && name.contains(['*', '?', '[', ':']) {
+        return Err(PlanError::NotUtf8 { name: redact(&name) });
+    }
     Err(PlanError::NoSuchFile { source_name: name })
 }
 
@@ -84,19 +88,18 @@ fn by_kind(mut files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     files.into_iter().partition(|path| !has_extension(path, &IMAGES))
 }
 
-/// How many files of a folder are neither video nor image, and which; hidden ones are not looked at.
-fn passed_over_notice(folder: &str, files: &[PathBuf]) -> Option<String> {
+/// How many files of a folder are of no supported format, and which; hidden ones are not looked at.
+fn passed_over_files(files: &[PathBuf]) -> Option<String> {
     let names: Vec<String> = files
         .iter()
-        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .filter_map(|path| Some(printable(&path.file_name()?.to_string_lossy())))
         .filter(|name| !name.starts_with('.'))
         .collect();
     let more = names.len().saturating_sub(NAMED);
     let listed = names.iter().take(NAMED).cloned().chain((more > 0).then(|| format!("and {more} more")));
     let listed: Vec<String> = listed.collect();
     let count = counted(names.len() as u64, "file");
-    (!names.is_empty())
-        .then(|| format!("{folder}: {count} passed over, neither video nor image: {}", listed.join(", ")))
+    (!names.is_empty()).then(|| format!("{count} passed over, of no supported format: {}", listed.join(", ")))
 }
 
 /// A stream a video, and one for all the images.
