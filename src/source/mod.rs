@@ -17,6 +17,7 @@ mod flv;
 mod frames;
 mod heap;
 mod jpeg;
+mod keep_alive;
 mod late;
 mod length;
 mod link;

@@ -15,6 +15,7 @@ use super::connection::{Connection, OpenError, Opener};
 use super::decoding::{Decoding, Setup};
 use super::error::ConnectError;
 use super::jpeg::choose_decoders;
+use super::keep_alive;
 use super::late::LateFrames;
 use super::live::{LiveConnection, Parts};
 use super::locate::locate;
@@ -87,6 +88,7 @@ impl LiveOpener<'_> {
             let remedy = "correct it, or run `make setup`";
             ConnectError::new(format!("[{section}] cannot be set up: {e}"), remedy)
         };
+        keep_alive::install();
         let (bin, out) = with_values(address, self.options, transport, |values| template.build(values))
             .map_err(|e| unbuilt(e.to_string()))?;
         let server = Arc::new(ServerState::default());
@@ -182,6 +184,7 @@ impl LiveOpener<'_> {
             }
             if element.factory().is_some_and(|factory| factory.name() == "rtspsrc") {
                 server.listen(&element);
+                keep_alive::keep_alive(&element, self.outlet);
             }
         }
         Ok(())
