@@ -41,6 +41,18 @@ pub(super) fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
     link(pad, &sink)
 }
 
+/// Puts other caps in place of those that pass `pad`, where `changed` has any.
+pub(super) fn change_caps(pad: &gst::Pad, changed: fn(&gst::CapsRef) -> Option<gst::Caps>) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view())
+            && let Some(caps) = changed(caps.caps())
+        {
+            info.data = Some(gst::PadProbeData::Event(gst::event::Caps::new(&caps)));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// Sets a pipeline to Null, which joins its streaming threads.
 pub(super) fn shut_down(pipeline: &gst::Pipeline) {
     // Going to Null cannot fail; what an element says on the way is of no use any more.

@@ -17,6 +17,7 @@ use super::error::ConnectError;
 use super::jpeg::choose_decoders;
 use super::keep_alive;
 use super::late::LateFrames;
+use super::link::{Linked, change_caps, link};
 use super::live::{LiveConnection, Parts};
 use super::locate::locate;
 use super::mp4::correct_headers;
@@ -26,13 +27,16 @@ use super::outlet::Outlet;
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::rtp::{self, Found};
+use super::senders::{self, RtpTracks, Sender};
 use super::server::ServerState;
+use super::sprop;
 use super::stream_clock::{ConnectionClock, StreamClock};
 use super::template::{SourceTemplate, Time, Values};
 use super::timing::Timing;
 use super::tracks::Tracks;
 use super::wake::Waker;
 use crate::shutdown::Shutdown;
+use crate::thread::Guard;
 
 /// Opens connections to a live source with `GStreamer`.
 pub(super) struct LiveOpener<'a> {
@@ -185,6 +189,7 @@ impl LiveOpener<'_> {
             if element.factory().is_some_and(|factory| factory.name() == "rtspsrc") {
                 server.listen(&element);
                 keep_alive::keep_alive(&element, self.outlet);
+                senders::take_all(&element);
             }
         }
         Ok(())
@@ -231,7 +236,7 @@ fn protocols(transport: Transport) -> &'static str {
     }
 }
 
-/// Splits whatever `out` shows into tracks, one parsebin a pad; notes the packets that come.
+/// Splits whatever `out` shows into tracks, one parsebin a track; notes the packets that come.
 fn split(
     pipeline: &gst::Pipeline,
     bin: &gst::Bin,
@@ -240,18 +245,17 @@ fn split(
     packets: &Arc<Activity>,
 ) {
     let tracks = Arc::new(Tracks::new(pipeline, shared));
+    let rtp = RtpTracks::new(shared.outlet.clock.clone());
     let (owner, bin) = (pipeline.downgrade(), bin.downgrade());
     let (packets, guard) = (packets.clone(), shared.outlet.guard.clone());
     let at_pads = guard.clone();
     let take = move |pad: &gst::Pad| {
         let (Some(pipeline), Some(bin)) = (owner.upgrade(), bin.upgrade()) else { return };
-        let packets = packets.clone();
-        let guard = guard.clone();
-        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
-            guard.run("packets", || packets.note()).map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
-        });
-        if let Err(error) = attach(&pipeline, &bin, pad, &tracks) {
-            gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}"));
+        let attached =
+            rtp.sender(pad).and_then(|sender| attach(&pipeline, &bin, pad, &tracks, sender.as_ref()).map(|()| sender));
+        match attached {
+            Ok(sender) => note_packets(pad, &packets, &guard, sender),
+            Err(error) => gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}")),
         }
     };
     for pad in out.src_pads() {
@@ -264,20 +268,51 @@ fn split(
     });
 }
 
+/// Notes the packets that come; those of a sender that is not listened to are dropped.
+fn note_packets(pad: &gst::Pad, packets: &Arc<Activity>, guard: &Guard, sender: Option<Sender>) {
+    let (packets, guard) = (packets.clone(), guard.clone());
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+        let passes = guard.run("packets", || {
+            packets.note();
+            sender.as_ref().is_none_or(Sender::takes)
+        });
+        if passes == Some(true) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+    });
+}
+
+/// Links `pad` to the parsebin of its track, which is made for the first sender of RTP and stays for the others.
 fn attach(
     pipeline: &gst::Pipeline,
     bin: &gst::Bin,
     pad: &gst::Pad,
     tracks: &Arc<Tracks>,
-) -> Result<(), gst::glib::BoolError> {
+    sender: Option<&Sender>,
+) -> Linked {
+    let ghost = gst::GhostPad::with_target(pad)?;
+    ghost.set_active(true)?;
+    bin.add_pad(&ghost)?;
+    let Some(sender) = sender else {
+        let parsebin = parse(pipeline, tracks)?;
+        link(ghost.upcast_ref(), &parsebin)?;
+        return parsebin.sync_state_with_parent();
+    };
+    change_caps(pad, sprop::without_empty);
+    let funnel = sender.funnel();
+    if sender.is_first() {
+        let parsebin = parse(pipeline, tracks)?;
+        pipeline.add(funnel)?;
+        funnel.link(&parsebin)?;
+        parsebin.sync_state_with_parent()?;
+        funnel.sync_state_with_parent()?;
+    }
+    let sink = funnel.request_pad_simple("sink_%u").ok_or_else(|| gst::glib::bool_error!("funnel has no sink pad"))?;
+    ghost.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
+}
+
+fn parse(pipeline: &gst::Pipeline, tracks: &Arc<Tracks>) -> Result<gst::Element, gst::glib::BoolError> {
     let parsebin = gst::ElementFactory::make("parsebin").build()?;
     let tracks = tracks.clone();
     parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
     pipeline.add(&parsebin)?;
-    let ghost = gst::GhostPad::with_target(pad)?;
-    ghost.set_active(true)?;
-    bin.add_pad(&ghost)?;
-    let sink = parsebin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("parsebin has no sink pad"))?;
-    ghost.link(&sink).map_err(|e| gst::glib::bool_error!("{:?}", e))?;
-    parsebin.sync_state_with_parent()
+    Ok(parsebin)
 }
