@@ -244,6 +244,38 @@ fn mpeg_ts_comes_by_udp_and_srt() {
     assert!(counted(folder.path()).0 >= 60);
 }
 
+/// RTP without RTSP: named, recognised by its first packets, described in a file; else said to be RTP.
+#[test]
+fn rtp_comes_on_a_udp_port() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rtp = |options: &[&str]| {
+        let port = free_port();
+        (Sender::to(&format!("rtp://127.0.0.1:{port}?pkt_size=1200"), &[options, &["-an"]].concat()), port)
+    };
+    let played = |source: &str| {
+        let output = run(folder.path(), &[source, "--frames", "30"]);
+        succeeds(&output);
+        assert!(counted(folder.path()).0 >= 30, "{source}: {}", said(&output));
+    };
+    let (sender, port) = rtp(&["-f", "rtp", "-bsf:v", "dump_extra"]);
+    played(&format!("udp://127.0.0.1:{port}"));
+    played(&format!("rtp://127.0.0.1:{port}?rtp=h264"));
+    let description =
+        format!("v=0\no=- 0 0 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=video {port} RTP/AVP 96\n");
+    let file = folder.path().join("drone.sdp");
+    std::fs::write(&file, description + "a=rtpmap:96 H264/90000\n").expect("a file");
+    played(text(&file));
+    drop(sender);
+    let (_transport_stream, port) = rtp(&["-f", "rtp_mpegts"]);
+    played(&format!("udp://127.0.0.1:{port}"));
+    let vp8 = ["-c:v", "libvpx", "-tune", "psnr", "-deadline", "realtime", "-f", "rtp"];
+    let (_unrecognised, port) = rtp(&vp8);
+    let output = run(folder.path(), &[&format!("udp://127.0.0.1:{port}")]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("it is RTP") && said(&output).contains("?rtp="), "{}", said(&output));
+    played(&format!("udp://127.0.0.1:{port}?rtp=vp8"));
+}
+
 #[test]
 fn a_user_describes_sources() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -37,7 +37,11 @@ pub(super) fn expand(
     let source = source.to_str().unwrap_or_default();
     // A file may be called test:1, too.
     if !source.is_empty()
-        && (source == "-" || source.contains("://") || source.starts_with("/dev/") || !path.exists())
+        && (source == "-"
+            || source.contains("://")
+            || source.starts_with("/dev/")
+            || !path.exists()
+            || has_extension(path, &["sdp"]))
         && let Some(address) = Address::parse(source, credentials)?
     {
         specs.push((address.to_string(), SourceSpec::Live(address)));
