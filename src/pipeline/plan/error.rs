@@ -27,7 +27,7 @@ pub enum PlanError {
     },
     /// A folder holds no media.
     #[error(
-        "{folder}: no supported video or image in this folder{}\n  give a folder with media files, or a file",
+        "{folder}: no video or image in this folder{}\n  give a folder with media files, or a file",
         passed_over.as_ref().map_or_else(String::new, |files| format!(" ({files})"))
     )]
     NoMedia {
