@@ -17,7 +17,7 @@ pub(super) enum NamesError {
     TooMany,
     #[error("class {0} is named twice")]
     Twice(usize),
-    #[error("they are numbered up to {number}, at most {MAX_CLASSES} are taken")]
+    #[error("one has number {number}, and at most {MAX_CLASSES} are taken")]
     Number { number: usize },
     #[error("{0} classes are named, 1 to {MAX_CLASSES} are taken")]
     Count(usize),
@@ -179,7 +179,7 @@ mod tests {
         let long = format!("['{}']", "a".repeat(MAX_LENGTH + 1));
         for (text, said) in [
             ("{0: 'a', 0: 'b'}", "class 0 is named twice"),
-            ("{0: 'a', 1000000000: 'b'}", "numbered up to 1000000000"),
+            ("{0: 'a', 1000000000: 'b'}", "number 1000000000"),
             ("['a', 'b\u{1b}[2J']", "class 1 holds the control character '\\u{1b}'"),
             (many.as_str(), "more than 10000"),
             (long.as_str(), "longer than 200"),
