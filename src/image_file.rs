@@ -39,7 +39,7 @@ impl ImageFile {
     /// Reads what `path` says; what cannot be read says nothing.
     #[must_use]
     pub fn read(path: &Path) -> Self {
-        File::open(path).and_then(|file| Self::parse(BufReader::new(file))).unwrap_or_default()
+        open_regular(path).and_then(|file| Self::parse(BufReader::new(file)).ok()).unwrap_or_default()
     }
 
     fn parse(file: impl Read + Seek) -> Result<Self> {
@@ -75,6 +75,14 @@ impl ImageFile {
     fn undecodable(format: &'static str, converter: &'static str) -> Self {
         Self { undecodable: Some((format, converter)), ..Self::default() }
     }
+}
+
+/// Opens a file to look into it before it is decoded; `None` for a pipe or device, which is opened once, by what decodes it: its
+/// bytes come once, and a writer that sees its reader leave ends.
+#[must_use]
+pub fn open_regular(path: &Path) -> Option<File> {
+    std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+    File::open(path).ok()
 }
 
 /// A file that is read in pieces.

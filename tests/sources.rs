@@ -3,8 +3,10 @@
 mod loopback;
 mod program;
 
+use std::fs::File;
 use std::io::Write;
 use std::net::UdpSocket;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -141,9 +143,14 @@ fn a_named_pipe_is_read_once() {
     let clip = made_clip(folder.path(), "clip.mkv", "320x240", "1", &[]);
     let pipe = folder.path().join("pipe.mkv");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let bytes = std::fs::read(&clip).expect("a clip");
     std::thread::scope(|scope| {
-        scope.spawn(|| std::fs::write(&pipe, std::fs::read(&clip).expect("a clip")));
-        succeeds(&run(folder.path(), &["pipe.mkv"]));
+        let writer = scope.spawn(|| std::fs::write(&pipe, &bytes));
+        let output = run(folder.path(), &["pipe.mkv"]);
+        // A writer whose pipe nobody opened waits for ever.
+        let _opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
+        succeeds(&output);
+        writer.join().expect("no panic").expect("its reader stays");
     });
     assert_eq!(counted(folder.path()), (30, 30));
 }

@@ -3,6 +3,8 @@
 //! `filesrc ! parsebin` splits it into tracks ([`super::tracks`]); the chosen one is decoded into the bounded lane
 //! ([`super::frames`]), audio packets are passed through.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,7 @@ use super::timing::Timing;
 use super::tracks::Tracks;
 use super::wake::{Waker, next_message};
 use crate::clock::HostTime;
-use crate::image_file::ImageFile;
+use crate::image_file::{ImageFile, open_regular};
 use crate::shutdown::{OnRequest, Shutdown};
 use crate::stream::{AudioTrack, StreamInfo};
 use crate::thread::test_panic_point;
@@ -49,6 +51,8 @@ const STALL: Duration = Duration::from_secs(30);
 pub struct FileSource {
     pipeline: gst::Pipeline,
     path: PathBuf,
+    /// What the pipeline reads, where it is no regular file.
+    _pipe: Option<File>,
     shared: Arc<Decoding>,
     info: StreamInfo,
     gate: Option<Gate>,
@@ -76,13 +80,14 @@ impl FileSource {
             problem,
             remedy: remedy.to_owned(),
         };
-        let file = std::fs::File::open(path).map_err(|e| unusable(e.to_string(), "check the path and its permissions"));
-        let metadata = file.and_then(|f| f.metadata().map_err(|e| unusable(e.to_string(), "check the file system")))?;
+        // Once: the writer of a named pipe ends where its reader leaves.
+        let open = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = open.map_err(|e| unusable(e.to_string(), "check the path and its permissions"))?;
         if metadata.is_file() && metadata.len() == 0 {
             return Err(unusable("the file is empty".into(), "record or copy it again"));
         }
-        // A pipe gives its bytes once.
-        let about = if metadata.is_file() { ImageFile::read(path) } else { ImageFile::default() };
+        let pipe = (!metadata.is_file()).then_some(file);
+        let about = ImageFile::read(path);
         if let Some((format, converter)) = about.undecodable {
             return Err(unusable(
                 format!("{format} images are not supported"),
@@ -93,10 +98,13 @@ impl FileSource {
             |e: gst::glib::BoolError| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");
 
         let pipeline = gst::Pipeline::new();
-        let file = match about.first.filter(|_| wanted.image.is_some()) {
-            Some(frame) => first_frame(frame).map_err(broken)?,
-            None => gst::ElementFactory::make("filesrc").property("location", path).build().map_err(broken)?,
-        };
+        let file = match (about.first.filter(|_| wanted.image.is_some()), &pipe) {
+            (Some(frame), _) => first_frame(frame),
+            // filesrc opens what it cannot seek in a second time.
+            (None, Some(pipe)) => gst::ElementFactory::make("fdsrc").property("fd", pipe.as_raw_fd()).build(),
+            (None, None) => gst::ElementFactory::make("filesrc").property("location", path).build(),
+        }
+        .map_err(broken)?;
         let parsebin = gst::ElementFactory::make("parsebin").build().map_err(broken)?;
         pipeline.add_many([&file, &parsebin]).and_then(|()| file.link(&parsebin)).map_err(broken)?;
 
@@ -133,8 +141,17 @@ impl FileSource {
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = shared.describe(name);
         let path = path.to_owned();
-        let mut source =
-            Self { pipeline, path, shared, info, gate: Some(gate), waker, _stopping: stopping, ended: false };
+        let mut source = Self {
+            pipeline,
+            path,
+            _pipe: pipe,
+            shared,
+            info,
+            gate: Some(gate),
+            waker,
+            _stopping: stopping,
+            ended: false,
+        };
         Ok(source.start()?.then_some(source))
     }
 
@@ -297,7 +314,7 @@ impl FileSource {
     /// Whether this is an MP4 or MOV file without its index: the top-level boxes name no `moov`.
     fn is_cut_short(&self) -> bool {
         use std::io::{Read, Seek, SeekFrom};
-        let Ok(mut file) = std::fs::File::open(&self.path) else { return false };
+        let Some(mut file) = open_regular(&self.path) else { return false };
         let mut first = true;
         loop {
             let mut header = [0; 16];

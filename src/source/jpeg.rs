@@ -20,6 +20,7 @@ use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
 
+use crate::image_file::open_regular;
 use segments::{EOI, SOI, SOS, Segments};
 
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
@@ -102,11 +103,7 @@ fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
 /// Whether `path` is a JPEG image whose end is missing.
 fn is_cut_short(path: &Path) -> bool {
     use std::io::Read;
-    let Ok(mut file) = std::fs::File::open(path) else { return false };
-    // What is not a plain file can be read only once.
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return false;
-    }
+    let Some(mut file) = open_regular(path) else { return false };
     let mut bytes = vec![0; 2];
     if file.read_exact(&mut bytes).is_err() || bytes != [0xFF, SOI] {
         return false;

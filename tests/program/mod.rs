@@ -6,6 +6,7 @@ pub mod events;
 pub mod running;
 
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -36,9 +37,19 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path in UTF-8")
 }
 
+/// Seconds after which a program that hangs is ended, so that its test fails rather than waits with it.
+const HUNG: u32 = 600;
+
 /// A command of streamdet, started in `folder`, whatever the developer's own configuration says.
 pub fn streamdet_command(folder: &Path, name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_streamdet"));
+    // SAFETY: alarm(2) may be called between fork and exec; it lasts through exec.
+    unsafe {
+        command.pre_exec(|| {
+            libc::alarm(HUNG);
+            Ok(())
+        });
+    }
     command.current_dir(folder).env("XDG_CONFIG_HOME", folder.join("no-config")).arg(name);
     command
 }

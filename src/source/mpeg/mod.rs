@@ -11,7 +11,6 @@ mod head;
 mod program;
 mod transport;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -19,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use crate::image_file::open_regular;
 use head::{Finding, Head};
 use program::ProgramStream;
 use transport::TransportStream;
@@ -52,10 +52,7 @@ pub(super) fn help_demuxers(pipeline: &gst::Pipeline, path: Option<&Path>) {
 
 /// Whether the file at `path` is a transport stream without a program clock.
 fn has_no_clock(path: &Path) -> bool {
-    // What is not a plain file can be read only once.
-    let Some(mut file) = File::open(path).ok().filter(|f| f.metadata().is_ok_and(|m| m.is_file())) else {
-        return false;
-    };
+    let Some(mut file) = open_regular(path) else { return false };
     let (mut stream, mut bytes, mut read) = (TransportStream::default(), vec![0; 1 << 16], 0);
     let found = loop {
         let Ok(count @ 1..) = file.read(&mut bytes) else { break stream.end() };
