@@ -42,6 +42,8 @@ struct Inner {
     first_key: Option<gst::ClockTime>,
     /// Encoded frames before the first that was decoded.
     skipped: u64,
+    /// Encoded frames without a time that entered since a frame left.
+    untimed: u64,
     /// The latest decoded frame.
     newest: Option<gst::ClockTime>,
 }
@@ -151,6 +153,8 @@ impl DecoderProbe {
                     inner.entered.pop_front();
                 }
                 inner.entered.push_back(Entered { pts, at: now, is_lead_in });
+            } else {
+                inner.untimed += u64::from(!is_lead_in);
             }
         } else if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view()) {
             let mut inner = self.lock();
@@ -168,6 +172,7 @@ impl DecoderProbe {
             let now = self.clock.now();
             let mut inner = self.lock();
             inner.left_in_all += 1;
+            inner.untimed = 0;
             if inner.left_in_all == 1 {
                 // Those before it waited for a keyframe: they are not counted as lost.
                 inner.skipped = inner.encoded.saturating_sub(1);
@@ -244,8 +249,10 @@ impl DecoderProbe {
     pub(super) fn lost_midway(&self) -> u64 {
         let lost = self.lost();
         let inner = self.lock();
-        let inside = inner.entered.iter().filter(|frame| !frame.is_lead_in && Some(frame.pts) > inner.newest).count();
-        lost.saturating_sub(inner.skipped).saturating_sub(u64::try_from(inside).unwrap_or(u64::MAX))
+        // Parts of one read of a multipart stream have the same time.
+        let inside = inner.entered.iter().filter(|frame| !frame.is_lead_in && Some(frame.pts) >= inner.newest).count();
+        let inside = u64::try_from(inside).unwrap_or(u64::MAX).saturating_add(inner.untimed);
+        lost.saturating_sub(inner.skipped).saturating_sub(inside)
     }
 
     /// Encoded frames that were never decoded, but for the lead-in.
