@@ -29,7 +29,7 @@ fn overlay(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new(name, count), |bencher| {
                 bencher.iter(|| {
                     let planes = planes.each_mut().map(|(data, stride)| PlaneMut { data, stride: *stride });
-                    let mut picture = FrameViewMut { info, planes };
+                    let mut picture = FrameViewMut { info, planes, hdr: None };
                     overlay.draw(black_box(&mut picture), black_box(&detections), None).expect("it draws");
                 });
             });

@@ -10,10 +10,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ab_glyph::{Font, PxScale, ScaleFont};
-use opencv::core::{CV_8UC1, CV_8UC2, Mat, Point, Scalar};
+use opencv::core::{CV_8UC1, CV_8UC2, CV_16UC1, Mat, Point, Scalar};
 use opencv::imgproc;
 
 use crate::detection::Detection;
+use crate::frame::hdr::graphics;
 use crate::frame::{FrameInfo, FrameViewMut, PixelFormat, PlaneMut, Range};
 use crate::geometry::px;
 use fonts::{Fonts, visual};
@@ -172,7 +173,7 @@ impl Overlay {
         let (x, y) = (x.min(width - text_width).max(0) & !1, y.min(height - text_height).max(0) & !1);
         fill(frame, Area { x, y, width: text_width, height: text_height }, background)?;
         let [luma, _, _] = yuv(&frame.info, background);
-        let ink = yuv(&frame.info, if luma > 140.0 { [0, 0, 0] } else { [255, 255, 255] });
+        let ink = samples(frame, if luma > 140.0 { [0, 0, 0] } else { [255, 255, 255] });
         #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
         let baseline = y + (self.text_px * 0.95).round() as i32;
         #[expect(clippy::cast_precision_loss, reason = "inside the frame")]
@@ -245,10 +246,18 @@ fn yuv(info: &FrameInfo, rgb: [u8; 3]) -> [f64; 3] {
     }
 }
 
+/// An RGB colour as the frame's samples.
+fn samples(frame: &FrameViewMut<'_>, rgb: [u8; 3]) -> [f64; 3] {
+    let Some(transfer) = frame.hdr else { return yuv(&frame.info, rgb) };
+    let [y, u, v] = graphics(transfer, rgb.map(|value| f64::from(value) / 255.0));
+    [y * 876.0 + 64.0, u * 896.0 + 512.0, v * 896.0 + 512.0]
+}
+
 /// Fills `area`, clipped to the frame, on every plane.
 fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
     let info = frame.info;
-    let [y, u, v] = yuv(&info, rgb);
+    let wide = frame.hdr.is_some();
+    let [y, u, v] = samples(frame, rgb);
     let (across, down) = info.format.chroma_shift();
     for index in 0..info.format.planes() {
         let (colour, shift) = match (index, info.format) {
@@ -266,8 +275,12 @@ fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), Ov
         if x2 < x1 || y2 < y1 || area.width <= 0 || area.height <= 0 {
             continue;
         }
-        let pair = info.format == PixelFormat::Nv12 && index == 1;
-        let mut mat = plane_mat(&mut frame.planes[index], height, width, if pair { CV_8UC2 } else { CV_8UC1 })?;
+        let kind = match (wide, info.format, index) {
+            (true, ..) => CV_16UC1,
+            (false, PixelFormat::Nv12, 1) => CV_8UC2,
+            (false, ..) => CV_8UC1,
+        };
+        let mut mat = plane_mat(&mut frame.planes[index], height, width, kind)?;
         imgproc::rectangle_points(
             &mut mat,
             Point::new(x1, y1),
@@ -282,7 +295,7 @@ fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), Ov
 }
 
 fn plane_mat(plane: &mut PlaneMut<'_>, rows: i32, columns: i32, kind: i32) -> Result<Mat, OverlayError> {
-    let bytes = usize::try_from(columns).unwrap_or(0) * if kind == CV_8UC2 { 2 } else { 1 };
+    let bytes = usize::try_from(columns).unwrap_or(0) * if kind == CV_8UC1 { 1 } else { 2 };
     let needed = usize::try_from(rows - 1).unwrap_or(0) * plane.stride + bytes;
     if plane.data.len() < needed {
         return Err(OverlayError(format!("a plane of {} bytes where {needed} are needed", plane.data.len())));
@@ -301,11 +314,15 @@ fn blend_glyph(frame: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32,
     }
     let (width, height) = dims(&frame.info);
     let (across, down) = frame.info.format.chroma_shift();
+    let (most, grey, bytes) = if frame.hdr.is_some() { (1023.0, 512, 2) } else { (255.0, 128, 1) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample value")]
-    let luma = ink[0].round().clamp(0.0, 255.0) as u8;
-    let mix = |under: u8, over: u8, alpha: u8| {
-        let (under, over, alpha) = (u32::from(under), u32::from(over), u32::from(alpha));
-        u8::try_from((under * (255 - alpha) + over * alpha + 127) / 255).unwrap_or(255)
+    let luma = ink[0].round().clamp(0.0, most) as u16;
+    let mix = |plane: &mut PlaneMut<'_>, at: usize, over: u16, alpha: u8| {
+        let Some(sample) = plane.data.get_mut(at..at + bytes) else { return };
+        let under = sample.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        let (over, alpha) = (u32::from(over), u32::from(alpha));
+        let mixed = ((under * (255 - alpha) + over * alpha + 127) / 255).to_le_bytes();
+        sample.copy_from_slice(&mixed[..bytes]);
     };
     for (row, line) in (0i32..).zip(glyph.coverage.chunks_exact(glyph.width)) {
         for (column, alpha) in (0i32..).zip(line) {
@@ -317,20 +334,19 @@ fn blend_glyph(frame: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32,
                 let (x, y) = (x >> shift.0, y >> shift.1);
                 usize::try_from(y).unwrap_or(0) * stride + usize::try_from(x).unwrap_or(0) * step
             };
-            let at = place((0, 0), 1, frame.planes[0].stride);
-            frame.planes[0].data[at] = mix(frame.planes[0].data[at], luma, *alpha);
+            let at = place((0, 0), bytes, frame.planes[0].stride);
+            mix(&mut frame.planes[0], at, luma, *alpha);
             // Each luma pixel pulls its chroma sample by its share of the block.
             let share = *alpha >> (across + down);
             if frame.info.format == PixelFormat::Nv12 {
                 let at = place((across, down), 2, frame.planes[1].stride);
                 for offset in 0..2 {
-                    let sample = &mut frame.planes[1].data[at + offset];
-                    *sample = mix(*sample, 128, share);
+                    mix(&mut frame.planes[1], at + offset, grey, share);
                 }
             } else {
                 for plane in &mut frame.planes[1..] {
-                    let at = place((across, down), 1, plane.stride);
-                    plane.data[at] = mix(plane.data[at], 128, share);
+                    let at = place((across, down), bytes, plane.stride);
+                    mix(plane, at, grey, share);
                 }
             }
         }
@@ -360,7 +376,7 @@ mod tests {
         }
         let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
         let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-        let mut frame = FrameViewMut { info, planes };
+        let mut frame = FrameViewMut { info, planes, hdr: None };
         let mut overlay = Overlay::new(Style::default(), &[name.to_owned()], Arc::new(Fonts::built_in()));
         overlay.draw(&mut frame, detections, Some("30.0 fps")).expect("it draws");
         for index in 0..format.planes() {

@@ -207,20 +207,73 @@ fn frames_smaller_than_a_block_are_padded() {
     }
 }
 
-/// 8 bits are no HLG, and PQ that is not tone-mapped is said to be that.
+/// A clip of one HDR grey, HLG's or PQ's reference white, with 10 bits.
+fn hdr_clip(folder: &Path, name: &str, transfer: &str, luma: u16, more: &[&str]) {
+    let tags = ["-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-color_trc", transfer];
+    let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-an"];
+    let grey = format!("format=yuv420p10le,geq=lum={luma}:cb=512:cr=512");
+    made_clip(folder, name, "320x240", "0.334", &[&["-vf", &grey][..], &coded, &tags, more].concat());
+}
+
+/// Mean of a plane in the middle of the first frame, in the samples of `format`.
+fn mean_sample(file: &Path, format: &str, bytes: usize) -> f64 {
+    let crop = format!("crop=64:64:128:88,format={format}");
+    let args = ["-v", "error", "-i", text(file), "-vf", &crop, "-frames:v", "1", "-f", "rawvideo", "-"];
+    let output = Command::new("ffmpeg").args(args).output().expect("ffmpeg");
+    let luma = output.stdout[..64 * 64 * bytes].chunks_exact(bytes);
+    let sum: f64 = luma.map(|b| f64::from(b[0]) + f64::from(b[bytes - 1]) * if bytes == 2 { 256.0 } else { 0.0 }).sum();
+    sum / (64.0 * 64.0)
+}
+
+/// Reference white of HLG and PQ, 75 and 58 %, is 69 % of BT.709, also where frames are turned or interlaced.
 #[test]
-fn what_hdr_is_written_as_is_said_and_tagged() {
+fn hdr_is_tone_mapped_to_bt709() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (transfer, written_as, words) in
-        [("arib-std-b67", "bt2020-10", "as BT.2020 SDR"), ("smpte2084", "smpte2084", "not tone-mapped")]
-    {
-        let tags = ["-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-color_trc", transfer];
-        let coded = ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-an"];
-        made_clip(folder.path(), "hdr.mkv", "320x240", "0.334", &[&coded[..], &tags[..]].concat());
-        let said = written(folder.path(), "hdr.mkv", &[], "o.mp4");
-        let tag = probe(&folder.path().join("o.mp4"), "color_transfer");
-        assert!(tag == written_as && said.contains(words), "{transfer}: {tag}: {said}");
+    for (transfer, luma, words) in [("arib-std-b67", 721, "HDR (HLG)"), ("smpte2084", 573, "HDR (PQ)")] {
+        for (name, more) in [("hdr.mkv", &[][..]), ("interlaced.mkv", &["-flags", "+ilme+ildct", "-top", "1"][..])] {
+            hdr_clip(folder.path(), name, transfer, luma, more);
+            let said = written(folder.path(), name, &[], "o.mp4");
+            assert!(said.contains(&format!("{words} is tone-mapped to BT.709")), "{said}");
+            let out = folder.path().join("o.mp4");
+            assert_eq!(probe(&out, "pix_fmt,color_space,color_transfer,color_primaries"), "yuv420p,bt709,bt709,bt709");
+            let mean = mean_sample(&out, "yuv420p", 1);
+            assert!((mean - 166.5).abs() < 3.0, "{transfer}, {name}: {mean}");
+        }
     }
+    let (clip, turned) = (folder.path().join("hdr.mkv"), folder.path().join("turned.mov"));
+    witness("ffmpeg", &["-i", text(&clip), "-c", "copy", "-metadata:s:v:0", "rotate=90", "-y", text(&turned)]);
+    written(folder.path(), "turned.mov", &[], "o.mp4");
+    assert_eq!(probe(&folder.path().join("o.mp4"), "width,height,color_transfer"), "240,320,bt709");
+}
+
+/// 10 bits, tags and samples as they were, and what is drawn has reference white.
+#[test]
+fn hdr_is_kept_where_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (transfer, luma, ending) in
+        [("arib-std-b67", 500, "mp4"), ("smpte2084", 400, "mkv"), ("smpte2084", 400, "webm")]
+    {
+        hdr_clip(folder.path(), "hdr.mkv", transfer, luma, &[]);
+        let out = folder.path().join(format!("o.{ending}"));
+        let said = written(folder.path(), "hdr.mkv", &["--hdr", "keep", "--hud"], text(&out));
+        assert!(said.contains("is written as HDR, with 10 bits"), "{said}");
+        let format = probe(&out, "pix_fmt,color_transfer,color_primaries");
+        assert_eq!(format, format!("yuv420p10le,{transfer},bt2020"), "{ending}");
+        let mean = mean_sample(&out, "yuv420p10le", 2);
+        assert!((mean - f64::from(luma)).abs() < 3.0, "{ending}: {mean}");
+        let brightest = {
+            let args = ["-v", "error", "-i", text(&out), "-vf", "signalstats,metadata=print:file=-", "-f", "null", "-"];
+            let output = Command::new("ffmpeg").args(args).output().expect("ffmpeg");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let most =
+                text.lines().filter_map(|line| line.strip_prefix("lavfi.signalstats.YMAX=")?.parse::<u32>().ok());
+            most.max().expect("a frame")
+        };
+        let white = if transfer == "smpte2084" { 573 } else { 721 };
+        assert!((white - 40..white + 120).contains(&brightest), "{transfer}, {ending}: {brightest}");
+    }
+    let refused = streamdet(folder.path(), &["hdr.mkv", "--hdr", "keep", "--encoder", "openh264enc", "-o", "no.mp4"]);
+    assert!(!refused.status.success());
 }
 
 #[test]

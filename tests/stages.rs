@@ -19,7 +19,7 @@ use streamdet::pipeline::{self, Delays, EventLog, Job, OutputSpec, Settings, Sou
 use streamdet::postprocess::Thresholds;
 use streamdet::shutdown::Shutdown;
 use streamdet::sink::EncoderOptions;
-use streamdet::source::LiveOptions;
+use streamdet::source::{Hdr, LiveOptions};
 use streamdet::stream::Gap;
 
 /// Finds one object, the same in every frame.
@@ -74,6 +74,7 @@ fn a_stage_changes_what_goes_out() {
         // Frames that carry the boxes of another one pass the stage as well.
         stride: 3,
         real_time: false,
+        hdr: Hdr::ToneMap,
         live: LiveOptions::default(),
         delays: Delays::default(),
         provider: ProviderOptions { choice: ProviderChoice::Cpu, ..ProviderOptions::default() },

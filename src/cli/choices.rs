@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::inference::{Precision, ProviderChoice};
-use crate::source::Transport;
+use crate::source::{Hdr, Transport};
 use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
 
@@ -33,6 +33,15 @@ const TRANSPORTS: [Choice<Transport>; 5] = [
     ("multicast", "UDP multicast", Transport::Multicast),
 ];
 
+const HDR_MODES: [Choice<Hdr>; 2] = [
+    ("tone-map", "BT.709 with 8 bits, as every player shows it", Hdr::ToneMap),
+    (
+        "keep",
+        "HDR with 10 bits (x264enc, vp9enc), which hardly any browser or hardware decoder plays as H.264",
+        Hdr::Keep,
+    ),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
@@ -57,6 +66,11 @@ pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
 /// `--rtsp-transport`.
 pub(super) fn transport() -> impl TypedValueParser<Value = Transport> {
     one_of(&TRANSPORTS)
+}
+
+/// `--hdr`.
+pub(super) fn hdr() -> impl TypedValueParser<Value = Hdr> {
+    one_of(&HDR_MODES)
 }
 
 /// `--log-format`.

@@ -12,6 +12,7 @@ use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
 use crate::monitoring;
+use crate::source::Hdr;
 use crate::tiling::Tiling;
 use crate::ui::logs::{self, LogFormat};
 use crate::ui::screen::Verbosity;
@@ -150,6 +151,9 @@ pub struct EncodingOptions {
     /// Bitrate, kbit/s
     #[arg(long, value_name = "KBIT")]
     pub bitrate: Option<u32>,
+    /// What HDR video (HLG, PQ) is written as
+    #[arg(long, value_name = "MODE", value_parser = choices::hdr(), default_value = "tone-map")]
+    pub hdr: Hdr,
     /// Speed preset of x264 [default: superfast]
     #[arg(long, value_name = "NAME")]
     pub preset: Option<String>,

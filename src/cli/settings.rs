@@ -86,6 +86,7 @@ impl RunOptions {
             frames: self.source.frames,
             stride: self.source.stride,
             real_time: task.real_time,
+            hdr: self.encoding.hdr,
             live: self.live.options()?,
             delays: self.measure.delay,
             provider: self.model.provider_options(),

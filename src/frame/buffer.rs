@@ -3,6 +3,7 @@
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
+use super::hdr::Transfer;
 use super::{ChromaSite, Colour, FrameInfo, FrameView, Matrix, PixelFormat, Plane, Range};
 use crate::geometry::Size;
 
@@ -13,6 +14,26 @@ pub struct VideoBuffer {
     /// As the caps say: the mapped frame's own description has this buffer's strides, which no other buffer shares.
     video: gst_video::VideoInfo,
     info: FrameInfo,
+    /// What is written in its stead.
+    original: Option<Box<Original>>,
+}
+
+/// A frame to be copied and drawn on, with its description.
+#[derive(Debug, Clone, Copy)]
+pub struct Drawable<'a> {
+    /// The frame.
+    pub frame: &'a gst_video::VideoFrame<gst_video::video_frame::Readable>,
+    /// For the sink's caps and for copies.
+    pub video: &'a gst_video::VideoInfo,
+    /// How it is coded, where it is HDR.
+    pub hdr: Option<Transfer>,
+}
+
+/// An HDR frame as it was decoded.
+#[derive(Debug)]
+struct Original {
+    frame: gst_video::VideoFrame<gst_video::video_frame::Readable>,
+    video: gst_video::VideoInfo,
 }
 
 impl VideoBuffer {
@@ -24,7 +45,14 @@ impl VideoBuffer {
     pub fn map(buffer: gstreamer::Buffer, video: gst_video::VideoInfo, tagged: bool) -> Option<Self> {
         let info = frame_info(&video, tagged)?;
         let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &video).ok()?;
-        Some(Self { frame, video, info })
+        Some(Self { frame, video, info, original: None })
+    }
+
+    /// The same, to be written as the HDR frame in `buffer`, which it was tone-mapped from; `None` where that cannot be mapped.
+    #[must_use]
+    pub fn written_as(self, buffer: gstreamer::Buffer, video: gst_video::VideoInfo) -> Option<Self> {
+        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &video).ok()?;
+        Some(Self { original: Some(Box::new(Original { frame, video })), ..self })
     }
 
     /// Format, size, colour.
@@ -33,27 +61,25 @@ impl VideoBuffer {
         self.info
     }
 
-    /// `GStreamer`'s description of such frames, for the sink's caps and for copies.
+    /// `GStreamer`'s description of what [`Self::view`] shows.
     #[must_use]
     pub fn video_info(&self) -> &gst_video::VideoInfo {
         &self.video
     }
 
-    /// The buffer itself.
+    /// The frame that [`Self::view`] shows.
     #[must_use]
-    pub fn buffer(&self) -> &gstreamer::BufferRef {
-        self.frame.buffer()
+    pub fn shown(&self) -> Drawable<'_> {
+        Drawable { frame: &self.frame, video: &self.video, hdr: None }
     }
 
-    /// Copies the pixels into `target`, which has the same format and size.
-    ///
-    /// # Errors
-    /// When it has not.
-    pub fn copy_to(
-        &self,
-        target: &mut gst_video::VideoFrame<gst_video::video_frame::Writable>,
-    ) -> Result<(), gstreamer::glib::BoolError> {
-        self.frame.copy(target)
+    /// The frame to be written to a video.
+    #[must_use]
+    pub fn output(&self) -> Drawable<'_> {
+        self.original.as_ref().map_or_else(
+            || self.shown(),
+            |original| Drawable { frame: &original.frame, video: &original.video, hdr: Transfer::of(&original.video) },
+        )
     }
 
     /// The planes, to read.

@@ -3,6 +3,8 @@
 //! Stages see frames as plain slices ([`FrameView`], [`FrameViewMut`]); only source and sink know what holds them.
 
 mod buffer;
+pub mod hdr;
+mod pool;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use crate::detection::Detection;
 use crate::geometry::{Letterbox, Region, Size};
 use crate::stream::StreamId;
 
-pub use buffer::VideoBuffer;
+pub use buffer::{Drawable, VideoBuffer};
+pub use pool::FramePool;
 
 /// Pixel layouts that travel through the pipeline: 8-bit YUV, as the decoder left them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -179,6 +182,8 @@ pub struct FrameViewMut<'a> {
     pub info: FrameInfo,
     /// Y, U, V; or Y, UV and an empty one.
     pub planes: [PlaneMut<'a>; 3],
+    /// That of HDR video, whose samples are of 10 bits, in two bytes each, little-endian; its matrix is BT.2020's.
+    pub hdr: Option<hdr::Transfer>,
 }
 
 /// The host times a frame collected on its way, one a boundary. A field is set when the frame passes that boundary.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 use gstreamer as gst;
-use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
@@ -20,7 +19,7 @@ use super::{RunError, RunEvent};
 use crate::clock::StreamTime;
 use crate::detection::DetectionStage;
 use crate::detections::{DetectedFrame, StreamEvent};
-use crate::frame::{DecodedFrame, FrameViewMut, PlaneMut};
+use crate::frame::{DecodedFrame, Drawable, FramePool, FrameViewMut, PlaneMut};
 use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
@@ -50,7 +49,7 @@ struct Delivery<'a> {
     /// What works on the detections before they are drawn and go out.
     stages: Vec<Box<dyn DetectionStage>>,
     detections: DetectionSinks<'a>,
-    pool: Option<(gst_video::VideoInfo, gst::BufferPool)>,
+    pool: FramePool,
     /// Mean time between frames, s.
     interval_s: Option<f64>,
     last: Option<crate::clock::HostTime>,
@@ -105,7 +104,7 @@ impl<'a> Delivery<'a> {
             stills: StillWriter::default(),
             stages: shared.settings.stages.iter().map(|make| make(stream)).collect(),
             detections: DetectionSinks::new(shared, stream),
-            pool: None,
+            pool: FramePool::default(),
             interval_s: None,
             last: None,
             files: 0,
@@ -231,7 +230,7 @@ impl<'a> Delivery<'a> {
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
             frame.stamps.drawn_from = Some(start);
-            let buffer = self.draw(frame)?;
+            let buffer = self.draw(frame, frame.pixels.output())?;
             if !settings.delays.overlay.is_zero() {
                 shared.clock.sleep(settings.delays.overlay);
             }
@@ -256,7 +255,7 @@ impl<'a> Delivery<'a> {
         }
         let Some(frame) = self.newest.take() else { return };
         let path = free_name(self.job(), frame.file.as_deref(), frame.index);
-        match self.draw(&frame) {
+        match self.draw(&frame, frame.pixels.shown()) {
             Ok(drawn) => {
                 let before = self.snapshots.write(path, drawn, frame.pixels.video_info().clone());
                 if let Some(before) = before {
@@ -307,7 +306,7 @@ impl<'a> Delivery<'a> {
     /// Hands the annotated frame to the output.
     fn write(&mut self, output: &OutputSpec, frame: &DecodedFrame, buffer: gst::Buffer) -> Result<(), RunError> {
         let shared = self.shared;
-        let video = frame.pixels.video_info();
+        let video = frame.pixels.output().video;
         match (output, &frame.file) {
             (OutputSpec::Folder(folder), Some(file)) => {
                 let name = file.file_name().unwrap_or_default();
@@ -395,9 +394,9 @@ impl<'a> Delivery<'a> {
         self.shared.listener.on(&RunEvent::FrameRecorded(record));
     }
 
-    /// The frame to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
+    /// What `drawable` shows of `frame`, to write: the decoder's own buffer when nothing is drawn, else the one copy that is drawn on
     /// (decoders keep their buffers as references for later frames).
-    fn draw(&mut self, frame: &DecodedFrame) -> Result<gst::Buffer, RunError> {
+    fn draw(&mut self, frame: &DecodedFrame, drawable: Drawable<'_>) -> Result<gst::Buffer, RunError> {
         let hud = self.shared.settings.controls.hud().then(|| {
             let ms = frame.stamps.batch_closed.since(frame.stamps.decoded)
                 + frame.stamps.preprocess
@@ -405,22 +404,18 @@ impl<'a> Delivery<'a> {
             let fps = self.interval_s.map_or(0.0, |interval| 1.0 / interval.max(1e-6));
             format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
-        let video = frame.pixels.video_info();
         let mut buffer = if frame.detections.is_empty() && hud.is_none() {
-            frame.pixels.buffer().copy()
+            drawable.frame.buffer().copy()
         } else {
-            let fail = |e: &dyn std::fmt::Display| RunError::FrameCopy { problem: e.to_string() };
-            let pool = self.pool_for(video).map_err(|e| fail(&e))?;
-            let buffer = pool.acquire_buffer(None).map_err(|e| fail(&e))?;
-            let mut copy =
-                gst_video::VideoFrame::from_buffer_writable(buffer, video).map_err(|_| fail(&"it cannot be mapped"))?;
-            frame.pixels.copy_to(&mut copy).map_err(|e| fail(&e))?;
+            let fail = |e: gst::glib::BoolError| RunError::FrameCopy { problem: e.to_string() };
+            let mut copy = self.pool.take(drawable.video).map_err(fail)?;
+            drawable.frame.copy(&mut copy).map_err(fail)?;
             let strides: [usize; 3] =
                 std::array::from_fn(|i| copy.plane_stride().get(i).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0));
             let [y, u, v, _] = copy.planes_data_mut();
             let plane = |data, stride| PlaneMut { data, stride };
             let planes = [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])];
-            let mut view = FrameViewMut { info: frame.pixels.info(), planes };
+            let mut view = FrameViewMut { info: frame.pixels.info(), planes, hdr: drawable.hdr };
             self.overlay.draw(&mut view, &frame.detections, hud.as_deref())?;
             copy.into_buffer()
         };
@@ -429,23 +424,6 @@ impl<'a> Delivery<'a> {
         b.set_dts(gst::ClockTime::NONE);
         b.set_duration(frame.duration.and_then(|d| gst::ClockTime::try_from(d).ok()));
         Ok(buffer)
-    }
-
-    fn pool_for(&mut self, video: &gst_video::VideoInfo) -> Result<gst::BufferPool, gst::glib::BoolError> {
-        if let Some((known, pool)) = &self.pool
-            && known == video
-        {
-            return Ok(pool.clone());
-        }
-        let pool = gst_video::VideoBufferPool::new();
-        let caps = video.to_caps()?;
-        let mut config = pool.config();
-        config.set_params(Some(&caps), u32::try_from(video.size()).unwrap_or(u32::MAX), 2, 0);
-        pool.set_config(config)?;
-        pool.set_active(true)?;
-        let pool: gst::BufferPool = pool.upcast();
-        self.pool = Some((video.clone(), pool.clone()));
-        Ok(pool)
     }
 
     /// Finishes what was written, and says what came of it.

@@ -108,6 +108,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
         track: settings.track,
         limit: settings.frames,
         real_time: settings.real_time,
+        hdr: settings.hdr,
         delay: settings.delays.decode,
         ..Wanted::default()
     };

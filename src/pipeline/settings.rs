@@ -10,7 +10,7 @@ use crate::geometry::Size;
 use crate::inference::ProviderOptions;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
-use crate::source::LiveOptions;
+use crate::source::{Hdr, LiveOptions};
 use crate::tiling::Tiling;
 
 /// Everything a run needs, validated.
@@ -39,6 +39,8 @@ pub struct Settings {
     pub stride: u64,
     /// Files are played in their own time, as a live source sends them, and the newest frame wins.
     pub real_time: bool,
+    /// What HDR video is written as.
+    pub hdr: Hdr,
     /// Options of live sources.
     pub live: LiveOptions,
     /// Delays added to stages, for tests of the figures.

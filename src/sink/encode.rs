@@ -10,7 +10,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::encoder::{EncoderOptions, EncoderParams};
+use super::encoder::{EncoderOptions, EncoderParams, HDR_FORMAT};
 use super::error::OutputError;
 use super::input::{Input, Limit};
 use super::pipeline::{BusEvent, Pipeline};
@@ -84,9 +84,10 @@ impl Encoding {
             let (right, bottom) = (width - video.width(), height - video.height());
             format!("! videobox right=-{right} bottom=-{bottom} ")
         };
+        let formats = if params.hdr { HDR_FORMAT } else { "{I420,NV12}" };
         let description = format!(
             "appsrc name=frames ! videoconvertscale add-borders=true ! capsfilter name=size ! videoconvert \
-             ! video/x-raw,format=(string){{I420,NV12}} {pad}! {} ! {} \
+             ! video/x-raw,format=(string){formats} {pad}! {} ! {} \
              ! appsink name=units sync=false async=false max-buffers={UNITS}",
             options.description(params)?,
             params.unit_caps(),
@@ -99,7 +100,7 @@ impl Encoding {
             .field("pixel-aspect-ratio", video.par())
             .build();
         pipeline.element("size")?.set_property("caps", &first);
-        let caps = encoded_caps(video)?;
+        let caps = video.to_caps()?;
         let frames = Input::new(pipeline.app_source("frames")?, Limit::Buffers(FRAMES));
         frames.set_caps(&caps);
         let units = pipeline.app_sink("units")?;
@@ -131,7 +132,7 @@ impl Encoding {
         video: &gst_video::VideoInfo,
         (written, stopping): (&Receiver<()>, &Shutdown),
     ) -> Result<(), OutputError> {
-        if let Ok(caps) = encoded_caps(video)
+        if let Ok(caps) = video.to_caps()
             && caps != self.caps
         {
             self.frames.set_caps(&caps);
@@ -182,36 +183,6 @@ impl Encoding {
     pub fn take_times(&self, times: &mut Vec<EncodeTimes>) {
         times.clear();
         std::mem::swap(times, &mut *self.times.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// What frames are encoded as. HLG is made so that its signal can be shown as SDR of BT.2020 (ITU-R BT.2390, 6.2), which is what 8 bits
-/// of it are: HLG has 10.
-fn encoded_caps(video: &gst_video::VideoInfo) -> Result<gst::Caps, gst::glib::BoolError> {
-    let mut caps = video.to_caps()?;
-    let colours = video.colorimetry();
-    if colours.transfer() == gst_video::VideoTransferFunction::AribStdB67 {
-        let sdr = gst_video::VideoColorimetry::new(
-            colours.range(),
-            colours.matrix(),
-            gst_video::VideoTransferFunction::Bt202010,
-            colours.primaries(),
-        );
-        caps.make_mut().set("colorimetry", sdr.to_string());
-    }
-    Ok(caps)
-}
-
-/// What is to be said of frames with a high dynamic range.
-pub(super) fn about_hdr(video: &gst_video::VideoInfo) -> Option<&'static str> {
-    match video.colorimetry().transfer() {
-        gst_video::VideoTransferFunction::AribStdB67 => {
-            Some("HDR (HLG) is written with 8 bits, as BT.2020 SDR, which its signal can be shown as")
-        }
-        gst_video::VideoTransferFunction::Smpte2084 => Some(
-            "HDR (PQ) is written with 8 bits and not tone-mapped: convert it before, e.g. with `ffmpeg -vf zscale,tonemap`",
-        ),
-        _ => None,
     }
 }
 

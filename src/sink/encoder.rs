@@ -31,9 +31,14 @@ pub(super) struct EncoderParams {
     pub live: bool,
     /// Size of the frames, pixels.
     pub size: Size,
+    /// They are HDR, of 10 bits.
+    pub hdr: bool,
     /// As a fraction, where it is constant.
     pub frame_rate: Option<(i32, i32)>,
 }
+
+/// HDR frames as encoders take them.
+pub(super) const HDR_FORMAT: &str = "I420_10LE";
 
 /// Encoders for H.264, best first.
 pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
@@ -83,11 +88,13 @@ impl EncoderOptions {
     /// The encoder's element.
     fn element(&self, params: &EncoderParams) -> Result<&str, OutputError> {
         let is_there = |name: &str| gst::ElementFactory::find(name).is_some();
+        let is_able = |name: &str| !params.hdr || takes_hdr(name);
         match &self.name {
             _ if params.codec == "vp9" => Ok("vp9enc"),
-            Some(name) if is_there(name) => Ok(name),
-            Some(name) => Err(OutputError::UnknownEncoder(name.to_owned())),
-            None => H264.into_iter().find(|name| is_there(name)).ok_or(OutputError::NoEncoder),
+            Some(name) if !is_there(name) => Err(OutputError::UnknownEncoder(name.to_owned())),
+            Some(name) if !is_able(name) => Err(OutputError::NoHdr(name.to_owned())),
+            Some(name) => Ok(name),
+            None => H264.into_iter().find(|name| is_there(name) && is_able(name)).ok_or(OutputError::NoEncoder),
         }
     }
 
@@ -146,12 +153,18 @@ impl EncoderOptions {
     }
 }
 
+/// Whether the encoder called `name` takes frames of 10 bits.
+fn takes_hdr(name: &str) -> bool {
+    let wanted = gst::Caps::builder("video/x-raw").field("format", HDR_FORMAT).build();
+    gst::ElementFactory::find(name).is_some_and(|factory| factory.can_sink_any_caps(&wanted))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn params(live: bool, frame_rate: Option<(i32, i32)>) -> EncoderParams {
-        EncoderParams { codec: "h264", live, size: Size { width: 1280, height: 720 }, frame_rate }
+        EncoderParams { codec: "h264", live, size: Size { width: 1280, height: 720 }, hdr: false, frame_rate }
     }
 
     #[test]

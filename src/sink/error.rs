@@ -145,6 +145,9 @@ pub enum OutputError {
     /// The one that was asked for is not installed.
     #[error("the encoder {0} is not installed; `gst-inspect-1.0` lists what is")]
     UnknownEncoder(String),
+    /// The one that was asked for takes no HDR.
+    #[error("the encoder {0} takes no frames of 10 bits\n  give --encoder x264enc, or no --hdr keep")]
+    NoHdr(String),
     /// No preset of x264.
     #[error("--preset {0}: give one of x264's, e.g. superfast, fast, slow")]
     UnknownPreset(String),

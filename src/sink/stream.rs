@@ -13,7 +13,7 @@ use super::audio::AudioFeed;
 use super::branch;
 use super::container::container_of;
 use super::display::Display;
-use super::encode::{EncodeTimes, Encoding, about_hdr};
+use super::encode::{EncodeTimes, Encoding};
 use super::encoder::{EncoderOptions, EncoderParams};
 use super::error::{OutputError, SinkError};
 use super::output::{BranchContext, FinishedOutputs, OutputEvent, OutputListener};
@@ -21,6 +21,7 @@ use super::pipeline::{BusEvent, Progress};
 use super::target::Target;
 use super::writer::{Units, Writer, WriterState};
 use crate::clock::Clock;
+use crate::frame::hdr::Transfer;
 use crate::geometry::Size;
 use crate::part::part_path;
 use crate::shutdown::Shutdown;
@@ -188,11 +189,12 @@ impl EncodedOutputs {
             codec: codec_for(targets)?,
             live: targets.iter().any(Target::is_live),
             size: Size { width: video.width(), height: video.height() },
+            hdr: Transfer::of(video).is_some(),
             frame_rate: info.frame_rate,
         };
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&name), source };
         let encoding = Encoding::start(video, options.encoder, &params, options.clock).map_err(unwritable)?;
-        for notice in [padding(&params, options.encoder), about_hdr(video).map(str::to_owned)].into_iter().flatten() {
+        if let Some(notice) = padding(&params, options.encoder) {
             (options.listener)(OutputEvent::Notice(format!("{name}: {notice}")));
         }
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
@@ -259,6 +261,7 @@ impl EncodedOutputs {
     ) -> Result<(), SinkError> {
         self.params.size = Size { width: video.width(), height: video.height() };
         self.params.frame_rate = frame_rate;
+        self.params.hdr = Transfer::of(video).is_some();
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&self.name), source };
         let next = Encoding::start(video, options.encoder, &self.params, options.clock).map_err(unwritable)?;
         self.encoding.end();

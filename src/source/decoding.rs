@@ -9,7 +9,7 @@ use super::activity::Activity;
 use super::audio::AudioTracks;
 use super::first_frame::{FirstFrame, Gate};
 use super::late::LateFrames;
-use super::options::Wanted;
+use super::options::{Hdr, Wanted};
 use super::outlet::{Outlet, SourceEvent};
 use super::probe::DecoderProbe;
 use super::rate::FrameRate;
@@ -17,6 +17,7 @@ use super::selection::TrackSelection;
 use super::stream_clock::ConnectionClock;
 use super::timing::Timing;
 use super::wake::Waker;
+use crate::frame::hdr::Transfer;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 use crate::stream::{StreamInfo, codec_name};
@@ -217,6 +218,14 @@ impl Decoding {
             let fps = video.fps();
             info.size = Size { width: video.width(), height: video.height() };
             info.frame_rate = self.rate.believed((fps.numer(), fps.denom()));
+            if let Some(transfer) = Transfer::of(video) {
+                let name = transfer.name();
+                self.notice(if self.wanted.hdr == Hdr::Keep {
+                    format!("HDR ({name}) is written as HDR, with 10 bits; the model sees it tone-mapped to BT.709")
+                } else {
+                    format!("HDR ({name}) is tone-mapped to BT.709; give --hdr keep to write HDR")
+                });
+            }
         }
         for codec in self.audio.codecs() {
             match codec {

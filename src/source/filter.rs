@@ -3,9 +3,11 @@
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
 
 use super::link::{Linked, link};
 use super::probe::{DecoderProbe, offer_video_meta};
+use crate::frame::hdr::Transfer;
 
 const DECODE: &str = include_str!("../../pipelines/decode.toml");
 
@@ -21,6 +23,10 @@ fn description() -> Description {
     toml::from_str(DECODE).expect("pipelines/decode.toml is checked by a test")
 }
 
+/// Layouts of 8 bits that pass as they are, and the one that tone mapping takes.
+const SDR: &str = "{I420,NV12,Y42B,Y444,RGB,GRAY8}";
+const HDR: &str = "I420_10LE";
+
 /// Puts the filter between the decoder's pad and `end`; `direction` is `videoflip`'s, where frames are turned.
 pub(super) fn filter(
     pipeline: &gst::Pipeline,
@@ -34,8 +40,9 @@ pub(super) fn filter(
         Some(direction) => description.turned.replace("DIRECTION", direction),
         None => description.upright,
     };
-    let filter = gst::parse::bin_from_description(&description.replace('\n', " "), true)
-        .map_err(|e| gst::glib::bool_error!("{}", e))?;
+    let formats = if is_hdr(pad) { HDR } else { SDR };
+    let description = description.replace('\n', " ").replace("FORMATS", formats);
+    let filter = gst::parse::bin_from_description(&description, true).map_err(|e| gst::glib::bool_error!("{}", e))?;
     if let Some(pad) = filter.static_pad("sink") {
         offer_video_meta(&pad);
         probe.watch_decoded(&pad);
@@ -59,6 +66,12 @@ pub(super) fn direction(orientation: u8, pad: &gst::Pad) -> Option<&'static str>
         8 => Some("90l"),
         _ => is_turned(pad).then_some("auto"),
     }
+}
+
+/// Whether the decoder on `pad` says that its frames are HDR.
+fn is_hdr(pad: &gst::Pad) -> bool {
+    let video = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+    video.is_some_and(|video| Transfer::of(&video).is_some())
 }
 
 fn is_turned(pad: &gst::Pad) -> bool {

@@ -9,6 +9,8 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::decoding::Decoding;
+use super::hdr::ToneMapper;
+use super::options::Hdr;
 use super::outlet::SourceEvent;
 use super::rate::Fraction;
 use super::rgb;
@@ -37,6 +39,7 @@ pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
         next: gst::ClockTime::ZERO,
         good: 0,
         resumed: HostTime::default(),
+        tone_mapper: None,
     };
     let guard = shared.outlet.guard.clone();
     let callback =
@@ -53,6 +56,8 @@ struct Delivery {
     good: u64,
     /// When the last pause ended.
     resumed: HostTime,
+    /// For frames like the last one, where it was HDR.
+    tone_mapper: Option<ToneMapper>,
 }
 
 impl Delivery {
@@ -116,9 +121,8 @@ impl Delivery {
         let event = if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             SourceEvent::Corrupt(outlet.stream, 1)
         } else {
-            let pixels = rgb::to_yuv(buffer, &video)
-                .and_then(|(buffer, video)| VideoBuffer::map(buffer, video, shared.probe.states_colours()))
-                .ok_or(gst::FlowError::NotSupported)?;
+            let pixels =
+                to_pixels(buffer, &video, &mut self.tone_mapper, shared).ok_or(gst::FlowError::NotSupported)?;
             self.good += 1;
             SourceEvent::Frame(Box::new(Frame {
                 stream: outlet.stream,
@@ -169,6 +173,28 @@ impl Delivery {
         });
         (gst::ClockTime::from_nseconds(connection.begin(due).ns), Some(due).filter(|_| !shared.is_lossless()))
     }
+}
+
+/// The frame in `buffer`, in a layout that the pipeline works on. `mapper` is kept from frame to frame.
+fn to_pixels(
+    buffer: gst::Buffer,
+    video: &gst_video::VideoInfo,
+    mapper: &mut Option<ToneMapper>,
+    shared: &Decoding,
+) -> Option<VideoBuffer> {
+    if !mapper.as_ref().is_some_and(|mapper| mapper.is_for(video)) {
+        *mapper = ToneMapper::new(video);
+    }
+    let Some(mapper) = mapper else {
+        let (buffer, video) = rgb::to_yuv(buffer, video)?;
+        return VideoBuffer::map(buffer, video, shared.probe.states_colours());
+    };
+    let (mapped, sdr) = mapper.map(buffer.clone())?;
+    let pixels = VideoBuffer::map(mapped, sdr, true)?;
+    if shared.wanted.hdr == Hdr::Keep && video.format() == gst_video::VideoFormat::I42010le {
+        return pixels.written_as(buffer, video.clone());
+    }
+    Some(pixels)
 }
 
 /// What `caps` say, but for the frame rate; one that is not known is 0/1.

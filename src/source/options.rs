@@ -22,6 +22,16 @@ pub enum Transport {
     Multicast,
 }
 
+/// What HDR video is written as; detectors always see SDR.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hdr {
+    /// Tone-mapped to BT.709, 8 bits.
+    #[default]
+    ToneMap,
+    /// HDR as it is, 10 bits.
+    Keep,
+}
+
 /// How live sources are read.
 #[derive(Debug, Clone)]
 pub struct LiveOptions {
@@ -72,6 +82,8 @@ pub struct Wanted {
     pub image: Option<(Arc<Path>, u64)>,
     /// EXIF orientation of a file whose decoder does not tell it, 2..=8; 0 and 1: as the decoder tells.
     pub orientation: u8,
+    /// What HDR video is written as.
+    pub hdr: Hdr,
     /// Frames enter the decoder when they are due, as from a live source.
     pub real_time: bool,
     /// Added to every frame's time in the decoder, to see that the figures show it.
