@@ -207,6 +207,24 @@ fn frames_smaller_than_a_block_are_padded() {
     }
 }
 
+/// Cameras record full range, which MP4 and MOV hardly state: the encoded video does.
+#[test]
+fn full_range_stays_full_range() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let tags = ["-color_primaries", "bt709", "-colorspace", "bt709", "-color_trc", "bt709", "-an"];
+    let h264 = ["-c:v", "libx264", "-pix_fmt", "yuvj420p"];
+    let h265 = ["-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "range=full:log-level=error"];
+    let limited = ["-c:v", "libx264", "-pix_fmt", "yuv420p"];
+    for (name, codec, range) in
+        [("f.mp4", &h264[..], "pc"), ("f.mov", &h264, "pc"), ("h.mp4", &h265, "pc"), ("l.mp4", &limited, "tv")]
+    {
+        let clip = made_clip(folder.path(), name, "320x240", "0.334", &[codec, &tags].concat());
+        assert_eq!(probe(&clip, "color_range"), range, "the clip is as it should be");
+        written(folder.path(), name, &[], "o.mp4");
+        assert_eq!(probe(&folder.path().join("o.mp4"), "color_range,color_space"), format!("{range},bt709"), "{name}");
+    }
+}
+
 /// A clip of one HDR grey, HLG's or PQ's reference white, with 10 bits.
 fn hdr_clip(folder: &Path, name: &str, transfer: &str, luma: u16, more: &[&str]) {
     let tags = ["-color_primaries", "bt2020", "-colorspace", "bt2020nc", "-color_trc", transfer];

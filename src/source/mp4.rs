@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
+use gstreamer_video as gst_video;
 
 use self::moov::{End, Head, Stated, correct};
+use super::link::change_caps;
 use super::probe::DecoderProbe;
 use crate::thread::Guard;
 
@@ -46,6 +48,7 @@ fn watch(demuxer: &gst::Element, guard: &Guard) {
     });
     demuxer.connect_pad_added(move |_, pad| {
         answer(pad, &stated);
+        change_caps(pad, without_range);
         let stated = stated.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
             if let Some(gst::EventView::Segment(segment)) = info.event().map(|event| event.view())
@@ -56,6 +59,23 @@ fn watch(demuxer: &gst::Element, guard: &Guard) {
             gst::PadProbeReturn::Ok
         });
     });
+}
+
+/// The same caps without the sample range, which the encoded video states itself; `None` where it does not, or none is stated. A
+/// container can hardly state the full one that many cameras record (`nclc` has no such field), and is believed all the same.
+fn without_range(caps: &gst::CapsRef) -> Option<gst::Caps> {
+    let structure = caps.structure(0)?;
+    matches!(structure.name().as_str(), "video/x-h264" | "video/x-h265").then_some(())?;
+    let stated: gst_video::VideoColorimetry = structure.get::<&str>("colorimetry").ok()?.parse().ok()?;
+    let unknown = gst_video::VideoColorimetry::new(
+        gst_video::VideoColorRange::Unknown,
+        stated.matrix(),
+        stated.transfer(),
+        stated.primaries(),
+    );
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("colorimetry", unknown.to_string());
+    Some(caps)
 }
 
 /// Answers at a demuxer's pad who asks for the length.
