@@ -19,6 +19,7 @@ pub mod part;
 pub mod secrets;
 pub mod shutdown;
 pub mod stream;
+pub mod teardown;
 pub mod tensor;
 pub mod text;
 pub mod thread;

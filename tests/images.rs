@@ -135,6 +135,25 @@ fn formats_that_are_not_decoded_are_named() {
     }
 }
 
+/// A decoder that gives up while it is started must not take the program with it: one image in three did.
+#[test]
+fn images_that_are_cut_short_cost_themselves_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).expect("a folder");
+    image(&images, "whole.tiff", "320x240");
+    let whole = std::fs::read(images.join("whole.tiff")).expect("an image");
+    for number in 0..20 {
+        std::fs::write(images.join(format!("cut{number:02}.tiff")), &whole[..whole.len() / 2]).expect("an image");
+    }
+    let output = streamdet(folder.path(), &["images", "-o", "none", "--imgsz", "96", "--json", "d.jsonl"]);
+    succeeds(&output);
+    let said = said(&output);
+    assert!((0..20).all(|number| said.contains(&format!("cut{number:02}.tiff"))), "{said}");
+    let lines = std::fs::read_to_string(folder.path().join("d.jsonl")).expect("lines");
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+}
+
 #[test]
 fn the_smallest_images_are_images() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -14,6 +14,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use super::error::OutputError;
+use crate::teardown::tear_down;
 use crate::thread::{ThreadError, spawn};
 
 /// How long an output may take nothing, while it is full or is to finish, before it counts as hung. A disk that spins up takes
@@ -157,7 +158,7 @@ impl Pipeline {
     /// # Errors
     /// When it fails, or does not return in time.
     pub fn start(&self) -> Result<(), OutputError> {
-        match self.change("mux-start", gst::State::Playing) {
+        match self.on_a_thread("mux-start", |pipeline| pipeline.set_state(gst::State::Playing).is_ok()) {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.error().map_or(OutputError::NotStarted(self.what), OutputError::from)),
             Err(error) => Err(error),
@@ -169,7 +170,7 @@ impl Pipeline {
         if self.done.swap(true, Ordering::SeqCst) {
             return true;
         }
-        self.change("mux-stop", gst::State::Null).is_ok()
+        self.on_a_thread("mux-stop", tear_down).is_ok()
     }
 
     /// It has hung: it is left as it is, since stopping it would not return either.
@@ -192,13 +193,13 @@ impl Pipeline {
         &self.events
     }
 
-    /// Changes its state; whether it agrees.
-    fn change(&self, thread: &str, state: gst::State) -> Result<bool, OutputError> {
+    /// Calls `change` with it on a thread of its own.
+    fn on_a_thread<R: Send + 'static>(&self, thread: &str, change: fn(&gst::Pipeline) -> R) -> Result<R, OutputError> {
         let pipeline = self.inner.clone();
-        let changed = match spawn(thread, move || pipeline.set_state(state).is_ok()) {
+        let changed = match spawn(thread, move || change(&pipeline)) {
             Ok(thread) => thread.join_within(STALL),
             // Without a thread, as long as it takes.
-            Err(_) => return Ok(self.inner.set_state(state).is_ok()),
+            Err(_) => return Ok(change(&self.inner)),
         };
         changed.map_err(|error| match error {
             ThreadError::Late { within, .. } => {

@@ -21,7 +21,6 @@ use super::first_frame::Gate;
 use super::jpeg::choose_decoders;
 use super::late::LateFrames;
 use super::length::Length;
-use super::link::shut_down;
 use super::missing::{MissingPlugin, package_for};
 use super::mp4::correct_headers;
 use super::mpeg::help_demuxers;
@@ -36,6 +35,7 @@ use crate::clock::HostTime;
 use crate::image_file::{ImageFile, open_regular};
 use crate::shutdown::{OnRequest, Shutdown};
 use crate::stream::{AudioTrack, StreamInfo};
+use crate::teardown::tear_down;
 use crate::thread::test_panic_point;
 
 /// How long an audio track may take to show its format after the first frame.
@@ -360,7 +360,7 @@ impl Drop for FileSource {
         self.stop();
         self.gate = None;
         // This joins the streaming threads; the lane must be drained meanwhile, or its receiver dropped.
-        shut_down(&self.pipeline);
+        tear_down(&self.pipeline);
         self.shared.audio.close();
     }
 }

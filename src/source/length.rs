@@ -7,8 +7,9 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
-use super::link::{discard, shut_down};
+use super::link::discard;
 use super::mpeg::help_demuxers;
+use crate::teardown::tear_down;
 
 /// A second of video takes at least this many bytes (32 kbit/s): a header that says otherwise is not believed, since room
 /// is reserved in the output by it.
@@ -81,7 +82,7 @@ fn counted(path: &Path) -> Option<gst::ClockTime> {
     let started = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let message = started.ok().and(pipeline.bus()).and_then(|bus| bus.timed_pop_filtered(COUNTING, &kinds));
-    shut_down(&pipeline);
+    tear_down(&pipeline);
     message.filter(|message| message.type_() == gst::MessageType::Eos)?;
     let (first, last) = (*span.lock().unwrap_or_else(PoisonError::into_inner))?;
     Some(last - first)

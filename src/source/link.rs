@@ -52,9 +52,3 @@ pub(super) fn change_caps(pad: &gst::Pad, changed: fn(&gst::CapsRef) -> Option<g
         gst::PadProbeReturn::Ok
     });
 }
-
-/// Sets a pipeline to Null, which joins its streaming threads.
-pub(super) fn shut_down(pipeline: &gst::Pipeline) {
-    // Going to Null cannot fail; what an element says on the way is of no use any more.
-    pipeline.set_state(gst::State::Null).ok();
-}

@@ -14,7 +14,6 @@ use super::decoding::Decoding;
 use super::diagnose::diagnose;
 use super::error::ConnectError;
 use super::first_frame::Gate;
-use super::link::shut_down;
 use super::missing::{MissingPlugin, package_for};
 use super::options::Transport;
 use super::server::ServerState;
@@ -25,6 +24,7 @@ use crate::clock::{HostTime, StreamTime};
 use crate::secrets::redact;
 use crate::shutdown::OnRequest;
 use crate::stream::{AudioTrack, StreamInfo};
+use crate::teardown::tear_down;
 use crate::thread::test_panic_point;
 
 /// What a connection is made of; its pipeline is not running yet.
@@ -251,7 +251,7 @@ impl Drop for LiveConnection {
         self.shared.stop();
         self.gate = None;
         // This joins the streaming threads; the lane must be drained meanwhile, or its receiver dropped.
-        shut_down(&self.pipeline);
+        tear_down(&self.pipeline);
         if self.is_recording {
             self.shared.audio.close();
         }

@@ -7,6 +7,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
 use crate::geometry::Size;
+use crate::teardown::tear_down;
 
 /// How long one image may take.
 const DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(20);
@@ -36,7 +37,6 @@ pub fn thumbnail(path: &Path, orientation: u8, size: Size) -> Option<Vec<u8>> {
     let jpeg = pipeline.by_name("jpeg")?.downcast::<gst_app::AppSink>().ok()?;
     let sample = pipeline.set_state(gst::State::Playing).ok().and_then(|_| jpeg.try_pull_sample(DEADLINE));
     let bytes = sample.and_then(|s| s.buffer_owned()).and_then(|b| b.map_readable().ok().map(|map| map.to_vec()));
-    // It is not used any more: nothing depends on whether it stops well.
-    let _ = pipeline.set_state(gst::State::Null);
+    tear_down(&pipeline);
     bytes
 }

@@ -10,6 +10,7 @@ use gstreamer_video as gst_video;
 
 use super::{EncodeError, StillError};
 use crate::part::write_whole;
+use crate::teardown::tear_down;
 
 /// How long one image may take, seconds: a PNG of 8K takes less than ten on one slow core.
 const DEADLINE_SECONDS: u64 = 60;
@@ -95,7 +96,6 @@ impl Encoder {
 
 impl Drop for Encoder {
     fn drop(&mut self) {
-        // It is not used any more: nothing depends on whether it stops well.
-        let _ = self.pipeline.set_state(gst::State::Null);
+        tear_down(&self.pipeline);
     }
 }

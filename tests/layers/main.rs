@@ -29,6 +29,7 @@ const LAYERS: &[Layer] = &[
             "thread",
             "backoff",
             "image_file",
+            "teardown",
         ],
         among: Among::All,
     },
