@@ -119,6 +119,8 @@ pub const AUDIO_PACKETS: usize = 1 << 16;
 pub struct StreamInfo {
     /// Short name for people.
     pub name: String,
+    /// It is a recording: all of it comes, and its end is the end.
+    pub recorded: bool,
     /// First frame's size as displayed.
     pub size: Size,
     /// Frame rate as a fraction; `None` when the stream has no constant rate.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use loopback::{head, send};
-use program::{bare, json, made_clip, said, skipped, succeeds, text, times, witness};
+use program::{bare, json, made_clip, said, skipped, succeeds, text, times, track_times, witness};
 use serde_json::Value;
 
 fn command(folder: &Path, args: &[&str]) -> Command {
@@ -134,6 +134,30 @@ fn a_recording_by_http_or_on_standard_input_loses_nothing() {
         let output = run(folder.path(), &[&server.url(name)]);
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(says), "{}", said(&output));
+    }
+}
+
+/// A recording by HTTP or on standard input keeps the audio that comes after its last frame, as a file does.
+#[test]
+fn audio_after_the_last_frame_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = web(folder.path());
+    for name in ["short.mp4", "short.ts"] {
+        let clip = folder.path().join(name);
+        let video = ["-f", "lavfi", "-t", "1", "-i", "testsrc2=size=320x240:rate=30"];
+        let audio =
+            ["-f", "lavfi", "-t", "8", "-i", "sine", "-c:v", "libx264", "-c:a", "aac", "-movflags", "+faststart"];
+        witness("ffmpeg", &[video.as_slice(), &audio, &[text(&clip)]].concat());
+        let packets = track_times(&clip, "a:0").len();
+        let url = server.url(name);
+        for source in [text(&clip), "-", url.as_str()] {
+            let piped = Stdio::from(File::open(&clip).expect("a clip"));
+            let output = command(folder.path(), &[source, "-o", "o.mkv", "--overwrite"]).stdin(piped).output();
+            succeeds(&output.expect("it starts"));
+            assert_eq!(counted(folder.path()), (30, 30), "{source}");
+            let kept = track_times(&folder.path().join("o.mkv"), "a:0").len();
+            assert!(kept + 3 >= packets, "{source}: {kept} of {packets}");
+        }
     }
 }
 

@@ -297,7 +297,7 @@ impl<'a> Delivery<'a> {
         if std::mem::take(&mut self.audio_differs) {
             self.finish_sink();
         } else if let Some((sink, info)) = self.sink.as_mut().zip(self.info.as_ref()) {
-            let options = output_options(shared, self.stream, &self.listener);
+            let options = output_options(shared, self.stream, info, &self.listener);
             sink.change(video, info.frame_rate, &options)?;
         }
         Ok(())
@@ -324,7 +324,7 @@ impl<'a> Delivery<'a> {
                     let live = self.job().source.is_live();
                     // A live stream may begin again, with the same sound.
                     let sides = if live { self.sides.clone() } else { std::mem::take(&mut self.sides) };
-                    let options = output_options(shared, self.stream, &self.listener);
+                    let options = output_options(shared, self.stream, info, &self.listener);
                     self.sink = Some(StreamSink::open((targets, self.files), video, info, sides, &options)?);
                 }
                 if let Some(sink) = &mut self.sink {
@@ -451,8 +451,8 @@ impl<'a> Delivery<'a> {
         // Where the frames end early, the audio ends with them.
         let received = self.shared.stream(self.stream).counters.counts().received;
         let limit = self.shared.settings.frames.is_some_and(|limit| received >= limit);
-        let live = self.job().source.is_live();
-        let cut = live || limit || self.shared.shutdown_of(self.stream).is_requested();
+        let recorded = self.info.as_ref().is_some_and(|info| info.recorded);
+        let cut = !recorded || limit || self.shared.shutdown_of(self.stream).is_requested();
         let (ended, encoded) = sink.finish(cut);
         self.encoded = encoded;
         self.attach();
@@ -468,10 +468,14 @@ impl<'a> Delivery<'a> {
 }
 
 /// What a stream's outputs are opened with.
-fn output_options<'a>(shared: &'a Shared, stream: StreamId, listener: &'a OutputListener) -> OutputOptions<'a> {
+fn output_options<'a>(
+    shared: &'a Shared,
+    stream: StreamId,
+    info: &StreamInfo,
+    listener: &'a OutputListener,
+) -> OutputOptions<'a> {
     let (encoder, clock) = (&shared.settings.encoder, &shared.clock);
-    let live = shared.settings.jobs[stream.0 as usize].source.is_live();
-    OutputOptions { encoder, clock, live, listener, stopping: shared.shutdown_of(stream) }
+    OutputOptions { encoder, clock, live: !info.recorded, listener, stopping: shared.shutdown_of(stream) }
 }
 
 /// What a file has of its stream's audio.

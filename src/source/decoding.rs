@@ -206,6 +206,7 @@ impl Decoding {
     pub fn describe(&self, name: String) -> StreamInfo {
         let mut info = StreamInfo {
             name,
+            recorded: matches!(self.timing, Timing::Recorded(_)),
             size: Size { width: 0, height: 0 },
             frame_rate: None,
             duration: None,

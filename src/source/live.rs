@@ -55,8 +55,6 @@ pub(super) struct LiveConnection {
     gate: Option<Gate>,
     waker: Waker,
     _stopping: OnRequest,
-    /// The source is a recording: none of it is dropped, and its end is the end.
-    is_recording: bool,
     stall_timeout: Duration,
     address: Address,
     warning: Option<String>,
@@ -81,7 +79,6 @@ impl LiveConnection {
             gate: Some(parts.gate),
             waker: parts.waker,
             _stopping: parts.stopping,
-            is_recording: time == Time::Recorded,
             stall_timeout: parts.stall_timeout,
             address: parts.address,
             warning: None,
@@ -91,12 +88,12 @@ impl LiveConnection {
         connection.info = connection.shared.describe(std::mem::take(&mut connection.info.name));
         connection.info.notices = connection.shared.take_notices();
         if time == Time::Either {
-            connection.is_recording = states_its_length(&connection.pipeline);
-            if connection.is_recording {
+            connection.info.recorded = states_its_length(&connection.pipeline);
+            if connection.info.recorded {
                 connection.shared.make_lossless();
             }
         }
-        let when_full = if connection.is_recording { WhenFull::Wait } else { WhenFull::DropOldest };
+        let when_full = if connection.info.recorded { WhenFull::Wait } else { WhenFull::DropOldest };
         connection.shared.outlet.events.set_when_full(when_full);
         Ok(connection)
     }
@@ -196,7 +193,7 @@ impl LiveConnection {
                 _ => self.note_warning(&message),
             }
         }
-        match self.warning.take().filter(|_| !self.is_recording) {
+        match self.warning.take().filter(|_| !self.info.recorded) {
             Some(warning) => ConnectionEnd::Lost(warning),
             None => ConnectionEnd::EndOfStream,
         }
@@ -223,7 +220,7 @@ impl Connection for LiveConnection {
     }
 
     fn is_recording(&self) -> bool {
-        self.is_recording
+        self.info.recorded
     }
 
     fn resumes_at(&self) -> StreamTime {
@@ -242,7 +239,7 @@ impl Connection for LiveConnection {
     }
 
     fn lost(&self) -> u64 {
-        if self.is_recording { self.shared.probe.lost() } else { self.shared.probe.lost_midway() }
+        if self.info.recorded { self.shared.probe.lost() } else { self.shared.probe.lost_midway() }
     }
 }
 
@@ -252,7 +249,7 @@ impl Drop for LiveConnection {
         self.gate = None;
         // This joins the streaming threads; the lane must be drained meanwhile, or its receiver dropped.
         tear_down(&self.pipeline);
-        if self.is_recording {
+        if self.info.recorded {
             self.shared.audio.close();
         }
     }

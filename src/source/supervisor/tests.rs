@@ -163,6 +163,7 @@ impl Connection for ScriptedConnection {
 fn info() -> StreamInfo {
     StreamInfo {
         name: "scripted".into(),
+        recorded: false,
         size: crate::geometry::Size { width: 16, height: 16 },
         frame_rate: Some((25, 1)),
         duration: None,

@@ -367,6 +367,7 @@ pub(super) mod tests {
     pub fn open(state: &State, stream: u32) {
         let info = StreamInfo {
             name: "clip.mp4".into(),
+            recorded: true,
             size: Size { width: 1920, height: 1080 },
             frame_rate: Some((30000, 1001)),
             duration: Some(Duration::from_secs(20)),
