@@ -102,7 +102,7 @@ impl Stated {
         let mut segment = event.segment().downcast_ref::<gst::ClockTime>()?.clone();
         let start = segment.start()?;
         let edit = self.edits.iter().find(|edit| edit.track == track && edit.start.absdiff(start) <= ROUNDING)?;
-        segment.set_stop(start + edit.length);
+        segment.set_stop(start.saturating_add(edit.length));
         Some(gst::event::Segment::builder(&segment).seqnum(event.seqnum()).build())
     }
 }

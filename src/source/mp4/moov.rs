@@ -186,7 +186,7 @@ pub(super) fn correct(moov: &mut [u8], end: End) -> Option<Stated> {
         moov[field.clone()].fill(0);
     }
     for EditList { edit, field, shift } in tracks.iter().filter_map(|track| track.list.as_ref()) {
-        let later = || (edit.length + *shift).mul_div_ceil(movie_scale, *gst::ClockTime::SECOND);
+        let later = || edit.length.saturating_add(*shift).mul_div_ceil(movie_scale, *gst::ClockTime::SECOND);
         let told = if end == End::Open { 0 } else { *later()? };
         let size = field.len();
         moov[field.clone()].copy_from_slice(&told.to_be_bytes()[8 - size..]);
@@ -283,6 +283,12 @@ pub(super) mod tests {
                 assert!(moov == header(false, 0, &[made(told)]), "{end:?}");
             }
         }
+        // One that is as long as can be, of 64 bits, in a movie whose unit is a second.
+        let longest = of(*b"elst", &words(&[1 << 24, 1, 4, 0x4B82_FA09, 0, 7, 1 << 16]));
+        let late = of(*b"ctts", &words(&[1 << 24, 1, 1, -9]));
+        let mut moov = header(false, 60, &[track_with(3, *b"vide", 60, &longest, &late)]);
+        moov[28..32].copy_from_slice(&1u32.to_be_bytes());
+        assert!(correct(&mut moov, End::Later).is_some());
         // Lists that show several stretches are left as they are, and those that end with the track.
         for entries in [[0, 2, 9, 0, 1 << 16, 9, 30, 1 << 16].as_slice(), &[0, 1, 0, 7, 1 << 16], &[0, 1, 9], &[0, 9]] {
             let tracks = [track_with(3, *b"vide", 60, &list(entries, &[]), &[])];
