@@ -1,6 +1,5 @@
 //! Real feeds and files, held against the test data's `reports/expected.tsv`: what of each is decoded, and what is written.
 
-mod loopback;
 mod program;
 
 use std::ops::RangeInclusive;
@@ -189,58 +188,6 @@ fn a_short_video_track_is_no_preview_where_there_is_no_other() {
         let audio = ["-f", "lavfi", "-t", "20", "-i", "sine", "-c:a", "aac", "-c:v", codec];
         witness("ffmpeg", &[video.as_slice(), &audio, &[text(&input)]].concat());
         assert_eq!(both_ways(folder.path(), &input), [(30, 30, 0); 2], "{name}");
-    }
-}
-
-/// How cameras send Motion JPEG over HTTP: a name, the type, and what stands before and after each image (`{}` is its size).
-const CAMERAS: [(&str, &str, &str, &str); 11] = [
-    ("Espressif", "m", "\r\n--m\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: 1.2\r\n\r\n", ""),
-    ("Motion", "m", "--m\r\nContent-type: image/jpeg\r\nContent-Length: {}\r\n\r\n", "\r\n"),
-    ("no length", "m", "--m\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n"),
-    ("dashes in the boundary", "--m", "--m\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", "\r\n"),
-    ("quoted", "\"m\"", "--m\r\ncontent-type:image/jpeg\r\nx-timestamp: 1\r\ncontent-length:{}\r\n\r\n", "\r\n"),
-    (
-        "other parts",
-        "m",
-        "--m\r\nContent-Type: image/jpeg\r\n\r\n",
-        "\r\n--m\r\nContent-Type: text/plain\r\n\r\nhi\r\n",
-    ),
-    ("lower case", "m", "--m\r\ncontent-type: image/jpeg\r\ncontent-length: {}\r\n\r\n", "\r\n"),
-    ("no space", "m", "--m\r\nContent-Type:image/jpeg\r\nContent-Length:{}\r\n\r\n", "\r\n"),
-    ("no space, parameters", "m", "--m\r\nContent-Length:{}\r\nCONTENT-TYPE:image/jpeg;q=1\r\n\r\n", "\r\n"),
-    ("length first", "m", "--m\r\nContent-Length: {}\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n"),
-    ("bare JPEG", "", "", ""),
-];
-
-#[test]
-fn motion_jpeg_cameras_play_and_nothing_is_corrupt() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let images = folder.path().join("%02d.jpg");
-    let source = "testsrc2=size=320x240:rate=25";
-    witness("ffmpeg", &["-f", "lavfi", "-i", source, "-frames:v", "20", text(&images)]);
-    let image = |n: usize| std::fs::read(folder.path().join(format!("{n:02}.jpg"))).expect("an image");
-    let images: Vec<Vec<u8>> = (1..=20).map(image).collect();
-    for (name, boundary, before, after) in CAMERAS {
-        let sent = images.iter().flat_map(|image| {
-            let before = before.replace("{}", &image.len().to_string());
-            [before.as_bytes(), image, after.as_bytes()].concat()
-        });
-        let sent: Vec<u8> = sent.collect();
-        let kind = match boundary {
-            "" => "video/x-motion-jpeg".to_owned(),
-            boundary => format!("multipart/x-mixed-replace; boundary={boundary}"),
-        };
-        // As a camera does, it goes on until the other end has enough.
-        let camera = loopback::Server::start(vec![Box::new(move |_, stream| {
-            loopback::head(stream, "200 OK", &[format!("Content-Type: {kind}")]);
-            while loopback::send(stream, &sent) {}
-        })]);
-        let mut command = program::bare(folder.path(), "detect");
-        command.args([&camera.url("video"), "--imgsz", "96", "--frames", "40", "--report", "r.json", "-o", "none"]);
-        program::succeeds(&command.output().expect("it starts"));
-        let (received, processed, corrupt) = frames(&json(&folder.path().join("r.json")));
-        println!("{name:<24} {received} received, {processed} processed, {corrupt} corrupt");
-        assert!(received >= 40 && processed > 0 && corrupt == 0, "{name}");
     }
 }
 

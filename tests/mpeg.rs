@@ -4,9 +4,12 @@
 mod loopback;
 mod program;
 
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
+use program::running::Running;
 use program::{bare, json, said, succeeds, text, times, track_times, witness};
 
 const PACKET: usize = 188;
@@ -113,6 +116,77 @@ fn a_transport_stream_needs_no_program_clock() {
             assert!(result.audio > 140, "{name} by {way}: {} packets of audio", result.audio);
         });
     }
+}
+
+/// The same live: it is joined somewhere, and played as it comes. Its sender has neither begun nor ended.
+#[test]
+fn a_live_transport_stream_needs_no_program_clock() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = ["-c:v", "libx264", "-preset", "veryfast", "-g", "25", "-bf", "2", "-b:v", "1M", "-c:a", "aac"];
+    let file = made(folder.path(), "live.ts", "30", &options);
+    let bytes = without_clock(&std::fs::read(&file).expect("a file"), true);
+    let receiver = format!("127.0.0.1:{}", program::free_port());
+    let mut command = bare(folder.path(), "detect");
+    command.args([
+        &format!("udp://{receiver}"),
+        "--imgsz",
+        "96",
+        "--frames",
+        "50",
+        "--report",
+        "r.json",
+        "-o",
+        "o.mkv",
+    ]);
+    let mut run = Running::start(command);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let mut status = None;
+    for packets in bytes.chunks(bytes.len() / 300 / PACKET * PACKET) {
+        for datagram in packets.chunks(7 * PACKET) {
+            // Nothing may listen yet, or any more.
+            drop(socket.send_to(datagram, &receiver));
+        }
+        // As fast as it was filmed.
+        status = run.ends_within(Duration::from_millis(100));
+        if status.is_some() {
+            break;
+        }
+    }
+    let status = status.or_else(|| run.ends_within(Duration::from_mins(1))).expect("it ends");
+    assert!(status.success(), "{}", run.said());
+    let (received, processed, corrupt) = program::frames(&json(&folder.path().join("r.json")));
+    assert!(received >= 50 && processed >= 40 && corrupt <= 3, "{received} {processed} {corrupt}");
+    let file = folder.path().join("o.mkv");
+    let times = times(&file);
+    let steps = times.windows(2).filter(|pair| (pair[1] - pair[0] - 0.04).abs() < 0.01).count();
+    assert!(steps * 10 >= (times.len() - 1) * 8, "{times:?}");
+    assert!(track_times(&file, "a:0").len() > 40, "{}", run.said());
+}
+
+/// A teletext track is as sparse as one of subtitles: the one of `dvb_subtitles.ts` is said to be one.
+#[test]
+fn teletext_holds_nothing_up() {
+    let Some(shared) = program::shared() else { return };
+    let mut stream = std::fs::read(shared.join("data/reports/made/dvb_subtitles.ts")).expect("the test data");
+    let mut said_so = 0;
+    for packet in stream.chunks_exact_mut(PACKET) {
+        let payload = 4 + if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 };
+        if packet[1] & 0x40 == 0 || packet.get(payload..payload + 2) != Some(&[0, 2]) {
+            continue;
+        }
+        let section = &mut packet[payload + 1..];
+        let end = 3 + usize::from(u16::from_be_bytes([section[1] & 0x0F, section[2]]));
+        let Some(at) = section[..end].windows(2).position(|tag| tag == [0x59, 8]) else { continue };
+        section[at] = 0x56;
+        let checksum = crc(&section[..end - 4]).to_be_bytes();
+        section[end - 4..end].copy_from_slice(&checksum);
+        said_so += 1;
+    }
+    assert!(said_so > 10, "the map comes again and again");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("teletext.ts");
+    std::fs::write(&file, stream).expect("a file");
+    three_ways(&file, |way, result| assert_eq!(result.frames, 75, "{way}: {}", result.said));
 }
 
 /// The rate that H.264 states is four times that of its frames; and it is none at all.

@@ -299,6 +299,11 @@ fn rtp_comes_on_a_udp_port() {
     drop(sender);
     let (_transport_stream, port) = rtp(&["-f", "rtp_mpegts"]);
     played(&format!("udp://127.0.0.1:{port}"));
+    let hevc =
+        ["-c:v", "libx265", "-x265-params", "log-level=none:keyint=15:bframes=0", "-f", "rtp", "-bsf:v", "dump_extra"];
+    let (_hevc, port) = rtp(&hevc);
+    played(&format!("udp://127.0.0.1:{port}"));
+    played(&format!("udp://127.0.0.1:{port}?rtp=h265"));
     let vp8 = ["-c:v", "libvpx", "-tune", "psnr", "-deadline", "realtime", "-f", "rtp"];
     let (_unrecognised, port) = rtp(&vp8);
     let output = run(folder.path(), &[&format!("udp://127.0.0.1:{port}")]);

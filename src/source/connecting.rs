@@ -74,7 +74,7 @@ impl Connecting {
         }
         let limit = self.limits(seen).into_iter().flatten().min_by_key(|(until, _)| *until);
         let Some((until, limit)) = limit else { return Ok(Progress::Within(self.stall_timeout)) };
-        if now < until { Ok(Progress::Within(until.since(now))) } else { Err(self.error(limit)) }
+        if now < until { Ok(Progress::Within(until.since(now))) } else { Err(self.error(limit, seen)) }
     }
 
     fn limits(&self, seen: &Seen) -> [Option<(HostTime, Limit)>; 4] {
@@ -95,13 +95,17 @@ impl Connecting {
         CONNECT_TIMEOUT.max(self.stall_timeout)
     }
 
-    fn error(&self, limit: Limit) -> ConnectError {
+    fn error(&self, limit: Limit, seen: &Seen) -> ConnectError {
         match limit {
             Limit::Connect => {
                 let s = self.connect_timeout().as_secs();
                 ConnectError::new(format!("connection timed out after {s} s"), "try again later")
             }
             Limit::Udp => ConnectError::of_transport("no packets received over UDP", "give --rtsp-transport tcp"),
+            Limit::Stall if seen.last_packet.is_some() => ConnectError::new(
+                format!("packets stopped for {} s before a frame could be decoded", self.stall_timeout.as_secs_f64()),
+                "check that the sender is running, its codec and its keyframe interval",
+            ),
             Limit::Stall => {
                 let remedy = if self.is_rtsp {
                     "check that the camera is streaming; --rtsp-transport chooses another transport"
@@ -159,6 +163,8 @@ mod tests {
         assert_eq!(check(&mut connecting, 13_000, nothing), Err("no packets received for 5 s".into()));
         let packets = Seen { last_packet: Some(at(12_500)), ..nothing };
         assert_eq!(check(&mut connecting, 13_000, packets), Ok(within(4500)));
+        let stopped = "packets stopped for 5 s before a frame could be decoded";
+        assert_eq!(check(&mut connecting, 17_500, packets), Err(stopped.into()));
         let packets = Seen { last_packet: Some(at(27_999)), ..nothing };
         let undecodable = "packets are received, but no frame could be decoded";
         assert_eq!(check(&mut connecting, 28_000, packets), Err(undecodable.into()));

@@ -9,6 +9,9 @@ use crate::clock::HostTime;
 
 /// How long to wait for a keyframe: some streams have none, and refresh their frames bit by bit.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing is dropped at first: many senders begin with a burst of what they still have, up to a keyframe long ago, which
+/// is decoded faster than it was filmed.
+const CATCH_UP: Duration = Duration::from_secs(3);
 
 /// Encoded frames of a live stream that are dropped before the decoder because they are late.
 pub(super) struct LateFrames {
@@ -20,7 +23,7 @@ pub(super) struct LateFrames {
 impl LateFrames {
     /// Later than `max_lag` is late.
     pub fn new(max_lag: Duration) -> Self {
-        Self { skipper: Mutex::new(Skipper { max_lag, since: None }), unreported: AtomicU64::new(0) }
+        Self { skipper: Mutex::new(Skipper { max_lag, first: None, since: None }), unreported: AtomicU64::new(0) }
     }
 
     /// Whether an encoded frame that is `late` passes at `now`; `is_key` says that it can be decoded without those before it.
@@ -43,12 +46,15 @@ impl LateFrames {
 #[derive(Debug)]
 struct Skipper {
     max_lag: Duration,
+    first: Option<HostTime>,
     since: Option<HostTime>,
 }
 
 impl Skipper {
     fn passes(&mut self, late: Duration, is_key: bool, now: HostTime) -> bool {
+        let catches_up = now.since(*self.first.get_or_insert(now)) <= CATCH_UP;
         match self.since {
+            None if catches_up => {}
             None if late > self.max_lag => self.since = Some(now),
             Some(since) if late <= self.max_lag / 2 && (is_key || now.since(since) > PATIENCE) => self.since = None,
             _ => {}
@@ -64,9 +70,14 @@ mod tests {
     #[test]
     fn frames_are_dropped_until_a_keyframe_in_time() {
         let late_frames = LateFrames::new(Duration::from_millis(500));
-        let passes = |late, is_key, at| {
+        let passes = |late, is_key, at: u64| {
+            let at = at + 3001;
             late_frames.passes(Duration::from_millis(late), is_key, HostTime::from_start(Duration::from_millis(at)))
         };
+        let at_first = |late, at| {
+            late_frames.passes(Duration::from_millis(late), false, HostTime::from_start(Duration::from_millis(at)))
+        };
+        assert!(at_first(0, 0) && at_first(5000, 1) && at_first(3000, 3000), "a burst at the start is taken");
         let seen = [
             passes(400, false, 0),
             passes(501, false, 10),
