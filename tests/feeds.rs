@@ -191,6 +191,84 @@ fn a_short_video_track_is_no_preview_where_there_is_no_other() {
     }
 }
 
+/// A track that another, longer one follows is the one that ffmpeg shows; and a length of the movie that is far too short is not
+/// believed, of which the written file's index would run over.
+#[test]
+fn what_the_movie_says_of_its_tracks_is_held_against_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let two = folder.path().join("two.mp4");
+    let videos = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25:duration=4", "-f", "lavfi", "-i"];
+    let other = ["testsrc=size=160x120:rate=1:duration=40", "-map", "0", "-map", "1", "-c:v", "libx264", text(&two)];
+    witness("ffmpeg", &[videos.as_slice(), &other].concat());
+    assert_eq!(both_ways(folder.path(), &two), [(100, 100, 0); 2]);
+    let short = program::made_clip(folder.path(), "short.mp4", "96x96", "240", &["-an", "-preset", "ultrafast"]);
+    let mut bytes = std::fs::read(&short).expect("a clip");
+    let at = bytes.windows(4).position(|kind| kind == b"mvhd").expect("a header") + 4 + 16;
+    bytes[at..at + 4].copy_from_slice(&2400_u32.to_be_bytes());
+    std::fs::write(&short, bytes).expect("a file");
+    let expected = shown(&short);
+    assert!(expected > 5000, "{expected}");
+    assert_eq!(both_ways(folder.path(), &short)[0], (expected, expected, 0));
+}
+
+/// What is HDR may go on as SDR; raw RGB in AVI has no pixel aspect ratio, which is none at all.
+#[test]
+fn every_frame_of_a_stream_that_changes_its_layout_is_decoded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let part = |name: &str, colours: &str, pixels: &str| {
+        let file = folder.path().join(name);
+        let source = ["-f", "lavfi", "-i", "testsrc2=rate=25:duration=1:size=322x182", "-c:v", "libx265"];
+        let coded = ["-x265-params", colours, "-pix_fmt", pixels, "-preset", "ultrafast", text(&file)];
+        witness("ffmpeg", &[source.as_slice(), &coded].concat());
+        std::fs::read(file).expect("a file")
+    };
+    let hdr = part("hdr.ts", "log-level=none:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc", "yuv420p10le");
+    let [sdr, ten] =
+        [("sdr.ts", "yuv420p"), ("ten.ts", "yuv420p10le")].map(|(name, pixels)| part(name, "log-level=none", pixels));
+    for (name, parts) in [("from.ts", [&hdr, &sdr]), ("to.ts", [&sdr, &hdr]), ("ten-bits.ts", [&hdr, &ten])] {
+        let input = folder.path().join(name);
+        std::fs::write(&input, parts.map(Vec::as_slice).concat()).expect("a file");
+        assert_eq!(both_ways(folder.path(), &input), [(50, 50, 0); 2], "{name}");
+    }
+    for pixels in ["bgr24", "bgra"] {
+        let raw = folder.path().join("raw.avi");
+        let source = ["-f", "lavfi", "-i", "testsrc=rate=25:duration=1:size=176x144", "-c:v", "rawvideo"];
+        witness("ffmpeg", &[source.as_slice(), &["-pix_fmt", pixels, "-y", text(&raw)]].concat());
+        assert_eq!(both_ways(folder.path(), &raw)[0], (25, 25, 0), "{pixels}");
+    }
+}
+
+/// Several packets of Opus have one time in a transport stream; a silence that is not sent is not the length of a packet.
+#[test]
+fn audio_keeps_its_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let made = |name: &str, options: &[&str]| {
+        program::made_clip(
+            folder.path(),
+            name,
+            "320x240",
+            "8",
+            &[["-preset", "ultrafast"].as_slice(), options].concat(),
+        )
+    };
+    let opus = made("opus.ts", &["-c:a", "libopus", "-ar", "48000"]);
+    let gap = made("gap.mkv", &["-af", "aselect='not(between(t,2,5))'", "-c:a", "aac"]);
+    for ending in ["mp4", "mkv", "ts"] {
+        for (input, least, irregular) in [(&opus, 380, 0), (&gap, 200, 1)] {
+            let out = folder.path().join(format!("o.{ending}"));
+            let mut command = program::bare(folder.path(), "detect");
+            command.args([text(input), "--imgsz", "96", "-o", text(&out), "--overwrite"]);
+            program::succeeds(&command.output().expect("it starts"));
+            let audio = track_times(&out, "a:0");
+            let jumps = audio.windows(2).filter(|pair| !(0.001..0.05).contains(&(pair[1] - pair[0]))).count();
+            assert!(audio.len() >= least && jumps == irregular, "{} {jumps} in {audio:?}", out.display());
+            let length =
+                program::probe(&out, "duration").lines().filter_map(|s| s.parse::<f64>().ok()).fold(0.0, f64::max);
+            assert!(length < 8.2, "{}: {length}", out.display());
+        }
+    }
+}
+
 /// A recording that begins somewhere begins with frames that refer to others before it. They are not damaged; nor does one that
 /// is decoded in spite of that, flagged as damaged, keep the run from beginning.
 #[test]

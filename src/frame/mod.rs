@@ -195,6 +195,8 @@ pub struct Stamps {
     pub decoded: HostTime,
     /// Live only: when the pipeline's clock showed the frame's running time.
     pub due: Option<HostTime>,
+    /// Live only: when it arrived encoded, where that is known; before that, nothing here could make it late.
+    pub arrived: Option<HostTime>,
     /// Live only, where the sender says it: when it was captured, by both machines' clocks.
     pub captured: Option<HostTime>,
     /// Taken from the bounded channel.
@@ -232,6 +234,7 @@ impl Stamps {
             _ => None,
         };
         self.due = self.due.map(|due| due.max(begin));
+        self.arrived = self.arrived.map(|arrived| arrived.max(begin));
         for stamp in [&mut self.decoded, &mut self.taken, &mut self.batch_closed] {
             *stamp = (*stamp).max(begin);
         }

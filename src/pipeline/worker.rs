@@ -162,8 +162,10 @@ impl Worker<'_> {
 
     /// Whether a live frame is too old to be inferred.
     fn is_stale(&self, frame: &DecodedFrame) -> bool {
-        let late = |due| frame.stamps.taken.since(due) > self.shared.settings.live.max_lag;
-        is_live(self.shared, frame) && frame.stamps.due.is_some_and(late)
+        let stamps = &frame.stamps;
+        let late =
+            |due| stamps.taken.since(stamps.arrived.max(Some(due)).unwrap_or(due)) > self.shared.settings.live.max_lag;
+        is_live(self.shared, frame) && stamps.due.is_some_and(late)
     }
 
     /// Makes the sessions for a live stream before its frames come: they would be stale by the time that takes.

@@ -14,6 +14,9 @@ use crate::stream::{AUDIO_PACKETS, AudioCounters, AudioFormat, AudioTrack};
 /// How long the next packet may take where a recording's audio is longer than its video.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Packets of a codec differ in length by no more than this; Vorbis has the largest differences.
+const LONGER: u64 = 16;
+
 /// One audio track of the source, taken packet by packet at the frames' pace.
 pub(super) struct AudioFeed {
     /// Format of the packets, as far as the outputs know it.
@@ -26,6 +29,8 @@ pub(super) struct AudioFeed {
     held: Option<gst::Buffer>,
     /// When the last packet began, and the longest time between two packets so far.
     rhythm: Option<(gst::ClockTime, gst::ClockTime)>,
+    /// When the last packet ended, where it says how long it is.
+    end: Option<gst::ClockTime>,
     /// The end of the track was reported.
     ended: bool,
     /// The track came to its end, and all of it was handed over.
@@ -68,6 +73,7 @@ impl AudioFeed {
             packets,
             held: None,
             rhythm: None,
+            end: None,
             ended: false,
             is_complete: false,
             handed_over: 0,
@@ -78,6 +84,19 @@ impl AudioFeed {
     /// Hands over what belongs before a frame shown at `now`.
     pub fn advance(&mut self, now: gst::ClockTime, take: Take) {
         self.hand_over(Some(now), false, take);
+    }
+
+    /// There was an outage up to `to`: packets before that are dropped.
+    pub fn pass_gap(&mut self, to: gst::ClockTime, take: Take) {
+        let mut dropped = 0;
+        self.hand_over(Some(to), false, &mut |next| match next {
+            Next::Packet(_) => dropped += 1,
+            Next::Format(_) | Next::End => take(next),
+        });
+        self.handed_over -= dropped;
+        (0..dropped).for_each(|_| self.counters.dropped());
+        // How long packets are is not how long it was.
+        (self.rhythm, self.end) = (None, None);
     }
 
     /// Makes room when the demuxer is about to wait for it while no frame comes.
@@ -135,14 +154,18 @@ impl AudioFeed {
     /// leaves it out of the track's length, and players leave it out altogether.
     fn time(&mut self, packet: &mut gst::Buffer) {
         // Headers come before all times; a packet without one later on lost it in a damaged stretch.
-        let guessed = self.rhythm.map(|(last, length)| last + length);
-        let Some(pts) = packet.pts().or(guessed) else { return };
+        let guessed = self.end.or(self.rhythm.map(|(last, length)| last + length));
+        // Of several packets in one of a transport stream, which all are Opus', the first has the time of all, and each says itself
+        // how long it is, which the outputs' parser reads.
+        let is_opus = self.caps.structure(0).is_some_and(|structure| structure.name() == "audio/x-opus");
+        let Some(pts) = packet.pts().or(guessed.filter(|_| !is_opus)) else { return };
         let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
         let exact = self
             .bytes_per_second
             .and_then(|rate| gst::ClockTime::SECOND.mul_div_round(u64::try_from(packet.size()).ok()?, rate));
-        let length = exact.unwrap_or_else(|| before.map_or(gst::ClockTime::ZERO, |(delta, length)| delta.max(length)));
+        let length = exact.unwrap_or_else(|| before.map_or(gst::ClockTime::ZERO, longest));
         self.rhythm = Some((pts, length));
+        self.end = exact.or(packet.duration()).map(|length| pts + length);
         if packet.duration().is_none() || packet.pts().is_none() || exact.is_some() {
             let packet = packet.make_mut();
             packet.set_pts(pts);
@@ -161,6 +184,17 @@ impl AudioFeed {
             self.ended = true;
             take(Next::End);
         }
+    }
+}
+
+/// How long packets are, by the time from one to the next and by those before: a stretch without any says nothing of that.
+fn longest((delta, before): (gst::ClockTime, gst::ClockTime)) -> gst::ClockTime {
+    if before.is_zero() || delta.saturating_mul(LONGER) < before {
+        delta
+    } else if delta > before.saturating_mul(LONGER) {
+        before
+    } else {
+        delta.max(before)
     }
 }
 

@@ -44,8 +44,10 @@ pub(super) struct Converter {
     /// Where they come out.
     _output: gst::Pad,
     out: Arc<Mutex<Vec<Packet>>>,
-    /// Packets without a time are dropped.
+    /// Packets without a time get that of the end of the one before, or are dropped.
     timed_only: bool,
+    /// When that is.
+    next: Option<gst::ClockTime>,
     /// Packets that were.
     pub untimed: u64,
     /// For people: what it is re-encoded as.
@@ -107,12 +109,12 @@ impl Converter {
         input.push_event(gst::event::StreamStart::new("audio"));
         input.push_event(gst::event::Caps::new(&caps));
         input.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
-        let timed_only = matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse"));
+        let timed_only = matches!(parser, Some("aacparse" | "mpegaudioparse" | "ac3parse" | "opusparse"));
         let reencodes = (!is_carried).then_some(codec);
         let coded = if is_carried { bare } else { fallback.caps() };
         let mut likely = takes.intersect(&coded);
         likely.fixate();
-        Ok(Self { pipeline, input, likely, _output: output, out, timed_only, untimed: 0, reencodes })
+        Ok(Self { pipeline, input, likely, _output: output, out, timed_only, next: None, untimed: 0, reencodes })
     }
 
     /// The format of what comes out, as far as it is known before the first packet.
@@ -124,7 +126,11 @@ impl Converter {
     ///
     /// # Errors
     /// When it cannot be decoded or encoded.
-    pub fn push(&mut self, packet: gst::Buffer) -> Result<Vec<Packet>, OutputError> {
+    pub fn push(&mut self, mut packet: gst::Buffer) -> Result<Vec<Packet>, OutputError> {
+        if self.timed_only {
+            // The parser knows how long each is; what it is told it would take for each of several in one.
+            packet.make_mut().set_duration(None);
+        }
         let pushed = self.input.push(packet);
         match (pushed, self.pipeline.error()) {
             (_, Some(error)) => Err(error.into()),
@@ -144,10 +150,19 @@ impl Converter {
 
     fn take(&mut self) -> Vec<Packet> {
         let mut packets = std::mem::take(&mut *self.out.lock().unwrap_or_else(PoisonError::into_inner));
-        // An MP4 muxer fails over what has no time: packets before the first one that has, as where the first headers of a
-        // broadcast are damaged. (Later ones are timed by those before them.)
+        // An MP4 muxer fails over what has no time. Of several packets in one, the first has it, and the others follow it. Those
+        // before the first one that has are left out, as where the first headers of a broadcast are damaged.
         let before = packets.len();
-        packets.retain(|packet| !self.timed_only || packet.buffer.pts().is_some());
+        if self.timed_only {
+            for packet in &mut packets {
+                let pts = packet.buffer.pts().or(self.next);
+                self.next = pts.zip(packet.buffer.duration()).map(|(pts, length)| pts + length);
+                if packet.buffer.pts().is_none() && pts.is_some() {
+                    packet.buffer.make_mut().set_pts(pts);
+                }
+            }
+            packets.retain(|packet| packet.buffer.pts().is_some());
+        }
         self.untimed += (before - packets.len()) as u64;
         packets
     }

@@ -40,9 +40,10 @@ pub(super) fn filter(
         Some(direction) => description.turned.replace("DIRECTION", direction),
         None => description.upright,
     };
-    let formats = if is_hdr(pad) { HDR } else { SDR };
-    let description = description.replace('\n', " ").replace("FORMATS", formats);
+    let video = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
+    let description = description.replace('\n', " ").replace("FORMATS", formats(video.as_ref()));
     let filter = gst::parse::bin_from_description(&description, true).map_err(|e| gst::glib::bool_error!("{}", e))?;
+    follow(pad, &filter);
     if let Some(pad) = filter.static_pad("sink") {
         offer_video_meta(&pad);
         probe.watch_decoded(&pad);
@@ -68,10 +69,35 @@ pub(super) fn direction(orientation: u8, pad: &gst::Pad) -> Option<&'static str>
     }
 }
 
-/// Whether the decoder on `pad` says that its frames are HDR.
-fn is_hdr(pad: &gst::Pad) -> bool {
-    let video = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-    video.is_some_and(|video| Transfer::of(&video).is_some())
+/// The layouts that frames like `video` may leave the filter in.
+fn formats(video: Option<&gst_video::VideoInfo>) -> &'static str {
+    if video.and_then(Transfer::of).is_some() { HDR } else { SDR }
+}
+
+/// Has the filter's layouts follow what the decoder on `pad` puts out: HDR may begin and end midway.
+fn follow(pad: &gst::Pad, filter: &gst::Bin) {
+    let layouts: Vec<gst::glib::WeakRef<gst::Element>> = filter
+        .iterate_elements()
+        .into_iter()
+        .flatten()
+        .filter(|element| element.factory().is_some_and(|factory| factory.name() == "capsfilter"))
+        .map(|element| element.downgrade())
+        .collect();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let video = gst_video::VideoInfo::from_caps(caps.caps()).ok();
+        let description = format!("video/x-raw,format=(string){}", formats(video.as_ref()));
+        if let Ok(now) = description.parse::<gst::Caps>() {
+            for layout in layouts.iter().filter_map(gst::glib::WeakRef::upgrade) {
+                if layout.property::<gst::Caps>("caps") != now {
+                    layout.set_property("caps", &now);
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn is_turned(pad: &gst::Pad) -> bool {

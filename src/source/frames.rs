@@ -68,9 +68,12 @@ impl Delivery {
             return Ok(gst::FlowSuccess::Ok);
         };
         let mut video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
+        if video.par().numer() <= 0 || video.par().denom() <= 0 {
+            video = with(caps, "pixel-aspect-ratio", (1, 1)).ok_or(gst::FlowError::NotNegotiated)?;
+        }
         if !shared.first.is_decoded() {
             if let Some(connection) = shared.connection().filter(|connection| connection.last().is_some()) {
-                let (pts, _) = self.live(connection, sink, &sample);
+                let (pts, ..) = self.live(connection, sink, &sample);
                 let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
                 connection.resume_at(StreamTime { ns: pts.nseconds() });
             }
@@ -78,7 +81,10 @@ impl Delivery {
         }
         let rate = shared.rate.corrected();
         if let Some(rate) = rate {
-            video = with_rate(caps, rate.rate).ok_or(gst::FlowError::NotNegotiated)?;
+            // One that is not known is 0/1.
+            let caps = video.to_caps().map_err(|_| gst::FlowError::NotNegotiated)?;
+            let rate = rate.rate.unwrap_or((0, 1));
+            video = with(&caps, "framerate", rate).ok_or(gst::FlowError::NotNegotiated)?;
         }
         if shared.is_stopped() {
             return Err(gst::FlowError::Eos);
@@ -90,11 +96,11 @@ impl Delivery {
         }
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
-        let (pts, due) = if let Some(connection) = shared.connection() {
+        let (pts, due, arrived) = if let Some(connection) = shared.connection() {
             self.live(connection, sink, &sample)
         } else {
             let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
-            (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)))
+            (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)), None)
         };
         // Times increase: an encoder that is handed an earlier one loses track.
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
@@ -111,7 +117,7 @@ impl Delivery {
             self.resumed = outlet.clock.now();
         }
         let captured = shared.connection().and_then(|_| captured(&buffer, outlet.clock.now()));
-        let mut stamps = Stamps { decode_in, decoded, due, captured, ..Stamps::default() };
+        let mut stamps = Stamps { decode_in, decoded, due, arrived, captured, ..Stamps::default() };
         // What stood still meanwhile, here or in the decoder, was not late.
         stamps.not_before(self.resumed);
         let (file, index) = match &shared.wanted.image {
@@ -152,13 +158,13 @@ impl Delivery {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    /// The time in the stream of a live frame, and when it was due.
+    /// The time in the stream of a live frame, when it was due, and when it arrived.
     fn live(
         &self,
         connection: &ConnectionClock,
         sink: &gst_app::AppSink,
         sample: &gst::SampleRef,
-    ) -> (gst::ClockTime, Option<HostTime>) {
+    ) -> (gst::ClockTime, Option<HostTime>, Option<HostTime>) {
         let shared = &*self.shared;
         let now = || sink.current_running_time();
         let raw = sample.buffer().and_then(gst::BufferRef::pts);
@@ -171,7 +177,8 @@ impl Delivery {
             None if shared.probe.is_paced() => (shared.outlet.clock.now(), running),
             None => (shared.outlet.clock.now(), now().unwrap_or(running)),
         });
-        (gst::ClockTime::from_nseconds(connection.begin(due).ns), Some(due).filter(|_| !shared.is_lossless()))
+        let begun = gst::ClockTime::from_nseconds(connection.begin(due).ns);
+        (begun, Some(due).filter(|_| !shared.is_lossless()), connection.arrived(running))
     }
 }
 
@@ -197,11 +204,10 @@ fn to_pixels(
     Some(pixels)
 }
 
-/// What `caps` say, but for the frame rate; one that is not known is 0/1.
-fn with_rate(caps: &gst::CapsRef, rate: Option<Fraction>) -> Option<gst_video::VideoInfo> {
-    let (numer, denom) = rate.unwrap_or((0, 1));
+/// What `caps` say, but for this field.
+fn with(caps: &gst::CapsRef, field: &str, (numer, denom): Fraction) -> Option<gst_video::VideoInfo> {
     let mut caps = caps.to_owned();
-    caps.make_mut().set("framerate", gst::Fraction::new(numer, denom));
+    caps.make_mut().set(field, gst::Fraction::new(numer, denom));
     gst_video::VideoInfo::from_caps(&caps).ok()
 }
 

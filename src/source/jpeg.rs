@@ -100,6 +100,9 @@ fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
     }
 }
 
+/// Bytes of an image that are looked at, piece by piece.
+const PIECES: [u64; 5] = [1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20];
+
 /// Whether `path` is a JPEG image whose end is missing.
 fn is_cut_short(path: &Path) -> bool {
     use std::io::Read;
@@ -108,7 +111,16 @@ fn is_cut_short(path: &Path) -> bool {
     if file.read_exact(&mut bytes).is_err() || bytes != [0xFF, SOI] {
         return false;
     }
-    file.read_to_end(&mut bytes).is_ok() && !has_end(&bytes)
+    // Most end in the first piece; of many images one after the other, the first counts.
+    for piece in PIECES {
+        match file.by_ref().take(piece).read_to_end(&mut bytes) {
+            Ok(_) if has_end(&bytes) => return false,
+            Ok(read) if (read as u64) < piece => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// Whether the JPEG image that `bytes` begin with reaches its end marker.

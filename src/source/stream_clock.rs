@@ -3,8 +3,9 @@
 //! A frame's time in the stream is the moment it was due on this machine, counted from the first frame's: outages take as long
 //! in the stream as they took.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -21,6 +22,8 @@ const JITTER_NS: u64 = 20_000_000;
 /// frames may come at once at the start, the last of them in time; and `rtspsrc` corrects the running times that it guessed
 /// at first.
 const MEMORY: Duration = Duration::from_secs(2);
+/// Encoded frames whose arrival is remembered: those on their way to the decoder's other end.
+const ARRIVALS: usize = 1024;
 /// How long audio waits for the first frame. The demuxer may stand still meanwhile.
 const BEGINNING: Duration = Duration::from_secs(2);
 
@@ -102,6 +105,8 @@ pub(super) struct ConnectionClock {
     /// The first frame did not come in time, or the connection does not wait for it.
     waits_no_more: AtomicBool,
     earliest: Mutex<Earliest>,
+    /// Running times of the encoded frames that came last, and when they did.
+    arrivals: Mutex<VecDeque<(gst::ClockTime, HostTime)>>,
     /// Stream time of its first frame, where the stream had frames before.
     first: OnceLock<StreamTime>,
 }
@@ -116,6 +121,7 @@ impl ConnectionClock {
             by_arrival,
             waits_no_more: AtomicBool::new(by_arrival),
             earliest: Mutex::default(),
+            arrivals: Mutex::default(),
             first: OnceLock::new(),
         }
     }
@@ -140,6 +146,12 @@ impl ConnectionClock {
         if self.by_arrival {
             let now = self.stream.clock.now();
             let offset = ns(now) - ns_of(running);
+            let mut arrivals = self.arrivals();
+            if arrivals.len() == ARRIVALS {
+                arrivals.pop_front();
+            }
+            arrivals.push_back((running, now));
+            drop(arrivals);
             let earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner).add(now, offset);
             if earliest.abs_diff(self.offset.load(Ordering::SeqCst)) > JITTER_NS {
                 self.offset.store(earliest, Ordering::SeqCst);
@@ -147,10 +159,21 @@ impl ConnectionClock {
         }
     }
 
+    fn arrivals(&self) -> MutexGuard<'_, VecDeque<(gst::ClockTime, HostTime)>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the encoded frame at `running` arrived, where that is known. Senders such as `ffmpeg -re` send most of a second at
+    /// once, again and again: what they held back is not late here.
+    pub fn arrived(&self, running: gst::ClockTime) -> Option<HostTime> {
+        self.arrivals().iter().rev().find_map(|(at, arrived)| (*at == running).then_some(*arrived))
+    }
+
     /// How late the encoded frame at `running` is, where that is known yet.
     pub fn lateness(&self, running: gst::ClockTime) -> Option<Duration> {
         let offset = self.offset.load(Ordering::SeqCst);
         let due = offset.checked_add(ns_of(running)).filter(|_| offset != UNKNOWN)?;
+        let due = self.arrived(running).map_or(due, |arrived| due.max(ns(arrived)));
         let late = ns(self.stream.clock.now()).saturating_sub(due).max(0);
         Some(Duration::from_nanos(late.unsigned_abs()))
     }
@@ -225,6 +248,24 @@ mod tests {
             connection.arrives(ms(200 + n * 40));
         }
         assert_eq!(due(5200), clock.now().since_start().as_millis());
+    }
+
+    #[test]
+    fn what_a_sender_held_back_is_not_late_when_it_arrives() {
+        let clock = Arc::new(SimulatedClock::default());
+        let connection = ConnectionClock::new(Arc::new(StreamClock::new(clock.clone())), true);
+        let ms = gst::ClockTime::from_mseconds;
+        for burst in 0..5 {
+            clock.advance(Duration::from_millis(800));
+            (0..10).for_each(|n| connection.arrives(ms((burst * 10 + n) * 80)));
+            for n in 0..10 {
+                assert_eq!(connection.lateness(ms((burst * 10 + n) * 80)), Some(Duration::ZERO), "{burst} {n}");
+            }
+        }
+        // From then on, it is.
+        clock.advance(Duration::from_millis(600));
+        assert_eq!(connection.lateness(ms(49 * 80)), Some(Duration::from_millis(600)));
+        assert_eq!(connection.arrived(ms(1)), None);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::source::Address;
 use crate::text::{counted, printable};
 
 /// Extensions of images.
-pub(super) const IMAGES: [&str; 13] =
-    ["jpg", "jpeg", "jpe", "jfif", "mpo", "jp2", "j2k", "png", "bmp", "tif", "tiff", "webp", "gif"];
+pub(super) const IMAGES: [&str; 14] =
+    ["jpg", "jpeg", "jpe", "jfif", "mpo", "jp2", "j2k", "png", "apng", "bmp", "tif", "tiff", "webp", "gif"];
 /// Extensions of images that no decoder takes: a file is refused by its format, a folder's are passed over.
 const UNDECODABLE: [&str; 4] = ["heic", "heif", "avif", "jxl"];
 /// Extensions that are taken from a folder as video: drones' previews (`lrv`) and panoramas (`insv`) are MP4.

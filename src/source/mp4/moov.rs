@@ -7,6 +7,8 @@ use gstreamer::prelude::*;
 
 /// A video track shorter than the longest one by more than this is a preview (qtdemux's own limit).
 const PREVIEW: u64 = 5;
+/// A track is enabled, and used in the presentation (tkhd).
+const ENABLED: u64 = 3;
 
 /// What a header states that qtdemux is not told.
 #[derive(Debug, PartialEq, Eq)]
@@ -99,6 +101,8 @@ pub(super) enum End {
 struct Track {
     at: usize,
     is_video: bool,
+    /// It says that it is shown: no preview is.
+    is_enabled: bool,
     length: Option<gst::ClockTime>,
     list: Option<EditList>,
 }
@@ -119,8 +123,17 @@ impl Track {
         let handler = find(moov, media.clone(), *b"hdlr")?;
         let header = find(moov, media.clone(), *b"mdhd")?;
         let is_video = moov[handler].get(8..12).is_some_and(|kind| kind == b"vide");
+        let flags = find(moov, content.clone(), *b"tkhd").and_then(|header| number(moov, header.start, 4));
+        let is_enabled = flags.is_some_and(|flags| flags & ENABLED == ENABLED);
         let list = EditList::of(moov, content, media, scale(moov, &header)?, movie_scale);
-        Some(Self { at, is_video, length: length(moov, &header).map(|(time, _)| time), list })
+        Some(Self { at, is_video, is_enabled, length: length(moov, &header).map(|(time, _)| time), list })
+    }
+}
+
+impl Track {
+    /// How long what is shown of it is.
+    fn shown(&self) -> Option<gst::ClockTime> {
+        self.list.as_ref().map(|list| list.edit.length).or(self.length)
     }
 }
 
@@ -176,7 +189,7 @@ pub(super) fn correct(moov: &mut [u8], end: End) -> Option<Stated> {
     let longest = |tracks: &mut dyn Iterator<Item = &Track>| tracks.filter_map(|track| track.length).max();
     let longest_video = longest(&mut tracks.iter().filter(|track| track.is_video));
     let is_longer = |a: gst::ClockTime, b: Option<gst::ClockTime>| b.is_some_and(|b| a > b.saturating_mul(PREVIEW));
-    for track in tracks.iter().filter(|track| track.is_video) {
+    for track in tracks.iter().filter(|track| track.is_video && !track.is_enabled) {
         if longest_video.is_some_and(|longest| is_longer(longest, track.length)) {
             moov[track.at + 4..track.at + 8].copy_from_slice(b"free");
         }
@@ -191,9 +204,11 @@ pub(super) fn correct(moov: &mut [u8], end: End) -> Option<Stated> {
         let size = field.len();
         moov[field.clone()].copy_from_slice(&told.to_be_bytes()[8 - size..]);
     }
-    // A length that no track comes near is wrong.
-    let longest = longest(&mut tracks.iter());
-    let length = stated.map(|(length, _)| if is_longer(length, longest) { longest.unwrap_or(length) } else { length });
+    // A length that no track comes near is wrong, and so is one that a track goes far beyond.
+    let longest = tracks.iter().filter_map(Track::shown).max();
+    let is_wrong =
+        |length| is_longer(length, longest) || longest.is_some_and(|longest| is_longer(longest, Some(length)));
+    let length = stated.map(|(length, _)| longest.filter(|_| is_wrong(length)).unwrap_or(length));
     Some(Stated { length, edits: tracks.into_iter().filter_map(|track| track.list).map(|list| list.edit).collect() })
 }
 

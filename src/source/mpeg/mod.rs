@@ -14,17 +14,20 @@ mod transport;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use crate::clock::Deadline;
 use crate::image_file::open_regular;
 use head::{Finding, Head};
 use program::ProgramStream;
 use transport::TransportStream;
 
-/// Bytes that are held back at most.
+/// Bytes that are held back at most, and for how long: of a live stream, more come.
 const HELD: usize = 16 << 20;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Helps every MPEG demuxer that is plugged in `pipeline`, which reads the file `path` or something else and is not running
 /// yet.
@@ -96,11 +99,13 @@ struct Holding<H> {
     head: H,
     held: Vec<Held>,
     bytes: usize,
+    /// Since the first of them.
+    deadline: Option<Deadline>,
 }
 
 /// Holds back what arrives at `sink` until `head` is found; the demuxer gets it then.
 fn hold(sink: &gst::Pad, demuxer: &gst::Element, head: impl Head) {
-    let holding = Mutex::new(Some(Holding { head, held: Vec::new(), bytes: 0 }));
+    let holding = Mutex::new(Some(Holding { head, held: Vec::new(), bytes: 0, deadline: None }));
     let demuxer = demuxer.downgrade();
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
     sink.add_probe(kinds | gst::PadProbeType::PUSH, move |pad, info| {
@@ -148,7 +153,9 @@ impl<H: Head> Holding<H> {
         let found = buffer.map_readable().map_or(Some(Finding::Fine), |bytes| self.head.read(&bytes));
         self.bytes += buffer.size();
         self.held.push(Held::Buffer(buffer));
-        found.or_else(|| (self.bytes > HELD).then_some(Finding::Fine))
+        let deadline = self.deadline.get_or_insert_with(|| Deadline::after(PATIENCE));
+        let is_over = self.bytes > HELD || deadline.is_over();
+        found.or_else(|| is_over.then_some(Finding::Fine))
     }
 }
 

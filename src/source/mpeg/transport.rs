@@ -18,15 +18,15 @@ pub(super) struct TransportStream {
     rest: Vec<u8>,
     /// From one packet to the next, once it is known.
     size: Option<usize>,
-    /// Where the program map of the first program is.
-    map: Option<u16>,
-    program: Option<Program>,
+    /// Where the maps of its programs are, and what they say. Some may not be sent.
+    maps: Vec<u16>,
+    programs: Vec<Program>,
     /// Where a clock was seen.
     clocks: Vec<u16>,
     times: Option<Times>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Program {
     clock: u16,
     streams: Vec<u16>,
@@ -55,10 +55,14 @@ impl TransportStream {
         }
         let Some(payload) = packet.get(4 + field..).filter(|_| starts && has_payload) else { return };
         if pid == 0 {
-            self.map = self.map.or_else(|| program_map(section(payload)?));
-        } else if Some(pid) == self.map {
-            self.program = section(payload).and_then(program).or(self.program.take());
-        } else if self.program.as_ref().is_some_and(|program| program.streams.contains(&pid)) {
+            if self.maps.is_empty() {
+                self.maps = section(payload).and_then(program_maps).unwrap_or_default();
+            }
+        } else if self.maps.contains(&pid) {
+            let program = section(payload).and_then(program);
+            self.programs
+                .extend(program.filter(|program| !self.programs.contains(program) && self.programs.len() < 64));
+        } else if self.programs.iter().any(|program| program.streams.contains(&pid)) {
             for time in times(payload).into_iter().flatten().flatten() {
                 let times = self.times.get_or_insert(Times { first: time, least: time, most: time });
                 (times.least, times.most) = (times.least.min(time), times.most.max(time));
@@ -67,7 +71,7 @@ impl TransportStream {
     }
 
     fn has_clock(&self) -> bool {
-        self.program.as_ref().is_some_and(|program| self.clocks.contains(&program.clock))
+        self.programs.iter().any(|program| self.clocks.contains(&program.clock))
     }
 
     fn no_clock(times: Times) -> Finding {
@@ -130,12 +134,12 @@ fn section(payload: &[u8]) -> Option<&[u8]> {
     payload.get(1 + usize::from(*payload.first()?)..)
 }
 
-/// Where the map of the first program is, by the program association table.
-fn program_map(table: &[u8]) -> Option<u16> {
+/// Where the maps of the programs are, by the program association table.
+fn program_maps(table: &[u8]) -> Option<Vec<u16>> {
     let length = usize::from(u16::from_be_bytes([table.get(1)? & 0x0F, *table.get(2)?]));
     let programs = table.get(8..(3 + length).checked_sub(4)?.min(table.len())).filter(|_| table[0] == 0)?;
-    let program = programs.chunks_exact(4).find(|program| program[..2] != [0, 0])?;
-    Some(u16::from_be_bytes([program[2] & 0x1F, program[3]]))
+    let programs = programs.chunks_exact(4).filter(|program| program[..2] != [0, 0]);
+    Some(programs.map(|program| u16::from_be_bytes([program[2] & 0x1F, program[3]])).collect())
 }
 
 /// What a program map says; of one that goes on in another packet, the streams named in this one.
@@ -219,6 +223,16 @@ mod tests {
             assert_eq!(short.read(&bytes[..PACKET * 5]), Some(Finding::Fine).filter(|_| expected == Finding::Fine));
             assert_eq!(short.end(), expected);
         }
+    }
+
+    #[test]
+    fn of_several_programs_one_is_enough() {
+        gst::init().expect("GStreamer");
+        let mut bytes = stream(0x100, true);
+        // The first program of the table is at another place, and never sent.
+        let table = [0, 0, 0xB0, 17, 0, 1, 0xC1, 0, 0, 0, 7, 0xE7, 0x77, 0, 1, 0xF0, 0, 0, 0, 0, 0];
+        bytes.splice(..PACKET, packet(0, true, false, &table));
+        assert_eq!(TransportStream::default().read(&bytes), Some(Finding::Fine));
     }
 
     proptest! {
