@@ -1,9 +1,9 @@
 //! Files that take their name when they are whole.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{bounded, select};
@@ -22,41 +22,79 @@ pub fn part_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A file that is `NAME.part` until it is whole. `-` is standard output; devices and pipes are written as they are.
+/// What an error of kind [`ErrorKind::ResourceBusy`] has for a remedy.
+pub const BUSY: &str = "wait until that run ends, or choose another name";
+
+/// A file that is `NAME.part` until it is whole, locked against other runs. `-` is standard output; devices and pipes are written
+/// as they are.
 #[derive(Debug)]
 pub struct PartFile {
-    /// `None`: something else writes it.
-    file: Option<File>,
+    file: File,
     path: PathBuf,
     named: bool,
+    recovered: Option<PathBuf>,
 }
 
 impl PartFile {
     /// Creates it. A named pipe is opened once something reads it, unless `stopping` is requested before.
     ///
     /// # Errors
-    /// When it cannot be created; `Interrupted` when nothing reads the pipe by then, and at once without `stopping`.
+    /// As [`reserve`](Self::reserve); `Interrupted` when nothing reads the pipe by then, and at once without `stopping`.
     pub fn create(path: &Path, stopping: Option<&Shutdown>) -> std::io::Result<Self> {
-        let (file, named) = if path.as_os_str() == "-" {
-            (File::from(std::io::stdout().as_fd().try_clone_to_owned()?), true)
-        } else if path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
-            (open_special(path, stopping)?, true)
-        } else if path.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
+        let file = if path.as_os_str() == "-" {
+            File::from(std::io::stdout().as_fd().try_clone_to_owned()?)
+        } else if is_special(path) {
+            open_special(path, stopping)?
         } else {
-            (File::create(part_path(path))?, false)
+            return Self::reserve(path);
         };
-        Ok(Self { file: Some(file), path: path.to_owned(), named })
+        Ok(Self { file, path: path.to_owned(), named: true, recovered: None })
     }
 
-    /// One that is created and written by other means (`filesink`) under [`part_path`], and only takes its name or goes here.
+    /// Creates and locks the `.part`, empty; something else (`filesink`) may write it under [`part_path`]. What a run that did not
+    /// end left there is moved to `NAME.recovered.EXT`.
+    ///
+    /// # Errors
+    /// When it cannot be created; `ResourceBusy` while another run writes it.
+    pub fn reserve(path: &Path) -> std::io::Result<Self> {
+        if path.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        let part = part_path(path);
+        let mut recovered = None;
+        loop {
+            let file = File::options().read(true).write(true).create(true).truncate(false).open(&part)?;
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    let busy = format!("{} is being written by another run", part.display());
+                    return Err(std::io::Error::new(ErrorKind::ResourceBusy, busy));
+                }
+                // On a file system without locks, go on without.
+                Ok(()) | Err(TryLockError::Error(_)) => {}
+            }
+            let opened = file.metadata()?;
+            // Between opening and locking, its run may have ended and given it its name.
+            let is_there = part.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
+            if is_there && opened.len() == 0 {
+                return Ok(Self { file, path: path.to_owned(), named: false, recovered });
+            }
+            if is_there {
+                let aside = recovered_path(path);
+                std::fs::rename(&part, &aside)?;
+                recovered = Some(aside);
+            }
+        }
+    }
+
+    /// Where what a run that did not end had left was moved, for a notice.
     #[must_use]
-    pub fn written_by_others(path: &Path) -> Self {
-        Self { file: None, path: path.to_owned(), named: false }
-    }
-
-    fn file(&self) -> std::io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| std::io::Error::other("something else writes this file"))
+    pub fn recovered(&self) -> Option<String> {
+        let aside = self.recovered.as_ref()?;
+        Some(format!(
+            "{} was left by a run that did not end; it is {} now",
+            part_path(&self.path).display(),
+            aside.display()
+        ))
     }
 
     /// Another handle on it to write by, while this one stays to finish or discard it.
@@ -64,7 +102,7 @@ impl PartFile {
     /// # Errors
     /// When the system has no more handles.
     pub fn writer(&self) -> std::io::Result<File> {
-        self.file()?.try_clone()
+        self.file.try_clone()
     }
 
     /// The name it was asked for under.
@@ -84,7 +122,7 @@ impl PartFile {
     /// # Errors
     /// When it is a pipe or a device.
     pub fn step_back(&mut self, bytes: i64) -> std::io::Result<()> {
-        self.file()?.seek(SeekFrom::Current(-bytes)).map(|_| ())
+        self.file.seek(SeekFrom::Current(-bytes)).map(|_| ())
     }
 
     /// Gives it its name.
@@ -104,13 +142,47 @@ impl PartFile {
     }
 }
 
+/// Moves what a run that did not end left of `path` aside, before anything is done; a notice where there was something.
+///
+/// # Errors
+/// As [`PartFile::reserve`].
+pub fn set_aside(path: &Path) -> std::io::Result<Option<String>> {
+    if path.as_os_str() == "-" || is_special(path) || !part_path(path).is_file() {
+        return Ok(None);
+    }
+    let part = PartFile::reserve(path)?;
+    let recovered = part.recovered();
+    part.discard();
+    Ok(recovered)
+}
+
+/// Whether it is a pipe or a device.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// `NAME.recovered.EXT`, or the first of `NAME.recovered-2.EXT`, … that is free.
+fn recovered_path(path: &Path) -> PathBuf {
+    let name = |number: u32| {
+        let mut name = path.file_stem().unwrap_or_default().to_owned();
+        name.push(if number == 1 { ".recovered".to_owned() } else { format!(".recovered-{number}") });
+        if let Some(extension) = path.extension() {
+            name.push(".");
+            name.push(extension);
+        }
+        path.with_file_name(name)
+    };
+    let is_free = |aside: &PathBuf| aside.symlink_metadata().is_err();
+    (1..u32::MAX).map(name).find(is_free).unwrap_or_else(|| name(u32::MAX))
+}
+
 impl Write for PartFile {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.file()?.write(bytes)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file()?.flush()
+        self.file.flush()
     }
 }
 
@@ -177,6 +249,37 @@ mod tests {
         let file = folder.path().join("file");
         write_whole(&file, b"kept", None).expect("a file");
         assert_eq!(std::fs::read(&file).expect("the file"), b"kept");
+    }
+
+    #[test]
+    fn what_a_crash_left_is_moved_aside_and_what_another_run_writes_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("cam.mkv");
+        let is = |name: &str, text: &str| std::fs::read_to_string(folder.path().join(name)).is_ok_and(|is| is == text);
+        assert_eq!(set_aside(&path).expect("nothing is there"), None);
+        // A crash takes the lock with it.
+        std::fs::write(part_path(&path), "one").expect("a part");
+        let said = set_aside(&path).expect("it is moved").expect("a notice");
+        assert!(said.ends_with("cam.recovered.mkv now") && is("cam.recovered.mkv", "one"), "{said}");
+        std::fs::write(part_path(&path), "two").expect("a part");
+        let mut live = PartFile::create(&path, None).expect("it is moved");
+        assert!(
+            live.recovered().is_some_and(|said| said.contains("cam.recovered-2.mkv"))
+                && is("cam.recovered-2.mkv", "two")
+        );
+        live.write_all(b"live").expect("it is written");
+        for refused in
+            [PartFile::create(&path, None).map(drop), set_aside(&path).map(drop), write_whole(&path, b"x", None)]
+        {
+            let error = refused.expect_err("another writes it");
+            assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{error}");
+        }
+        live.finish().expect("its name");
+        assert!(is("cam.mkv", "live") && !part_path(&path).exists());
+        // Nothing was written: there is nothing to move.
+        std::fs::write(part_path(&path), "").expect("a part");
+        assert_eq!(PartFile::create(&path, None).expect("a part").recovered(), None);
+        assert_eq!(recovered_path(Path::new("a/b")), Path::new("a/b.recovered"));
     }
 
     #[test]

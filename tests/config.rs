@@ -55,6 +55,17 @@ fn an_option_that_is_given_several_times_is_a_list_in_the_file() {
 }
 
 #[test]
+fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+    let folder = folder_with("");
+    let args =
+        ["x.mp4", "--show-config", "--imgsz", "640", "-o", "a.mkv", "--imgsz", "96", "-o", "b.mkv", "--hud", "--hud"];
+    let said = detect(folder.path(), &args, &[]);
+    assert_eq!(shown(&said, "imgsz").0, "96");
+    let outputs = shown(&said, "output").0;
+    assert!(outputs.contains("a.mkv") && outputs.contains("b.mkv"), "{outputs}");
+}
+
+#[test]
 fn a_switch_can_be_turned_off_by_each_higher_layer() {
     let folder = folder_with("hud = true\n");
     let file = ["--config", "c.toml", "--show-config"];
@@ -99,7 +110,7 @@ fn the_table_is_aligned_names_the_card_and_hides_secrets() {
     let output = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
     assert_eq!(shown(&output, "conf"), pair("0.25", "model card"));
     assert_eq!(shown(&output, "threads"), pair("one per core", "default"));
-    assert_eq!(shown(&output, "output"), pair("rtsp://***@host/x?token=***", "c.toml:1"));
+    assert_eq!(shown(&output, "output"), pair("rtsp://***@host/x?***", "c.toml:1"));
     assert_eq!(shown(&output, "classes"), pair("car,3", "c.toml:2"));
     assert_eq!(shown(&output, "imgsz"), pair("384x640", "c.toml:3"));
     assert!(output.stderr.is_empty());

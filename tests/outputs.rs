@@ -7,12 +7,12 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use program::running::Running;
 use program::{
-    detect, events, frames, free_port, json, made_clip, probe, said, streamdet, succeeds, text, times, track_times,
-    witness,
+    detect, events, frames, free_port, json, made_clip, probe, said, segments, streamdet, succeeds, text, times,
+    track_times, witness,
 };
 use rtsp::{Feed, Server, Told};
 use serde_json::Value;
@@ -88,9 +88,11 @@ fn segments_are_whole_and_lose_nothing() {
         ));
         let report = json(&report);
         let (_, processed, _) = frames(&report);
-        let files: Vec<PathBuf> = (1..=4).map(|n| folder.path().join(format!("o-000{n}.{ending}"))).collect();
-        let named: Vec<&str> = report["outputs"].as_array().expect("files").iter().filter_map(Value::as_str).collect();
-        assert_eq!(named, (1..=4).map(|n| format!("o-000{n}.{ending}")).collect::<Vec<_>>());
+        let files = segments(folder.path(), "o", ending);
+        let named: Vec<PathBuf> =
+            report["outputs"].as_array().expect("files").iter().filter_map(Value::as_str).map(PathBuf::from).collect();
+        assert_eq!(named.iter().map(|name| folder.path().join(name)).collect::<Vec<_>>(), files);
+        assert_eq!(files.len(), 4, "{files:?}");
         let counts: Vec<usize> = files.iter().map(|file| times(file).len()).collect();
         assert_eq!(counts.iter().sum::<usize>() as u64, processed, "{counts:?}");
         assert_eq!(counts[..3], [90, 90, 90], "cut when the time has come");
@@ -106,18 +108,95 @@ fn segments_are_whole_and_lose_nothing() {
         let left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").filter_map(Result::ok).collect();
         assert!(left.iter().all(|entry| !entry.file_name().to_string_lossy().contains(".part")));
     }
-    // What is there is not replaced unasked, and what is too short is not kept.
-    for (more, words) in [(vec![], "--overwrite"), (vec!["--overwrite", "--keep", "2s"], "--keep is shorter")] {
-        let args = [vec!["made.mp4", "-o", "o.mp4", "--segment", "3s"], more].concat();
-        let output = streamdet(folder.path(), &args);
+    for (out, more, words) in [
+        ("o.mp4", vec!["--keep", "2s"], "--keep is shorter"),
+        ("o-%q.mp4", vec![], "takes %Y"),
+        ("o.mp4", vec!["--keep-bytes", "3 parsecs"], "50GB"),
+    ] {
+        let output = streamdet(folder.path(), &[vec!["made.mp4", "-o", out, "--segment", "3s"], more].concat());
         assert_eq!(output.status.code(), Some(2));
         assert!(said(&output).contains(words), "{}", said(&output));
     }
-    let args = ["made.mp4", "-o", "k.mkv", "--segment", "2s", "--keep", "3s", "--imgsz", "96", "--report", "k.json"];
+}
+
+/// A recorder that is started again, as by a service manager: it goes on beside what is there, and keeps what it should of all runs.
+#[test]
+fn a_recorder_is_restarted_and_keeps_what_it_should() {
+    let folder = tempfile::tempdir().expect("a folder");
+    made_clip(folder.path(), "made.mp4", "320x240", "6", &["-vf", "noise=alls=60:allf=t", "-preset", "ultrafast"]);
+    let args = ["made.mp4", "-o", "cam.mkv", "--segment", "2s", "--imgsz", "96"];
     succeeds(&streamdet(folder.path(), &args));
-    let there: Vec<bool> = (1..=5).map(|n| folder.path().join(format!("k-000{n}.mkv")).exists()).collect();
-    assert_eq!(there, [false, false, false, true, true]);
-    assert_eq!(json(&folder.path().join("k.json"))["outputs"].as_array().expect("files").len(), 2);
+    let first = segments(folder.path(), "cam", "mkv");
+    assert_eq!(first.len(), 3);
+    let contents: Vec<Vec<u8>> = first.iter().map(|file| std::fs::read(file).expect("a segment")).collect();
+    std::fs::write(folder.path().join("cam-holiday.mkv"), "mine").expect("a file");
+    succeeds(&streamdet(folder.path(), &args));
+    let count = std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(count, 2 + 6, "three more");
+    assert!(first.iter().zip(&contents).all(|(file, content)| std::fs::read(file).expect("it is there") == *content));
+    // As old as a day, those of the first run go; the size decides what else does.
+    let day = Duration::from_hours(24);
+    for file in &first {
+        let file = std::fs::File::options().write(true).open(file).expect("a segment");
+        file.set_modified(SystemTime::now() - day).expect("a time");
+    }
+    let pattern = "cam-%Y%m%dT%H%M%SZ.mkv";
+    let keeping = |more: &[&str]| {
+        let args = [&["made.mp4", "-o", pattern, "--segment", "2s", "--imgsz", "96"], more].concat();
+        succeeds(&streamdet(folder.path(), &args));
+    };
+    keeping(&["--keep", "1h"]);
+    assert!(first.iter().all(|file| !file.exists()));
+    let bytes = |file: &PathBuf| file.metadata().expect("a segment").len();
+    let most = contents.iter().map(|content| content.len() as u64).max().expect("segments");
+    assert!(most > 300_000, "{most}");
+    keeping(&["--keep-bytes", "1MB"]);
+    let left: Vec<PathBuf> = std::fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().contains("/cam-20"))
+        .collect();
+    let sum: u64 = left.iter().map(bytes).sum();
+    assert!(!left.is_empty() && sum <= 1_000_000 + most, "{sum} in {left:?}");
+    assert!(folder.path().join("cam-holiday.mkv").exists());
+}
+
+/// The recording, the detections and the playlist of a run that was killed are there after the next one, as far as they were written.
+#[test]
+fn what_a_crash_left_is_moved_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args =
+        ["test:ball", "-o", "cam.mkv", "-o", "hls:live/", "--json", "d.jsonl", "--csv", "c.csv", "--imgsz", "96"];
+    let mut run = running(folder.path(), &args);
+    let part = folder.path().join("cam.mkv.part");
+    events::file(&part, |bytes| bytes.len() > 50_000);
+    // While it lives, its files are its own.
+    for out in ["cam.mkv", "other.mkv"] {
+        let output =
+            streamdet(folder.path(), &["test:ball", "--frames", "5", "-o", out, "--json", "d.jsonl", "--imgsz", "96"]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains("is being written by another run"), "{}", said(&output));
+    }
+    run.signal("KILL");
+    assert_eq!(run.ended(), None);
+    let output = streamdet(folder.path(), &[args.as_slice(), &["--frames", "30"]].concat());
+    succeeds(&output);
+    for (name, recovered) in
+        [("cam.mkv", "cam.recovered.mkv"), ("c.csv", "c.recovered.csv"), ("d.jsonl", "d.recovered.jsonl")]
+    {
+        assert!(said(&output).contains(&format!("{name}.part was left")), "{}", said(&output));
+        assert!(folder.path().join(recovered).metadata().expect("what was left").len() > 0);
+    }
+    decodes(&folder.path().join("cam.recovered.mkv"));
+    assert!(times(&folder.path().join("cam.recovered.mkv")).len() > 10);
+    assert!(times(&folder.path().join("cam.mkv")).len() == 30);
+    let lines = std::fs::read_to_string(folder.path().join("d.recovered.jsonl")).expect("lines");
+    assert!(lines.ends_with('\n') && lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+    let name = |n: usize, what: &str| folder.path().join(format!("live/segment-{n:04}{what}.ts"));
+    let left = (1..50).find(|n| name(*n, ".recovered").exists()).expect("the segment that was being written");
+    decodes(&name(left, ".recovered"));
+    let list = std::fs::read_to_string(folder.path().join("live/index.m3u8")).expect("a list");
+    assert!(list.contains(&format!("segment-{:04}.ts", left + 1)), "it goes on in sequence: {list}");
 }
 
 #[test]

@@ -11,11 +11,11 @@ use super::messages::command_line_notice;
 use super::options::{Invocation, RunOptions};
 use super::settings::Task;
 use super::signals::Signals;
-use super::units::length;
+use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::shutdown::Shutdown;
-use crate::sink::Segments;
+use crate::sink::{Gaps, Segments};
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -45,6 +45,7 @@ Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable i
 /// Options of `detect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub struct DetectArgs {
     /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `rtp://`, `srt://`, /dev/videoN, `camera:N`,
     /// `test:PATTERN`, `-` (standard input)
@@ -57,12 +58,19 @@ pub struct DetectArgs {
     /// Show the annotated video in a window as well
     #[arg(long, help_heading = "Output")]
     display: bool,
-    /// Split the output file at keyframes into NAME-0001.EXT, NAME-0002.EXT, …, each this long: 30s, 10m, 1h
+    /// Split the output file at keyframes into segments this long: 30s, 10m, 1h. Each is named by the UTC time at which it begins:
+    /// NAME-20261129T090500Z.EXT, or as the fields in the name say (cam-%Y-%m-%d_%H%M.mkv)
     #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Output")]
     segment: Option<Duration>,
-    /// Delete segments of this run that ended this long ago: 24h, 7d
+    /// Delete segments that ended this long ago, those of earlier runs too: 24h, 7d
     #[arg(long, value_name = "LENGTH", value_parser = length, requires = "segment", help_heading = "Output")]
     keep: Option<Duration>,
+    /// Delete the oldest segments where all in the folder take more: 500MB, 50GB
+    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "segment", help_heading = "Output")]
+    keep_bytes: Option<u64>,
+    /// Keep outages of a live source in the file, as time without frames, instead of going on where it stopped
+    #[arg(long, help_heading = "Output")]
+    keep_gaps: bool,
     /// Read files as fast as possible even while an output is live
     #[arg(long, help_heading = "Output")]
     full_speed: bool,
@@ -100,7 +108,8 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         outputs: args.output.clone(),
         overwrite: args.overwrite,
         display: args.display,
-        segments: args.segment.map(|length| Segments { length, keep: args.keep }),
+        gaps: if args.keep_gaps { Gaps::Keep } else { Gaps::Close },
+        segments: args.segment.map(|length| Segments { length, keep: args.keep, keep_bytes: args.keep_bytes }),
         full_speed: args.full_speed,
     };
     let credentials = args.run.live.credentials();

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::pipeline::RunError;
-use crate::secrets::{redact, shows_password};
+use crate::secrets::{redact, redact_arguments, shows_password};
 use crate::text::print_stderr;
 use crate::ui::logs;
 
@@ -53,7 +53,7 @@ fn arguments() -> impl Iterator<Item = String> {
 
 /// The command line as it was given, without secrets.
 pub(super) fn command_line() -> String {
-    redact(&arguments().collect::<Vec<_>>().join(" "))
+    redact_arguments(arguments())
 }
 
 /// What the user should know about the command line: a notice, where it shows a password.

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 /// Detect objects in video streams and files, draw them, and measure every frame's latency
 #[derive(Debug, Parser)]
-#[command(name = "streamdet", version, about, arg_required_else_help = true)]
+#[command(name = "streamdet", version, about, arg_required_else_help = true, args_override_self = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

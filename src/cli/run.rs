@@ -42,7 +42,8 @@ impl RunOptions {
         let others: Vec<_> =
             task.json.as_deref().map(|path| ("--json", path)).into_iter().chain(files.named()).collect();
         plan::check_distinct(&task.plan.jobs, &others)?;
-        plan::prepare(&task.plan.jobs, task.overwrite)?;
+        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
+        left.extend(plan::set_aside(&others)?);
         let (runtime, model) = self.model.load()?;
         let to_stdout = task.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let presentation = Presentation {
@@ -73,7 +74,7 @@ impl RunOptions {
         };
         let instruments = Arc::new(instruments);
         let said = resolved(&settings, &model);
-        let notices = task.plan.notices.iter().chain(&model.notices);
+        let notices = task.plan.notices.iter().chain(&left).chain(&model.notices);
         let view = View::open(presentation, &settings, &model, notices, shutdown);
         let mut listeners: Vec<Arc<dyn Listener>> = view.listeners();
         listeners.push(instruments.clone());

@@ -202,6 +202,9 @@ impl<'a> Delivery<'a> {
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
         self.stages.iter_mut().for_each(|stage| stage.gap(gap));
         self.detections.event(StreamEvent::Gap(gap));
+        if let Some(sink) = &mut self.sink {
+            sink.gap();
+        }
     }
 
     /// Tells the user of the stream, once its first frame and with it the provider is there.

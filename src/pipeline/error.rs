@@ -91,6 +91,8 @@ impl RunError {
             Self::Source(SourceError::Unusable { .. })
                 | Self::Sink(
                     SinkError::Exists(_)
+                        | SinkError::Busy(_)
+                        | SinkError::SegmentName { .. }
                         | SinkError::Unwritable { .. }
                         | SinkError::Address { .. }
                         | SinkError::Unreachable { .. }

@@ -2,18 +2,22 @@
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
+use crate::clock::HostTime;
 use crate::latency::{FrameRecord, STAGES};
 use crate::part::PartFile;
 use crate::shutdown::Shutdown;
 
-/// Bytes gathered before they are written.
+/// Bytes gathered before they are written, and how long they wait for that at most.
 const BUFFER: usize = 64 << 10;
+const FLUSH: Duration = Duration::from_secs(1);
 
 /// The file of rows. A row of a frame that did not pass a stage has nothing there.
 pub struct CsvFile {
     out: BufWriter<PartFile>,
     line: Vec<u8>,
+    flushed: HostTime,
     failed: Option<std::io::Error>,
 }
 
@@ -24,7 +28,7 @@ impl CsvFile {
     /// When it cannot be created.
     pub fn create(path: &Path, stopping: &Shutdown) -> std::io::Result<Self> {
         let out = BufWriter::with_capacity(BUFFER, PartFile::create(path, Some(stopping))?);
-        let mut this = Self { out, line: Vec::with_capacity(256), failed: None };
+        let mut this = Self { out, line: Vec::with_capacity(256), flushed: HostTime::default(), failed: None };
         this.line.extend_from_slice(b"stream,frame,pts_ns,handed_over_ms,");
         for stage in STAGES {
             // Memory takes all text.
@@ -52,6 +56,11 @@ impl CsvFile {
         // Memory takes all text.
         let _ = writeln!(self.line, "{},{}", record.stamps.batch_size, record.detections);
         self.end_line();
+        let now = record.stamps.handed_over;
+        if self.failed.is_none() && now.since(self.flushed) > FLUSH {
+            self.flushed = now;
+            self.failed = self.out.flush().err();
+        }
     }
 
     /// To the nanosecond: the rows inside `end_to_end` sum to it here as well.

@@ -1,11 +1,13 @@
 //! Why an output fails.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer::glib;
 
+use crate::part::BUSY;
 use crate::thread::ThreadError;
 
 /// Why an output cannot be written.
@@ -14,6 +16,15 @@ pub enum SinkError {
     /// It exists already.
     #[error("{0} exists already\n  give --overwrite to replace it, or another name with -o")]
     Exists(PathBuf),
+    /// A field of the time in a segment's name is none.
+    #[error("{path}: the name of a segment takes %Y, %m, %d, %H, %M, %S and %j\n  write %% for a percent sign")]
+    SegmentName {
+        /// The output.
+        path: PathBuf,
+    },
+    /// Another run writes it.
+    #[error("{0}\n  {BUSY}")]
+    Busy(std::io::Error),
     /// It cannot be created.
     #[error("{path}: {source}\n  choose a folder that can be written with -o")]
     Unwritable {
@@ -87,6 +98,16 @@ pub enum SinkError {
         /// The other.
         h264: String,
     },
+}
+
+impl SinkError {
+    /// `path` cannot be created.
+    pub(super) fn unwritable(path: &Path, source: impl Into<OutputError>) -> Self {
+        match source.into() {
+            OutputError::Io(busy) if busy.kind() == ErrorKind::ResourceBusy => Self::Busy(busy),
+            source => Self::Unwritable { path: path.to_owned(), source },
+        }
+    }
 }
 
 /// What went wrong with it.

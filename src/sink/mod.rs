@@ -11,6 +11,7 @@ mod error;
 mod input;
 mod output;
 mod pipeline;
+mod segments;
 mod server;
 mod stream;
 mod target;
@@ -18,29 +19,33 @@ mod writer;
 
 use std::path::Path;
 
-use crate::part::part_path;
+use crate::part::PartFile;
 
+pub use branch::check_playlist;
 pub use display::check_display;
 pub use encode::EncodeTimes;
 pub use encoder::{EncoderOptions, H264};
 pub use error::{OutputError, SinkError};
 pub use output::{AudioWritten, FinishedOutputs, OutputEvent, OutputListener};
+pub use segments::check_segments;
 pub use server::RtspServer;
 pub use stream::{OutputOptions, StreamSink, codec_for};
-pub use target::{PushUrl, Segments, Target};
+pub use target::{FileTarget, Gaps, PushUrl, Segments, Target};
 
-/// Checks that `path` may be written, before any work is done.
+/// Checks that `path` may be written, before any work is done. What a run that did not end left of it is moved aside; a notice
+/// where there was something.
 ///
 /// # Errors
-/// When it exists and `overwrite` is not given, or its folder cannot be written.
-pub fn check_output(path: &Path, overwrite: bool) -> Result<(), SinkError> {
+/// When it exists and `overwrite` is not given, another run writes it, or its folder cannot be written.
+pub fn check_output(path: &Path, overwrite: bool) -> Result<Option<String>, SinkError> {
     if path.exists() && !overwrite {
         return Err(SinkError::Exists(path.to_owned()));
     }
-    let unwritable = |e: std::io::Error| SinkError::Unwritable { path: path.to_owned(), source: e.into() };
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(unwritable)?;
+        std::fs::create_dir_all(folder).map_err(|e| SinkError::unwritable(path, e))?;
     }
-    std::fs::File::create(part_path(path)).map_err(unwritable)?;
-    std::fs::remove_file(part_path(path)).map_err(unwritable)
+    let part = PartFile::reserve(path).map_err(|e| SinkError::unwritable(path, e))?;
+    let recovered = part.recovered();
+    part.discard();
+    Ok(recovered)
 }

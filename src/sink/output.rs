@@ -64,6 +64,11 @@ pub(super) trait Branch: Send {
     /// The next frame.
     fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError>;
 
+    /// There was an outage, up to the frame that follows, at `to`.
+    fn gap(&mut self, to: gst::ClockTime) {
+        let _ = to;
+    }
+
     /// An audio track, of which no packet came yet, is in another format than was announced.
     fn audio_format(&mut self, track: usize, format: &gst::Caps);
 

@@ -72,6 +72,8 @@ struct EncodedOutputs {
     ended: Receiver<()>,
     stopping: Shutdown,
     marks: Vec<KeyframeMark>,
+    /// The next frame comes after an outage.
+    after_gap: bool,
     /// Times of an encoder that was replaced.
     earlier: Vec<EncodeTimes>,
 }
@@ -121,6 +123,13 @@ impl StreamSink {
             sink.encoded = Some(EncodedOutputs::open((targets, files), video, info, audio, options)?);
         }
         Ok(sink)
+    }
+
+    /// The frames that follow come after an outage.
+    pub fn gap(&mut self) {
+        if let Some(encoded) = &mut self.encoded {
+            encoded.after_gap = true;
+        }
     }
 
     /// Hands one frame over; waits while the encoder is busy, or a file cannot be written as fast.
@@ -182,7 +191,7 @@ impl EncodedOutputs {
         let name = targets.iter().find(|target| !matches!(target, Target::Display)).map(Target::name);
         let name = name.unwrap_or_default();
         let file = targets.iter().find_map(|target| match target {
-            Target::File { path, .. } => Some(path.clone()),
+            Target::File(file) => Some(file.path.clone()),
             _ => None,
         });
         let params = EncoderParams {
@@ -235,6 +244,7 @@ impl EncodedOutputs {
             drained,
             ended,
             stopping: options.stopping.clone(),
+            after_gap: false,
             earlier: Vec::new(),
         })
     }
@@ -242,7 +252,12 @@ impl EncodedOutputs {
     fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {
         if let Some(pts) = buffer.pts() {
             // All of them are asked: a mark that is passed is due once.
-            if self.marks.iter_mut().filter_map(|mark| mark.is_due(pts).then_some(())).count() > 0 {
+            let due = self.marks.iter_mut().filter_map(|mark| mark.is_due(pts).then_some(())).count() > 0;
+            let after_gap = std::mem::take(&mut self.after_gap);
+            if after_gap {
+                self.state.add_gap(pts);
+            }
+            if due || after_gap {
                 self.encoding.keyframes().request(Some(pts));
             }
         }
@@ -386,7 +401,7 @@ fn padding(params: &EncoderParams, options: &EncoderOptions) -> Option<String> {
 /// When there is none.
 pub fn codec_for(targets: &[Target]) -> Result<&'static str, SinkError> {
     let codec = |target: &Target| match target {
-        Target::File { path, .. } if container_of(path).1.video == "vp9" => "vp9",
+        Target::File(file) if container_of(&file.path).1.video == "vp9" => "vp9",
         _ => "h264",
     };
     let encoded = || targets.iter().filter(|target| !matches!(target, Target::Display));
@@ -402,7 +417,7 @@ pub fn codec_for(targets: &[Target]) -> Result<&'static str, SinkError> {
 /// Where keyframes must be: for new clients, and where segments are cut.
 fn keyframe_marks(targets: &[Target], params: &EncoderParams) -> Vec<KeyframeMark> {
     let lengths = targets.iter().filter_map(|target| match target {
-        Target::File { segments, .. } => segments.map(|segments| segments.length),
+        Target::File(file) => file.segments.map(|segments| segments.length),
         Target::Hls { segment, .. } => Some(*segment),
         _ => None,
     });

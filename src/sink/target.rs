@@ -11,14 +11,7 @@ use crate::part::part_path;
 #[derive(Debug, Clone)]
 pub enum Target {
     /// A file, or one cut into segments.
-    File {
-        /// Its name; segments have numbers before the ending.
-        path: PathBuf,
-        /// How it is cut.
-        segments: Option<Segments>,
-        /// Files in the way are replaced.
-        overwrite: bool,
-    },
+    File(FileTarget),
     /// A folder with a playlist, `index.m3u8`, and the segments it names.
     Hls {
         /// The folder.
@@ -41,13 +34,46 @@ pub enum Target {
     Display,
 }
 
+/// What becomes of the outages of a live source in a recording.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gaps {
+    /// It goes on where it stopped; where there are segments, in the next one.
+    #[default]
+    Close,
+    /// They stay, as time without frames.
+    Keep,
+}
+
+/// A recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTarget {
+    /// Its name; that of segments has fields of the time at which each begins (strftime), or gets them.
+    pub path: PathBuf,
+    /// How it is cut.
+    pub segments: Option<Segments>,
+    /// A file in the way is replaced.
+    pub overwrite: bool,
+    /// What becomes of outages.
+    pub gaps: Gaps,
+}
+
+impl FileTarget {
+    /// One file, which replaces none.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, segments: None, overwrite: false, gaps: Gaps::Close }
+    }
+}
+
 /// How a recording is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segments {
     /// A segment is so long; it ends with the first keyframe after that.
     pub length: Duration,
-    /// Segments that ended so long ago are deleted.
+    /// Segments that ended so long ago are deleted, those of earlier runs among them.
     pub keep: Option<Duration>,
+    /// The oldest are deleted where all of them, with the one being written, take more bytes.
+    pub keep_bytes: Option<u64>,
 }
 
 impl Target {
@@ -61,7 +87,7 @@ impl Target {
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
         match self {
-            Self::File { path, .. } => path.parent().map(Path::to_owned),
+            Self::File(file) => file.path.parent().map(Path::to_owned),
             Self::Hls { folder, .. } => Some(folder.clone()),
             _ => None,
         }
@@ -71,7 +97,7 @@ impl Target {
     #[must_use]
     pub fn part(&self) -> Option<PathBuf> {
         match self {
-            Self::File { path, segments: None, .. } => Some(part_path(path)),
+            Self::File(file) if file.segments.is_none() => Some(part_path(&file.path)),
             _ => None,
         }
     }
@@ -80,7 +106,7 @@ impl Target {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File { path, .. } => path.display().to_string(),
+            Self::File(file) => file.path.display().to_string(),
             Self::Hls { folder, .. } => format!("hls:{}", folder.display()),
             Self::Serve { server, mount } => server.url(mount),
             Self::Push(url) => url.to_string(),
@@ -135,7 +161,7 @@ impl PushUrl {
 
 impl std::fmt::Display for PushUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&crate::secrets::redact(&self.0))
+        f.write_str(&crate::secrets::shown(&self.0))
     }
 }
 
@@ -153,10 +179,7 @@ mod tests {
     fn a_url_is_read_and_keeps_its_secrets() {
         let url = PushUrl::new("rtmp://user:geheim@host:1936/live/x?token=abc");
         assert_eq!(url.host_and_port(), Some(("host".into(), 1936)));
-        assert_eq!(
-            format!("{url} {url:?}"),
-            "rtmp://***@host:1936/live/x?token=*** rtmp://***@host:1936/live/x?token=***"
-        );
+        assert_eq!(format!("{url} {url:?}"), "rtmp://***@host:1936/live/***?*** rtmp://***@host:1936/live/***?***");
         let place = |url: &str| PushUrl::new(url).host_and_port();
         assert_eq!(place("rtmp://host/live"), Some(("host".into(), 1935)));
         assert_eq!(place("udp://[::1]:5000"), Some(("::1".into(), 5000)));

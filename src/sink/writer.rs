@@ -1,7 +1,8 @@
 //! The thread that takes access units from the encoder, lays the audio beside them and hands both to every branch.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 use gstreamer as gst;
@@ -27,6 +28,8 @@ pub(super) struct WriterState {
     /// Names of the branches, and number of the one that is busy; past the last: none.
     names: Vec<String>,
     busy: AtomicUsize,
+    /// Times of the first frames after outages that have not left the encoder yet.
+    gaps: Mutex<VecDeque<gst::ClockTime>>,
     /// The audio ends with the last frame.
     pub cut: AtomicBool,
     /// Counts what is done.
@@ -38,7 +41,23 @@ impl WriterState {
     pub fn new(branches: &[Box<dyn Branch>], progress: Progress) -> Self {
         let names: Vec<String> = branches.iter().map(|branch| branch.name()).collect();
         let busy = AtomicUsize::new(names.len());
-        Self { failure: Mutex::default(), names, busy, cut: AtomicBool::new(false), progress }
+        Self { failure: Mutex::default(), gaps: Mutex::default(), names, busy, cut: AtomicBool::new(false), progress }
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, VecDeque<gst::ClockTime>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The frame at `pts`, which goes into the encoder now, is the first after an outage.
+    pub fn add_gap(&self, pts: gst::ClockTime) {
+        self.gaps().push_back(pts);
+    }
+
+    /// Whether there was an outage before the frame at `pts`.
+    fn passes_gap(&self, pts: gst::ClockTime) -> bool {
+        let mut gaps = self.gaps();
+        let passed = gaps.iter().take_while(|gap| **gap <= pts).count();
+        gaps.drain(..passed).count() > 0
     }
 
     pub fn take_failure(&self) -> Option<SinkError> {
@@ -123,11 +142,27 @@ impl Writer {
             self.each(|branch| branch.format(&caps, keyframes))?;
             *known = Some(caps);
         }
+        if self.state.passes_gap(unit.pts) {
+            self.pass_gap(unit.pts)?;
+        }
         for (track, feed) in self.audio.iter_mut().enumerate() {
             feed.advance(unit.pts, &mut |next| hand_over(&mut self.branches, track, &next));
         }
         self.end = unit.end;
         self.each(|branch| branch.access_unit(&unit))
+    }
+
+    /// There was an outage up to `to`. Audio that came before the first frame after it goes with it: there is no video beside it.
+    fn pass_gap(&mut self, to: gst::ClockTime) -> Result<(), SinkError> {
+        let end = self.end;
+        for (track, feed) in self.audio.iter_mut().enumerate() {
+            feed.advance(end, &mut |next| hand_over(&mut self.branches, track, &next));
+            feed.pass_gap(to, &mut |next| hand_over(&mut self.branches, track, &next));
+        }
+        self.each(|branch| {
+            branch.gap(to);
+            Ok(())
+        })
     }
 
     /// Does so with every branch, up to one that fails.

@@ -7,7 +7,7 @@ use gstreamer::prelude::*;
 use percent_encoding::percent_decode_str;
 
 use super::rtp;
-use crate::secrets::{Credentials, Secret, redact, split_user_info};
+use crate::secrets::{Credentials, Secret, shown, split_user_info};
 use crate::text::nearest;
 
 /// Sites whose pages show a video that `yt-dlp` finds.
@@ -161,7 +161,7 @@ impl Address {
     /// # Errors
     /// When it names one that cannot be.
     pub fn parse(text: &str, credentials: Option<&Credentials>) -> Result<Option<Self>, AddressError> {
-        let shown = redact(text);
+        let shown = shown(text);
         let bare = |kind, shown: &str, location: &str| Self {
             kind,
             shown: shown.to_owned(),
@@ -321,17 +321,20 @@ impl Address {
         self.passphrase.as_ref()
     }
 
-    /// The same source, found at another place.
+    /// The same source, found at another place, which name and password were not given for.
     #[must_use]
     pub fn found_at(&self, kind: Kind, location: &str) -> Self {
-        Self { kind, location: Secret::new(location), ..self.clone() }
+        Self { kind, location: Secret::new(location), credentials: None, ..self.clone() }
     }
 
     /// A short name for files: the last part of its path, else its host.
     #[must_use]
     pub fn stem(&self) -> String {
         let path = self.shown.split(['?', '#']).next().unwrap_or_default();
-        let last = path.rsplit('/').find(|part| !part.is_empty() && !part.contains('@')).unwrap_or("stream");
+        let last = path
+            .rsplit('/')
+            .find(|part| !part.is_empty() && !part.contains('@') && !part.contains("***"))
+            .unwrap_or("stream");
         let stem = Path::new(last).file_stem().map_or_else(|| last.to_owned(), |s| s.to_string_lossy().into_owned());
         stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
     }
@@ -397,7 +400,7 @@ mod tests {
         assert_eq!((address.host(), address.port()), (Some("cam"), Some(8554)));
         let credentials = address.credentials().expect("a user");
         assert_eq!((credentials.user.expose(), credentials.password.expose()), ("pilot", "p@ss"));
-        assert_eq!(address.to_string(), "rtsp://***@cam:8554/main?token=***");
+        assert_eq!(address.to_string(), "rtsp://***@cam:8554/main?***");
         assert!(!format!("{address:?}").contains("abc"));
         let srt = parsed("srt://host:9000?mode=caller&passphrase=hunter2hunter2");
         assert_eq!(srt.location(), "srt://host:9000?mode=caller");

@@ -145,6 +145,21 @@ pub fn json_lines(path: &Path) -> Vec<Value> {
     text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect()
 }
 
+/// Segments of `stem`, in the order of their times.
+pub fn segments(folder: &Path, stem: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let is_time = |time: &str| time.len() == 16 && time.starts_with("20") && &time[8..9] == "T" && time.ends_with('Z');
+    found.retain(|path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let time =
+            name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(ending)?.strip_suffix('.'));
+        time.is_some_and(is_time)
+    });
+    found.sort();
+    found
+}
+
 /// A TCP port that was free a moment ago.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()

@@ -37,7 +37,10 @@ fn files(output: &OutputSpec) -> Vec<&Path> {
 }
 
 fn file(target: &Target) -> Option<&Path> {
-    if let Target::File { path, segments: None, .. } = target { Some(path) } else { None }
+    match target {
+        Target::File(file) if file.segments.is_none() => Some(&file.path),
+        _ => None,
+    }
 }
 
 /// The path without links and `..`, whether or not the file exists.

@@ -2,12 +2,21 @@
 
 use std::path::PathBuf;
 
+use crate::part::BUSY;
 use crate::sink::SinkError;
 use crate::source::AddressError;
 
 /// Why sources and outputs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
+    /// Another run writes a file of this one, or what one left cannot be moved.
+    #[error("{option}: {source}\n  {BUSY}")]
+    Left {
+        /// Its option.
+        option: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An address cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),

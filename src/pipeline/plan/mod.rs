@@ -20,7 +20,7 @@ pub use request::OutputRequest;
 
 use super::job::{Job, OutputSpec, SourceSpec};
 use crate::secrets::Credentials;
-use crate::sink::{Target, check_display, check_output};
+use crate::sink::{Target, check_display, check_output, check_playlist, check_segments};
 use names::Names;
 use outputs::Outputs;
 
@@ -74,58 +74,56 @@ pub fn plan(
 }
 
 /// Makes the outputs of `jobs` ready: folders are created, files checked, addresses listened on. Nothing that exists is
-/// touched.
+/// touched, but that what runs which did not end left behind is moved aside, each with a notice.
 ///
 /// # Errors
-/// When an output exists and `overwrite` is not given, or cannot be written or served.
-pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<(), PlanError> {
+/// When an output exists and `overwrite` is not given, another run writes it, or it cannot be written or served.
+pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> {
+    let mut notices = Vec::new();
     for job in jobs {
         match &job.output {
             OutputSpec::None => {}
-            OutputSpec::Image(path) => check_output(path, overwrite)?,
+            OutputSpec::Image(path) => notices.extend(check_output(path, overwrite)?),
             OutputSpec::Folder(folder) => {
                 std::fs::create_dir_all(folder)
                     .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
                 let SourceSpec::Images(images) = &job.source else { continue };
                 for image in images {
-                    check_output(&folder.join(image.file_name().unwrap_or_default()), overwrite)?;
+                    notices.extend(check_output(&folder.join(image.file_name().unwrap_or_default()), overwrite)?);
                 }
             }
             OutputSpec::Stream(targets) => {
                 for target in targets {
-                    prepare_target(target, overwrite)?;
+                    prepare_target(target, overwrite, &mut notices)?;
                 }
             }
         }
     }
-    Ok(())
+    Ok(notices)
 }
 
-fn prepare_target(target: &Target, overwrite: bool) -> Result<(), PlanError> {
+/// Moves what runs that did not end left of `files`, with their options, aside, each with a notice.
+///
+/// # Errors
+/// When another run writes one of them.
+pub fn set_aside(files: &[(&'static str, &Path)]) -> Result<Vec<String>, PlanError> {
+    let aside = |(option, path): &(&'static str, &Path)| {
+        crate::part::set_aside(path).map_err(|source| PlanError::Left { option, source }).transpose()
+    };
+    files.iter().filter_map(aside).collect()
+}
+
+fn prepare_target(target: &Target, overwrite: bool, notices: &mut Vec<String>) -> Result<(), PlanError> {
     tracing::debug!(output = %target.name(), "preparing");
     match target {
-        Target::File { path, segments: None, overwrite } => check_output(path, *overwrite)?,
-        Target::File { path, segments: Some(_), overwrite } => check_segments(path, *overwrite)?,
-        Target::Hls { folder, .. } => check_output(&folder.join("index.m3u8"), overwrite)?,
+        Target::File(file) if file.segments.is_some() => notices.extend(check_segments(&file.path)?),
+        Target::File(file) => notices.extend(check_output(&file.path, file.overwrite)?),
+        Target::Hls { folder, live, .. } => notices.extend(check_playlist(folder, *live, overwrite)?),
         Target::Serve { server, .. } => server.listen()?,
         Target::Push(url) => outputs::check_host(url)?,
         Target::Display => check_display()?,
     }
     Ok(())
-}
-
-/// Checks that segments of `path` may be written.
-fn check_segments(path: &Path, overwrite: bool) -> Result<(), PlanError> {
-    let numbered = |number: &str| {
-        let extension = path.extension().map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
-        path.with_file_name(format!("{}-{number}{extension}", names::stem(path).display()))
-    };
-    let pattern = numbered("[0-9][0-9][0-9][0-9]").display().to_string();
-    let existing = glob::glob(&pattern).ok().and_then(|mut found| found.find_map(Result::ok));
-    if let Some(existing) = existing.filter(|_| !overwrite) {
-        return Err(crate::sink::SinkError::Exists(existing).into());
-    }
-    Ok(check_output(&numbered("0001"), overwrite)?)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::error::PlanError;
 use super::sources::has_extension;
 use crate::pipeline::job::{OutputSpec, SourceSpec};
-use crate::sink::Target;
+use crate::sink::{FileTarget, Target};
 
 /// Names that were given so far.
 pub(super) struct Names {
@@ -58,7 +58,7 @@ impl Names {
         Ok(if is_image {
             OutputSpec::Image(path)
         } else {
-            OutputSpec::Stream(vec![Target::File { path, segments: None, overwrite: false }])
+            OutputSpec::Stream(vec![Target::File(FileTarget::new(path))])
         })
     }
 

@@ -126,8 +126,10 @@ impl<'a> Outputs<'a> {
         targets: &mut Vec<Target>,
     ) -> Result<(), PlanError> {
         for target in targets.iter_mut() {
-            if let Target::File { segments, overwrite, .. } = target {
-                (*segments, *overwrite) = (self.request.segments, self.request.overwrite);
+            if let Target::File(file) = target {
+                file.segments = self.request.segments;
+                file.overwrite = self.request.overwrite;
+                file.gaps = self.request.gaps;
             }
         }
         let name = match source {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use crate::sink::Segments;
+use crate::sink::{Gaps, Segments};
 
 /// Which outputs were asked for.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct OutputRequest {
     pub display: bool,
     /// Files are cut into segments.
     pub segments: Option<Segments>,
+    /// What becomes of outages in files.
+    pub gaps: Gaps,
     /// Recordings are read as fast as possible even where an output is live.
     pub full_speed: bool,
 }

@@ -1,30 +1,58 @@
 //! Recordings: one file, or one after the other.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gstreamer as gst;
 
+use jiff::Timestamp;
+
 use super::hls::Playlist;
 use super::open_file::{Closing, Fate, Format, OpenFile};
+use crate::part::PartFile;
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
 use crate::sink::output::{AccessUnit, AudioWritten, Branch, BranchContext, FinishedOutputs, OutputListener};
 use crate::sink::pipeline::Progress;
-use crate::sink::target::Segments;
+use crate::sink::segments::{SegmentNames, later};
+use crate::sink::target::{FileTarget, Gaps, Segments};
 
 /// A segment may be longer than it should by as much as keyframes are apart.
 const SPARE: Duration = Duration::from_secs(10);
+
+/// Files that are listed at the end, the newest of them.
+const LISTED: usize = 1000;
+
+/// What the files are called.
+enum Names {
+    /// So, and with a number from the second on.
+    One {
+        path: PathBuf,
+        overwrite: bool,
+    },
+    Segments(SegmentNames),
+    Playlist(Playlist),
+}
+
+/// Why a file ends before its time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// The frames that follow have another format.
+    Format,
+    /// There was an outage.
+    Gap,
+}
 
 /// A recording, in one file or several.
 pub(super) struct FileBranch {
     path: PathBuf,
     ending: String,
     container: Container,
+    names: Names,
     segments: Option<Segments>,
-    playlist: Option<Playlist>,
-    overwrite: bool,
+    gaps: Gaps,
     /// How long a file is, where that is known, and the stream's frame rate.
     length: Option<Duration>,
     frame_rate: Option<(i32, i32)>,
@@ -33,8 +61,8 @@ pub(super) struct FileBranch {
     live: bool,
     listener: OutputListener,
     caps: Option<gst::Caps>,
-    /// The next file begins with the next frame.
-    cut: bool,
+    /// Why the next file begins with the next keyframe, where it does.
+    cut: Option<Cut>,
     open: Option<OpenFile>,
     closing: Option<Closing>,
     /// Files begun so far.
@@ -43,25 +71,27 @@ pub(super) struct FileBranch {
     before: u32,
     /// Where the segment that is written should end.
     cut_at: Option<gst::ClockTime>,
-    /// Files that are whole, or about to be, with the time at which they end, and their audio.
-    written: Vec<(PathBuf, gst::ClockTime, Vec<AudioWritten>)>,
+    /// When it was opened, and the stream's time of its first frame.
+    opened: (Timestamp, Option<gst::ClockTime>),
+    /// Files that are whole, or about to be, with their audio.
+    written: VecDeque<(PathBuf, Vec<AudioWritten>)>,
     /// The audio of all of them.
     audio_written: Vec<AudioWritten>,
     progress: Progress,
 }
 
 impl FileBranch {
-    /// Opens the first file.
+    /// Opens the first file of `target`, which is one.
     ///
     /// # Errors
     /// When an element is missing or the file cannot be created.
-    pub fn open(
-        path: &Path,
-        segments: Option<Segments>,
-        overwrite: bool,
-        context: &mut BranchContext,
-    ) -> Result<Self, SinkError> {
-        Self::begin(path, segments, None, overwrite, context)
+    pub fn open(file: &FileTarget, context: &mut BranchContext) -> Result<Self, SinkError> {
+        let FileTarget { path, segments, overwrite, gaps } = file;
+        let names = match segments {
+            Some(_) => Names::Segments(SegmentNames::new(path)?),
+            None => Names::One { path: path.clone(), overwrite: *overwrite },
+        };
+        Self::begin(path, names, *segments, *gaps, context)
     }
 
     /// Opens the first segment of a playlist.
@@ -74,16 +104,16 @@ impl FileBranch {
         live: bool,
         context: &mut BranchContext,
     ) -> Result<Self, SinkError> {
-        let playlist = Playlist::new(folder, segment, live);
-        let segments = Some(Segments { length: segment, keep: None });
-        Self::begin(&folder.join("segment.ts"), segments, Some(playlist), true, context)
+        let playlist = Playlist::open(folder, segment, live);
+        let segments = Some(Segments { length: segment, keep: None, keep_bytes: None });
+        Self::begin(&folder.join("segment.ts"), Names::Playlist(playlist), segments, Gaps::Close, context)
     }
 
     fn begin(
         path: &Path,
+        names: Names,
         segments: Option<Segments>,
-        playlist: Option<Playlist>,
-        overwrite: bool,
+        gaps: Gaps,
         context: &mut BranchContext,
     ) -> Result<Self, SinkError> {
         let (ending, container) = container_of(path);
@@ -92,40 +122,47 @@ impl FileBranch {
             path: path.to_owned(),
             ending: format!(".{ending}"),
             container,
+            names,
             segments,
-            playlist,
-            overwrite,
+            gaps,
             length,
             frame_rate: context.info.frame_rate,
             audio: context.audio.iter().map(|caps| (caps.clone(), Fate::Comes)).collect(),
             live: context.live,
             listener: context.listener.clone(),
             caps: None,
-            cut: false,
+            cut: None,
             open: None,
             closing: None,
             number: context.files,
             before: context.files,
             cut_at: None,
-            written: Vec::new(),
+            opened: (Timestamp::now(), None),
+            written: VecDeque::new(),
             audio_written: vec![AudioWritten::default(); context.audio.len()],
             progress: context.progress.clone(),
         };
-        branch.open = Some(branch.next()?);
+        branch.open = Some(branch.next(None)?);
         Ok(branch)
     }
 
-    /// Opens the file after the one before.
-    fn next(&mut self) -> Result<OpenFile, SinkError> {
+    /// Opens the file after the one before, which begins at `pts`.
+    fn next(&mut self, pts: Option<gst::ClockTime>) -> Result<OpenFile, SinkError> {
         self.number += 1;
-        let path = match self.segments {
-            Some(_) => numbered(&self.path, &format!("{:04}", self.number)),
-            None if self.number > 1 => numbered(&self.path, &self.number.to_string()),
-            None => self.path.clone(),
+        let begins = self.time_at(pts);
+        let reserve = |path: &Path| PartFile::reserve(path).map_err(|error| SinkError::unwritable(path, error));
+        let part = match &mut self.names {
+            Names::One { path, .. } if self.number == 1 => reserve(path)?,
+            Names::One { path, overwrite } => {
+                let path = numbered(path, self.number);
+                if path.exists() && !*overwrite {
+                    return Err(SinkError::Exists(path));
+                }
+                reserve(&path)?
+            }
+            Names::Segments(names) => names.reserve(begins)?,
+            Names::Playlist(playlist) => reserve(&playlist.next())?,
         };
-        if self.number > 1 && path.exists() && !self.overwrite {
-            return Err(SinkError::Exists(path));
-        }
         let format = Format {
             muxer: self.container.muxer_for(self.length, self.frame_rate),
             parser: &self.container.parser,
@@ -135,7 +172,15 @@ impl FileBranch {
             live: self.live,
             listener: &self.listener,
         };
-        OpenFile::open(&path, &format, &self.progress)
+        OpenFile::open(part, &format, &self.progress)
+    }
+
+    /// The time of day of `pts`: a recording is read as fast as it can be.
+    fn time_at(&self, pts: Option<gst::ClockTime>) -> Timestamp {
+        match (self.opened, pts) {
+            ((opened, Some(first)), Some(pts)) if !self.live => later(opened, pts.saturating_sub(first).into()),
+            _ => Timestamp::now(),
+        }
     }
 
     /// Has the file that is written finished, beside what follows.
@@ -150,19 +195,18 @@ impl FileBranch {
         self.audio_written.iter_mut().zip(&audio).for_each(|(sum, written)| sum.add(written));
         let began = file.began.unwrap_or(end);
         let path = file.path().to_owned();
-        if let Some(playlist) = &mut self.playlist {
+        if let Names::Playlist(playlist) = &mut self.names {
             // A playlist names what is there: transport streams are finished in no time.
             Closing::start(file)?.wait()?;
             return playlist.add(&path, Duration::from(end.saturating_sub(began)));
         }
-        self.written.push((path, end, audio));
+        if self.written.len() == LISTED {
+            self.written.pop_front();
+        }
+        self.written.push_back((path, audio));
         self.closing = Some(Closing::start(file)?);
-        if let Some(keep) = self.segments.and_then(|segments| segments.keep) {
-            let old = |ended: gst::ClockTime| Duration::from(end.saturating_sub(ended)) > keep;
-            self.written.retain(|(path, ended, _)| {
-                // What cannot be deleted takes space and does no other harm.
-                !old(*ended) || std::fs::remove_file(path).is_err()
-            });
+        if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
+            names.delete_old(segments);
         }
         Ok(())
     }
@@ -171,14 +215,14 @@ impl FileBranch {
     fn settle(&mut self) -> Result<(), SinkError> {
         let settled = self.closing.take().map_or(Ok(()), Closing::wait);
         if settled.is_err() {
-            self.written.pop();
+            self.written.pop_back();
         }
         settled
     }
 
     /// Whether the frame begins another file.
     fn is_due(&self, unit: &AccessUnit) -> bool {
-        unit.is_keyframe && (self.cut || self.cut_at.is_some_and(|at| unit.pts >= at))
+        unit.is_keyframe && (self.cut.is_some() || self.cut_at.is_some_and(|at| unit.pts >= at))
     }
 }
 
@@ -188,27 +232,32 @@ impl Branch for FileBranch {
     }
 
     fn format(&mut self, caps: &gst::Caps, _: &KeyframeRequester) -> Result<(), SinkError> {
-        self.cut = self.caps.is_some();
+        self.cut = self.cut.or(self.caps.is_some().then_some(Cut::Format));
         self.caps = Some(caps.clone());
         Ok(())
     }
 
     fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         if self.is_due(unit) && self.open.as_ref().is_some_and(|file| file.began.is_some()) {
-            self.close(unit.pts)?;
-            if let Some(playlist) = self.playlist.as_mut().filter(|_| self.cut) {
-                playlist.broken = true;
+            // An outage is not part of what it has.
+            let cut = self.cut.take();
+            let end = self.open.as_ref().map(|file| file.end).filter(|_| cut == Some(Cut::Gap));
+            self.close(end.unwrap_or(unit.pts))?;
+            if let Names::Playlist(playlist) = &mut self.names
+                && cut.is_some()
+            {
+                playlist.is_discontinuous = true;
             }
-            self.cut = false;
-            self.open = Some(self.next()?);
+            self.open = Some(self.next(Some(unit.pts))?);
         }
         let Some(file) = &mut self.open else { return Ok(()) };
         if file.began.is_none() {
             if let Some(caps) = &self.caps {
                 file.set_caps(caps);
             }
+            self.opened.1.get_or_insert(unit.pts);
             // A recording in one file keeps its times, and a playlist's segments follow one another.
-            let whole = self.playlist.is_some() || self.number == 1;
+            let whole = matches!(self.names, Names::Playlist(_)) || self.number == 1;
             file.base = if whole { gst::ClockTime::ZERO } else { unit.pts };
             file.began = Some(unit.pts);
             if let Some(segments) = self.segments {
@@ -220,6 +269,17 @@ impl Branch for FileBranch {
             }
         }
         file.access_unit(unit)
+    }
+
+    fn gap(&mut self, to: gst::ClockTime) {
+        if self.gaps == Gaps::Keep {
+            return;
+        }
+        if self.segments.is_some() {
+            self.cut = Some(Cut::Gap);
+        } else if let Some(file) = self.open.as_mut().filter(|file| file.began.is_some()) {
+            file.base += to.saturating_sub(file.end);
+        }
     }
 
     fn audio_format(&mut self, track: usize, format: &gst::Caps) {
@@ -246,10 +306,13 @@ impl Branch for FileBranch {
         let end = self.open.as_ref().map_or(gst::ClockTime::ZERO, |file| file.end);
         let closed = self.close(end).and_then(|()| self.settle());
         finished.begun = finished.begun.max(self.number - self.before);
-        let last = self.playlist.as_mut().map_or(Ok(()), Playlist::end);
-        match &self.playlist {
-            Some(playlist) => finished.files.push((playlist.path().to_owned(), self.audio_written.clone())),
-            None => finished.files.extend(self.written.into_iter().map(|(path, _, audio)| (path, audio))),
+        let mut last = Ok(());
+        if let Names::Playlist(playlist) = &mut self.names {
+            last = playlist.end();
+            finished.files.push((playlist.path(), self.audio_written.clone()));
+        } else {
+            // Those that were too old are gone.
+            finished.files.extend(self.written.into_iter().filter(|(path, _)| path.exists()));
         }
         if works {
             finished.audio.push((self.path, self.audio_written));
@@ -261,10 +324,14 @@ impl Branch for FileBranch {
 }
 
 /// `NAME-NUMBER.ENDING`.
-fn numbered(path: &Path, number: &str) -> PathBuf {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let ending = path.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
-    path.with_file_name(format!("{stem}-{number}{ending}"))
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -273,6 +340,6 @@ mod tests {
 
     #[test]
     fn numbers_stand_before_the_ending() {
-        assert_eq!(numbered(Path::new("out/a.b.mp4"), "0001"), Path::new("out/a.b-0001.mp4"));
+        assert_eq!(numbered(Path::new("out/a.b.mp4"), 2), Path::new("out/a.b-2.mp4"));
     }
 }

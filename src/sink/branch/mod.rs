@@ -10,6 +10,8 @@ mod tracks;
 
 use std::sync::Arc;
 
+pub use hls::check_playlist;
+
 use super::error::SinkError;
 use super::output::{Branch, BranchContext};
 use super::target::Target;
@@ -17,9 +19,7 @@ use super::target::Target;
 /// Opens a branch for `target`; `None` for what shows frames that are not encoded.
 pub(super) fn open(target: &Target, context: &mut BranchContext) -> Result<Option<Box<dyn Branch>>, SinkError> {
     Ok(match target {
-        Target::File { path, segments, overwrite } => {
-            Some(Box::new(file::FileBranch::open(path, *segments, *overwrite, context)?))
-        }
+        Target::File(file) => Some(Box::new(file::FileBranch::open(file, context)?)),
         Target::Hls { folder, segment, live } => {
             Some(Box::new(file::FileBranch::open_hls(folder, *segment, *live, context)?))
         }

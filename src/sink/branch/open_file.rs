@@ -82,20 +82,33 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Creates it.
+    /// Begins to write `part`.
     ///
     /// # Errors
-    /// When an element is missing or the file cannot be created.
-    pub fn open(path: &Path, format: &Format, progress: &Progress) -> Result<Self, SinkError> {
-        Self::try_open(path, format, progress).map_err(|source| SinkError::Unwritable { path: path.to_owned(), source })
+    /// When an element is missing or the file cannot be written.
+    pub fn open(part: PartFile, format: &Format, progress: &Progress) -> Result<Self, SinkError> {
+        let path = part.path().to_owned();
+        let mut part = Some(part);
+        let opened = Self::try_open(&path, &mut part, format, progress);
+        if let Some(unused) = part {
+            unused.discard();
+        }
+        opened.map_err(|source| SinkError::unwritable(&path, source))
     }
 
-    fn try_open(path: &Path, format: &Format, progress: &Progress) -> Result<Self, OutputError> {
+    fn try_open(
+        path: &Path,
+        part: &mut Option<PartFile>,
+        format: &Format,
+        progress: &Progress,
+    ) -> Result<Self, OutputError> {
         let Format { muxer, parser, ending, frame_rate, audio: formats, live, listener } = format;
         let description = format!("appsrc name=units ! {parser} ! mux. {muxer} name=mux ! filesink name=file");
         let pipeline = Pipeline::parse("muxer", &description)?;
         let file = pipeline.element("file")?;
         file.set_property("location", part_path(path));
+        // What has left the muxer is there after a crash.
+        file.set_property_from_str("buffer-mode", "unbuffered");
         // Its own, and that of all outputs of the stream.
         let own = Progress::default();
         own.count_buffers(&file);
@@ -118,12 +131,13 @@ impl OpenFile {
             held: Some(Held::default()),
             patience: if *live { LIVE_PATIENCE } else { gst::ClockTime::MAX },
             listener: (*listener).clone(),
-            part: Some(PartFile::written_by_others(path)),
+            part: part.take(),
             began: None,
             base: gst::ClockTime::ZERO,
             end: gst::ClockTime::ZERO,
             progress: own,
         };
+        file.say(file.part.as_ref().and_then(PartFile::recovered));
         for (format, fate) in *formats {
             let (track, notice) = match fate {
                 Fate::Comes | Fate::Known => Track::new(format, &file.mux, ending),
