@@ -275,6 +275,31 @@ fn mpeg_ts_comes_by_udp_and_srt() {
     assert!(counted(folder.path()).0 >= 60);
 }
 
+/// User name and password are for the server that they were given for, not for one that it redirects to.
+#[test]
+fn a_redirect_takes_no_password_elsewhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = std::fs::read(made_clip(folder.path(), "clip.mp4", "320x240", "1", &[])).expect("a clip");
+    let other = loopback::Server::start(vec![Box::new(|_, stream| {
+        loopback::head(stream, "401 Unauthorized", &["WWW-Authenticate: Basic realm=\"x\"".to_owned()]);
+    })]);
+    let to = other.url("clip.mp4");
+    let first = loopback::Server::start(vec![Box::new(move |_, stream| {
+        loopback::head(stream, "302 Found", &[format!("Location: {to}"), "Content-Length: 0".to_owned()]);
+    })]);
+    let output = run(folder.path(), &[&first.url("clip.mp4").replace("://", "://pilot:planted-s3cret@")]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("redirects to another address (302)"), "{}", said(&output));
+    assert!(other.asked().iter().all(|asked| asked.authorization.is_none()));
+    // Without any, it is followed.
+    let end = loopback::Server::start(vec![loopback::whole(&clip)]);
+    let to = end.url("clip.mp4");
+    let first = loopback::Server::start(vec![Box::new(move |_, stream| {
+        loopback::head(stream, "302 Found", &[format!("Location: {to}"), "Content-Length: 0".to_owned()]);
+    })]);
+    succeeds(&run(folder.path(), &[&first.url("clip.mp4")]));
+}
+
 /// RTP without RTSP: named, recognised by its first packets, described in a file; else said to be RTP.
 #[test]
 fn rtp_comes_on_a_udp_port() {

@@ -92,7 +92,7 @@ fn srt_problem(message: &str, debug: &str) -> String {
 /// The status code of an answer, as `GStreamer` words it: `404 (Not Found)`, `Not Found (404)`.
 fn status(text: &str) -> Option<u16> {
     let number =
-        |at: usize| text.get(at..at + 3).and_then(|n| n.parse::<u16>().ok()).filter(|n| (400..600).contains(n));
+        |at: usize| text.get(at..at + 3).and_then(|n| n.parse::<u16>().ok()).filter(|n| (301..600).contains(n));
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     text.char_indices().find_map(|(at, _)| {
         let status = number(at)?;
@@ -116,6 +116,10 @@ fn by_status(address: &Address, status: u16, debug: &str) -> ConnectError {
         401 | 407 => ConnectError::new(
             format!("authentication required: user name and password ({status})"),
             "give them as USER:PASSWORD@ before the host, or as --user and STREAMDET_PASSWORD",
+        ),
+        301..=303 | 307 | 308 if has_credentials => ConnectError::new(
+            format!("the server redirects to another address ({status}), which gets no user name and password"),
+            "give the address that it redirects to (`curl -I URL` shows it), and theirs",
         ),
         403 => ConnectError::new("access forbidden (403)", "check the permissions of this user on the server"),
         404 => ConnectError::new("not found (404)", "check the path after the host"),

@@ -173,6 +173,10 @@ impl LiveOpener<'_> {
             if let Some(credentials) = address.credentials().filter(|_| element.has_property("user-id")) {
                 element.set_property("user-id", credentials.user.expose());
                 element.set_property("user-pw", credentials.password.expose());
+                // They are for this server: souphttpsrc would tell them to whatever other one it is sent to.
+                if element.has_property("automatic-redirect") {
+                    element.set_property("automatic-redirect", false);
+                }
             }
             if let Some(passphrase) = address.passphrase().filter(|_| element.has_property("passphrase")) {
                 element.set_property("passphrase", passphrase.expose());
