@@ -8,7 +8,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, bounded};
@@ -132,6 +132,46 @@ impl<T> Thread<T> {
 
     fn vanished(self) -> ThreadError {
         ThreadError::Panicked { name: self.name, message: "it ended without a result".into() }
+    }
+}
+
+/// What a thread does in turns: whoever watches sees by it whether a turn ends.
+#[derive(Debug)]
+pub struct Turns {
+    name: String,
+    /// Odd while one goes on.
+    count: AtomicU64,
+}
+
+/// Of all threads that have any.
+static TURNS: Mutex<Vec<Weak<Turns>>> = Mutex::new(Vec::new());
+
+impl Turns {
+    /// Those of a thread called `name`, until they are dropped.
+    #[must_use]
+    pub fn of(name: impl Into<String>) -> Arc<Self> {
+        let turns = Arc::new(Self { name: name.into(), count: AtomicU64::new(0) });
+        let mut all = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|turns| turns.strong_count() > 0);
+        all.push(Arc::downgrade(&turns));
+        turns
+    }
+
+    /// One of them.
+    pub fn take<T>(&self, turn: impl FnOnce() -> T) -> T {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        let result = turn();
+        self.count.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    /// Names and numbers of the turns that go on now.
+    #[must_use]
+    pub fn under_way() -> Vec<(String, u64)> {
+        let all = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = all.iter().filter_map(Weak::upgrade);
+        let numbered = turns.map(|turns| (turns.name.clone(), turns.count.load(Ordering::SeqCst)));
+        numbered.filter(|(_, number)| number % 2 == 1).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 //! counters held against the run report.
 
 mod program;
+mod rtsp;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
@@ -11,11 +12,19 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use program::running::Running;
-use program::{detect, events, frames, json, json_lines, made_clip, said, streamdet, text};
+use program::{
+    detect, events, frames, json, json_lines, made_clip, said, streamdet, text, times, track_times, witness,
+};
+use rtsp::{Feed, ServerProcess, Told};
 use streamdet::clock::RealClock;
 use streamdet::inference::{self, ProviderChoice, Runtime};
 use streamdet::model::{Model, ModelRef};
 use streamdet::monitoring::{self, Metrics};
+
+#[test]
+fn rtsp_server_process() {
+    rtsp::serve_as_told();
+}
 
 /// Status and body of an answer.
 fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
@@ -128,6 +137,84 @@ fn histograms(series: &BTreeMap<Series, f64>) {
 fn value(series: &BTreeMap<Series, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     *series.get(&(name.to_owned(), labels)).unwrap_or_else(|| panic!("{name} is missing: {series:#?}"))
+}
+
+/// What `/metrics`, `/readyz` and `/healthz` say during an outage and after it, and what is written across it.
+#[test]
+fn an_outage_is_told_and_what_is_written_plays_across_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = ServerProcess::start(Told::showing([Feed { audio: true, ..Feed::new("/x") }]));
+    let url = server.url("/x");
+    let outputs =
+        ["-o", "hls:live/", "-o", "whole.mkv", "--stall-timeout", "2s", "--report", "r.json", "--json", "d.jsonl"];
+    let (run, address) = watched(
+        folder.path(),
+        &[[url.as_str(), "--rtsp-transport", "tcp", "--imgsz", "96"].as_slice(), &outputs].concat(),
+    );
+    let stream = [("stream", "0")];
+    let says = |name: &str| value(&parse(&get(&address, "/metrics").expect("an answer").1), name, &stream);
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        events::state(|| what.to_owned(), || holds().then_some(()));
+    };
+    let ready = || get(&address, "/readyz").expect("an answer");
+    until("it is not ready", &|| ready().0 == "200");
+    until("no five seconds of frames", &|| says("streamdet_frames_processed_total") > 150.0);
+    assert!((says("streamdet_stream_up") - 1.0).abs() < 0.1 && says("streamdet_newest_frame_age_seconds") < 2.0);
+    server.kill();
+    until("the stream is up", &|| says("streamdet_stream_up") < 0.5);
+    until("no outage of 5 s", &|| says("streamdet_outage_seconds_total") > 5.0);
+    let (status, body) = ready();
+    assert!(status == "503" && body.contains("no frame for "), "{status} {body}");
+    assert_eq!(get(&address, "/healthz").expect("an answer").0, "200", "every thread is well");
+    assert!(says("streamdet_newest_frame_age_seconds") > 4.0);
+    server.restart(None);
+    until("it is not back", &|| says("streamdet_stream_up") > 0.5 && ready().0 == "200");
+    let away = says("streamdet_outage_seconds_total");
+    let before = says("streamdet_frames_processed_total");
+    until("no frames after it", &|| says("streamdet_frames_processed_total") > before + 250.0);
+    assert!((says("streamdet_outage_seconds_total") - away).abs() < 0.001 && says("streamdet_reconnects_total") > 0.5);
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(130), "{said}");
+
+    // Neither holds the time in which nothing came.
+    let report = json(&folder.path().join("r.json"));
+    let processed = frames(&report).1;
+    let whole = times(&folder.path().join("whole.mkv"));
+    let longest = whole.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    assert!(whole.len() as u64 == processed && longest < 1.0, "{longest} s between two of {} frames", whole.len());
+    let audio = track_times(&folder.path().join("whole.mkv"), "a:0");
+    let longest = audio.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+    assert!(longest < 1.0 && audio.len() > 400, "{longest} s between two of {} packets", audio.len());
+    let list = folder.path().join("live/index.m3u8");
+    let playlist = std::fs::read_to_string(&list).expect("a list");
+    assert!(
+        playlist.contains("#EXT-X-TARGETDURATION:4\n") && playlist.matches("DISCONTINUITY\n").count() == 1,
+        "{playlist}"
+    );
+    let lengths =
+        playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.trim_end_matches(',').parse::<f64>().ok());
+    assert!(lengths.clone().all(|length| length < 4.5), "{playlist}");
+    let played =
+        witness("ffmpeg", &["-i", text(&list), "-map", "0:v", "-fps_mode", "passthrough", "-f", "framehash", "-"]);
+    let played = played.lines().filter(|line| !line.starts_with('#')).count() as u64;
+    assert_eq!(played, processed, "a player shows all of it");
+}
+
+/// The rules of `docs/alerts.yml` are rules, and name what there is.
+#[test]
+fn alert_rules_are_well_formed() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/alerts.yml");
+    match Command::new("promtool").args(["check", "rules", text(&rules)]).output() {
+        Ok(output) => assert!(output.status.success(), "{}", said(&output)),
+        Err(_) => program::skipped("promtool is not installed"),
+    }
+    let rules = std::fs::read_to_string(rules).expect("the rules");
+    let metrics = include_str!("../src/monitoring/metrics.rs");
+    for word in
+        rules.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("streamdet_"))
+    {
+        assert!(metrics.contains(&format!("\"{word}\"")), "{word} is in no answer");
+    }
 }
 
 /// Starts a run that serves metrics at a free port, and says where.

@@ -57,7 +57,9 @@ impl RunOptions {
         let monitoring = match self.monitoring.metrics {
             Some(address) => {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
-                let metrics = Arc::new(Metrics::new(&sources, &model, clock.clone()));
+                let live = settings.jobs.iter().map(|job| job.source.is_live());
+                let metrics = Metrics::new(&sources, &model, clock.clone());
+                let metrics = Arc::new(metrics.watching(live, settings.live.stall_timeout));
                 Some((monitoring::serve(address, &metrics)?, metrics))
             }
             None => None,

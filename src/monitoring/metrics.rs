@@ -1,13 +1,14 @@
 //! Counters of a run. Threads of the pipeline add to atomics; a scrape sums them up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::exposition::Exposition;
+use super::watched::Watched;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
@@ -18,6 +19,7 @@ use crate::pipeline::{Listener, RunEvent};
 use crate::report::Resources;
 use crate::secrets::redact;
 use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::thread::Turns;
 
 /// Upper bounds of the histograms' buckets, s: from a box being drawn to a stream that hangs, finer where frames of 25 to 60
 /// a second have their budgets.
@@ -30,6 +32,8 @@ const BOUNDS: [&str; BOUNDS_S.len()] = [
 ];
 /// How long the figure of the process's peak memory is good for: reading it takes longer than all the others.
 const PEAK_FOR: Duration = Duration::from_secs(1);
+/// How long a thread may be at one frame before it counts as hung: longer than any model takes for a batch.
+const HUNG: Duration = Duration::from_secs(30);
 /// Streams with figures of their own; those after them share one label.
 const STREAMS: usize = 64;
 /// Classes with figures of their own; those after them share one label.
@@ -47,11 +51,14 @@ pub struct Metrics {
     label_of: Vec<usize>,
     labels: Vec<String>,
     streams: Vec<Stream>,
-    /// By stream, those without a label of their own too: whether it delivers frames.
-    up: Vec<AtomicBool>,
+    /// By stream, those without a label of their own too.
+    watched: Vec<Watched>,
+    /// How long a live stream may deliver nothing.
+    stall_timeout: Duration,
+    /// What threads are at, and since when that was seen.
+    under_way: Mutex<HashMap<String, (u64, HostTime)>>,
     provider: Mutex<Option<ProviderReport>>,
     queue: [AtomicU64; 2],
-    ready: AtomicBool,
     /// Streams' labels: their numbers.
     names: Vec<String>,
     /// Most memory the process held, bytes, and when that was read.
@@ -121,19 +128,46 @@ impl Metrics {
             model: [model.name.clone(), model.sha256.clone()],
             names: (0..streams.len()).map(name).collect(),
             streams,
-            up: sources.iter().map(|_| AtomicBool::new(false)).collect(),
+            watched: sources.iter().map(|name| Watched::new(redact(name))).collect(),
+            stall_timeout: Duration::MAX,
+            under_way: Mutex::default(),
             label_of,
             labels,
             provider: Mutex::default(),
             queue: Default::default(),
-            ready: AtomicBool::new(false),
             peak: Mutex::default(),
         }
     }
 
-    /// Whether a frame has been processed.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
+    /// The same, where those streams that are `live` may deliver nothing for so long.
+    #[must_use]
+    pub fn watching(mut self, live: impl Iterator<Item = bool>, stall_timeout: Duration) -> Self {
+        for (watched, is_live) in self.watched.iter_mut().zip(live) {
+            watched.is_live = is_live;
+        }
+        self.stall_timeout = stall_timeout;
+        self
+    }
+
+    /// What is missing before frames of every stream that should deliver some are processed, a line each.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let now = self.clock.now();
+        self.watched.iter().filter_map(|watched| watched.missing(now, self.stall_timeout)).collect()
+    }
+
+    /// Threads that have been at one frame for too long, by what was seen so far.
+    #[must_use]
+    pub fn hung(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let mut known = lock(&self.under_way);
+        let under_way = Turns::under_way().into_iter().map(|(name, number)| {
+            let since = known.get(&name).filter(|(before, _)| *before == number).map_or(now, |(_, since)| *since);
+            (name, (number, since))
+        });
+        *known = under_way.collect();
+        let is_hung = |since: HostTime| now.since(since) > HUNG;
+        known.iter().filter(|(_, (_, since))| is_hung(*since)).map(|(name, _)| name.clone()).collect()
     }
 
     fn stream(&self, id: StreamId) -> &Stream {
@@ -200,19 +234,42 @@ impl Metrics {
                 out.sample(&[("stream", name), ("uri", &stream.uri), ("codec", &info.codec), size[0], size[1]], 1);
             }
         }
+        let now = self.clock.now();
         out.family("streamdet_stream_up", "gauge", "Whether the stream delivers frames; 0 during an outage.");
         for (label, (name, _)) in streams.iter().enumerate() {
-            let of = |(index, up): &(usize, &AtomicBool)| {
-                (*index).min(streams.len() - 1) == label && up.load(Ordering::Relaxed)
-            };
-            out.sample(&[("stream", name)], self.up.iter().enumerate().filter(of).count());
+            let up = self.labelled(label).filter(|watched| watched.is_up(now, self.stall_timeout));
+            out.sample(&[("stream", name)], up.count());
         }
-        let now = self.clock.now();
+        out.family(
+            "streamdet_newest_frame_age_seconds",
+            "gauge",
+            "Time since the newest frame was processed; the longest of several streams.",
+        );
+        for (label, (name, _)) in streams.iter().enumerate() {
+            let ages = self.labelled(label).filter(|watched| !watched.has_ended());
+            if let Some(age) = ages.filter_map(|watched| watched.age(now)).max() {
+                out.sample(&[("stream", name)], age.as_secs_f64());
+            }
+        }
+        out.family("streamdet_outage_seconds_total", "counter", "Time during which the stream was disconnected.");
+        for (label, (name, _)) in streams.iter().enumerate() {
+            out.sample(&[("stream", name)], self.labelled(label).map(|watched| watched.outages_s(now)).sum::<f64>());
+        }
         out.family("streamdet_fps", "gauge", "Frames processed in the last full second.");
         for (name, stream) in streams {
             let before = lock(&stream.pace).before(now);
             out.sample(&[("stream", name)], before);
         }
+    }
+
+    /// Streams that have the label of this number.
+    fn labelled(&self, label: usize) -> impl Iterator<Item = &Watched> {
+        let last = self.streams.len() - 1;
+        self.watched
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| (*index).min(last) == label)
+            .map(|(_, watched)| watched)
     }
 
     fn counters(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
@@ -279,7 +336,7 @@ impl Metrics {
         if let Some(provider) = provider {
             lock(&self.provider).get_or_insert_with(|| provider.clone());
         }
-        self.set_up(stream, true);
+        self.connected(stream);
         let figures = self.stream(stream);
         if (stream.0 as usize) < STREAMS {
             *lock(&figures.info) = Some(info.clone());
@@ -296,7 +353,9 @@ impl Metrics {
             }
         }
         lock(&stream.pace).frame(frame.stamps.handed_over);
-        self.ready.store(true, Ordering::Relaxed);
+        if let Some(watched) = self.watched(frame.stream) {
+            watched.frame(frame.stamps.handed_over);
+        }
     }
 
     fn record(&self, record: &FrameRecord) {
@@ -316,14 +375,30 @@ impl Metrics {
         }
     }
 
-    fn set_up(&self, stream: StreamId, up: bool) {
-        if let Some(flag) = self.up.get(stream.0 as usize) {
-            flag.store(up, Ordering::Relaxed);
+    fn watched(&self, stream: StreamId) -> Option<&Watched> {
+        self.watched.get(stream.0 as usize)
+    }
+
+    fn connected(&self, stream: StreamId) {
+        if let Some(watched) = self.watched(stream) {
+            watched.connect(self.clock.now());
+        }
+    }
+
+    fn disconnected(&self, stream: StreamId) {
+        if let Some(watched) = self.watched(stream) {
+            watched.disconnect(self.clock.now());
+        }
+    }
+
+    fn ended(&self, stream: StreamId) {
+        if let Some(watched) = self.watched(stream) {
+            watched.end(self.clock.now());
         }
     }
 
     fn reconnected(&self, stream: StreamId) {
-        self.set_up(stream, true);
+        self.connected(stream);
         add(&self.stream(stream).reconnects, 1);
     }
 
@@ -340,7 +415,8 @@ impl Listener for Metrics {
         match *event {
             RunEvent::StreamUp { stream, info, provider } => self.opened(stream, info, provider),
             RunEvent::Reconnected { stream } => self.reconnected(stream),
-            RunEvent::Disconnected { stream, .. } | RunEvent::StreamEnded { stream } => self.set_up(stream, false),
+            RunEvent::Disconnected { stream, .. } => self.disconnected(stream),
+            RunEvent::StreamEnded { stream } => self.ended(stream),
             RunEvent::FrameDone { frame, size } => self.frame(frame, size),
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
@@ -401,6 +477,16 @@ mod tests {
         assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
         assert_eq!(labels[label_of[305]], "class 5");
         assert_eq!(labels[label_of[CLASSES]], OTHER);
+    }
+
+    #[test]
+    fn a_thread_that_is_at_one_frame_for_too_long_is_named() {
+        let turns = Turns::of("hangs");
+        turns.take(|| {
+            let under_way = Turns::under_way();
+            assert!(under_way.iter().any(|(name, number)| name == "hangs" && number % 2 == 1), "{under_way:?}");
+        });
+        assert!(!Turns::under_way().iter().any(|(name, _)| name == "hangs"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod exposition;
 mod http;
 mod metrics;
+mod watched;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -51,8 +52,8 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 /// Answers at `address` until the server is dropped:
 ///
 /// - `/metrics`: Prometheus' text format, version 0.0.4
-/// - `/healthz`: 200 while the program runs
-/// - `/readyz`: 200 once a frame has been processed, 503 before
+/// - `/healthz`: 200 while every thread gets done with its frames, else 503 with the names of those that do not
+/// - `/readyz`: 200 while every stream that should deliver frames did so within its stall timeout, else 503 with those that did not
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -63,17 +64,24 @@ pub fn serve(address: SocketAddr, metrics: &Arc<Metrics>) -> Result<Server, Moni
             answer.kind = "text/plain; version=0.0.4; charset=utf-8";
             metrics.write(&mut answer.body);
         }
-        "/healthz" => answer.body.push_str("ok\n"),
-        "/readyz" if metrics.is_ready() => answer.body.push_str("ready\n"),
-        "/readyz" => {
-            answer.status = (503, "Service Unavailable");
-            answer.body.push_str("no frame has been processed yet\n");
-        }
+        "/healthz" => tell(answer, "ok", &metrics.hung()),
+        "/readyz" => tell(answer, "ready", &metrics.not_ready()),
         _ => {
             answer.status = (404, "Not Found");
             answer.body.push_str("/metrics, /healthz and /readyz are here\n");
         }
     })
+}
+
+/// That all is well, or what is not.
+fn tell(answer: &mut http::Answer, well: &str, problems: &[String]) {
+    if problems.is_empty() {
+        answer.body.push_str(well);
+    } else {
+        answer.status = (503, "Service Unavailable");
+        answer.body.push_str(&problems.join("\n"));
+    }
+    answer.body.push('\n');
 }
 
 #[cfg(test)]

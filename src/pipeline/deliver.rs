@@ -27,7 +27,7 @@ use crate::report::Outage;
 use crate::sink::{AudioWritten, EncodeTimes, OutputEvent, OutputListener, OutputOptions, StreamSink};
 use crate::stills::StillWriter;
 use crate::stream::{AudioKept, AudioTrack, Gap, Opening, StreamId, StreamInfo};
-use crate::thread::{catch, test_panic_point};
+use crate::thread::{Turns, catch, test_panic_point};
 
 /// How often it is seen whether a snapshot was asked for while no frame comes; only with a dashboard, which can ask for one.
 const IDLE: Duration = Duration::from_millis(100);
@@ -67,6 +67,7 @@ struct Delivery<'a> {
     /// The newest frame, for a snapshot; only with a dashboard.
     newest: Option<Box<DecodedFrame>>,
     snapshots: Snapshots,
+    turns: Arc<Turns>,
 }
 
 /// Takes the stream's frames until the worker has no more, then finishes its outputs, whatever happened on the way. Errors go
@@ -116,6 +117,7 @@ impl<'a> Delivery<'a> {
             encoded: Vec::with_capacity(ENCODING),
             newest: None,
             snapshots: Snapshots::default(),
+            turns: Turns::of(std::thread::current().name().unwrap_or("sink")),
         }
     }
 
@@ -131,7 +133,7 @@ impl<'a> Delivery<'a> {
                 Ok(SinkEvent::Frame(_)) if self.shared.has_failed(self.stream) => self.shared.swallow(self.stream, 1),
                 Ok(SinkEvent::Frame(mut frame)) => {
                     self.in_hand = 1;
-                    if let Err(error) = self.frame(&mut frame) {
+                    if let Err(error) = self.turns.clone().take(|| self.frame(&mut frame)) {
                         self.fail(error);
                         self.finish_sink();
                     } else if attended {

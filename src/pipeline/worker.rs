@@ -19,7 +19,7 @@ use crate::inference::Runtime;
 use crate::source::SourceEvent;
 use crate::stream::{Dropped, StreamId, StreamInfo};
 use crate::tensor::InputShape;
-use crate::thread::test_panic_point;
+use crate::thread::{Turns, test_panic_point};
 
 /// How often the worker sees whether a source that was told to stop is late.
 const LOOK: Duration = Duration::from_secs(1);
@@ -69,6 +69,7 @@ pub(super) fn work(
         carried: HashMap::new(),
         last_shape: None,
     };
+    let turns = Turns::of("worker");
     while outboxes.are_open() {
         test_panic_point();
         let mut deadline = None;
@@ -108,7 +109,7 @@ pub(super) fn work(
             continue;
         }
         shared.listener.on(&RunEvent::Queue { waiting: events.waiting(), capacity: events.capacity() });
-        worker.infer(batch)?;
+        turns.take(|| worker.infer(batch))?;
         worker.figures.input = worker.last_shape.map_or([1, 3, 0, 0], |shape| shape.dims());
         for frame in batch.drain(..) {
             outboxes.frame(frame);
