@@ -35,6 +35,19 @@ pub(super) struct Answer {
     pub body: String,
 }
 
+impl Answer {
+    /// That all is well, or what is not.
+    pub fn tell(&mut self, well: &str, problems: &[String]) {
+        if problems.is_empty() {
+            self.body.push_str(well);
+        } else {
+            self.status = (503, "Service Unavailable");
+            self.body.push_str(&problems.join("\n"));
+        }
+        self.body.push('\n');
+    }
+}
+
 /// Answers until it is dropped.
 pub struct Server {
     address: SocketAddr,
