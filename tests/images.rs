@@ -258,3 +258,23 @@ fn names_need_not_be_utf_8() {
         assert!(!said(&output).contains("geheim"), "{}", said(&output));
     }
 }
+
+/// Two sources of one name, as of two cards that begin at `DJI_0001`: labels, crops and annotated images of both are there.
+#[test]
+fn sources_of_one_name_overwrite_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for card in ["day1/same", "day2/same"] {
+        std::fs::create_dir_all(folder.path().join(card)).expect("a folder");
+        for image in ["x.png", "y.png"] {
+            let file = folder.path().join(card).join(image);
+            witness("ffmpeg", &["-f", "lavfi", "-i", "testsrc2=size=96x96", "-frames:v", "1", text(&file)]);
+        }
+    }
+    let args = ["day1/same", "day2/same", "-o", "out/", "--save-txt", "labels", "--imgsz", "96"];
+    succeeds(&streamdet(folder.path(), &args));
+    let count = |name: &str| {
+        let pattern = folder.path().join(name);
+        glob::glob(text(&pattern)).expect("a pattern").flatten().filter(|path| path.is_file()).count()
+    };
+    assert_eq!((count("labels/*.txt"), count("out/**/*.png")), (4, 4));
+}

@@ -1,6 +1,5 @@
 //! Every detected object as an image of its own: `FOLDER/CLASS/NAME-N.jpg`.
 
-use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem, with};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, with};
 use crate::detection::Detection;
 use crate::frame::{FrameInfo, VideoBuffer};
 use crate::geometry::FrameBox;
@@ -35,9 +34,9 @@ impl Crops {
 }
 
 impl DetectionOutput for Crops {
-    fn sink(&self, _: StreamId, stem: &OsStr, _: &Shutdown) -> Box<dyn DetectionSink> {
+    fn sink(&self, _: StreamId, names: &FileNames, _: &Shutdown) -> Box<dyn DetectionSink> {
         let (folder, classes) = (self.folder.clone(), self.classes.clone());
-        Box::new(CropSink { folder, classes, stem: stem.to_owned(), stills: StillWriter::default() })
+        Box::new(CropSink { folder, classes, names: names.clone(), stills: StillWriter::default() })
     }
 }
 
@@ -45,7 +44,7 @@ impl DetectionOutput for Crops {
 struct CropSink {
     folder: PathBuf,
     classes: Arc<[String]>,
-    stem: OsString,
+    names: FileNames,
     stills: StillWriter,
 }
 
@@ -56,7 +55,7 @@ impl DetectionSink for CropSink {
         if frame.detections.is_empty() {
             return Ok(());
         }
-        let name = file_stem(&self.stem, frame);
+        let name = self.names.of(frame);
         for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
             let class = self.classes.get(usize::from(*class_id));
             let folder = self.folder.join(class.map_or_else(|| class_id.to_string(), |class| folder_name(class)));

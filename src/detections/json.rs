@@ -4,14 +4,13 @@
 //! stream waits for another longer than it takes to hand a line over.
 
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, OnError, StreamEvent};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent};
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
@@ -41,7 +40,7 @@ impl JsonLines {
 }
 
 impl DetectionOutput for JsonLines {
-    fn sink(&self, stream: StreamId, _: &OsStr, stopping: &Shutdown) -> Box<dyn DetectionSink> {
+    fn sink(&self, stream: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
         let (classes, used) = (self.classes.clone(), self.used.clone());
         Box::new(JsonSink { lines: self.file.lines(stopping), stream, classes, used })
     }

@@ -1,11 +1,10 @@
 //! Detections in YOLO's text format, one file a frame: class, centre and size relative to the frame, confidence; one line a
 //! box. A file appears whole or not at all.
 
-use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, file_stem, with};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, with};
 use crate::detection::Detection;
 use crate::geometry::Size;
 use crate::part::write_whole;
@@ -30,22 +29,22 @@ impl Labels {
 }
 
 impl DetectionOutput for Labels {
-    fn sink(&self, _: StreamId, stem: &OsStr, _: &Shutdown) -> Box<dyn DetectionSink> {
-        Box::new(LabelSink { folder: self.folder.clone(), stem: stem.to_owned(), text: String::new() })
+    fn sink(&self, _: StreamId, names: &FileNames, _: &Shutdown) -> Box<dyn DetectionSink> {
+        Box::new(LabelSink { folder: self.folder.clone(), names: names.clone(), text: String::new() })
     }
 }
 
 /// One stream's labels.
 struct LabelSink {
     folder: PathBuf,
-    stem: OsString,
+    names: FileNames,
     /// Its memory is used from frame to frame.
     text: String,
 }
 
 impl DetectionSink for LabelSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
-        let path = self.folder.join(with(&file_stem(&self.stem, detected.frame), ".txt"));
+        let path = self.folder.join(with(&self.names.of(detected.frame), ".txt"));
         self.text.clear();
         label(&mut self.text, &detected.frame.detections, detected.size).expect("memory takes everything");
         write_whole(&path, self.text.as_bytes(), None).map_err(|source| DetectionError::Write {

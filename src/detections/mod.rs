@@ -8,8 +8,10 @@ pub mod json;
 pub mod labels;
 mod lines;
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::DecodedFrame;
@@ -25,9 +27,9 @@ pub use labels::Labels;
 
 /// Where detections go, as the user asked for it; shared by all streams.
 pub trait DetectionOutput: Send + Sync {
-    /// The sink of a stream, whose source is called `stem` where files are named by it. Once `stopping` is requested, no call
-    /// waits for more than a few seconds.
-    fn sink(&self, stream: StreamId, stem: &OsStr, stopping: &Shutdown) -> Box<dyn DetectionSink>;
+    /// The sink of a stream, whose files are called by `names`. Once `stopping` is requested, no call waits for more than a few
+    /// seconds.
+    fn sink(&self, stream: StreamId, names: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink>;
 
     /// Finishes what the streams' sinks share, after all of them. Does not wait for longer than an output may take nothing.
     ///
@@ -175,11 +177,26 @@ fn where_kept(path: Option<&Path>) -> String {
     path.map_or_else(String::new, |path| format!("; what was written before is kept in {}", path.display()))
 }
 
-/// The name that a frame's files begin with: that of its image file, else `STEM_FRAME`.
-fn file_stem(stem: &OsStr, frame: &DecodedFrame) -> OsString {
-    match &frame.file {
-        Some(file) => file.file_stem().unwrap_or_default().to_owned(),
-        None => with(stem, &format!("_{}", frame.index)),
+/// What the files of a stream's frames are called by; no two streams and no two images share a name.
+#[derive(Debug, Clone, Default)]
+pub struct FileNames {
+    /// The stream's own name.
+    pub stem: OsString,
+    /// Images that are not called by their own names, since another one is.
+    pub images: Arc<HashMap<PathBuf, OsString>>,
+}
+
+impl FileNames {
+    /// The name that a frame's files begin with: that of its image file, else `STEM_FRAME`.
+    fn of(&self, frame: &DecodedFrame) -> OsString {
+        match &frame.file {
+            Some(file) => self
+                .images
+                .get::<Path>(file)
+                .cloned()
+                .unwrap_or_else(|| file.file_stem().unwrap_or_default().to_owned()),
+            None => with(&self.stem, &format!("_{}", frame.index)),
+        }
     }
 }
 

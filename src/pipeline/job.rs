@@ -1,8 +1,12 @@
 //! One source with its outputs.
 
-use std::ffi::OsString;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::detections::FileNames;
 use crate::sink::Target;
 use crate::source::Address;
 
@@ -67,7 +71,87 @@ impl Job {
     }
 }
 
+/// What the files of each job's frames are called by: its source's name or its images', with the stream's number where one before
+/// has that name, and a further one where that is taken too.
+pub(super) fn file_names(jobs: &[Job]) -> Vec<FileNames> {
+    let (mut videos, mut images) = (HashSet::new(), HashSet::new());
+    let mut names: Vec<FileNames> = Vec::with_capacity(jobs.len());
+    for (number, job) in jobs.iter().enumerate() {
+        let stem = if job.source.is_video() {
+            free(&job.stem(), number, |name| videos.insert(name.to_owned()))
+        } else {
+            job.stem()
+        };
+        names.push(FileNames { stem, images: Arc::default() });
+    }
+    for (number, job) in jobs.iter().enumerate() {
+        let SourceSpec::Images(files) = &job.source else { continue };
+        let mut others = HashMap::new();
+        for file in files {
+            let own = file.file_stem().unwrap_or_default();
+            // Frame 12 of `clip` is `clip_12`, too.
+            let name = free(own, number, |name| !is_frame_of(name, &videos) && images.insert(name.to_owned()));
+            if name != own {
+                others.insert(file.clone(), name);
+            }
+        }
+        names[number].images = Arc::new(others);
+    }
+    names
+}
+
+/// Whether a name is that of a frame of one of `videos`.
+fn is_frame_of(name: &OsStr, videos: &HashSet<OsString>) -> bool {
+    let digits = name.as_bytes().iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (video, _) = name.as_bytes().split_at(name.len() - digits);
+    let video = video.strip_suffix(b"_").filter(|_| digits > 0);
+    video.is_some_and(|video| videos.contains(OsStr::from_bytes(video)))
+}
+
+/// `name`, or the first with a number after it that can be taken.
+fn free(name: &OsStr, number: usize, mut take: impl FnMut(&OsStr) -> bool) -> OsString {
+    let mut free = name.to_owned();
+    for further in 1.. {
+        if take(&free) {
+            break;
+        }
+        name.clone_into(&mut free);
+        free.push(if further == 1 { format!("-{number}") } else { format!("-{number}-{further}") });
+    }
+    free
+}
+
 /// A path's name without its ending.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_sources_share_a_name() {
+        let job = |name: &str, source| Job { name: name.into(), source, output: OutputSpec::None, paced: false };
+        let images = |files: &[&str]| SourceSpec::Images(files.iter().map(PathBuf::from).collect());
+        let video = |path: &str| job(path, SourceSpec::Video(path.into()));
+        let jobs = [
+            video("card1/DJI_0001.MP4"),
+            video("card2/DJI_0001.MP4"),
+            video("DJI_0001-3.mp4"),
+            video("card3/DJI_0001.MP4"),
+            job("day1", images(&["day1/x.png", "day1/x.jpg", "day1/DJI_0001_7.png"])),
+            job("day2", images(&["day2/x.png"])),
+        ];
+        let names = file_names(&jobs);
+        let stems: Vec<&OsStr> = names.iter().take(4).map(|names| names.stem.as_os_str()).collect();
+        assert_eq!(stems, ["DJI_0001", "DJI_0001-1", "DJI_0001-3", "DJI_0001-3-2"]);
+        let called =
+            |job: usize, file: &str| names[job].images.get(Path::new(file)).map(|name| name.to_str().expect("a name"));
+        assert_eq!(
+            [called(4, "day1/x.png"), called(4, "day1/x.jpg"), called(4, "day1/y.png")],
+            [None, Some("x-4"), None]
+        );
+        assert_eq!(called(5, "day2/x.png"), Some("x-5"));
+    }
 }

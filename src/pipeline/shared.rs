@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::job::file_names;
 use super::sampler::Sampler;
 use super::{Listener, OutputSpec, RunError, RunEvent, Settings};
 use crate::clock::{Clock, HostTime};
-use crate::detections::DetectionOutput;
+use crate::detections::{DetectionOutput, FileNames};
 use crate::inference::ProviderReport;
 use crate::latency::{FirstFrame, LatencyBook, SecondCounts};
 use crate::model::Model;
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub listener: Arc<dyn Listener>,
     /// Draw the class names.
     pub fonts: Arc<Fonts>,
+    /// What the files of each stream's frames are called by.
+    pub names: Vec<FileNames>,
     /// Where detections go.
     pub detections: Vec<Box<dyn DetectionOutput>>,
     /// What the caller requests, and the user who closes the window.
@@ -124,6 +127,7 @@ impl Shared {
         let draws = settings.jobs.iter().any(|job| !matches!(job.output, OutputSpec::None));
         let fonts = if draws { Fonts::for_names(&model.classes) } else { Fonts::built_in() };
         Self {
+            names: file_names(&settings.jobs),
             fonts: Arc::new(fonts),
             streams: settings.jobs.iter().map(|job| stream(&job.name)).collect(),
             settings,

@@ -15,9 +15,9 @@ pub(super) struct DetectionSinks<'a> {
 impl<'a> DetectionSinks<'a> {
     /// One of every output that was asked for.
     pub fn new(shared: &'a Shared, stream: StreamId) -> Self {
-        let stem = shared.settings.jobs[stream.0 as usize].stem();
+        let names = &shared.names[stream.0 as usize];
         let sinks =
-            shared.detections.iter().map(|output| output.sink(stream, &stem, shared.shutdown_of(stream))).collect();
+            shared.detections.iter().map(|output| output.sink(stream, names, shared.shutdown_of(stream))).collect();
         Self { shared, stream, sinks }
     }
 

@@ -29,7 +29,7 @@ impl Names {
         let from_address;
         let file = match source {
             SourceSpec::Images(images) if images.len() == 1 => images[0].as_path(),
-            SourceSpec::Images(_) => return Ok(OutputSpec::Folder(self.folder(name, output))),
+            SourceSpec::Images(_) => return Ok(OutputSpec::Folder(self.folder(name, output, number))),
             SourceSpec::Video(path) => path.as_path(),
             SourceSpec::Live(_) if output.is_none() => return Ok(OutputSpec::None),
             SourceSpec::Live(address) => {
@@ -51,7 +51,7 @@ impl Names {
         };
         let is_image = matches!(source, SourceSpec::Images(_));
         let path = self.writable(path, is_image);
-        let path = self.free(path, number);
+        let path = self.free(&path, number);
         if path.exists() && file.exists() && std::fs::canonicalize(&path).ok() == std::fs::canonicalize(file).ok() {
             return Err(PlanError::ReplacesInput { output: path });
         }
@@ -63,13 +63,14 @@ impl Names {
     }
 
     /// Where several images go.
-    fn folder(&self, name: &str, output: Option<&OsStr>) -> PathBuf {
-        match output {
+    fn folder(&mut self, name: &str, output: Option<&OsStr>, number: usize) -> PathBuf {
+        let folder = match output {
             Some(folder) if self.several => Path::new(folder).join(stem(Path::new(name))),
             Some(folder) => PathBuf::from(folder),
             None if name.contains(['*', '?', '[']) => PathBuf::from("pictures-annotated"),
             None => PathBuf::from(format!("{}-annotated", stem(Path::new(name)).display())),
-        }
+        };
+        self.free(&folder, number)
     }
 
     /// `path`, or with another extension where its own cannot be written.
@@ -89,15 +90,21 @@ impl Names {
     }
 
     /// `path`, or with the stream's number where another output has that name.
-    fn free(&mut self, mut path: PathBuf, number: usize) -> PathBuf {
-        if !self.taken.insert(path.clone()) {
-            let mut name = stem(&path).to_owned();
-            name.push(format!("-{number}."));
-            name.push(path.extension().unwrap_or_default());
-            path = path.with_file_name(name);
-            self.taken.insert(path.clone());
+    fn free(&mut self, path: &Path, number: usize) -> PathBuf {
+        let mut free = path.to_owned();
+        for further in 1.. {
+            if self.taken.insert(free.clone()) {
+                break;
+            }
+            let mut name = stem(path).to_owned();
+            name.push(if further == 1 { format!("-{number}") } else { format!("-{number}-{further}") });
+            if let Some(extension) = path.extension() {
+                name.push(".");
+                name.push(extension);
+            }
+            free = path.with_file_name(name);
         }
-        path
+        free
     }
 }
 
