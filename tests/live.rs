@@ -202,7 +202,7 @@ fn a_server_that_dies_twenty_times_is_found_again_each_time() {
         run.wait_for("reconnected after", kill);
         slowest = slowest.max(clock::now().since(accepting));
         let frames = run.said().matches("video 1/1").count();
-        run.wait_for("video 1/1", frames + 5);
+        run.wait_for("video 1/1", frames + 30);
     }
     let (code, said) = run.interrupt();
     assert_eq!(code, Some(130), "{said}");

@@ -3,11 +3,18 @@
 use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::address::{Address, Kind};
 use super::cameras::cameras;
 use super::error::ConnectError;
 use crate::shutdown::Shutdown;
+use crate::thread::spawn;
+
+/// How long `yt-dlp` may take to find a page's video.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The address that is read: the same, unless it must be looked up first. A request of `shutdown` ends that.
 ///
@@ -24,7 +31,7 @@ pub(super) fn locate(address: &Address, shutdown: &Shutdown) -> Result<Address, 
 fn video_of(address: &Address, shutdown: &Shutdown) -> Result<Address, ConnectError> {
     let mut command = Command::new("yt-dlp");
     command.args(["--no-playlist", "--get-url", "--format", "best[ext=mp4]/best", "--", address.location()]);
-    let output = output(&mut command, shutdown).map_err(|e| {
+    let output = output(&mut command, PATIENCE, shutdown).map_err(|e| {
         let problem = if e.kind() == std::io::ErrorKind::NotFound {
             "yt-dlp, which extracts the video of a page, is not installed".to_owned()
         } else {
@@ -44,19 +51,27 @@ fn video_of(address: &Address, shutdown: &Shutdown) -> Result<Address, ConnectEr
     Ok(address.found_at(Kind::Http, &url))
 }
 
-/// Runs a program to its end, or until `shutdown` is requested.
-fn output(command: &mut Command, shutdown: &Shutdown) -> std::io::Result<Output> {
+/// Runs a program to its end, for `within` at most, or until `shutdown` is requested.
+fn output(command: &mut Command, within: Duration, shutdown: &Shutdown) -> std::io::Result<Output> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let child = Arc::new(Mutex::new(child));
     let killed = child.clone();
     // One that has ended by itself cannot be killed, and need not be.
     let _kill = shutdown.on_request(move || drop(lock(&killed).kill()));
+    let (late, (ended, has_ended)) = (child.clone(), bounded::<()>(0));
+    let deadline = move || {
+        if has_ended.recv_timeout(within) == Err(RecvTimeoutError::Timeout) {
+            drop(lock(&late).kill());
+        }
+    };
+    spawn("deadline", deadline).map_err(std::io::Error::other)?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     // What it reports fits into a pipe (64 KiB), so it does not wait for the second to be read.
     out.map(|mut out| out.read_to_end(&mut stdout)).transpose()?;
     err.map(|mut err| err.read_to_end(&mut stderr)).transpose()?;
     let status = lock(&child).wait()?;
+    drop(ended);
     Ok(Output { status, stdout, stderr })
 }
 
@@ -89,12 +104,14 @@ mod tests {
     #[test]
     fn a_program_s_output_is_read_and_a_stop_ends_it() {
         let shutdown = Shutdown::new();
-        let said =
-            output(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), &shutdown).expect("it starts");
+        let said = output(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), PATIENCE, &shutdown)
+            .expect("it starts");
         assert_eq!((said.stdout.as_slice(), said.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
         assert_eq!(said.status.code(), Some(3));
+        let late = output(Command::new("sleep").arg("600"), Duration::from_millis(10), &shutdown).expect("it starts");
+        assert!(!late.status.success());
         shutdown.request();
-        let killed = output(Command::new("sleep").arg("600"), &shutdown).expect("it starts");
+        let killed = output(Command::new("sleep").arg("600"), PATIENCE, &shutdown).expect("it starts");
         assert!(!killed.status.success());
     }
 }

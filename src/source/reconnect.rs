@@ -31,6 +31,8 @@ pub(super) struct Reconnect {
     backoff: Backoff,
     /// Whether there ever was a connection.
     established: bool,
+    /// The delay before the last attempt.
+    waited: Duration,
     /// Failures since the last connection.
     failed: u64,
     /// Answers since the last failure that the server is busy.
@@ -76,6 +78,7 @@ impl Reconnect {
             transport: options.transport,
             backoff,
             established: false,
+            waited: Duration::ZERO,
             failed: 0,
             busy: 0,
         };
@@ -113,7 +116,6 @@ impl Reconnect {
         self.established = true;
         self.failed = 0;
         self.busy = 0;
-        self.backoff.reset();
         self.transport = self.first_transport();
     }
 
@@ -140,8 +142,12 @@ impl Reconnect {
         self.retry(error.problem, outage)
     }
 
-    /// The connection has ended; `is_recording` says that it played a recording.
-    pub fn ended(&mut self, end: ConnectionEnd, is_recording: bool) -> Next {
+    /// The connection has ended, having lasted for so long; `is_recording` says that it played a recording. One that was shorter
+    /// than the delay before it is no better than none: the backoff goes on.
+    pub fn ended(&mut self, end: ConnectionEnd, is_recording: bool, lasted: Duration) -> Next {
+        if lasted >= self.waited {
+            self.backoff.reset();
+        }
         let reason = match end {
             ConnectionEnd::Stopped => return Next::Done,
             ConnectionEnd::EndOfStream if is_recording || self.attempts == Some(0) => return Next::Done,
@@ -158,6 +164,7 @@ impl Reconnect {
         if is_over && (self.established || self.attempts == Some(0)) {
             return Next::GiveUp { problem, outage };
         }
-        Next::Retry { after: self.backoff.next_delay(), outage }
+        self.waited = self.backoff.next_delay();
+        Next::Retry { after: self.waited, outage }
     }
 }

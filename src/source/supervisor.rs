@@ -89,13 +89,15 @@ impl Supervisor<'_> {
         }
         self.announce(&*connection, progress);
         self.policy.connected(connection.transport());
+        let begun = self.outlet.clock.now();
         let end = connection.run();
+        let lasted = self.outlet.clock.now().since(begun);
         progress.lost += connection.lost();
         progress.frames += connection.frames();
         let is_recording = connection.is_recording();
         drop(connection);
         trim_heap();
-        self.policy.ended(end, is_recording)
+        self.policy.ended(end, is_recording, lasted)
     }
 
     /// Says downstream what comes, and from when to when nothing did.
