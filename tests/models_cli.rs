@@ -47,6 +47,13 @@ fn the_list_shows_what_is_known_and_what_is_here() {
     assert_eq!(find("yolox-s")["classes"], 80);
     assert!(find("yolov8n")["obtain"].as_str().is_some_and(|command| command.contains("yolo export")));
 
+    // A card in the current folder stands in for none that is known.
+    let foreign = "file = \"x.onnx\"\nlicence = \"MIT\"\nclasses = [\"a\"]\nurl = \"https://example.com/x.onnx\"\n";
+    std::fs::write(models.join("yolov8n.toml"), foreign).expect("a card");
+    let inspected = out(&model(folder.path(), &["list"]));
+    let row = inspected.lines().find(|line| line.starts_with("yolov8n ")).expect("a row");
+    assert!(row.contains("AGPL-3.0"), "{row}");
+
     // One card that is wrong does not hide the others.
     std::fs::write(models.join("wrong.toml"), "fiel = \"x\"\n").expect("a card");
     let output = model(folder.path(), &["list"]);

@@ -1,10 +1,12 @@
-//! Models known by name: the cards compiled in, those in `./models` and in the user's data folder; and where their files are.
+//! Models known by name: the cards in the user's data folder, those compiled in and those in `./models`; and where their files are.
 
 use std::path::{Path, PathBuf};
 
 use super::card::Card;
 use super::error::ModelError;
 
+/// The folder of models in the current one.
+const HERE: &str = "models";
 /// The model that is built in.
 pub(super) const DEFAULT_NAME: &str = "visdrone-nano";
 
@@ -73,10 +75,11 @@ pub fn user_folder() -> Option<PathBuf> {
 /// Folders that are searched for cards and models, in this order.
 #[must_use]
 pub fn folders() -> Vec<PathBuf> {
-    std::iter::once(PathBuf::from("models")).chain(user_folder()).collect()
+    std::iter::once(PathBuf::from(HERE)).chain(user_folder()).collect()
 }
 
-/// The model of that name: its card from the folders, else compiled in; else a file `NAME.onnx` in one of the folders.
+/// The model of that name: its card from the user's folder, compiled in, or from `./models`; else a file `NAME.onnx` in one of the
+/// folders.
 ///
 /// # Errors
 /// When its card is wrong.
@@ -84,17 +87,22 @@ pub fn find(name: &str) -> Result<Option<Known>, ModelError> {
     if name.is_empty() || name.contains(['/', '\\']) {
         return Ok(None);
     }
+    let read = |folder: PathBuf| {
+        let path = folder.join(format!("{name}.toml"));
+        path.is_file().then(|| Ok::<_, ModelError>(known(name, Card::read(&path)?, Some(path)))).transpose()
+    };
     // The built-in default stays itself, whatever lies around.
-    if name != DEFAULT_NAME {
-        for folder in folders() {
-            let path = folder.join(format!("{name}.toml"));
-            if path.is_file() {
-                return Ok(Some(known(name, Card::read(&path)?, Some(path))));
-            }
-        }
+    if name != DEFAULT_NAME
+        && let Some(own) = user_folder().map(read).transpose()?.flatten()
+    {
+        return Ok(Some(own));
     }
+    // Before what lies in the current folder: a foreign checkout does not choose what a known name is.
     if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
         return Ok(Some(known(name, Card::parse(text, &format!("models/{name}.toml"))?, None)));
+    }
+    if let Some(here) = read(PathBuf::from(HERE))? {
+        return Ok(Some(here));
     }
     let file = format!("{name}.onnx");
     let here = folders().into_iter().map(|folder| folder.join(&file)).find(|path| path.is_file());

@@ -155,10 +155,13 @@ impl AudioFeed {
     fn time(&mut self, packet: &mut gst::Buffer) {
         // Headers come before all times; a packet without one later on lost it in a damaged stretch.
         let guessed = self.end.or(self.rhythm.map(|(last, length)| last + length));
-        // Of several packets in one of a transport stream, which all are Opus', the first has the time of all, and each says itself
-        // how long it is, which the outputs' parser reads.
+        // Of several packets of Opus in one of a transport stream the first has the time of all, and each says itself how long it is,
+        // which the outputs' parser reads.
         let is_opus = self.caps.structure(0).is_some_and(|structure| structure.name() == "audio/x-opus");
-        let Some(pts) = packet.pts().or(guessed.filter(|_| !is_opus)) else { return };
+        if is_opus && packet.duration().is_none() {
+            return;
+        }
+        let Some(pts) = packet.pts().or(guessed) else { return };
         let before = self.rhythm.map(|(last, length)| (pts.saturating_sub(last), length));
         let exact = self
             .bytes_per_second

@@ -126,11 +126,7 @@ impl Converter {
     ///
     /// # Errors
     /// When it cannot be decoded or encoded.
-    pub fn push(&mut self, mut packet: gst::Buffer) -> Result<Vec<Packet>, OutputError> {
-        if self.timed_only {
-            // The parser knows how long each is; what it is told it would take for each of several in one.
-            packet.make_mut().set_duration(None);
-        }
+    pub fn push(&mut self, packet: gst::Buffer) -> Result<Vec<Packet>, OutputError> {
         let pushed = self.input.push(packet);
         match (pushed, self.pipeline.error()) {
             (_, Some(error)) => Err(error.into()),

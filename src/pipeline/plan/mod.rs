@@ -48,7 +48,7 @@ pub fn plan(
     }
     let several = specs.len() > 1;
     let mut outputs = Outputs::read(request)?;
-    let mut names = Names { several, taken: HashSet::new(), notices };
+    let mut names = Names { several, segmented: request.segments.is_some(), taken: HashSet::new(), notices };
     let mut jobs = Vec::new();
     for (number, (name, source)) in specs.into_iter().enumerate() {
         let mut targets = Vec::new();
@@ -146,6 +146,21 @@ mod tests {
         prepare(&plan.jobs, false).expect("outputs that can be used");
         assert!(hls.is_dir() && TcpListener::bind(address).is_err(), "the folder is there and the server listens");
         prepare(&plan.jobs, false).expect("a second time changes nothing");
+    }
+
+    #[test]
+    fn a_percent_sign_in_a_sources_name_is_no_field() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clip = folder.path().join("100%.mp4");
+        std::fs::write(&clip, "x").expect("a file");
+        let segments =
+            Some(crate::sink::Segments { length: std::time::Duration::from_secs(9), keep: None, keep_bytes: None });
+        for (segments, expected) in [(segments, "100%%-%Y.mp4"), (None, "100%-%Y.mp4")] {
+            let request = OutputRequest { outputs: vec!["{stem}-%Y.mp4".into()], segments, ..OutputRequest::default() };
+            let plan = plan(&[clip.clone().into()], None, &request).expect("a plan");
+            let OutputSpec::Stream(targets) = &plan.jobs[0].output else { panic!("a file") };
+            assert_eq!(targets[0].name(), expected);
+        }
     }
 
     #[test]

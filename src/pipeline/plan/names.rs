@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
@@ -13,6 +14,8 @@ use crate::sink::{FileTarget, Target};
 pub(super) struct Names {
     /// Whether there are several sources.
     pub several: bool,
+    /// Whether outputs are cut into segments, whose names have fields of the time.
+    pub segmented: bool,
     pub taken: HashSet<PathBuf>,
     pub notices: Vec<String>,
 }
@@ -38,13 +41,15 @@ impl Names {
             }
         };
         let extension = file.extension().and_then(|e| e.to_str()).unwrap_or("mkv").to_ascii_lowercase();
-        let mut own_name = stem(file).to_owned();
+        let escaped = self.segmented.then(|| without_fields(stem(file)));
+        let source_stem = escaped.as_deref().unwrap_or_else(|| stem(file));
+        let mut own_name = source_stem.to_owned();
         own_name.push(format!("-annotated.{extension}"));
         let path = match output {
             None => PathBuf::from(own_name),
             Some(folder) if is_folder(folder) => Path::new(folder).join(own_name),
             Some(one) => match one.to_str().filter(|pattern| pattern.contains('{')) {
-                Some(pattern) => filled(&pattern.replace("{stream}", &number.to_string()), stem(file)),
+                Some(pattern) => filled(&pattern.replace("{stream}", &number.to_string()), source_stem),
                 None if self.several => return Err(PlanError::OneFile { output: one.display().to_string() }),
                 None => PathBuf::from(one),
             },
@@ -106,6 +111,13 @@ impl Names {
         }
         free
     }
+}
+
+/// A name in which a percent sign is one, and begins no field of the time.
+fn without_fields(name: &OsStr) -> OsString {
+    let escaped =
+        name.as_bytes().iter().flat_map(|byte| if *byte == b'%' { &b"%%"[..] } else { std::slice::from_ref(byte) });
+    OsString::from_vec(escaped.copied().collect())
 }
 
 /// A path's name without its extension.
