@@ -63,7 +63,7 @@ const THREADS: [(&str, Run, Left); 15] = [
 ];
 
 /// Names in `src` that are not in the table, and why.
-const OTHERS: [(&str, &str); 10] = [
+const OTHERS: [(&str, &str); 11] = [
     ("name", "pipeline/shared.rs: starts the source, files and sink threads of the table"),
     ("thread", "sink/pipeline.rs: changes the state of a pipeline, and ends with that"),
     ("signals", "has a test of its own below"),
@@ -72,6 +72,7 @@ const OTHERS: [(&str, &str); 10] = [
     ("open", "opens a pipe that nothing reads yet, see tests/failing_outputs.rs"),
     ("push", "has no test point before its server answers; the same loop as the writer's"),
     ("compare", "waits for a process"),
+    ("deadline", "ends a process that is late, and nothing else"),
     ("fetch", "no run: a failed download, see tests/fetch.rs"),
     ("images", "no run: its error is that of the command"),
 ];
