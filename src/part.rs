@@ -22,6 +22,18 @@ pub fn part_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// `path` with `suffix` before its extension.
+#[must_use]
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(suffix);
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
 /// What an error of kind [`ErrorKind::ResourceBusy`] has for a remedy.
 pub const BUSY: &str = "wait until that run ends, or choose another name";
 
@@ -163,14 +175,9 @@ fn is_special(path: &Path) -> bool {
 
 /// `NAME.recovered.EXT`, or the first of `NAME.recovered-2.EXT`, … that is free.
 fn recovered_path(path: &Path) -> PathBuf {
-    let name = |number: u32| {
-        let mut name = path.file_stem().unwrap_or_default().to_owned();
-        name.push(if number == 1 { ".recovered".to_owned() } else { format!(".recovered-{number}") });
-        if let Some(extension) = path.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        path.with_file_name(name)
+    let name = |number: u32| match number {
+        1 => with_suffix(path, ".recovered"),
+        _ => with_suffix(path, &format!(".recovered-{number}")),
     };
     let is_free = |aside: &PathBuf| aside.symlink_metadata().is_err();
     (1..u32::MAX).map(name).find(is_free).unwrap_or_else(|| name(u32::MAX))

@@ -201,7 +201,7 @@ impl FileNames {
 }
 
 /// `name` with more at its end.
-fn with(name: &OsStr, more: &str) -> OsString {
+pub(crate) fn with(name: &OsStr, more: &str) -> OsString {
     let mut name = name.to_owned();
     name.push(more);
     name

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::detections::FileNames;
+use crate::detections::{FileNames, with};
 use crate::sink::Target;
 use crate::source::Address;
 
@@ -78,7 +78,7 @@ pub(super) fn file_names(jobs: &[Job]) -> Vec<FileNames> {
     let mut names: Vec<FileNames> = Vec::with_capacity(jobs.len());
     for (number, job) in jobs.iter().enumerate() {
         let stem = if job.source.is_video() {
-            free(&job.stem(), number, |name| videos.insert(name.to_owned()))
+            free(number, |suffix| with(&job.stem(), suffix), |name| videos.insert(name.clone()))
         } else {
             job.stem()
         };
@@ -90,7 +90,8 @@ pub(super) fn file_names(jobs: &[Job]) -> Vec<FileNames> {
         for file in files {
             let own = file.file_stem().unwrap_or_default();
             // Frame 12 of `clip` is `clip_12`, too.
-            let name = free(own, number, |name| !is_frame_of(name, &videos) && images.insert(name.to_owned()));
+            let is_free = |name: &OsString| !is_frame_of(name, &videos) && images.insert(name.clone());
+            let name = free(number, |suffix| with(own, suffix), is_free);
             if name != own {
                 others.insert(file.clone(), name);
             }
@@ -108,15 +109,14 @@ fn is_frame_of(name: &OsStr, videos: &HashSet<OsString>) -> bool {
     video.is_some_and(|video| videos.contains(OsStr::from_bytes(video)))
 }
 
-/// `name`, or the first with a number after it that can be taken.
-fn free(name: &OsStr, number: usize, mut take: impl FnMut(&OsStr) -> bool) -> OsString {
-    let mut free = name.to_owned();
+/// What `name` makes of no suffix, else of the first of `-NUMBER`, `-NUMBER-2`, … of which it can be taken.
+pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut take: impl FnMut(&T) -> bool) -> T {
+    let mut free = name("");
     for further in 1.. {
         if take(&free) {
             break;
         }
-        name.clone_into(&mut free);
-        free.push(if further == 1 { format!("-{number}") } else { format!("-{number}-{further}") });
+        free = name(&if further == 1 { format!("-{number}") } else { format!("-{number}-{further}") });
     }
     free
 }
@@ -149,8 +149,8 @@ mod tests {
         let called =
             |job: usize, file: &str| names[job].images.get(Path::new(file)).map(|name| name.to_str().expect("a name"));
         assert_eq!(
-            [called(4, "day1/x.png"), called(4, "day1/x.jpg"), called(4, "day1/y.png")],
-            [None, Some("x-4"), None]
+            [called(4, "day1/x.png"), called(4, "day1/x.jpg"), called(4, "day1/DJI_0001_7.png")],
+            [None, Some("x-4"), Some("DJI_0001_7-4")]
         );
         assert_eq!(called(5, "day2/x.png"), Some("x-5"));
     }

@@ -164,8 +164,10 @@ impl Worker<'_> {
     /// Whether a live frame is too old to be inferred.
     fn is_stale(&self, frame: &DecodedFrame) -> bool {
         let stamps = &frame.stamps;
-        let late =
-            |due| stamps.taken.since(stamps.arrived.max(Some(due)).unwrap_or(due)) > self.shared.settings.live.max_lag;
+        let late = |due| {
+            stamps.taken.since(stamps.arrived.map_or(due, |arrived| due.max(arrived)))
+                > self.shared.settings.live.max_lag
+        };
         is_live(self.shared, frame) && stamps.due.is_some_and(late)
     }
 

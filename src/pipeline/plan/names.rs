@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::PlanError;
 use super::sources::has_extension;
-use crate::pipeline::job::{OutputSpec, SourceSpec};
+use crate::part::with_suffix;
+use crate::pipeline::job::{OutputSpec, SourceSpec, free};
 use crate::sink::{FileTarget, Target};
 
 /// Names that were given so far.
@@ -96,20 +97,7 @@ impl Names {
 
     /// `path`, or with the stream's number where another output has that name.
     fn free(&mut self, path: &Path, number: usize) -> PathBuf {
-        let mut free = path.to_owned();
-        for further in 1.. {
-            if self.taken.insert(free.clone()) {
-                break;
-            }
-            let mut name = stem(path).to_owned();
-            name.push(if further == 1 { format!("-{number}") } else { format!("-{number}-{further}") });
-            if let Some(extension) = path.extension() {
-                name.push(".");
-                name.push(extension);
-            }
-            free = path.with_file_name(name);
-        }
-        free
+        free(number, |suffix| with_suffix(path, suffix), |path| self.taken.insert(path.clone()))
     }
 }
 

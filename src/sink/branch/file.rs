@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::hls::Playlist;
 use super::open_file::{Closing, Fate, Format, OpenFile};
-use crate::part::PartFile;
+use crate::part::{PartFile, with_suffix};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
@@ -81,7 +81,7 @@ pub(super) struct FileBranch {
 }
 
 impl FileBranch {
-    /// Opens the first file of `target`, which is one.
+    /// Opens the first file.
     ///
     /// # Errors
     /// When an element is missing or the file cannot be created.
@@ -325,13 +325,7 @@ impl Branch for FileBranch {
 
 /// `NAME-NUMBER.ENDING`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{number}"));
-    if let Some(ending) = path.extension() {
-        name.push(".");
-        name.push(ending);
-    }
-    path.with_file_name(name)
+    with_suffix(path, &format!("-{number}"))
 }
 
 #[cfg(test)]
