@@ -12,6 +12,7 @@ pub mod channel;
 pub mod clock;
 pub mod controls;
 pub mod detection;
+pub mod folders;
 pub mod frame;
 pub mod geometry;
 pub mod image_file;

@@ -87,16 +87,6 @@ pub(crate) fn skipped(why: &str) {
     print_stderr(&format!("skipped: {why}"));
 }
 
-/// A path with `~` for the home folder.
-#[must_use]
-pub fn short(path: &std::path::Path) -> String {
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(std::path::PathBuf::from);
-    match home.as_ref().and_then(|home| path.strip_prefix(home).ok()) {
-        Some(rest) => format!("~/{}", rest.display()),
-        None => path.display().to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -131,6 +131,31 @@ fn a_fused_graph_is_said_to_be_one() {
     assert!(said.contains("what happens inside is not told") && said.contains("--provider cpu"), "{said}");
 }
 
+/// Programs that start in the same moment write the same file of the cache, which then cannot be opened by one of them.
+#[test]
+fn a_cache_that_cannot_be_written_costs_time_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = || {
+        let mut command = streamdet_command(folder.path(), "profile");
+        command.args(["--provider", "openvino", "--imgsz", "96", "--runs", "1"]);
+        command.env("XDG_CACHE_HOME", folder.path()).output().expect("it runs")
+    };
+    let output = run();
+    if said(&output).contains("libonnxruntime_providers_openvino.so is not beside") {
+        skipped(&said(&output));
+        return;
+    }
+    succeeds(&output);
+    let kept = std::fs::read_dir(folder.path().join("streamdet/openvino")).expect("a cache");
+    let kept: Vec<_> = kept.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!kept.is_empty());
+    for file in kept {
+        std::fs::remove_file(&file).expect("a file");
+        std::os::unix::fs::symlink("/nowhere/at-all", &file).expect("a link to nothing");
+    }
+    succeeds(&run());
+}
+
 #[test]
 fn a_source_s_frames_are_the_input() {
     let folder = tempfile::tempdir().expect("a folder");

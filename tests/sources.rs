@@ -359,6 +359,19 @@ fn a_user_describes_sources() {
     assert!(said(&output).contains("the nearest is avdec_h265"), "{}", said(&output));
 }
 
+/// A camera that the machine is too slow for falls further behind with every frame: the newest there is is shown.
+#[test]
+fn a_source_that_is_late_itself_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let own = "[late]\nelements = \"videotestsrc is-live=true ! video/x-raw,framerate=30/1,width=320,height=240 \
+               ! identity name=out sleep-time=60000\"\n";
+    std::fs::write(folder.path().join("own.toml"), own).expect("a file");
+    succeeds(&run(folder.path(), &["pipeline:late", "--pipeline", "own.toml", "--frames", "40"]));
+    let frames = &json(&folder.path().join("r.json"))["streams"][0]["frames"];
+    assert_eq!(frames["dropped"]["stale"], 0, "{frames}");
+    assert!(frames["processed"].as_u64() > Some(20), "{frames}");
+}
+
 #[test]
 fn a_stream_that_ends_early_is_sought_again() {
     let folder = tempfile::tempdir().expect("a folder");

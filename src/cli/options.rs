@@ -8,6 +8,7 @@ use clap::Args;
 use super::choices;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
+use crate::folders;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
@@ -61,15 +62,12 @@ impl ModelOptions {
     }
 
     pub(super) fn provider_options(&self) -> ProviderOptions {
-        let cache = std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
         ProviderOptions {
             choice: self.provider,
             precision: self.precision,
             device_id: self.device,
             threads: self.threads,
-            cache_dir: cache.map(|folder| folder.join("streamdet")),
+            cache_dir: folders::cache(),
             ..ProviderOptions::default()
         }
     }

@@ -5,13 +5,13 @@ use std::process::{Command, Stdio};
 
 use super::{Check, State};
 use crate::detector::{DetectError, Detector, DetectorOptions};
+use crate::folders::short;
 use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, inspect};
 use crate::model::{Model, ModelRef, store};
 use crate::sink::H264;
 use crate::source::cameras::Camera;
 use crate::source::survey;
 use crate::tensor::{InputShape, InputTensor};
-use crate::text::short;
 
 /// Codecs: for people, as a media type, the package whose decoder does for it.
 const CODECS: [(&str, &str, &str); 8] = [

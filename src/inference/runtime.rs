@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{InferenceError, ProviderChoice};
+use crate::folders;
 
 /// The loaded library.
 #[derive(Clone)]
@@ -59,20 +60,13 @@ fn places(provider: ProviderChoice) -> Vec<PathBuf> {
         places.push(folder.join("onnxruntime"));
         places.push(folder);
     }
-    if let Some(data) = data_folder() {
+    if let Some(data) = folders::data() {
         if matches!(provider, ProviderChoice::Cuda | ProviderChoice::Tensorrt) {
             places.push(data.join("onnxruntime-cuda"));
         }
         places.push(data.join("onnxruntime"));
     }
     places
-}
-
-/// `${XDG_DATA_HOME:-~/.local/share}/streamdet`.
-fn data_folder() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from);
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))?;
-    Some(base.join("streamdet"))
 }
 
 fn library_in(place: &Path) -> Option<PathBuf> {

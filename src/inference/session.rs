@@ -2,7 +2,9 @@
 //! else a model takes or gives is converted).
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
@@ -11,11 +13,16 @@ use ort::value::TensorRef;
 use super::convert::{ConvertedInput, OutputReader};
 use super::provider::{candidates, dispatch};
 use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
+use crate::clock::{self, Deadline};
 use crate::model::ModelFile;
 use crate::tensor::{InputPort, InputShape, InputTensor, OutputView};
 
 /// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session.
 const FIXED_SESSIONS: usize = 4;
+
+/// How long another process may take to compile a model: `TensorRT` takes minutes.
+const COMPILING: Duration = Duration::from_mins(10);
+const LOCK_CHECK: Duration = Duration::from_millis(50);
 
 /// A model on a provider. Owned by the one thread that runs it; `run` takes `&mut self` as a session's buffers are reused.
 pub struct Engine {
@@ -94,8 +101,7 @@ impl Engine {
     /// # Errors
     /// When the provider cannot take the model.
     pub fn prepare(&mut self, shape: InputShape, fixed: bool) -> Result<(), InferenceError> {
-        let compiles = matches!(self.report.actual, ProviderChoice::Openvino | ProviderChoice::Tensorrt);
-        if fixed && compiles {
+        if fixed && self.compiles() {
             if !self.fixed.contains_key(&shape) && self.fixed.len() < FIXED_SESSIONS {
                 let session = self.open(Some(shape))?;
                 self.fixed.insert(shape, session);
@@ -110,9 +116,29 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether the provider compiles the model, which it keeps in a cache.
+    fn compiles(&self) -> bool {
+        matches!(self.report.actual, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
+    }
+
     fn open(&mut self, shape: Option<InputShape>) -> Result<Session, InferenceError> {
+        let options = self.options.clone();
+        let Some(cache) = options.cache_dir.as_ref().filter(|_| self.compiles()) else {
+            return self.open_with(&options, shape);
+        };
+        let lock = lock(cache);
+        if lock.is_some() {
+            match self.open_with(&options, shape) {
+                Ok(session) => return Ok(session),
+                Err(error) => tracing::debug!(%error, "once more, without the cache"),
+            }
+        }
+        self.open_with(&ProviderOptions { cache_dir: None, ..options }, shape)
+    }
+
+    fn open_with(&mut self, options: &ProviderOptions, shape: Option<InputShape>) -> Result<Session, InferenceError> {
         let provider = self.report.actual;
-        let (dispatch, detail) = dispatch(provider, &self.runtime, &self.options)?;
+        let (dispatch, detail) = dispatch(provider, &self.runtime, options)?;
         self.report.detail = detail;
         let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
         tracing::debug!(provider = provider.name(), detail = self.report.detail, ?shape, "creating a session");
@@ -188,5 +214,21 @@ impl Engine {
         }
         let outputs = session.run(inputs).map_err(|e| fail(&e))?;
         self.outputs.show(&outputs, read).map_err(|e| fail(&e))
+    }
+}
+
+/// Locks the cache for as long as a session is made. Providers write files there and map those that they find, with no regard to
+/// other processes: one that is written anew takes the pages from under a program that runs.
+fn lock(cache: &Path) -> Option<File> {
+    std::fs::create_dir_all(cache).ok()?;
+    let file = File::options().create(true).truncate(false).write(true).open(cache.join("lock")).ok()?;
+    let deadline = Deadline::after(COMPILING);
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Some(file),
+            Err(TryLockError::WouldBlock) if !deadline.is_over() => clock::process().sleep(LOCK_CHECK),
+            // A file system without locks, or who holds it stands still.
+            Err(_) => return None,
+        }
     }
 }

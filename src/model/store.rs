@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::card::Card;
 use super::error::ModelError;
+use crate::folders;
 
 /// The folder of models in the current one.
 const HERE: &str = "models";
@@ -67,9 +68,7 @@ pub struct Known {
 /// `${XDG_DATA_HOME:-~/.local/share}/streamdet/models`: where fetched models go.
 #[must_use]
 pub fn user_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
-    Some(data.join("streamdet/models"))
+    Some(folders::data()?.join("models"))
 }
 
 /// Folders that are searched for cards and models, in this order.

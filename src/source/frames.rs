@@ -97,7 +97,9 @@ impl Delivery {
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
         let (pts, due, arrived) = if let Some(connection) = shared.connection() {
-            self.live(connection, sink, &sample)
+            let (pts, due, arrived) = self.live(connection, sink, &sample);
+            // What was never encoded arrives here: a source that is late itself, on a machine that is too slow for it.
+            (pts, due, arrived.or_else(|| decode_in.is_none().then_some(decoded)))
         } else {
             let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
             (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)), None)

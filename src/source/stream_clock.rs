@@ -143,15 +143,15 @@ impl ConnectionClock {
 
     /// The encoded frame at `running` arrives.
     pub fn arrives(&self, running: gst::ClockTime) {
+        let now = self.stream.clock.now();
+        let mut arrivals = self.arrivals();
+        if arrivals.len() == ARRIVALS {
+            arrivals.pop_front();
+        }
+        arrivals.push_back((running, now));
+        drop(arrivals);
         if self.by_arrival {
-            let now = self.stream.clock.now();
             let offset = ns(now) - ns_of(running);
-            let mut arrivals = self.arrivals();
-            if arrivals.len() == ARRIVALS {
-                arrivals.pop_front();
-            }
-            arrivals.push_back((running, now));
-            drop(arrivals);
             let earliest = self.earliest.lock().unwrap_or_else(PoisonError::into_inner).add(now, offset);
             if earliest.abs_diff(self.offset.load(Ordering::SeqCst)) > JITTER_NS {
                 self.offset.store(earliest, Ordering::SeqCst);

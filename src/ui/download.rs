@@ -7,10 +7,11 @@ use std::time::Duration;
 use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::{self, HostTime};
+use crate::folders::short;
 use crate::model::fetch::{Fetched, Observer, Request};
 use crate::model::store;
 use crate::secrets::redact;
-use crate::text::{print_stderr, printable, short};
+use crate::text::{print_stderr, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);

@@ -3,10 +3,11 @@
 use indicatif::DecimalBytes;
 use serde_json::json;
 
+use crate::folders::short;
 use crate::model::Layout;
 use crate::model::store::{self, Known, Place};
 use crate::secrets::redact;
-use crate::text::{append, printable, short};
+use crate::text::{append, printable};
 
 fn place(place: &Place) -> &'static str {
     match place {

@@ -26,6 +26,7 @@ const LAYERS: &[Layer] = &[
             "channel",
             "part",
             "text",
+            "folders",
             "thread",
             "backoff",
             "image_file",

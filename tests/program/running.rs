@@ -124,6 +124,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what it said: {}", self.said());
+        }
         // It may have ended, which is as well.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -60,6 +60,8 @@ pub struct Feed {
     pub tcp_only: bool,
     /// The size changes after so many pictures, to the size given.
     pub resize: Option<(u64, u32, u32)>,
+    /// And no sooner than there is something in this file.
+    pub resize_once: Option<PathBuf>,
 }
 
 impl Feed {
@@ -78,6 +80,7 @@ impl Feed {
             stop_after_packets: 0,
             tcp_only: false,
             resize: None,
+            resize_once: None,
         }
     }
 
@@ -145,12 +148,15 @@ impl Feed {
         if let Some((after, width, height)) = self.resize {
             let filter = bin.by_name("size").expect("a test picture");
             let (caps, seen) = (size_caps(width, height, self.frame_rate), AtomicU64::new(0));
+            let file = self.resize_once.clone();
             let pad = filter.static_pad("sink").expect("a pad");
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                if seen.fetch_add(1, Ordering::SeqCst) + 1 == after {
-                    filter.set_property_from_str("caps", &caps);
+                let begun = file.as_ref().is_none_or(|file| file.metadata().is_ok_and(|file| file.len() > 0));
+                if seen.fetch_add(1, Ordering::SeqCst) + 1 < after || !begun {
+                    return gst::PadProbeReturn::Ok;
                 }
-                gst::PadProbeReturn::Ok
+                filter.set_property_from_str("caps", &caps);
+                gst::PadProbeReturn::Remove
             });
         }
     }

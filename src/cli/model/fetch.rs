@@ -7,10 +7,11 @@ use clap::Args;
 
 use crate::cli::messages::{print_error, print_line};
 use crate::cli::signals::Signals;
+use crate::folders::short;
 use crate::model::fetch::{self, FetchError, FetchOptions};
 use crate::model::is_sha256;
 use crate::secrets::redact;
-use crate::text::{printable, short};
+use crate::text::printable;
 use crate::ui::download::{Progress, arrived};
 
 const EXAMPLES: &str = "Examples:

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Request;
+use crate::folders::short;
 use crate::model::licence::{self, LicenceKind};
 use crate::model::store::{self, Known, Place};
 use crate::model::{Card, ModelError, nearest};
-use crate::text::short;
 
 /// What the user asks for.
 #[derive(Debug, Clone)]

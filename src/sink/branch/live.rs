@@ -1,11 +1,15 @@
 //! Where encoded frames enter the pipeline of a live client or peer: a bounded queue that never blocks. When it is full, frames
 //! are dropped up to the next keyframe that fits, so that what is sent can be decoded.
 
+use std::time::Duration;
+
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
+use crate::clock::{HostTime, now};
 use crate::sink::converter::{Converter, Fallback, Packet};
+use crate::sink::encode::KeyframeRequester;
 use crate::sink::output::{AccessUnit, BranchContext, OutputEvent, OutputListener};
 use crate::stream::codec_name;
 
@@ -14,6 +18,35 @@ const WAITING_UNITS: u64 = 60;
 const WAITING_BYTES: u64 = 8 << 20;
 /// Audio packets that wait: as many seconds of 48 kHz AAC, and some.
 const WAITING_PACKETS: u64 = 128;
+
+/// Who begins to watch gets a keyframe at once, but no more often than this: keyframes are large.
+const KEYFRAME_EVERY: Duration = Duration::from_millis(250);
+
+/// Keyframes for those who wait for the one they begin with.
+#[derive(Default)]
+pub(super) struct Keyframes {
+    encoder: Option<KeyframeRequester>,
+    /// When the last one was requested.
+    last: Option<HostTime>,
+}
+
+impl Keyframes {
+    /// They come from this encoder from now on.
+    pub fn set_encoder(&mut self, encoder: &KeyframeRequester) {
+        self.encoder = Some(encoder.clone());
+    }
+
+    /// Requests one, unless one is on its way.
+    pub fn request(&mut self) {
+        let time = now();
+        if let Some(encoder) =
+            self.encoder.as_ref().filter(|_| self.last.is_none_or(|last| time.since(last) >= KEYFRAME_EVERY))
+        {
+            encoder.request(None);
+            self.last = Some(time);
+        }
+    }
+}
 
 /// The inputs of one client's pipeline.
 pub(super) struct LiveInput {
@@ -49,14 +82,24 @@ impl LiveInput {
             self.needs_keyframe = true;
             return self.origin.map(|_| false);
         }
-        self.needs_keyframe = false;
         if self.caps.as_ref() != Some(caps) {
             self.units.set_caps(Some(caps));
             self.caps = Some(caps.clone());
         }
-        let origin =
-            *self.origin.get_or_insert_with(|| (unit.pts, self.units.current_running_time().unwrap_or_default()));
-        self.units.push_buffer(since(&unit.buffer, origin)).is_ok().then_some(true)
+        let origin = self.origin.unwrap_or_else(|| (unit.pts, self.units.current_running_time().unwrap_or_default()));
+        if self.units.push_buffer(since(&unit.buffer, origin)).is_err() {
+            // Its pipeline does not run yet, or no more: what it begins with is still to come.
+            self.needs_keyframe = true;
+            return None;
+        }
+        self.origin = Some(origin);
+        self.needs_keyframe = false;
+        Some(true)
+    }
+
+    /// Whether it has not had the keyframe that it begins with.
+    pub fn is_waiting(&self) -> bool {
+        self.origin.is_none()
     }
 
     /// Sends a packet, if it belongs to a frame that was sent and there is room.
@@ -161,4 +204,41 @@ fn since(buffer: &gst::Buffer, (origin, now): (gst::ClockTime, gst::ClockTime)) 
     own.set_pts(own.pts().map(|time| now + time.saturating_sub(origin)));
     own.set_dts(own.dts().map(|time| now + time.saturating_sub(origin)));
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_begins_with_a_keyframe_that_its_pipeline_takes() {
+        gst::init().expect("GStreamer");
+        let units = gst_app::AppSrc::builder().name("units").build();
+        let pipeline = gst::Pipeline::new();
+        let sink = gst::ElementFactory::make("fakesink").build().expect("a sink");
+        pipeline.add_many([units.upcast_ref(), &sink]).expect("elements");
+        units.link(&sink).expect("a link");
+        let mut input = LiveInput::new(units, None);
+        let caps = gst::Caps::new_empty_simple("video/x-h264");
+        let unit = |is_keyframe| AccessUnit {
+            buffer: gst::Buffer::from_slice([0; 4]),
+            pts: gst::ClockTime::ZERO,
+            end: gst::ClockTime::from_mseconds(40),
+            is_keyframe,
+        };
+        let state = |state| {
+            pipeline.set_state(state).expect("it goes there");
+        };
+        state(gst::State::Paused);
+        assert_eq!(input.access_unit(&unit(false), &caps), None, "it begins with a keyframe");
+        state(gst::State::Null);
+        assert_eq!(input.access_unit(&unit(true), &caps), None, "nobody took it");
+        assert!(input.is_waiting());
+        state(gst::State::Paused);
+        assert_eq!(input.access_unit(&unit(false), &caps), None, "it still needs one");
+        assert_eq!(input.access_unit(&unit(true), &caps), Some(true));
+        assert_eq!(input.access_unit(&unit(false), &caps), Some(true));
+        assert!(!input.is_waiting());
+        state(gst::State::Null);
+    }
 }

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::live::{LiveAudio, LiveInput};
+use super::live::{Keyframes, LiveAudio, LiveInput};
 use crate::backoff::Backoff;
 use crate::clock::{self, Deadline, now};
 use crate::secrets::redact;
@@ -50,7 +50,7 @@ pub(super) struct Push {
     link: Arc<Mutex<Link>>,
     audio: Option<LiveAudio>,
     caps: Option<gst::Caps>,
-    keyframes: Option<KeyframeRequester>,
+    keyframes: Keyframes,
     stop: Shutdown,
     thread: Option<Thread<()>>,
 }
@@ -63,8 +63,6 @@ struct Link {
     sent: u64,
     lost: u64,
     reconnects: u64,
-    /// A new connection: it begins with a keyframe.
-    fresh: bool,
 }
 
 fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
@@ -89,7 +87,15 @@ impl Push {
         let (stopped, listener) = (stop.clone(), context.listener.clone());
         let pusher = Pusher { url: url.clone(), audio: caps, link: link.clone(), stop: stopped, listener };
         let thread = spawn("push", move || pusher.run(connection)).map_err(|e| unreachable(e.into()))?;
-        Ok(Self { url: url.clone(), link, audio, caps: None, keyframes: None, stop, thread: Some(thread) })
+        Ok(Self {
+            url: url.clone(),
+            link,
+            audio,
+            caps: None,
+            keyframes: Keyframes::default(),
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// Waits for the thread to end.
@@ -106,7 +112,7 @@ impl Branch for Push {
 
     fn format(&mut self, caps: &gst::Caps, keyframes: &KeyframeRequester) -> Result<(), SinkError> {
         self.caps = Some(caps.clone());
-        self.keyframes = Some(keyframes.clone());
+        self.keyframes.set_encoder(keyframes);
         Ok(())
     }
 
@@ -117,15 +123,12 @@ impl Branch for Push {
         }
         let Some(caps) = &self.caps else { return Ok(()) };
         let mut link = lock(&self.link);
-        if std::mem::take(&mut link.fresh)
-            && !unit.is_keyframe
-            && let Some(keyframes) = &self.keyframes
-        {
-            keyframes.request(None);
-        }
         let sent = link.input.as_mut().and_then(|input| input.access_unit(unit, caps)).unwrap_or(false);
         link.sent += u64::from(sent);
         link.lost += u64::from(!sent);
+        if link.input.as_ref().is_some_and(LiveInput::is_waiting) {
+            self.keyframes.request();
+        }
         Ok(())
     }
 
@@ -235,7 +238,6 @@ impl Pusher {
             let mut link = lock(&self.link);
             link.input = Some(input);
             link.reconnects += 1;
-            link.fresh = true;
             drop(link);
             (self.listener)(OutputEvent::Notice(format!("{}: connected again", self.url)));
             return Some(connection);

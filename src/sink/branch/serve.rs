@@ -13,8 +13,8 @@ use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::glib;
 use rtsp_server::prelude::*;
 
-use super::live::{LiveAudio, LiveInput};
-use crate::clock::{Deadline, HostTime, now};
+use super::live::{Keyframes, LiveAudio, LiveInput};
+use crate::clock::Deadline;
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
@@ -26,32 +26,23 @@ use crate::stream::LiveOutput;
 const DRAIN: Duration = Duration::from_secs(2);
 /// Clients that have left but are not heard of yet.
 const LEAVING: usize = 64;
-/// A new client gets a keyframe at once, but no more often than this: keyframes are large.
-const KEYFRAME_EVERY: Duration = Duration::from_millis(250);
 
 /// One stream of a server.
 pub(super) struct Mount {
     server: Arc<RtspServer>,
     name: String,
     clients: Arc<Clients>,
+    keyframes: Keyframes,
     factory: rtsp_server::RTSPMediaFactory,
     audio: Option<LiveAudio>,
     caps: Option<gst::Caps>,
     gone: Receiver<()>,
 }
 
-/// Keyframes that new clients need.
-#[derive(Default)]
-struct Keyframes {
-    encoder: Option<KeyframeRequester>,
-    /// When the last one was requested.
-    last: Option<HostTime>,
-}
-
 /// The clients of a stream.
+#[derive(Default)]
 struct Clients {
     list: Mutex<Vec<Client>>,
-    keyframes: Mutex<Keyframes>,
     ever: AtomicU64,
     sent: AtomicU64,
     lost: AtomicU64,
@@ -65,10 +56,6 @@ struct Client {
 impl Clients {
     fn list(&self) -> MutexGuard<'_, Vec<Client>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keyframes(&self) -> MutexGuard<'_, Keyframes> {
-        self.keyframes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in the client that `media` was made for.
@@ -91,14 +78,6 @@ impl Clients {
         });
         self.list().push(Client { media: media.downgrade(), input });
         self.ever.fetch_add(1, Ordering::Relaxed);
-        let mut keyframes = self.keyframes();
-        let now = now();
-        if keyframes.last.is_none_or(|last| now.since(last) >= KEYFRAME_EVERY)
-            && let Some(encoder) = &keyframes.encoder
-        {
-            encoder.request(None);
-            keyframes.last = Some(now);
-        }
     }
 }
 
@@ -108,9 +87,7 @@ impl Mount {
         let takes: gst::Caps = [structure_of_aac(), gst::Structure::new_empty("audio/x-opus")].into_iter().collect();
         let audio = LiveAudio::open(server.url(name), &takes, context);
         let (gone_tx, gone) = bounded(LEAVING);
-        let keyframes = Mutex::default();
-        let (list, ever, sent, lost) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        let clients = Arc::new(Clients { list, keyframes, ever, sent, lost });
+        let clients = Arc::<Clients>::default();
         let factory = rtsp_server::RTSPMediaFactory::new();
         factory.set_launch(&describe(context.audio.first().filter(|_| audio.is_some())));
         factory.set_protocols(rtsp_server::gst_rtsp::RTSPLowerTrans::UDP | rtsp_server::gst_rtsp::RTSPLowerTrans::TCP);
@@ -124,7 +101,16 @@ impl Mount {
             points.add_factory(name, factory.clone());
         }
         (context.listener)(OutputEvent::Serving(server.url(name)));
-        Self { server, name: name.to_owned(), clients, factory, audio, caps: None, gone }
+        Self {
+            server,
+            name: name.to_owned(),
+            clients,
+            keyframes: Keyframes::default(),
+            factory,
+            audio,
+            caps: None,
+            gone,
+        }
     }
 }
 
@@ -152,18 +138,23 @@ impl Branch for Mount {
 
     fn format(&mut self, caps: &gst::Caps, keyframes: &KeyframeRequester) -> Result<(), SinkError> {
         self.caps = Some(caps.clone());
-        self.clients.keyframes().encoder = Some(keyframes.clone());
+        self.keyframes.set_encoder(keyframes);
         Ok(())
     }
 
     fn access_unit(&mut self, unit: &AccessUnit) -> Result<(), SinkError> {
         self.server.check().map_err(|source| SinkError::Live { output: self.name(), source })?;
         let Some(caps) = &self.caps else { return Ok(()) };
+        let mut waiting = false;
         for client in self.clients.list().iter_mut() {
             if let Some(sent) = client.input.access_unit(unit, caps) {
                 let counter = if sent { &self.clients.sent } else { &self.clients.lost };
                 counter.fetch_add(1, Ordering::Relaxed);
             }
+            waiting |= client.input.is_waiting();
+        }
+        if waiting {
+            self.keyframes.request();
         }
         Ok(())
     }
