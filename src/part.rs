@@ -1,13 +1,15 @@
 //! Files that take their name when they are whole.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::{bounded, select};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use crate::shutdown::Shutdown;
@@ -22,16 +24,30 @@ pub fn part_path(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// `path` with `suffix` before its extension.
+/// The longest name of a file that its `.part` has room for.
+const NAME: usize = 255 - ".part".len();
+
+/// `path` with `suffix` before its extension; a name that would be too long loses the end of its stem.
 #[must_use]
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(suffix);
+    let mut ending = OsString::from(suffix);
     if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
+        ending.push(".");
+        ending.push(extension);
     }
+    let stem = path.file_stem().unwrap_or_default();
+    let room = NAME.saturating_sub(ending.len());
+    let mut name = match stem.to_str() {
+        Some(text) => OsString::from(&text[..text.floor_char_boundary(room)]),
+        None => OsStr::from_bytes(&stem.as_bytes()[..stem.len().min(room)]).to_owned(),
+    };
+    name.push(ending);
     path.with_file_name(name)
+}
+
+/// What a path names now: a link is one itself.
+fn named(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// What an error of kind [`ErrorKind::ResourceBusy`] has for a remedy.
@@ -44,6 +60,8 @@ pub struct PartFile {
     file: File,
     path: PathBuf,
     named: bool,
+    /// What had the name when this began, which this replaces.
+    replaces: Option<(u64, u64)>,
     recovered: Option<PathBuf>,
 }
 
@@ -60,7 +78,7 @@ impl PartFile {
         } else {
             return Self::reserve(path);
         };
-        Ok(Self { file, path: path.to_owned(), named: true, recovered: None })
+        Ok(Self { file, path: path.to_owned(), named: true, replaces: None, recovered: None })
     }
 
     /// Creates and locks the `.part`, empty; something else (`filesink`) may write it under [`part_path`]. What a run that did not
@@ -88,7 +106,7 @@ impl PartFile {
             // Between opening and locking, its run may have ended and given it its name.
             let is_there = part.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
             if is_there && opened.len() == 0 {
-                return Ok(Self { file, path: path.to_owned(), named: false, recovered });
+                return Ok(Self { file, path: path.to_owned(), named: false, replaces: named(path), recovered });
             }
             if is_there {
                 let aside = recovered_path(path);
@@ -140,9 +158,26 @@ impl PartFile {
     /// Gives it its name.
     ///
     /// # Errors
-    /// When the system refuses; what was written stays in the `.part`.
+    /// When the system refuses; `AlreadyExists` when something else has taken the name since this began. What was written stays in
+    /// the `.part`.
     pub fn finish(self) -> std::io::Result<()> {
-        if self.named { Ok(()) } else { std::fs::rename(part_path(&self.path), &self.path) }
+        if self.named {
+            return Ok(());
+        }
+        let part = part_path(&self.path);
+        let now = named(&self.path);
+        if now.is_some() && now == self.replaces {
+            return std::fs::rename(part, &self.path);
+        }
+        match renameat_with(CWD, &part, CWD, &self.path, RenameFlags::NOREPLACE) {
+            // A file system that cannot be asked for that.
+            Err(Errno::INVAL | Errno::NOSYS) if now.is_none() => std::fs::rename(part, &self.path),
+            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => {
+                let taken = format!("something else took this name meanwhile; what was written is {}", part.display());
+                Err(std::io::Error::new(ErrorKind::AlreadyExists, taken))
+            }
+            renamed => Ok(renamed?),
+        }
     }
 
     /// Takes it away; what had its name before stays.
@@ -154,12 +189,13 @@ impl PartFile {
     }
 }
 
-/// Moves what a run that did not end left of `path` aside, before anything is done; a notice where there was something.
+/// Moves what a run that did not end left of `path` aside, before anything is done; a notice where there was something. That the
+/// file can be written is seen by that.
 ///
 /// # Errors
 /// As [`PartFile::reserve`].
 pub fn set_aside(path: &Path) -> std::io::Result<Option<String>> {
-    if path.as_os_str() == "-" || is_special(path) || !part_path(path).is_file() {
+    if path.as_os_str() == "-" || is_special(path) {
         return Ok(None);
     }
     let part = PartFile::reserve(path)?;
@@ -256,6 +292,37 @@ mod tests {
         let file = folder.path().join("file");
         write_whole(&file, b"kept", None).expect("a file");
         assert_eq!(std::fs::read(&file).expect("the file"), b"kept");
+    }
+
+    #[test]
+    fn what_takes_the_name_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.mkv");
+        let mut part = PartFile::reserve(&path).expect("a file");
+        part.write_all(b"recording").expect("it is written");
+        std::fs::write(&path, b"precious").expect("a file");
+        let error = part.finish().expect_err("it is taken");
+        assert!(error.kind() == ErrorKind::AlreadyExists && error.to_string().contains("a.mkv.part"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"precious");
+        assert_eq!(std::fs::read(part_path(&path)).expect("the recording"), b"recording");
+        std::fs::remove_file(part_path(&path)).expect("it is there");
+        let mut part = PartFile::reserve(&path).expect("a file");
+        part.write_all(b"new").expect("it is written");
+        part.finish().expect("it replaces what it knew of");
+        assert_eq!(std::fs::read(&path).expect("the file"), b"new");
+    }
+
+    #[test]
+    fn what_a_crash_left_under_a_long_name_is_moved_aside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for stem in ["n".repeat(NAME - 4), "ö".repeat((NAME - 4) / 2)] {
+            let path = folder.path().join(format!("{stem}.mkv"));
+            std::fs::write(part_path(&path), b"left").expect("a file");
+            let part = PartFile::reserve(&path).expect("a file");
+            let aside = part.recovered.clone().expect("something was left");
+            assert!(aside.display().to_string().ends_with(".recovered.mkv"), "{}", aside.display());
+            part.discard();
+        }
     }
 
     #[test]

@@ -128,14 +128,28 @@ pub fn redact(text: &str) -> String {
         let space = &piece[word.len()..];
         let shown = if std::mem::replace(&mut hide, word == "--password") && !word.is_empty() {
             "***".to_owned()
-        } else if word.starts_with("--password=") {
-            "--password=***".to_owned()
-        } else {
+        } else if word.contains("://") {
             shown(word)
+        } else {
+            mistyped(word)
         };
         shown + space
     };
     text.split_inclusive(SPACES).map(word).collect()
+}
+
+/// A word that is no address, as it may be shown: a setting's value that is a secret, and user info of what was meant to be an
+/// address (`rtsp:/user:password@host`), are not.
+fn mistyped(word: &str) -> String {
+    if let Some((key, _)) = word.split_once('=')
+        && is_secret_key(key.trim_start_matches('-'))
+    {
+        return format!("{key}=***");
+    }
+    match word.rfind('@') {
+        Some(at) if word[..at].contains(':') => format!("***{}", &word[at..]),
+        _ => word.to_owned(),
+    }
 }
 
 /// Arguments of a command line as they may be shown, one line.

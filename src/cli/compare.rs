@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::messages::{print_error, print_line};
 use crate::part::write_whole;
 use crate::report::comparison::{summary, table};
-use crate::secrets::redact;
+use crate::secrets::{is_secret_key, redact};
 use crate::shutdown::Shutdown;
 use crate::text::nearest;
 use crate::thread;
@@ -33,7 +33,7 @@ pub(super) fn axis(text: &str, comparable: &[String]) -> Result<Axis, String> {
     if values.is_empty() {
         return Err(format!("{key} has no value"));
     }
-    if !comparable.iter().any(|k| k == key) {
+    if !comparable.iter().any(|k| k == key) || is_secret_key(key) {
         let nearest = nearest(key, comparable).map_or("", String::as_str);
         return Err(format!("{key} cannot be compared; the nearest that can is {nearest}"));
     }

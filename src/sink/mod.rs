@@ -21,7 +21,7 @@ use std::path::Path;
 
 use crate::part::PartFile;
 
-pub use branch::check_playlist;
+pub use branch::{PLAYLIST, check_playlist};
 pub use display::check_display;
 pub use encode::EncodeTimes;
 pub use encoder::{EncoderOptions, H264};
@@ -38,7 +38,8 @@ pub use target::{FileTarget, Gaps, PushUrl, Segments, Target};
 /// # Errors
 /// When it exists and `overwrite` is not given, another run writes it, or its folder cannot be written.
 pub fn check_output(path: &Path, overwrite: bool) -> Result<Option<String>, SinkError> {
-    if path.exists() && !overwrite {
+    // A link to nothing would be replaced as well.
+    if path.symlink_metadata().is_ok() && !overwrite {
         return Err(SinkError::Exists(path.to_owned()));
     }
     if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {

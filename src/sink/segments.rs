@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -15,11 +16,19 @@ use crate::part::{PartFile, set_aside};
 /// What a name without a time gets.
 const TIME: &[u8] = b"-%Y%m%dT%H%M%SZ";
 /// Fields of a time (strftime), with how many digits each has.
-const FIELDS: [(u8, usize); 7] = [(b'Y', 4), (b'm', 2), (b'd', 2), (b'H', 2), (b'M', 2), (b'S', 2), (b'j', 3)];
+const FIELDS: [Field; 7] = [
+    Field { name: b'Y', digits: 4, values: 1970..=9999 },
+    Field { name: b'm', digits: 2, values: 1..=12 },
+    Field { name: b'd', digits: 2, values: 1..=31 },
+    Field { name: b'H', digits: 2, values: 0..=23 },
+    Field { name: b'M', digits: 2, values: 0..=59 },
+    Field { name: b'S', digits: 2, values: 0..=59 },
+    Field { name: b'j', digits: 3, values: 1..=366 },
+];
 /// Segments that begin in one moment, at most: no folder is looked through for longer.
 const MOST: u32 = 10_000;
-/// What stands in the name of a file that a run which did not end left.
-const RECOVERED: &[u8] = b".recovered";
+/// What clocks of machines that share a folder may differ by.
+const CLOCK_ERROR: Duration = Duration::from_mins(1);
 
 /// How the segments of one output are called: `cam-%Y%m%dT%H%M%SZ.mkv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +42,15 @@ pub(super) struct SegmentNames {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Piece {
     Text(Vec<u8>),
-    /// A field, and how many digits it has.
-    Field(u8, usize),
+    Field(&'static Field),
+}
+
+/// A field of a time (strftime).
+#[derive(Debug, PartialEq, Eq)]
+struct Field {
+    name: u8,
+    digits: usize,
+    values: RangeInclusive<u32>,
 }
 
 /// A segment that is there.
@@ -56,7 +72,7 @@ impl SegmentNames {
             ending.insert(0, b'.');
         }
         let mut pieces = Self::pieces(&stem).ok_or_else(|| SinkError::SegmentName { path: path.to_owned() })?;
-        if !pieces.iter().any(|piece| matches!(piece, Piece::Field(..))) {
+        if !pieces.iter().any(|piece| matches!(piece, Piece::Field(_))) {
             stem.extend_from_slice(TIME);
             pieces = Self::pieces(&stem).unwrap_or(pieces);
         }
@@ -72,9 +88,9 @@ impl SegmentNames {
                 b'%' => match *bytes.next()? {
                     b'%' => text.push(b'%'),
                     field => {
-                        let digits = FIELDS.iter().find_map(|(name, digits)| (*name == field).then_some(*digits))?;
+                        let field = FIELDS.iter().find(|known| known.name == field)?;
                         pieces.push(Piece::Text(std::mem::take(&mut text)));
-                        pieces.push(Piece::Field(field, digits));
+                        pieces.push(Piece::Field(field));
                     }
                 },
                 byte => text.push(byte),
@@ -110,8 +126,8 @@ impl SegmentNames {
         for piece in &self.stem {
             match piece {
                 Piece::Text(text) => stem.extend_from_slice(text),
-                Piece::Field(field, _) => {
-                    let format = [b'%', *field];
+                Piece::Field(field) => {
+                    let format = [b'%', field.name];
                     let format = std::str::from_utf8(&format).unwrap_or_default();
                     stem.extend_from_slice(time.strftime(format).to_string().as_bytes());
                 }
@@ -124,29 +140,24 @@ impl SegmentNames {
         self.folder.join(OsStr::from_bytes(&stem))
     }
 
-    /// Whether a file is called so, one that a run which did not end left among them.
+    /// Whether a file is called so. What a crash left is called otherwise: it is never deleted.
     fn matches(&self, name: &OsStr) -> bool {
         let Some(mut rest) = name.as_bytes().strip_suffix(self.ending.as_slice()) else { return false };
         for piece in &self.stem {
             let after = match piece {
                 Piece::Text(text) => rest.strip_prefix(text.as_slice()),
-                Piece::Field(_, digits) => rest
-                    .split_at_checked(*digits)
-                    .and_then(|(field, after)| field.iter().all(u8::is_ascii_digit).then_some(after)),
+                Piece::Field(field) => rest.split_at_checked(field.digits).and_then(|(digits, after)| {
+                    number(digits).is_some_and(|value| field.values.contains(&value)).then_some(after)
+                }),
             };
             let Some(after) = after else { return false };
             rest = after;
         }
-        let without_number = |rest: &'_ [u8]| {
-            let number = rest.strip_prefix(b"-").filter(|digits| !digits.is_empty());
-            number.is_some_and(|digits| digits.iter().all(u8::is_ascii_digit))
-        };
-        // `-2`, `.recovered`, `-2.recovered-3`.
-        let (own, recovered) = match rest.windows(RECOVERED.len()).position(|window| window == RECOVERED) {
-            Some(at) => (&rest[..at], &rest[at + RECOVERED.len()..]),
-            None => (rest, &rest[rest.len()..]),
-        };
-        [own, recovered].into_iter().all(|number| number.is_empty() || without_number(number))
+        rest.is_empty()
+            || rest.strip_prefix(b"-").is_some_and(|digits| {
+                // From the second on, as they are written.
+                number(digits).is_some_and(|value| value > 1 && value <= MOST && digits[0] != b'0')
+            })
     }
 
     fn folder(&self) -> &Path {
@@ -164,7 +175,10 @@ impl SegmentNames {
                 Some(Found { path: entry.path(), ended: metadata.modified().ok()?, bytes: metadata.len() })
             })
             .collect();
-        found.sort_by(|a, b| (a.ended, &a.path).cmp(&(b.ended, &b.path)));
+        // What is from a time to come was written before the clock was set right.
+        let now = SystemTime::now() + CLOCK_ERROR;
+        let age = |found: &Found| if found.ended > now { SystemTime::UNIX_EPOCH } else { found.ended };
+        found.sort_by(|a, b| (age(a), &a.path).cmp(&(age(b), &b.path)));
         found
     }
 
@@ -183,16 +197,18 @@ impl SegmentNames {
             .collect()
     }
 
-    /// Deletes the oldest ones, those of earlier runs among them, until what is left is what `segments` keeps, with room for one as
-    /// large as the newest.
-    pub fn delete_old(&self, segments: &Segments) {
+    /// Deletes the oldest ones, those of earlier runs among them, until what is left is what `segments` keeps, `newest` among them:
+    /// the bytes of one that is about to be whole. The newest one stays, however large.
+    pub fn delete_old(&self, segments: &Segments, newest: Option<u64>) {
         if segments.keep.is_none() && segments.keep_bytes.is_none() {
             return;
         }
-        let found = self.there();
+        let mut found = self.there();
         let now = SystemTime::now();
-        let next = found.last().map_or(0, |newest| newest.bytes);
-        let mut bytes: u64 = next + found.iter().map(|found| found.bytes).sum::<u64>();
+        let mut bytes: u64 = newest.unwrap_or(0) + found.iter().map(|found| found.bytes).sum::<u64>();
+        if newest.is_none() {
+            found.pop();
+        }
         for Found { path, ended, bytes: own } in found {
             let age = now.duration_since(ended).unwrap_or_default();
             let is_old = segments.keep.is_some_and(|keep| age > keep);
@@ -203,6 +219,13 @@ impl SegmentNames {
             }
         }
     }
+}
+
+/// Digits and nothing else, as a number.
+fn number(digits: &[u8]) -> Option<u32> {
+    let digits =
+        std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))?;
+    digits.parse().ok()
 }
 
 /// Checks that segments of `path` may be written, beside those that are there; what runs that did not end left of them is moved
@@ -265,8 +288,14 @@ mod tests {
         for (name, is_one) in [
             ("cam-20261129T090507Z.mkv", true),
             ("cam-20261129T090507Z-12.mkv", true),
-            ("cam-20261129T090507Z.recovered.mkv", true),
-            ("cam-20261129T090507Z-2.recovered-3.mkv", true),
+            ("cam-20261129T090507Z-2.mkv", true),
+            ("cam-20261129T090507Z.recovered.mkv", false),
+            ("cam-20261129T090507Z-2.recovered-3.mkv", false),
+            ("cam-20261129T090507Z-1.mkv", false),
+            ("cam-20261129T090507Z-02.mkv", false),
+            ("cam-20261129T090507Z-99999999999999999999.mkv", false),
+            ("cam-20261329T090507Z.mkv", false),
+            ("cam-20261129T240507Z.mkv", false),
             ("cam.mkv", false),
             ("cam-20261129T090507Z-.mkv", false),
             ("cam-20261129T090507Z-holiday.mkv", false),
@@ -307,12 +336,21 @@ mod tests {
             keep: keep.map(Duration::from_secs),
             keep_bytes,
         };
-        names.delete_old(&segments(None, None));
-        names.delete_old(&segments(Some(400), None));
+        names.delete_old(&segments(None, None), None);
+        names.delete_old(&segments(Some(400), None), None);
         assert_eq!(left(), ["cam-000000.mkv.part", "cam-000002.mkv", "cam-000003.mkv", "mine.mkv"]);
-        names.delete_old(&segments(None, Some(300)));
-        assert_eq!(left().len(), 4, "two, and room for a third");
-        names.delete_old(&segments(None, Some(299)));
+        names.delete_old(&segments(None, Some(300)), Some(100));
+        assert_eq!(left().len(), 4, "two, and a third that is about to be whole");
+        names.delete_old(&segments(None, Some(299)), Some(100));
+        assert_eq!(left(), ["cam-000000.mkv.part", "cam-000003.mkv", "mine.mkv"]);
+        names.delete_old(&segments(Some(1), Some(1)), None);
+        assert_eq!(left().len(), 3, "the newest stays");
+        // The clock was a year ahead.
+        let path = folder.path().join("cam-000009.mkv");
+        std::fs::write(&path, [0; 100]).expect("a file");
+        let file = std::fs::File::options().write(true).open(path).expect("the file");
+        file.set_modified(SystemTime::now() + Duration::from_hours(24 * 365)).expect("a time");
+        names.delete_old(&segments(None, Some(100)), None);
         assert_eq!(left(), ["cam-000000.mkv.part", "cam-000003.mkv", "mine.mkv"]);
     }
 }

@@ -335,7 +335,9 @@ impl Address {
             .rsplit('/')
             .find(|part| !part.is_empty() && !part.contains('@') && !part.contains("***"))
             .unwrap_or("stream");
-        let stem = Path::new(last).file_stem().map_or_else(|| last.to_owned(), |s| s.to_string_lossy().into_owned());
+        // What follows the last dot of an IP address is no extension.
+        let is_ip = last.split(':').next().is_some_and(|host| host.parse::<std::net::Ipv4Addr>().is_ok());
+        let stem = Path::new(last).file_stem().filter(|_| !is_ip).map_or(last.into(), |stem| stem.to_string_lossy());
         stem.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
     }
 }

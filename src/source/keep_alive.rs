@@ -63,7 +63,7 @@ pub(super) fn keep_alive(rtspsrc: &gst::Element, outlet: &Outlet) {
                         session.keep_alive(&*clock);
                     }
                 });
-                kept.map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
+                kept.map_or(gst::PadProbeReturn::Handled, |()| gst::PadProbeReturn::Ok)
             });
         });
         None

@@ -31,9 +31,8 @@ pub(super) fn link(pad: &gst::Pad, element: &gst::Element) -> Linked {
 pub(super) fn discard(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::EVENT_DOWNSTREAM;
     pad.add_probe(kinds, |_, info| match info.event().map(|event| event.type_()) {
-        Some(gst::EventType::Gap) => gst::PadProbeReturn::Handled,
+        Some(gst::EventType::Gap) | None => gst::PadProbeReturn::Handled,
         Some(_) => gst::PadProbeReturn::Ok,
-        None => gst::PadProbeReturn::Drop,
     });
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
     pipeline.add(&sink)?;

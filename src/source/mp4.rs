@@ -44,7 +44,7 @@ fn watch(demuxer: &gst::Element, guard: &Guard) {
     let header = Mutex::new(Header { stated: stated.clone(), next: 0, held: None });
     sink.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let mut header = header.lock().unwrap_or_else(PoisonError::into_inner);
-        guard.run("header", || header.passes(info)).unwrap_or(gst::PadProbeReturn::Drop)
+        guard.run("header", || header.passes(info)).unwrap_or(gst::PadProbeReturn::Handled)
     });
     demuxer.connect_pad_added(move |_, pad| {
         answer(pad, &stated);
@@ -163,7 +163,7 @@ impl Header {
             self.next = at;
             let first = || Held { first: buffer.copy(), bytes: bytes.to_vec() };
             self.held.get_or_insert_with(first);
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         }
         drop(bytes);
         if let Some(Held { first, bytes }) = self.held.take() {
@@ -241,7 +241,7 @@ mod tests {
         for piece in file.chunks(piece) {
             let mut buffer = gst::Buffer::from_mut_slice(piece.to_vec());
             let passed = if removed { gst::PadProbeReturn::Ok } else { header.push(&mut buffer) };
-            if passed != gst::PadProbeReturn::Drop {
+            if passed != gst::PadProbeReturn::Handled {
                 out.extend_from_slice(&buffer.map_readable().expect("bytes"));
             }
             removed |= passed == gst::PadProbeReturn::Remove;

@@ -280,7 +280,7 @@ fn note_packets(pad: &gst::Pad, packets: &Arc<Activity>, guard: &Guard, sender: 
             packets.note();
             sender.as_ref().is_none_or(Sender::takes)
         });
-        if passes == Some(true) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+        if passes == Some(true) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
     });
 }
 

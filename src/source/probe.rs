@@ -123,7 +123,7 @@ impl DecoderProbe {
 
     /// Runs a probe; what it panics at is dropped.
     fn guarded(&self, probe: impl FnOnce()) -> gst::PadProbeReturn {
-        self.guard.run("decode", probe).map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
+        self.guard.run("decode", probe).map_or(gst::PadProbeReturn::Handled, |()| gst::PadProbeReturn::Ok)
     }
 
     /// An encoded frame enters the decoder, or its format is known.

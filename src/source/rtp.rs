@@ -76,7 +76,7 @@ pub(super) fn watch(bin: &gst::Bin) -> Arc<OnceLock<Found>> {
                 }
                 return gst::PadProbeReturn::Remove;
             }
-            gst::PadProbeReturn::Drop
+            gst::PadProbeReturn::Handled
         });
     }
     found

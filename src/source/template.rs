@@ -54,15 +54,15 @@ pub enum TemplateError {
     /// It holds what no section has.
     #[error(
         "--pipeline {}:{line}: {}\n  a section has `elements`, a description with an element named out, and may have `time`",
-        file.display(), source.message().replace('\n', "; ")
+        file.display(), problem.replace('\n', "; ")
     )]
     Invalid {
         /// The file.
         file: PathBuf,
         /// From 1.
         line: usize,
-        /// What was expected.
-        source: toml::de::Error,
+        /// What was expected; the line itself may hold a password.
+        problem: String,
     },
     /// There is no such section.
     #[error("no section [{name}] describes it; the nearest is [{nearest}]")]
@@ -81,7 +81,7 @@ pub enum TemplateError {
         nearest: &'static str,
     },
     /// An element is missing, or has no such property.
-    #[error("{}", redact(.0.message()))]
+    #[error("{}", without_value(.0.message()))]
     Elements(#[from] gst::glib::Error),
     /// None of the elements is the one whose pads are decoded.
     #[error("no element is named {OUT}")]
@@ -111,7 +111,7 @@ impl SourceTemplates {
         };
         let own: BTreeMap<String, SourceTemplate> = toml::from_str(&text).map_err(|source| {
             let line = text[..source.span().map_or(0, |span| span.start)].matches('\n').count() + 1;
-            TemplateError::Invalid { file, line, source }
+            TemplateError::Invalid { file, line, problem: source.message().to_owned() }
         })?;
         let mut templates = Self::default();
         templates.0.extend(own);
@@ -128,6 +128,15 @@ impl SourceTemplates {
             nearest: nearest(name, self.0.keys()).cloned().unwrap_or_default(),
         })
     }
+}
+
+/// What GStreamer says of a description, without the value that a property cannot take: it may be a password.
+fn without_value(message: &str) -> String {
+    let message = match message.split_once("\" to \"") {
+        Some((before, _)) if message.starts_with("could not set property") => format!("{before}\""),
+        _ => message.to_owned(),
+    };
+    redact(&message)
 }
 
 impl SourceTemplate {

@@ -264,7 +264,7 @@ fn note_first(pad: &gst::Pad, shared: &Arc<Decoding>) {
         match wants_more {
             Some(true) => gst::PadProbeReturn::Ok,
             Some(false) => gst::PadProbeReturn::Remove,
-            None => gst::PadProbeReturn::Drop,
+            None => gst::PadProbeReturn::Handled,
         }
     });
 }
@@ -278,7 +278,7 @@ fn note_arrivals(pad: &gst::Pad, shared: &Arc<Decoding>) {
                 connection.arrives(running);
             }
         });
-        noted.map_or(gst::PadProbeReturn::Drop, |()| gst::PadProbeReturn::Ok)
+        noted.map_or(gst::PadProbeReturn::Handled, |()| gst::PadProbeReturn::Ok)
     });
 }
 
@@ -290,7 +290,7 @@ fn drop_late(pad: &gst::Pad, shared: &Arc<Decoding>) {
         let late = || running_time(pad, info).is_some_and(|running| !shared.admits(running, is_key));
         match shared.outlet.guard.run("late", late) {
             Some(false) => gst::PadProbeReturn::Ok,
-            Some(true) | None => gst::PadProbeReturn::Drop,
+            Some(true) | None => gst::PadProbeReturn::Handled,
         }
     });
 }

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::PlanError;
+use crate::part::part_path;
 use crate::pipeline::job::{Job, OutputSpec};
-use crate::sink::Target;
+use crate::sink::{PLAYLIST, Target};
 
 /// Checks that the files of `jobs` and `others`, each with the option that names it, are different ones. `-` and what is not
 /// a regular file (a device, a pipe) may be named several times.
@@ -15,39 +16,42 @@ use crate::sink::Target;
 pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<(), PlanError> {
     let outputs = jobs.iter().flat_map(|job| files(&job.output)).map(|path| ("-o", path));
     let mut named: HashMap<PathBuf, &'static str> = HashMap::new();
-    for (option, path) in outputs.chain(others.iter().copied()) {
+    for (option, path) in outputs.chain(others.iter().map(|(option, path)| (*option, path.to_path_buf()))) {
         let is_special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
         if path.as_os_str() == "-" || is_special {
             continue;
         }
-        if let Some(first) = named.insert(real(path), option) {
-            return Err(PlanError::SameFile { first, second: option, path: path.to_owned() });
+        for name in [path.clone(), part_path(&path)] {
+            if let Some(first) = named.insert(real(&name), option) {
+                return Err(PlanError::SameFile { first, second: option, path });
+            }
         }
     }
     Ok(())
 }
 
-/// The files that an output names; segments and playlists have names of their own.
-fn files(output: &OutputSpec) -> Vec<&Path> {
+/// The files that an output names; segments have names of their own.
+fn files(output: &OutputSpec) -> Vec<PathBuf> {
     match output {
-        OutputSpec::Image(path) => vec![path],
+        OutputSpec::Image(path) => vec![path.clone()],
         OutputSpec::Stream(targets) => targets.iter().filter_map(file).collect(),
         OutputSpec::None | OutputSpec::Folder(_) => Vec::new(),
     }
 }
 
-fn file(target: &Target) -> Option<&Path> {
+fn file(target: &Target) -> Option<PathBuf> {
     match target {
-        Target::File(file) if file.segments.is_none() => Some(&file.path),
+        Target::File(file) if file.segments.is_none() => Some(file.path.clone()),
+        Target::Hls { folder, .. } => Some(folder.join(PLAYLIST)),
         _ => None,
     }
 }
 
 /// The path without links and `..`, whether or not the file exists.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.canonicalize().unwrap_or_else(|_| {
-        let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
-        folder.zip(absolute.file_name()).map_or_else(|| absolute.clone(), |(folder, name)| folder.join(name))
+    absolute.canonicalize().unwrap_or_else(|_| match (absolute.parent(), absolute.file_name()) {
+        (Some(folder), Some(name)) => real(folder).join(name),
+        _ => absolute.clone(),
     })
 }

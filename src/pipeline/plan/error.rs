@@ -17,6 +17,16 @@ pub enum PlanError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file cannot be written.
+    #[error("{option} {}: {source}\n  choose a folder that can be written", path.display())]
+    Unwritable {
+        /// Its option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An address cannot be read.
     #[error(transparent)]
     Address(#[from] AddressError),

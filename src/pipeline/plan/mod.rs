@@ -102,13 +102,19 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> 
     Ok(notices)
 }
 
-/// Moves what runs that did not end left of `files`, with their options, aside, each with a notice.
+/// Moves what runs that did not end left of `files`, with their options, aside, each with a notice; checks that they can be
+/// written.
 ///
 /// # Errors
-/// When another run writes one of them.
+/// When another run writes one of them, or their folder cannot be written.
 pub fn set_aside(files: &[(&'static str, &Path)]) -> Result<Vec<String>, PlanError> {
     let aside = |(option, path): &(&'static str, &Path)| {
-        crate::part::set_aside(path).map_err(|source| PlanError::Left { option, source }).transpose()
+        crate::part::set_aside(path)
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::ResourceBusy => PlanError::Left { option, source },
+                _ => PlanError::Unwritable { option, path: path.to_path_buf(), source },
+            })
+            .transpose()
     };
     files.iter().filter_map(aside).collect()
 }

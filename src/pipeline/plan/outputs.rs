@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::distinct::real;
 use super::error::PlanError;
 use super::names::stem;
 use super::request::OutputRequest;
@@ -42,6 +43,10 @@ impl<'a> Outputs<'a> {
     pub fn read(request: &'a OutputRequest) -> Result<Self, PlanError> {
         let (mut files, mut live, mut servers) = (Vec::new(), Vec::new(), BTreeMap::new());
         for given in &request.outputs {
+            if given.is_empty() {
+                let (output, problem) = ("\"\"".to_owned(), "names nothing".to_owned());
+                return Err(PlanError::Output { output, problem, remedy: "give a file, a folder or none".into() });
+            }
             let Some(output) = given.to_str() else {
                 let shown = given.to_string_lossy();
                 if shown.contains("://") || shown.starts_with("hls:") {
@@ -56,7 +61,7 @@ impl<'a> Outputs<'a> {
                 remedy: remedy.to_owned(),
             };
             if let Some(folder) = output.strip_prefix("hls:") {
-                if folder.is_empty() {
+                if folder.is_empty() || folder.contains("://") {
                     return Err(refused("names no folder".into(), "give one, as hls:live/"));
                 }
                 live.push(Live::Hls(folder.to_owned()));
@@ -85,6 +90,10 @@ impl<'a> Outputs<'a> {
         let nothing = files == [none];
         if files.len() > 1 && files.contains(&none) {
             return Err(PlanError::NoneAndFile);
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = files.iter().flatten().find(|file| !seen.insert(**file)) {
+            return Err(PlanError::SameFile { first: "-o", second: "-o", path: PathBuf::from(twice) });
         }
         if nothing || (files.is_empty() && live.is_empty()) {
             // Without any, a file has a name from its source's.
@@ -158,7 +167,7 @@ impl<'a> Outputs<'a> {
                 }
                 Live::Hls(pattern) => {
                     let folder = PathBuf::from(fill(pattern));
-                    if !self.folders.insert(folder.clone()) {
+                    if !self.folders.insert(real(&folder)) {
                         return Err(one(format!("hls:{pattern}")));
                     }
                     Target::Hls { folder, segment: HLS_SEGMENT, live: source.is_live() }

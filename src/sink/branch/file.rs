@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::hls::Playlist;
 use super::open_file::{Closing, Fate, Format, OpenFile};
-use crate::part::{PartFile, with_suffix};
+use crate::part::{PartFile, part_path, with_suffix};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
@@ -154,11 +154,12 @@ impl FileBranch {
         let part = match &mut self.names {
             Names::One { path, .. } if self.number == 1 => reserve(path)?,
             Names::One { path, overwrite } => {
-                let path = numbered(path, self.number);
-                if path.exists() && !*overwrite {
-                    return Err(SinkError::Exists(path));
+                let mut name = numbered(path, self.number);
+                while name.symlink_metadata().is_ok() && !*overwrite {
+                    self.number += 1;
+                    name = numbered(path, self.number);
                 }
-                reserve(&path)?
+                reserve(&name)?
             }
             Names::Segments(names) => names.reserve(begins)?,
             Names::Playlist(playlist) => reserve(&playlist.next())?,
@@ -204,9 +205,10 @@ impl FileBranch {
             self.written.pop_front();
         }
         self.written.push_back((path, audio));
+        let bytes = part_path(file.path()).metadata().map_or(0, |part| part.len());
         self.closing = Some(Closing::start(file)?);
         if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
-            names.delete_old(segments);
+            names.delete_old(segments, Some(bytes));
         }
         Ok(())
     }
@@ -262,10 +264,7 @@ impl Branch for FileBranch {
             file.began = Some(unit.pts);
             if let Some(segments) = self.segments {
                 let length = gst::ClockTime::try_from(segments.length).unwrap_or(gst::ClockTime::MAX);
-                // Counted from the one before, so that lengths do not add up to more than they should.
-                let from = self.cut_at.filter(|at| (*at..at.saturating_add(length)).contains(&unit.pts));
-                let from = from.unwrap_or(unit.pts);
-                self.cut_at = Some(from.saturating_add(length));
+                self.cut_at = Some(next_cut(self.cut_at, unit.pts, length));
             }
         }
         file.access_unit(unit)
@@ -305,6 +304,9 @@ impl Branch for FileBranch {
         }
         let end = self.open.as_ref().map_or(gst::ClockTime::ZERO, |file| file.end);
         let closed = self.close(end).and_then(|()| self.settle());
+        if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
+            names.delete_old(segments, None);
+        }
         finished.begun = finished.begun.max(self.number - self.before);
         let mut last = Ok(());
         if let Names::Playlist(playlist) = &mut self.names {
@@ -323,6 +325,13 @@ impl Branch for FileBranch {
     }
 }
 
+/// Where the segment that begins at `pts` ends: they are cut where keyframes are requested, every `length`, over a gap as well.
+fn next_cut(before: Option<gst::ClockTime>, pts: gst::ClockTime, length: gst::ClockTime) -> gst::ClockTime {
+    let Some(before) = before else { return pts.saturating_add(length) };
+    let passed = pts.checked_sub(before).map_or(0, |since| since.nseconds() / length.nseconds().max(1) + 1);
+    before.saturating_add(gst::ClockTime::from_nseconds(length.nseconds().saturating_mul(passed)))
+}
+
 /// `NAME-NUMBER.ENDING`.
 fn numbered(path: &Path, number: u32) -> PathBuf {
     with_suffix(path, &format!("-{number}"))
@@ -331,6 +340,16 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn segments_are_cut_where_keyframes_come_over_a_gap_as_well() {
+        let s = gst::ClockTime::from_seconds;
+        assert_eq!(next_cut(None, s(1), s(4)), s(5));
+        assert_eq!(next_cut(Some(s(5)), s(5), s(4)), s(9));
+        assert_eq!(next_cut(Some(s(5)), s(6), s(4)), s(9), "a late keyframe makes no later cut");
+        assert_eq!(next_cut(Some(s(5)), s(18), s(4)), s(21), "after an outage");
+        assert_eq!(next_cut(Some(s(5)), s(3), s(4)), s(5), "another format within a segment");
+    }
 
     #[test]
     fn numbers_stand_before_the_ending() {

@@ -14,8 +14,9 @@ use crate::sink::error::SinkError;
 const LISTED: usize = 6;
 /// Segments that are kept after they left the list: a client may still be reading them.
 const SPARED: usize = 3;
-/// The list, and what a segment's name begins with.
-const LIST: &str = "index.m3u8";
+/// The list.
+pub const PLAYLIST: &str = "index.m3u8";
+/// What a segment's name begins with.
 const SEGMENT: &str = "segment-";
 
 /// One segment in the list.
@@ -70,7 +71,7 @@ impl Playlist {
 
     /// The playlist's file.
     pub fn path(&self) -> PathBuf {
-        self.folder.join(LIST)
+        self.folder.join(PLAYLIST)
     }
 
     /// Takes over what a run before has left: players that have its list go on with this one.
@@ -124,7 +125,7 @@ impl Playlist {
         self.target = self.target.max(length);
         let entry = entry(&segment);
         self.segments.push_back(segment);
-        if self.live && self.segments.len() > LISTED {
+        while self.live && self.segments.len() > LISTED {
             let gone = self.segments.pop_front();
             self.first += 1;
             self.discontinuities += u64::from(gone.as_ref().is_some_and(|segment| segment.is_discontinuous));
@@ -204,10 +205,10 @@ fn number_of(name: &str) -> Option<u64> {
     is_one.then(|| number.parse().ok())?
 }
 
-/// Whether a list is one of ours: it names nothing but such segments.
+/// Whether a list is a live one of ours: it names nothing but such segments, and is no recording's.
 fn is_own(list: &str) -> bool {
     let mut names = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    list.starts_with("#EXTM3U") && names.all(|name| number_of(name).is_some())
+    list.starts_with("#EXTM3U") && !list.contains("#EXT-X-PLAYLIST-TYPE") && names.all(|name| number_of(name).is_some())
 }
 
 /// Checks that a playlist may be written into `folder`; a live one goes on after what a run before has left there. What runs that
@@ -216,11 +217,15 @@ fn is_own(list: &str) -> bool {
 /// # Errors
 /// When another list is there and `overwrite` is not given, another run writes one there, or the folder cannot be written.
 pub fn check_playlist(folder: &Path, live: bool, overwrite: bool) -> Result<Vec<String>, SinkError> {
-    let list = folder.join(LIST);
+    let list = folder.join(PLAYLIST);
     let goes_on = live && std::fs::read_to_string(&list).is_ok_and(|text| is_own(&text));
     let mut notices: Vec<String> = check_output(&list, overwrite || goes_on)?.into_iter().collect();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
+        let number = name.to_str().filter(|name| !name.contains(".part")).and_then(number_of);
+        if number.is_some() && !live && !overwrite {
+            return Err(SinkError::Exists(entry.path()));
+        }
         let left = name.to_str().filter(|name| number_of(name).is_some()).and_then(|name| name.strip_suffix(".part"));
         if let Some(path) = left.map(|name| folder.join(name)) {
             notices.extend(set_aside(&path).map_err(|error| SinkError::unwritable(&path, error))?);
@@ -234,7 +239,7 @@ mod tests {
     use super::*;
 
     fn text(folder: &Path) -> String {
-        std::fs::read_to_string(folder.join(LIST)).expect("the list")
+        std::fs::read_to_string(folder.join(PLAYLIST)).expect("the list")
     }
 
     fn add(list: &mut Playlist, seconds: f64) {
@@ -283,7 +288,7 @@ mod tests {
         assert!(!said.contains("#EXT-X-DISCONTINUITY\n"), "{said}");
         assert!(!folder.path().join("segment-0005.ts").exists(), "what the run before had left goes as well");
         // Another's list is not ours to go on with.
-        std::fs::write(folder.path().join(LIST), "#EXTM3U\n#EXTINF:4,\nother.ts\n").expect("a list");
+        std::fs::write(folder.path().join(PLAYLIST), "#EXTM3U\n#EXTINF:4,\nother.ts\n").expect("a list");
         assert!(matches!(check_playlist(folder.path(), true, false), Err(SinkError::Exists(_))));
     }
 
@@ -292,9 +297,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut list = Playlist::open(folder.path(), Duration::from_secs(4), false);
         add(&mut list, 4.0);
-        let first = folder.path().join(LIST).metadata().expect("the list");
+        let first = folder.path().join(PLAYLIST).metadata().expect("the list");
         (0..3).for_each(|_| add(&mut list, 4.25));
-        let now = folder.path().join(LIST).metadata().expect("the list");
+        let now = folder.path().join(PLAYLIST).metadata().expect("the list");
         assert_eq!(std::os::unix::fs::MetadataExt::ino(&first), std::os::unix::fs::MetadataExt::ino(&now));
         assert_eq!(text(folder.path()), list.text(false));
         // A segment that cannot be cut earlier is longer: the list says so.

@@ -10,7 +10,7 @@ mod tracks;
 
 use std::sync::Arc;
 
-pub use hls::check_playlist;
+pub use hls::{PLAYLIST, check_playlist};
 
 use super::error::SinkError;
 use super::output::{Branch, BranchContext};
