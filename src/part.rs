@@ -195,7 +195,7 @@ impl PartFile {
 /// # Errors
 /// As [`PartFile::reserve`].
 pub fn set_aside(path: &Path) -> std::io::Result<Option<String>> {
-    if path.as_os_str() == "-" || is_special(path) {
+    if path.as_os_str() == "-" || is_special(path) || is_special(&part_path(path)) {
         return Ok(None);
     }
     let part = PartFile::reserve(path)?;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use program::running::Running;
-use program::{detect, frames, json, json_lines, made_clip, said, skipped, streamdet, text, times};
+use program::{detect, events, frames, json, json_lines, made_clip, said, skipped, streamdet, text, times};
 use streamdet::clock::now;
 
 #[test]
@@ -58,6 +58,57 @@ fn detections_on_a_full_disk_are_kept_up_to_the_last_whole_line() {
         let numbers = kept.iter().filter(|l| l["stream"] == stream).map(|l| l["frame"].as_u64().expect("a number"));
         assert!(numbers.zip(0..).all(|(frame, expected)| frame == expected), "{stem}: frames are in order");
     }
+}
+
+/// Of two recordings, the one whose disk is full ends, and the other has every frame.
+#[test]
+fn a_full_disk_under_one_recording_costs_the_other_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none", text(&disk)]).output();
+    if !mount.is_ok_and(|m| m.status.success()) {
+        skipped("a small disk cannot be mounted without root");
+        return;
+    }
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "8", &["-vf", "noise=alls=60:allf=t"]);
+    let args = ["made.mp4", "-o", "disk/full.mkv", "-o", "o.mp4", "--report", "r.json", "--imgsz", "96"];
+    let output = streamdet(folder.path(), &args);
+    let kept = disk.join("full.mkv.part").metadata().expect("what was written").len();
+    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+    assert!(said(&output).contains("disk/full.mkv: the disk is full"), "{}", said(&output));
+    assert!(kept > 20_000 && unmounted, "{kept}");
+    assert_eq!(times(&folder.path().join("o.mp4")).len(), times(&clip).len());
+    let (received, processed, _) = frames(&json(&folder.path().join("r.json")));
+    assert_eq!((received, processed), (240, 240));
+}
+
+/// A folder that is away for a while, as a network's or a disk's: the playlist goes on meanwhile, and the recording afterwards.
+#[test]
+fn a_recording_of_a_live_stream_that_failed_is_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args =
+        ["test:ball", "-o", "out/cam.mkv", "--segment", "1s", "-o", "hls:h/", "--imgsz", "96", "--report", "r.json"];
+    std::fs::create_dir(folder.path().join("h")).expect("a folder");
+    let run = Running::start(detect(folder.path(), &args));
+    let (out, away) = (folder.path().join("out"), folder.path().join("away"));
+    events::file(&folder.path().join("h/index.m3u8"), |list| !list.is_empty());
+    std::fs::rename(&out, &away).expect("it is there");
+    run.wait_for("the other outputs go on", 1);
+    std::fs::create_dir(&out).expect("a folder");
+    run.wait_for("is written again", 1);
+    let is_there =
+        || std::fs::read_dir(&out).expect("it").flatten().find(|e| e.path().extension() == Some("mkv".as_ref()));
+    let segment = events::state(|| "no segment".into(), is_there);
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(times(&segment.path()).len() > 10, "{said}");
+    let listed = std::fs::read_to_string(folder.path().join("h/index.m3u8")).expect("a list");
+    assert!(!listed.contains("DISCONTINUITY") && listed.contains("ENDLIST"), "{listed}");
+    let report = json(&folder.path().join("r.json"));
+    assert_eq!(report["streams"][0]["frames"]["dropped"]["failed"], 0, "{}", report["streams"][0]["frames"]);
 }
 
 #[test]
@@ -116,23 +167,6 @@ fn a_pipe_that_nothing_reads_is_waited_for_until_a_signal() {
         assert_eq!(folder.path().join("o.mp4").exists(), whole, "{option}");
         assert!(pipe.exists() && !folder.path().join("o.mp4.part").exists(), "{option}");
     }
-}
-
-#[test]
-fn a_second_output_that_is_refused_leaves_nothing_of_the_first() {
-    let folder = tempfile::tempdir().expect("a folder");
-    made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
-    let args = ["made.mp4", "-o", "o/two.mp4", "-o", "hls:o/live", "-o", "rtmp://127.0.0.1:1/a/b", "--imgsz", "96"];
-    let output = streamdet(folder.path(), &args);
-    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
-    let left: Vec<_> = walk(&folder.path().join("o"));
-    assert!(left.is_empty(), "{left:?}");
-}
-
-/// Files in a folder and in those inside it.
-fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 /// A pipe that nobody reads, held open.

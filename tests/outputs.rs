@@ -402,6 +402,26 @@ fn a_peer_that_dies_is_called_again_and_nobody_waits_for_it() {
     assert!(!said.contains("geheimnis") && !report.contains("geheimnis"), "{said}{report}");
 }
 
+/// A server that is down when the run begins costs the recording nothing, and has the stream once it is up.
+#[test]
+fn a_peer_that_is_down_at_the_start_is_called_again_beside_a_recording() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "20", &[]);
+    let url = format!("rtmp://127.0.0.1:{}/live/x", free_port());
+    let args = ["made.mp4", "-o", &url, "-o", "o.mkv", "--report", "r.json"];
+    let mut run = running(folder.path(), &args);
+    run.wait_for("trying again", 1);
+    let server = watcher(folder.path(), &["-listen", "1"], &url, &[], "seen.mkv");
+    run.wait_for("connected again", 1);
+    run.succeeds();
+    let _ = { server }.wait();
+    decodes(&folder.path().join("seen.mkv"));
+    assert_eq!(times(&folder.path().join("o.mkv")).len(), times(&clip).len());
+    // Alone, it fails at once.
+    let output = streamdet(folder.path(), &["made.mp4", "-o", &url, "--imgsz", "96"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
 #[test]
 fn a_playlist_plays_while_it_grows_and_ends() {
     let folder = tempfile::tempdir().expect("a folder");

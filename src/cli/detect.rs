@@ -65,7 +65,7 @@ pub struct DetectArgs {
     /// Delete segments that ended this long ago, those of earlier runs too: 24h, 7d
     #[arg(long, value_name = "LENGTH", value_parser = length, requires = "segment", help_heading = "Output")]
     keep: Option<Duration>,
-    /// Delete the oldest segments where all in the folder take more: 500MB, 50GB
+    /// Delete the oldest segments where all complete ones in the folder take more: 500MB, 50GB
     #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "segment", help_heading = "Output")]
     keep_bytes: Option<u64>,
     /// Keep outages of a live source in the file, as time without frames, instead of going on where it stopped

@@ -79,13 +79,6 @@ impl Instruments {
     /// # Errors
     /// When a file cannot be created; none is left then.
     pub fn open(files: &InstrumentFiles, stopping: &Shutdown) -> Result<Self, InstrumentError> {
-        if let Some(path) = files.report.as_deref().filter(|path| path.as_os_str() != "-") {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            if folder.is_some_and(|folder| !folder.is_dir()) {
-                let missing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such folder");
-                return Err(cannot_open("report", path)(missing));
-            }
-        }
         let mut open =
             Self { report: files.report.clone(), csv: None, trace: None, page: None, stopping: stopping.clone() };
         match open.open_files(files) {

@@ -2,6 +2,7 @@
 
 mod audio;
 mod branch;
+mod branches;
 mod container;
 mod converter;
 mod display;

@@ -49,6 +49,8 @@ pub(super) struct BranchContext<'a> {
     pub live: bool,
     /// Counts what is done.
     pub progress: &'a Progress,
+    /// There is no other output: the run fails with it.
+    pub is_only: bool,
 }
 
 /// Where encoded frames go. Audio packets come in time order with them: before a frame, what begins before it. No call waits for

@@ -10,7 +10,7 @@ use gstreamer as gst;
 use gstreamer_video as gst_video;
 
 use super::audio::AudioFeed;
-use super::branch;
+use super::branches::Branches;
 use super::container::container_of;
 use super::display::Display;
 use super::encode::{EncodeTimes, Encoding};
@@ -209,18 +209,16 @@ impl EncodedOutputs {
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
         let formats: Vec<gst::Caps> = audio.iter().map(|feed| feed.caps.clone()).collect();
         let (listener, live, progress) = (options.listener, options.live, Progress::default());
-        let mut context = BranchContext { info, audio: &formats, listener, files, live, progress: &progress };
-        let mut branches = Vec::new();
-        for target in targets {
-            branches.extend(branch::open(target, &mut context)?);
-        }
+        let is_only = targets.iter().filter(|target| !matches!(target, Target::Display)).count() == 1;
+        let context = BranchContext { info, audio: &formats, listener, files, live, progress: &progress, is_only };
+        let branches = Branches::open(targets, formats.clone(), &context)?;
         let state = Arc::new(WriterState::new(&branches, progress));
         let (encoders, coming) = bounded(0);
         let ((still_draining, drained), (alive, ended)) = (bounded(0), bounded(0));
         let writer = Writer {
             encoders: coming,
             audio,
-            branches: branches.into_iter().map(|branch| (branch, true)).collect(),
+            branches,
             state: state.clone(),
             end: gst::ClockTime::ZERO,
             failed: false,

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, Sender};
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
-use super::audio::{AudioCounts, AudioFeed, Next};
+use super::audio::{AudioCounts, AudioFeed};
+use super::branches::Branches;
 use super::encode::KeyframeRequester;
 use super::error::SinkError;
 use super::output::{AccessUnit, Branch, FinishedOutputs, OutputEvent, OutputListener};
@@ -38,8 +39,8 @@ pub(super) struct WriterState {
 
 impl WriterState {
     /// For these branches.
-    pub fn new(branches: &[Box<dyn Branch>], progress: Progress) -> Self {
-        let names: Vec<String> = branches.iter().map(|branch| branch.name()).collect();
+    pub fn new(branches: &Branches, progress: Progress) -> Self {
+        let names = branches.names();
         let busy = AtomicUsize::new(names.len());
         Self { failure: Mutex::default(), gaps: Mutex::default(), names, busy, cut: AtomicBool::new(false), progress }
     }
@@ -73,12 +74,11 @@ impl WriterState {
 pub(super) struct Writer {
     pub encoders: Receiver<Units>,
     pub audio: Vec<AudioFeed>,
-    /// With whether they still work.
-    pub branches: Vec<(Box<dyn Branch>, bool)>,
+    pub branches: Branches,
     pub state: Arc<WriterState>,
     /// When the last frame is over.
     pub end: gst::ClockTime,
-    /// A branch failed: nothing more is written.
+    /// No branch works any more: nothing more is written.
     pub failed: bool,
     /// The source is live.
     pub live: bool,
@@ -116,16 +116,11 @@ impl Writer {
         for (track, feed) in audio.iter_mut().enumerate() {
             feed.finish(cut_at, &mut |next| {
                 state.progress.advance();
-                hand_over(&mut branches, track, &next);
+                branches.hand_over(track, &next);
             });
         }
         let counts: Vec<AudioCounts> = audio.iter().map(AudioFeed::counts).collect();
-        let mut finished = FinishedOutputs::default();
-        for (number, (branch, works)) in branches.into_iter().enumerate() {
-            state.busy.store(number, Ordering::SeqCst);
-            branch.finish(works, &mut finished);
-            state.progress.advance();
-        }
+        let mut finished = branches.finish(!failed, |number| state.busy.store(number, Ordering::SeqCst));
         account(&counts, &mut finished, (!live).then_some(&listener));
         drop(alive);
         finished
@@ -139,65 +134,42 @@ impl Writer {
     ) -> Result<(), SinkError> {
         let Some((unit, caps)) = access_unit_of(sample) else { return Ok(()) };
         if known.as_ref().is_none_or(|known| *known != caps) {
-            self.each(|branch| branch.format(&caps, keyframes))?;
+            self.branches.format(&caps, keyframes, |number| self.state.busy.store(number, Ordering::SeqCst))?;
             *known = Some(caps);
         }
         if self.state.passes_gap(unit.pts) {
             self.pass_gap(unit.pts)?;
         }
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.advance(unit.pts, &mut |next| hand_over(&mut self.branches, track, &next));
+            feed.advance(unit.pts, &mut |next| self.branches.hand_over(track, &next));
         }
         self.end = unit.end;
-        self.each(|branch| branch.access_unit(&unit))
+        self.branches.access_unit(&unit, |number| self.state.busy.store(number, Ordering::SeqCst))
     }
 
     /// There was an outage up to `to`. Audio that came before the first frame after it goes with it: there is no video beside it.
     fn pass_gap(&mut self, to: gst::ClockTime) -> Result<(), SinkError> {
         let end = self.end;
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.advance(end, &mut |next| hand_over(&mut self.branches, track, &next));
-            feed.pass_gap(to, &mut |next| hand_over(&mut self.branches, track, &next));
+            feed.advance(end, &mut |next| self.branches.hand_over(track, &next));
+            feed.pass_gap(to, &mut |next| self.branches.hand_over(track, &next));
         }
-        self.each(|branch| {
+        let pass = |branch: &mut dyn Branch| {
             branch.gap(to);
             Ok(())
-        })
-    }
-
-    /// Does so with every branch, up to one that fails.
-    fn each(&mut self, act: impl Fn(&mut dyn Branch) -> Result<(), SinkError>) -> Result<(), SinkError> {
-        for (number, (branch, works)) in self.branches.iter_mut().enumerate() {
-            self.state.busy.store(number, Ordering::SeqCst);
-            if let Err(error) = act(branch.as_mut()) {
-                *works = false;
-                return Err(error);
-            }
-        }
-        self.state.busy.store(usize::MAX, Ordering::SeqCst);
-        Ok(())
+        };
+        self.branches.each(|number| self.state.busy.store(number, Ordering::SeqCst), pass)
     }
 
     fn relieve(&mut self) {
         for (track, feed) in self.audio.iter_mut().enumerate() {
-            feed.relieve(&mut |next| hand_over(&mut self.branches, track, &next));
+            feed.relieve(&mut |next| self.branches.hand_over(track, &next));
         }
     }
 
     fn fail(&mut self, error: SinkError) {
         *self.state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         self.failed = true;
-    }
-}
-
-fn hand_over(branches: &mut [(Box<dyn Branch>, bool)], track: usize, next: &Next) {
-    for (branch, works) in branches {
-        match next {
-            _ if !*works => {}
-            Next::Format(caps) => branch.audio_format(track, caps),
-            Next::Packet(packet) => branch.audio(track, Some(packet)),
-            Next::End => branch.audio(track, None),
-        }
     }
 }
 

@@ -21,6 +21,8 @@ use crate::text::{counted, print_stderr, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// Notices that are remembered, so that none is printed twice.
+const REMEMBERED: usize = 1000;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -265,7 +267,13 @@ impl Screen {
     }
 
     pub(crate) fn notice(&self, text: &str) {
-        if self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned()) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() == REMEMBERED {
+            said.clear();
+        }
+        let is_new = said.insert(text.to_owned());
+        drop(said);
+        if is_new {
             self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
         }
     }

@@ -17,6 +17,14 @@ pub enum PlanError {
         /// Why.
         source: std::io::Error,
     },
+    /// The folder of a file is not there.
+    #[error("{option} {}: no such folder\n  create it, or name another", path.display())]
+    NoFolder {
+        /// Its option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A file cannot be written.
     #[error("{option} {}: {source}\n  choose a folder that can be written", path.display())]
     Unwritable {

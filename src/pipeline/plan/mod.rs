@@ -112,6 +112,7 @@ pub fn set_aside(files: &[(&'static str, &Path)]) -> Result<Vec<String>, PlanErr
         crate::part::set_aside(path)
             .map_err(|source| match source.kind() {
                 std::io::ErrorKind::ResourceBusy => PlanError::Left { option, source },
+                std::io::ErrorKind::NotFound => PlanError::NoFolder { option, path: path.to_path_buf() },
                 _ => PlanError::Unwritable { option, path: path.to_path_buf(), source },
             })
             .transpose()

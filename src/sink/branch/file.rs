@@ -85,7 +85,7 @@ impl FileBranch {
     ///
     /// # Errors
     /// When an element is missing or the file cannot be created.
-    pub fn open(file: &FileTarget, context: &mut BranchContext) -> Result<Self, SinkError> {
+    pub fn open(file: &FileTarget, context: &BranchContext) -> Result<Self, SinkError> {
         let FileTarget { path, segments, overwrite, gaps } = file;
         let names = match segments {
             Some(_) => Names::Segments(SegmentNames::new(path)?),
@@ -98,12 +98,7 @@ impl FileBranch {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_hls(
-        folder: &Path,
-        segment: Duration,
-        live: bool,
-        context: &mut BranchContext,
-    ) -> Result<Self, SinkError> {
+    pub fn open_hls(folder: &Path, segment: Duration, live: bool, context: &BranchContext) -> Result<Self, SinkError> {
         let playlist = Playlist::open(folder, segment, live);
         let segments = Some(Segments { length: segment, keep: None, keep_bytes: None });
         Self::begin(&folder.join("segment.ts"), Names::Playlist(playlist), segments, Gaps::Close, context)
@@ -114,7 +109,7 @@ impl FileBranch {
         names: Names,
         segments: Option<Segments>,
         gaps: Gaps,
-        context: &mut BranchContext,
+        context: &BranchContext,
     ) -> Result<Self, SinkError> {
         let (ending, container) = container_of(path);
         let length = segments.map_or(context.info.sure_duration, |segments| Some(segments.length + SPARE));

@@ -17,7 +17,7 @@ use super::output::{Branch, BranchContext};
 use super::target::Target;
 
 /// Opens a branch for `target`; `None` for what shows frames that are not encoded.
-pub(super) fn open(target: &Target, context: &mut BranchContext) -> Result<Option<Box<dyn Branch>>, SinkError> {
+pub(super) fn open(target: &Target, context: &BranchContext) -> Result<Option<Box<dyn Branch>>, SinkError> {
     Ok(match target {
         Target::File(file) => Some(Box::new(file::FileBranch::open(file, context)?)),
         Target::Hls { folder, segment, live } => {

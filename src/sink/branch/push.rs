@@ -70,22 +70,20 @@ fn lock(link: &Mutex<Link>) -> MutexGuard<'_, Link> {
 }
 
 impl Push {
-    /// Connects for the first time; waits for the peer to accept.
+    /// Connects for the first time; waits for the peer to accept where there is no other output, whose frames would wait as well.
     ///
     /// # Errors
     /// When it does not.
-    pub fn open(url: &PushUrl, context: &mut BranchContext) -> Result<Self, SinkError> {
+    pub fn open(url: &PushUrl, context: &BranchContext) -> Result<Self, SinkError> {
         let unreachable = |source: OutputError| SinkError::Unreachable { output: url.to_string(), source };
         let takes = taken_audio(url).map_err(unreachable)?;
         let audio = LiveAudio::open(url.to_string(), &takes, context);
         let caps = audio.as_ref().map(LiveAudio::caps);
-        let (connection, input) = Connection::make(url, caps.as_ref()).map_err(unreachable)?;
         let stop = Shutdown::new();
-        connection.wait_for_peer(&stop).map_err(unreachable)?;
-        (context.listener)(OutputEvent::Notice(format!("sending to {url}")));
-        let link = Arc::new(Mutex::new(Link { input: Some(input), ..Link::default() }));
+        let link = Arc::<Mutex<Link>>::default();
         let (stopped, listener) = (stop.clone(), context.listener.clone());
         let pusher = Pusher { url: url.clone(), audio: caps, link: link.clone(), stop: stopped, listener };
+        let connection = if context.is_only { pusher.connect("sending to").map_err(unreachable)? } else { None };
         let thread = spawn("push", move || pusher.run(connection)).map_err(|e| unreachable(e.into()))?;
         Ok(Self {
             url: url.clone(),
@@ -208,39 +206,53 @@ enum Over {
 }
 
 impl Pusher {
-    fn run(self, mut connection: Connection) {
-        loop {
-            let Over::Failed(problem) = connection.run(&self.stop) else {
-                return connection.drain();
+    /// Sends over `connection`, or one that is made first.
+    fn run(self, connection: Option<Connection>) {
+        let mut current = match connection {
+            Some(connection) => connection,
+            None => match self.connect("sending to").unwrap_or_else(|problem| self.reconnect(&problem, 1)) {
+                Some(connection) => connection,
+                None => return,
+            },
+        };
+        for outage in 1.. {
+            let Over::Failed(problem) = current.run(&self.stop) else {
+                return current.drain();
             };
             lock(&self.link).input = None;
-            drop(connection);
-            (self.listener)(OutputEvent::Notice(format!("{}: {problem}; trying again", self.url)));
-            let Some(again) = self.reconnect() else { return };
-            connection = again;
+            drop(current);
+            let Some(again) = self.reconnect(&problem, outage) else { return };
+            lock(&self.link).reconnects += 1;
+            current = again;
         }
     }
 
+    /// A connection to a peer that has accepted; `None` when nothing is sent any more.
+    fn connect(&self, saying: &str) -> Result<Option<Connection>, OutputError> {
+        let (connection, input) = Connection::make(&self.url, self.audio.as_ref())?;
+        if !connection.wait_for_peer(&self.stop)? {
+            return Ok(None);
+        }
+        lock(&self.link).input = Some(input);
+        (self.listener)(OutputEvent::Notice(format!("{saying} {}", self.url)));
+        Ok(Some(connection))
+    }
+
     /// A connection, as soon as there is one again; `None` when nothing is sent any more.
-    fn reconnect(&self) -> Option<Connection> {
+    fn reconnect(&self, problem: &OutputError, outage: u32) -> Option<Connection> {
+        // Every one is told: a notice in the same words would not be.
+        let which = if outage > 1 { format!(" (outage {outage})") } else { String::new() };
+        (self.listener)(OutputEvent::Notice(format!("{}: {problem}; trying again{which}", self.url)));
         let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         loop {
             test_panic_point();
             if self.stop.wait(backoff.next_delay()) {
                 return None;
             }
-            let Ok((connection, input)) = Connection::make(&self.url, self.audio.as_ref()) else { continue };
-            match connection.wait_for_peer(&self.stop) {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(_) => continue,
+            match self.connect(&format!("connected again{which}:")) {
+                Ok(connection) => return connection,
+                Err(error) => tracing::debug!(output = %self.url, %error, "not connected"),
             }
-            let mut link = lock(&self.link);
-            link.input = Some(input);
-            link.reconnects += 1;
-            drop(link);
-            (self.listener)(OutputEvent::Notice(format!("{}: connected again", self.url)));
-            return Some(connection);
         }
     }
 }

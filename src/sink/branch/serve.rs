@@ -83,7 +83,7 @@ impl Clients {
 
 impl Mount {
     /// Adds the stream to its server.
-    pub fn open(server: Arc<RtspServer>, name: &str, context: &mut BranchContext) -> Self {
+    pub fn open(server: Arc<RtspServer>, name: &str, context: &BranchContext) -> Self {
         let takes: gst::Caps = [structure_of_aac(), gst::Structure::new_empty("audio/x-opus")].into_iter().collect();
         let audio = LiveAudio::open(server.url(name), &takes, context);
         let (gone_tx, gone) = bounded(LEAVING);
