@@ -113,7 +113,7 @@ const PLAIN: Mjpeg = Mjpeg {
     interval: Duration::from_millis(40),
     frames: 40,
 };
-const MJPEG: [Mjpeg; 15] = [
+const MJPEG: [Mjpeg; 17] = [
     Mjpeg {
         path: "esp32",
         around: ("\r\n--m\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\nX-Timestamp: 1.2\r\n\r\n", ""),
@@ -125,6 +125,14 @@ const MJPEG: [Mjpeg; 15] = [
         around: ("--m\r\nContent-type: image/jpeg\r\nContent-Length: {}\r\n\r\n", "\r\n"),
         ..PLAIN
     },
+    // As older firmware of ESP32 cameras, and Tasmota's.
+    Mjpeg {
+        path: "boundary-after",
+        around: ("Content-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", "\r\n--m\r\n"),
+        is_chunked: true,
+        ..PLAIN
+    },
+    Mjpeg { path: "boundary-between", around: ("", "\r\n--m\r\nContent-Type: image/jpeg\r\n\r\n"), ..PLAIN },
     Mjpeg { path: "noclen", around: ("--m\r\nContent-Type: image/jpeg\r\n\r\n", "\r\n"), ..PLAIN },
     Mjpeg { path: "dashes", content_type: "multipart/x-mixed-replace; boundary=--m", ..PLAIN },
     Mjpeg {

@@ -36,6 +36,12 @@ pub(super) fn diagnose(
             "download it first, or have it written with its index first (ffmpeg -movflags +faststart)",
         );
     }
+    if address.kind == Kind::Http && error.matches(gst::StreamError::TypeNotFound) {
+        return ConnectError::new(
+            "what the server sends is not recognised as video",
+            "check the path after the host; `curl -v URL` shows what it sends",
+        );
+    }
     if let Some(status) = status(debug).or_else(|| status(message)) {
         return by_status(address, status, debug);
     }

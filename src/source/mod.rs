@@ -27,6 +27,7 @@ mod locate;
 mod missing;
 mod mp4;
 mod mpeg;
+mod multipart;
 mod opener;
 mod options;
 mod outlet;

@@ -22,6 +22,7 @@ use super::live::{LiveConnection, Parts};
 use super::locate::locate;
 use super::mp4::correct_headers;
 use super::mpeg::help_demuxers;
+use super::multipart::begin_with_boundary;
 use super::options::{LiveOptions, Transport, Wanted};
 use super::outlet::Outlet;
 use super::pace::Pacer;
@@ -258,7 +259,10 @@ fn split(
         let attached =
             rtp.sender(pad).and_then(|sender| attach(&pipeline, &bin, pad, &tracks, sender.as_ref()).map(|()| sender));
         match attached {
-            Ok(sender) => note_packets(pad, &packets, &guard, sender),
+            Ok(sender) => {
+                begin_with_boundary(pad, &guard);
+                note_packets(pad, &packets, &guard, sender);
+            }
             Err(error) => gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}")),
         }
     };
