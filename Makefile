@@ -7,7 +7,7 @@ annotated := target/demo/vtest-annotated.mp4
 kernels := geometry preprocess::tests postprocess::nms postprocess::merge secrets text --skip any_size_matches_the_reference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-cuda build demo test fuzz lint doc cov miri bench compare soak clean
+.PHONY: help setup setup-test setup-cuda build demo test fuzz lint doc cov miri bench compare soak chaos clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ compare: build ## Measure side by side with Ultralytics (see benches/compare.py 
 
 soak: build ## Ten minutes into segments and to an RTSP client: memory, drops, sound (SECONDS=60 tries it)
 	python3 benches/soak.py --seconds $(or $(SECONDS),600)
+
+chaos: build setup-test $(live555) ## Ten minutes of outages, kills, full disks and stalled clients: what is lost (SECONDS=120 tries it)
+	python3 benches/chaos.py --seconds $(or $(SECONDS),600)
 
 clean: ## Delete target/, the demo's clip included
 	$(CARGO) clean

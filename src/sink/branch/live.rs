@@ -88,8 +88,7 @@ impl LiveInput {
         }
         let origin = self.origin.unwrap_or_else(|| (unit.pts, self.units.current_running_time().unwrap_or_default()));
         if self.units.push_buffer(since(&unit.buffer, origin)).is_err() {
-            // Its pipeline does not run yet, or no more: what it begins with is still to come.
-            self.needs_keyframe = true;
+            // Its pipeline does not run yet, and what it begins with is still to come; or it does no more.
             return None;
         }
         self.origin = Some(origin);
