@@ -276,7 +276,7 @@ def run(base, args, chance):
 
 
 def check(folder, small, recorder, metrics):
-    losses = recorder.log.name and pathlib.Path(recorder.log.name).read_text(errors="replace")
+    printed = pathlib.Path(recorder.log.name).read_text(errors="replace")
     rows = [("runs", f"{recorder.starts}, the last ended with {recorder.codes[-1]}", recorder.codes[-1] in (0, 1, 130))]
     # What a SIGKILL left in the last run's place is there as well.
     lines, torn, gaps = {name: 0 for name in STREAMS}, 0, 0
@@ -306,7 +306,7 @@ def check(folder, small, recorder, metrics):
         playlist = small / name / "index.m3u8"
         count, said = frames_in(playlist) if playlist.exists() else (0, "no playlist")
         rows.append((f"HLS {name}", f"{count} frames to be seen {said[:80]}", count > 0 and not said))
-    written = [losses, metrics]
+    written = [printed, metrics]
     written += [path.read_text(errors="replace") for path in folder.glob("*.json*")]
     written += [path.read_text(errors="replace") for path in small.glob("*/*.m3u8")]
     leaks = sum(text.count(SECRET) for text in written)

@@ -1,7 +1,7 @@
 //! Files that take their name when they are whole.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -45,9 +45,14 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Which file it is, whatever its name.
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
 /// What a path names now: a link is one itself.
 fn named(path: &Path) -> Option<(u64, u64)> {
-    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
+    path.symlink_metadata().ok().as_ref().map(identity)
 }
 
 /// What an error of kind [`ErrorKind::ResourceBusy`] has for a remedy.
@@ -104,7 +109,7 @@ impl PartFile {
             }
             let opened = file.metadata()?;
             // Between opening and locking, its run may have ended and given it its name.
-            let is_there = part.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (opened.dev(), opened.ino()));
+            let is_there = part.metadata().is_ok_and(|now| identity(&now) == identity(&opened));
             if is_there && opened.len() == 0 {
                 return Ok(Self { file, path: path.to_owned(), named: false, replaces: named(path), recovered });
             }

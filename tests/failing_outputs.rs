@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use program::running::Running;
-use program::{detect, events, frames, json, json_lines, made_clip, said, skipped, streamdet, text, times};
+use program::{SmallDisk, detect, events, frames, json, json_lines, made_clip, said, streamdet, times};
 use streamdet::clock::now;
 
 #[test]
@@ -33,20 +33,14 @@ fn a_full_disk_under_json_ends_the_json_and_no_video() {
 #[test]
 fn detections_on_a_full_disk_are_kept_up_to_the_last_whole_line() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    std::fs::create_dir(&disk).expect("a folder");
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12k", "none", text(&disk)]).output();
-    if !mount.is_ok_and(|m| m.status.success()) {
-        skipped("a small disk cannot be mounted without root");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "12k") else { return };
     for name in ["a.mp4", "b.mp4"] {
         made_clip(folder.path(), name, "320x240", "4", &[]);
     }
     let args = ["a.mp4", "b.mp4", "-o", "out/", "--json", "disk/d.jsonl", "--imgsz", "96"];
     let output = streamdet(folder.path(), &args);
-    let kept = json_lines(&disk.join("d.jsonl.part"));
-    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    let kept = json_lines(&disk.path.join("d.jsonl.part"));
+    let unmounted = disk.unmount();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
     assert!(said(&output).contains("d.jsonl.part"), "{}", said(&output));
@@ -64,18 +58,12 @@ fn detections_on_a_full_disk_are_kept_up_to_the_last_whole_line() {
 #[test]
 fn a_full_disk_under_one_recording_costs_the_other_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    std::fs::create_dir(&disk).expect("a folder");
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "none", text(&disk)]).output();
-    if !mount.is_ok_and(|m| m.status.success()) {
-        skipped("a small disk cannot be mounted without root");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "64k") else { return };
     let clip = made_clip(folder.path(), "made.mp4", "320x240", "8", &["-vf", "noise=alls=60:allf=t"]);
     let args = ["made.mp4", "-o", "disk/full.mkv", "-o", "o.mp4", "--report", "r.json", "--imgsz", "96"];
     let output = streamdet(folder.path(), &args);
-    let kept = disk.join("full.mkv.part").metadata().expect("what was written").len();
-    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    let kept = disk.path.join("full.mkv.part").metadata().expect("what was written").len();
+    let unmounted = disk.unmount();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
     assert!(said(&output).contains("disk/full.mkv: the disk is full"), "{}", said(&output));

@@ -3,11 +3,10 @@
 mod program;
 
 use std::path::Path;
-use std::process::Command;
 
 use program::running::Running;
 use program::{
-    detect, frames, json, made_clip, said, skipped, state_duration_ms, streamdet, succeeds, text, times, track_times,
+    SmallDisk, detect, frames, json, made_clip, said, state_duration_ms, streamdet, succeeds, text, times, track_times,
     witness,
 };
 
@@ -60,18 +59,12 @@ fn a_killed_run_leaves_a_part_that_plays() {
 #[test]
 fn a_full_disk_ends_the_run_and_keeps_what_was_written() {
     let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    std::fs::create_dir(&disk).expect("a folder");
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "none", text(&disk)]).output();
-    if !mount.is_ok_and(|m| m.status.success()) {
-        skipped("a small disk cannot be mounted without root");
-        return;
-    }
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "2m") else { return };
     made_clip(folder.path(), "long.mp4", "640x480", "30", &["-preset", "ultrafast", "-vf", "noise=alls=60:allf=t"]);
     let output = streamdet(folder.path(), &["long.mp4", "-o", "disk/o.mkv", "--report", "r.json"]);
-    let part = disk.join("o.mkv.part");
+    let part = disk.path.join("o.mkv.part");
     let kept = times(&part).len();
-    let unmounted = Command::new("umount").arg(&disk).status().expect("umount").success();
+    let unmounted = disk.unmount();
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("the disk is full"), "{}", said(&output));
     assert!(said(&output).contains("o.mkv.part"), "{}", said(&output));

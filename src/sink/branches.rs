@@ -145,13 +145,13 @@ impl Branches {
         }
     }
 
-    /// Ends all of them; `busy` is told which one it is at.
-    pub fn finish(mut self, works: bool, busy: impl Fn(usize)) -> FinishedOutputs {
+    /// Ends those that work; `busy` is told which one it is at.
+    pub fn finish(mut self, busy: impl Fn(usize)) -> FinishedOutputs {
         for (number, slot) in self.all.into_iter().enumerate() {
             busy(number);
             if let Some(branch) = slot.branch {
                 let before = self.finished.audio.len();
-                branch.finish(works, &mut self.finished);
+                branch.finish(true, &mut self.finished);
                 if slot.failures > 0 {
                     // What it was not given is not lost in it.
                     self.finished.audio.truncate(before);
@@ -163,26 +163,22 @@ impl Branches {
     }
 
     fn fail(&mut self, number: usize, error: SinkError) -> Result<(), SinkError> {
-        let works = |slot: &Slot| slot.branch.is_some();
-        let is_last = self.all.iter().filter(|slot| works(slot)).count() == 1;
+        let is_last = self.all.iter().filter(|slot| slot.branch.is_some()).count() == 1;
         let slot = &mut self.all[number];
-        if is_last {
-            // It is closed with the stream: what it is about to write stays as it is.
-            if let Some(branch) = slot.branch.take() {
-                branch.finish(false, &mut self.finished);
-            }
-            return Err(error);
-        }
+        let Some(branch) = slot.branch.take() else { return Ok(()) };
         slot.failures += 1;
-        let again = match (self.live, slot.failures) {
-            (false, _) => String::new(),
-            (true, 1) => ", and it is tried again".to_owned(),
-            // In the same words it would not be told a second time.
-            (true, failures) => format!(", and it is tried again (failure {failures})"),
-        };
-        (self.listener)(OutputEvent::Notice(format!("{error}; the other outputs go on{again}")));
-        if let Some(branch) = slot.branch.take() {
-            branch.finish(false, &mut self.finished);
+        if !is_last {
+            let again = match (self.live, slot.failures) {
+                (false, _) => String::new(),
+                (true, 1) => ", and it is tried again".to_owned(),
+                // In the same words it would not be told a second time.
+                (true, failures) => format!(", and it is tried again (failure {failures})"),
+            };
+            (self.listener)(OutputEvent::Notice(format!("{error}; the other outputs go on{again}")));
+        }
+        branch.finish(false, &mut self.finished);
+        if is_last {
+            return Err(error);
         }
         slot.again = Deadline::after(slot.backoff.next_delay());
         self.finished.fail(error);
@@ -191,8 +187,8 @@ impl Branches {
 
     /// Opens those that failed again, where it is time: their next frame is a keyframe.
     fn open_again(&mut self) {
-        let audio: Vec<gst::Caps> = self.audio.iter().map(|(caps, _)| caps.clone()).collect();
         for slot in self.all.iter_mut().filter(|slot| slot.branch.is_none() && slot.again.is_over()) {
+            let audio: Vec<gst::Caps> = self.audio.iter().map(|(caps, _)| caps.clone()).collect();
             let context = BranchContext {
                 info: &self.info,
                 audio: &audio,

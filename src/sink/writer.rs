@@ -65,6 +65,11 @@ impl WriterState {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The branch of this number is busy; past the last, none.
+    fn set_busy(&self, number: usize) {
+        self.busy.store(number, Ordering::SeqCst);
+    }
+
     /// The branch that is busy.
     pub fn busy(&self) -> Option<&str> {
         self.names.get(self.busy.load(Ordering::SeqCst)).map(String::as_str)
@@ -120,7 +125,7 @@ impl Writer {
             });
         }
         let counts: Vec<AudioCounts> = audio.iter().map(AudioFeed::counts).collect();
-        let mut finished = branches.finish(!failed, |number| state.busy.store(number, Ordering::SeqCst));
+        let mut finished = branches.finish(|number| state.set_busy(number));
         account(&counts, &mut finished, (!live).then_some(&listener));
         drop(alive);
         finished
@@ -134,7 +139,7 @@ impl Writer {
     ) -> Result<(), SinkError> {
         let Some((unit, caps)) = access_unit_of(sample) else { return Ok(()) };
         if known.as_ref().is_none_or(|known| *known != caps) {
-            self.branches.format(&caps, keyframes, |number| self.state.busy.store(number, Ordering::SeqCst))?;
+            self.branches.format(&caps, keyframes, |number| self.state.set_busy(number))?;
             *known = Some(caps);
         }
         if self.state.passes_gap(unit.pts) {
@@ -144,7 +149,7 @@ impl Writer {
             feed.advance(unit.pts, &mut |next| self.branches.hand_over(track, &next));
         }
         self.end = unit.end;
-        self.branches.access_unit(&unit, |number| self.state.busy.store(number, Ordering::SeqCst))
+        self.branches.access_unit(&unit, |number| self.state.set_busy(number))
     }
 
     /// There was an outage up to `to`. Audio that came before the first frame after it goes with it: there is no video beside it.
@@ -158,7 +163,7 @@ impl Writer {
             branch.gap(to);
             Ok(())
         };
-        self.branches.each(|number| self.state.busy.store(number, Ordering::SeqCst), pass)
+        self.branches.each(|number| self.state.set_busy(number), pass)
     }
 
     fn relieve(&mut self) {

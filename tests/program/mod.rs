@@ -189,6 +189,37 @@ pub fn made_clip(folder: &Path, name: &str, size: &str, seconds: &str, options: 
     path
 }
 
+/// A disk that holds little, until it is dropped.
+pub struct SmallDisk {
+    pub path: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts one of `size` (as `tmpfs` has it) at `path`; without root there is none, and the test is skipped.
+    pub fn mount(path: &Path, size: &str) -> Option<Self> {
+        std::fs::create_dir(path).expect("a folder");
+        let option = format!("size={size}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &option, "none", text(path)]).output();
+        if !mount.is_ok_and(|m| m.status.success()) {
+            skipped("a small disk cannot be mounted without root");
+            return None;
+        }
+        Some(Self { path: path.to_owned() })
+    }
+
+    /// Whether it was taken away: nothing holds a file on it.
+    pub fn unmount(self) -> bool {
+        Command::new("umount").arg(&self.path).status().expect("umount").success()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Where a test has failed before it took it away.
+        let _ = Command::new("umount").args(["-q", "-l"]).arg(&self.path).output();
+    }
+}
+
 /// Has a Matroska file state that it is so long (its `Duration` element, which `ffmpeg` writes as an 8-byte float).
 pub fn state_duration_ms(file: &Path, duration_ms: f64) {
     let mut bytes = std::fs::read(file).expect("the clip");

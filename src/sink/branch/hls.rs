@@ -222,13 +222,12 @@ pub fn check_playlist(folder: &Path, live: bool, overwrite: bool) -> Result<Vec<
     let mut notices: Vec<String> = check_output(&list, overwrite || goes_on)?.into_iter().collect();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let number = name.to_str().filter(|name| !name.contains(".part")).and_then(number_of);
-        if number.is_some() && !live && !overwrite {
-            return Err(SinkError::Exists(entry.path()));
-        }
-        let left = name.to_str().filter(|name| number_of(name).is_some()).and_then(|name| name.strip_suffix(".part"));
-        if let Some(path) = left.map(|name| folder.join(name)) {
+        let Some(name) = name.to_str().filter(|name| number_of(name).is_some()) else { continue };
+        if let Some(whole) = name.strip_suffix(".part") {
+            let path = folder.join(whole);
             notices.extend(set_aside(&path).map_err(|error| SinkError::unwritable(&path, error))?);
+        } else if !live && !overwrite {
+            return Err(SinkError::Exists(entry.path()));
         }
     }
     Ok(notices)
