@@ -35,7 +35,7 @@ use crate::clock::HostTime;
 use crate::detection::Detection;
 use crate::frame::FrameView;
 use crate::geometry::{Letterbox, Region, Size};
-use crate::inference::{Engine, InferenceError, ProviderReport, Runtime};
+use crate::inference::{Engine, InferenceError, LackingSessions, NewSessions, ProviderReport, Runtime};
 use crate::model::Model;
 use crate::postprocess::merge::Merger;
 use crate::postprocess::{PostprocessError, Postprocessor};
@@ -191,17 +191,59 @@ impl Detector {
         Ok(())
     }
 
-    /// Makes the sessions for batches of 1 to `frames` frames of size `frame` of a stream of one size: making one takes longer
-    /// than a live stream can wait.
+    /// Makes the sessions for batches of up to `frames` frames of a stream, whose first frame has size `frame`, and all others,
+    /// too, where it is `one_size`.
     ///
     /// # Errors
     /// When no execution provider, or not the one that was asked for, takes the model.
-    pub fn warm_up(&mut self, stream: StreamId, frame: Size, frames: usize) -> Result<(), DetectError> {
-        let views = self.tiler.next_count(stream, frame);
-        for frames in 1..=frames {
-            self.prepare_views((stream, frame), true, frames * views)?;
+    pub fn warm_up(
+        &mut self,
+        (stream, frame): (StreamId, Size),
+        one_size: bool,
+        frames: usize,
+    ) -> Result<(), DetectError> {
+        let shapes = self.shapes(stream, frame, frames);
+        for shape in shapes {
+            self.prepare_shape(shape, one_size)?;
         }
         Ok(())
+    }
+
+    /// What [`warm_up`](Self::warm_up) would make, to be made on another thread while this detector goes on; `None` when nothing
+    /// is lacking. Before the first session there is nothing to go on with: it is for `warm_up` to make.
+    pub fn lacking(
+        &mut self,
+        (stream, frame): (StreamId, Size),
+        one_size: bool,
+        frames: usize,
+    ) -> Option<LackingSessions> {
+        let shapes = self.shapes(stream, frame, frames);
+        self.engine.as_ref()?.lacking(&shapes, one_size)
+    }
+
+    /// Takes over what was [lacking](Self::lacking).
+    pub fn take_over(&mut self, sessions: NewSessions) {
+        if let Some(engine) = &mut self.engine {
+            engine.take_over(sessions);
+        }
+    }
+
+    /// The tensors of batches of 1, 2, 4, … and `frames` frames: others are run as several of these.
+    fn shapes(&mut self, stream: StreamId, frame: Size, frames: usize) -> Vec<InputShape> {
+        let size = self.tiler.tensor(stream, frame);
+        let views: Vec<usize> = if self.options.target_latency.is_some() {
+            // Every number of tiles there can be.
+            self.tiler.counts(stream, frame)
+        } else {
+            let views = self.tiler.next_count(stream, frame);
+            let batches = std::iter::successors(Some(1), |batch| Some(batch * 2)).take_while(|batch| *batch < frames);
+            batches.chain([frames]).map(|batch| batch * views).collect()
+        };
+        let batch = |views: usize| self.model.batch.unwrap_or(views.min(MAX_VIEWS));
+        let mut shapes: Vec<_> = views.into_iter().map(|views| InputShape { batch: batch(views), size }).collect();
+        shapes.sort_unstable_by_key(|shape| shape.batch);
+        shapes.dedup();
+        shapes
     }
 
     /// From now on, detections count above this confidence, 0 to 1.
@@ -282,11 +324,13 @@ impl Detector {
             self.detected.resize(views, Vec::new());
         }
         self.letterboxes.clear();
-        let most = self.most_views();
-        let (mut elapsed, mut ran_from) = (Elapsed::default(), None);
-        for first in (0..views).step_by(most) {
-            let from = self.run_views(input, first..views.min(first + most), &mut elapsed)?;
+        let (mut elapsed, mut ran_from, mut first) = (Elapsed::default(), None, 0);
+        while first < views {
+            let batch = self.next_batch(input, first);
+            let end = views.min(first + batch);
+            let from = self.run_views(input, first..end, batch, &mut elapsed)?;
             ran_from.get_or_insert(from);
+            first = end;
         }
         let ran = self.options.clock.now();
         self.merge_views();
@@ -304,20 +348,31 @@ impl Detector {
         Ok(())
     }
 
-    /// One run over some of the views; when it began. What it took is added to `elapsed`.
+    /// Slots of the next run, over the views from `first` on.
+    fn next_batch<'a>(&mut self, input: &impl Fn(usize) -> DetectorInput<'a>, first: usize) -> usize {
+        let left = (self.views.len() - first).min(self.most_views());
+        let DetectorInput { stream, view, one_size } = input(self.views[first].frame);
+        match &self.engine {
+            Some(engine) if one_size => engine.batch_for(self.tiler.tensor(stream, view.info.size), left),
+            _ => left,
+        }
+    }
+
+    /// One run of `batch` slots over some of the views; when it began. What it took is added to `elapsed`.
     fn run_views<'a>(
         &mut self,
         input: &impl Fn(usize) -> DetectorInput<'a>,
         range: Range<usize>,
+        batch: usize,
         elapsed: &mut Elapsed,
     ) -> Result<HostTime, DetectError> {
         let first = input(self.views[range.start].frame);
-        let shape = self.prepare_views((first.stream, first.view.info.size), first.one_size, range.len())?;
+        let shape = self.prepare_views((first.stream, first.view.info.size), first.one_size, batch)?;
         let Self { engine, tensor, preprocessor, postprocessor, views, letterboxes, detected, options, .. } = self;
         let clock = &options.clock;
         let start = clock.now();
         let Some(engine) = engine else { return Ok(start) };
-        // A model of a fixed batch runs whole ones; what it makes of slots that are not filled is not read.
+        // A session of a fixed batch runs whole ones; what it makes of slots that are not filled is not read.
         tensor.reshape(shape);
         for (slot, view) in tensor.slots().zip(&views[range.clone()]) {
             letterboxes.push(preprocessor.run(&input(view.frame).view.crop(&view.region), slot));

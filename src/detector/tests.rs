@@ -97,7 +97,7 @@ fn tiles_are_planned_and_counted_by_stream() {
 fn sessions_are_made_by_warming_up() {
     let Some(mut detector) = detector(|_| {}) else { return };
     assert!(detector.provider().is_none());
-    detector.warm_up(StreamId(0), Size { width: 320, height: 180 }, 2).expect("it runs");
+    detector.warm_up((StreamId(0), Size { width: 320, height: 180 }), true, 2).expect("it runs");
     assert_eq!(detector.provider().map(|report| report.actual), Some(ProviderChoice::Cpu));
 }
 
@@ -115,4 +115,35 @@ fn timings_are_taken_from_the_clock_it_is_given() {
     let timings = detector.detect(&[part(&photograph(), 0, 0, 64, 64)]).expect("it runs")[0].timings;
     assert_eq!(timings.ran_from.since_start(), Duration::from_secs(7));
     assert_eq!([timings.preprocess, timings.inference, timings.postprocess], [Duration::ZERO, delay, Duration::ZERO]);
+}
+
+#[test]
+fn batches_of_any_size_are_run_with_the_sessions_there_are() {
+    let Some(mut detector) = detector(|options| options.provider.choice = ProviderChoice::Openvino) else { return };
+    let photograph = photograph();
+    let view = photograph.pixels.view();
+    let size = view.info.size;
+    let input = |_| DetectorInput { stream: StreamId(0), one_size: true, view };
+    if let Err(error) = detector.warm_up((StreamId(0), size), true, 6) {
+        crate::text::skipped(&error.to_string());
+        return;
+    }
+    assert!(detector.lacking((StreamId(0), size), true, 6).is_none(), "everything is warm");
+    let alone = detector.detect_batch(1, input).expect("it runs")[0].objects.clone();
+    assert!(!alone.is_empty());
+    for (frames, last) in [(2, 2), (3, 1), (5, 1), (6, 6), (7, 1), (8, 2)] {
+        let results = detector.detect_batch(frames, input).expect("it runs");
+        assert_eq!(results.len(), frames);
+        for result in results {
+            assert_eq!(result.shape.batch, last, "{frames} frames");
+            assert_eq!(result.objects.len(), alone.len());
+        }
+    }
+    assert!(detector.lacking((StreamId(0), size), true, 6).is_none(), "no batch needed a session of its own");
+    // Another size is made beside, and taken over.
+    let tall = Size { width: size.height, height: 2 * size.width };
+    let lacking = detector.lacking((StreamId(1), tall), true, 2).expect("nothing is there for it");
+    let made = std::thread::scope(|scope| scope.spawn(|| lacking.make()).join().expect("no panic")).expect("it runs");
+    detector.take_over(made);
+    assert!(detector.lacking((StreamId(1), tall), true, 2).is_none());
 }

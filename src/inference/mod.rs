@@ -13,7 +13,7 @@ pub use inspect::inspect;
 pub use inspection::{InspectError, Inspection};
 pub use provider::{ProviderOptions, ProviderReport};
 pub use runtime::Runtime;
-pub use session::Engine;
+pub use session::{Engine, LackingSessions, NewSessions};
 
 /// Why inference cannot start or go on.
 #[derive(Debug, thiserror::Error)]

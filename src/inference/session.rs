@@ -14,22 +14,59 @@ use super::convert::{ConvertedInput, OutputReader};
 use super::provider::{candidates, dispatch};
 use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::clock::{self, Deadline};
+use crate::geometry::Size;
 use crate::model::ModelFile;
 use crate::tensor::{InputPort, InputShape, InputTensor, OutputView};
 
-/// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session.
-const FIXED_SESSIONS: usize = 4;
+/// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session. Batches of up to 64 of
+/// one tensor size need seven, those of two streams of unlike sizes twice as many.
+const FIXED_SESSIONS: usize = 16;
 
 /// How long another process may take to compile a model: `TensorRT` takes minutes.
 const COMPILING: Duration = Duration::from_mins(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
 
-/// A model on a provider. Owned by the one thread that runs it; `run` takes `&mut self` as a session's buffers are reused.
-pub struct Engine {
+/// What sessions are made from, on any thread.
+#[derive(Clone)]
+struct Recipe {
     runtime: Runtime,
     file: ModelFile,
     port: InputPort,
     options: ProviderOptions,
+    provider: ProviderChoice,
+}
+
+/// A session, and the shape it is compiled for; `None`: any.
+struct Made {
+    shape: Option<InputShape>,
+    session: Session,
+    /// Precision, for people.
+    detail: String,
+}
+
+/// Sessions that an engine lacks, to be made on another thread while it runs.
+pub struct LackingSessions {
+    recipe: Recipe,
+    shapes: Vec<Option<InputShape>>,
+}
+
+/// Sessions that were made on another thread.
+pub struct NewSessions(Vec<Made>);
+
+impl LackingSessions {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// When the provider cannot take the model.
+    pub fn make(self) -> Result<NewSessions, InferenceError> {
+        let Self { recipe, shapes } = self;
+        Ok(NewSessions(shapes.into_iter().map(|shape| recipe.open(shape)).collect::<Result<_, _>>()?))
+    }
+}
+
+/// A model on a provider. Owned by the one thread that runs it; `run` takes `&mut self` as a session's buffers are reused.
+pub struct Engine {
+    recipe: Recipe,
     report: ProviderReport,
     any_shape: Option<Session>,
     fixed: HashMap<InputShape, Session>,
@@ -59,11 +96,15 @@ impl Engine {
                 detail: String::new(),
                 rejected: Vec::new(),
             };
-            let mut engine = Self {
+            let recipe = Recipe {
                 runtime: runtime.clone(),
                 file: file.clone(),
                 port: port.clone(),
                 options: options.clone(),
+                provider,
+            };
+            let mut engine = Self {
+                recipe,
                 report,
                 any_shape: None,
                 fixed: HashMap::new(),
@@ -101,77 +142,59 @@ impl Engine {
     /// # Errors
     /// When the provider cannot take the model.
     pub fn prepare(&mut self, shape: InputShape, fixed: bool) -> Result<(), InferenceError> {
-        if fixed && self.compiles() {
-            if !self.fixed.contains_key(&shape) && self.fixed.len() < FIXED_SESSIONS {
-                let session = self.open(Some(shape))?;
-                self.fixed.insert(shape, session);
-            }
-            if self.fixed.contains_key(&shape) {
-                return Ok(());
-            }
-        }
-        if self.any_shape.is_none() {
-            self.any_shape = Some(self.open(None)?);
+        if let Some(shape) = self.lacks(shape, fixed, 0) {
+            let made = self.recipe.open(shape)?;
+            self.add(made);
         }
         Ok(())
     }
 
-    /// Whether the provider compiles the model, which it keeps in a cache.
-    fn compiles(&self) -> bool {
-        matches!(self.report.actual, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
+    /// What is to be made for [`prepare`](Self::prepare)d sessions of all these shapes; `None` when there is nothing to make.
+    #[must_use]
+    pub fn lacking(&self, shapes: &[InputShape], fixed: bool) -> Option<LackingSessions> {
+        let mut lacking: Vec<Option<InputShape>> = Vec::new();
+        for shape in shapes {
+            lacking.extend(self.lacks(*shape, fixed, lacking.len()).filter(|shape| !lacking.contains(shape)));
+        }
+        (!lacking.is_empty()).then(|| LackingSessions { recipe: self.recipe.clone(), shapes: lacking })
     }
 
-    fn open(&mut self, shape: Option<InputShape>) -> Result<Session, InferenceError> {
-        let options = self.options.clone();
-        let Some(cache) = options.cache_dir.as_ref().filter(|_| self.compiles()) else {
-            return self.open_with(&options, shape);
-        };
-        let lock = lock(cache);
-        if lock.is_some() {
-            match self.open_with(&options, shape) {
-                Ok(session) => return Ok(session),
-                Err(error) => tracing::debug!(%error, "once more, without the cache"),
+    /// Takes over sessions that were made for it.
+    pub fn take_over(&mut self, NewSessions(sessions): NewSessions) {
+        for made in sessions {
+            self.add(made);
+        }
+    }
+
+    /// How large a batch to run where `views` of `size` are left: sessions that are compiled for one shape run whole batches. The
+    /// largest that is filled; one with room where there is no smaller one; all of them where nothing is compiled for such a size.
+    #[must_use]
+    pub fn batch_for(&self, size: Size, views: usize) -> usize {
+        let batches = || self.fixed.keys().filter(|shape| shape.size == size).map(|shape| shape.batch);
+        let filled = batches().filter(|batch| *batch <= views).max();
+        filled.or_else(|| batches().min()).unwrap_or(views)
+    }
+
+    /// The session that `shape` lacks, when `more` will be there soon.
+    #[expect(clippy::option_option, reason = "whether one is lacking, and for which shape")]
+    fn lacks(&self, shape: InputShape, fixed: bool, more: usize) -> Option<Option<InputShape>> {
+        if fixed && self.recipe.compiles() {
+            if self.fixed.contains_key(&shape) {
+                return None;
+            }
+            if self.fixed.len() + more < FIXED_SESSIONS {
+                return Some(Some(shape));
             }
         }
-        self.open_with(&ProviderOptions { cache_dir: None, ..options }, shape)
+        self.any_shape.is_none().then_some(None)
     }
 
-    fn open_with(&mut self, options: &ProviderOptions, shape: Option<InputShape>) -> Result<Session, InferenceError> {
-        let provider = self.report.actual;
-        let (dispatch, detail) = dispatch(provider, &self.runtime, options)?;
+    fn add(&mut self, Made { shape, session, detail }: Made) {
         self.report.detail = detail;
-        let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
-        tracing::debug!(provider = provider.name(), detail = self.report.detail, ?shape, "creating a session");
-        let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
-        if let Some(threads) = self.options.threads {
-            builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
+        match shape {
+            Some(shape) => drop(self.fixed.insert(shape, session)),
+            None => self.any_shape = Some(session),
         }
-        if provider == ProviderChoice::Cpu {
-            // Threads that spin while they wait for work keep decoder and encoder from theirs. Measured on two cores with
-            // a 1080p clip saved at 384x640: 21 frames/s against 18, a quarter less CPU time.
-            builder = builder.with_intra_op_spinning(false).map_err(|e| fail(&e))?;
-        }
-        if let Some(prefix) = &self.options.trace {
-            builder = builder.with_profiling(prefix).map_err(|e| fail(&e))?;
-        }
-        if self.options.as_written {
-            builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(|e| fail(&e))?;
-        }
-        builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
-        if let Some(shape) = shape {
-            let [batch, _, height, width] = shape.dims();
-            for (name, size) in self.port.symbols.iter().zip([batch, height, width]) {
-                if let Some(name) = name.as_deref().filter(|n| !n.is_empty()) {
-                    let size = i64::try_from(size).unwrap_or(i64::MAX);
-                    builder = builder.with_dimension_override(name, size).map_err(|e| fail(&e))?;
-                }
-            }
-        }
-        match &self.file {
-            ModelFile::Path(path) => builder.commit_from_file(path),
-            ModelFile::Embedded(bytes) => builder.commit_from_memory(bytes),
-        }
-        .map_err(|e| fail(&e))
     }
 
     /// Finishes the trace of the session for `shape`; its path. Nothing is recorded from then on.
@@ -203,17 +226,76 @@ impl Engine {
             Some(session) => session,
             None => self.any_shape.as_mut().ok_or(InferenceError::NoSession)?,
         };
-        let frames = self.converted_input.value(&self.port, tensor).map_err(|e| fail(&e))?;
-        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![(self.port.name.as_str(), frames)];
+        let frames = self.converted_input.value(&self.recipe.port, tensor).map_err(|e| fail(&e))?;
+        let mut inputs: Vec<(&str, SessionInputValue<'_>)> = vec![(self.recipe.port.name.as_str(), frames)];
         // Two numbers a frame: the only further input that is supported.
         let sizes: Vec<i64> =
             [shape.size.width, shape.size.height].map(i64::from).into_iter().cycle().take(2 * shape.batch).collect();
-        if let Some(name) = &self.port.target_sizes {
+        if let Some(name) = &self.recipe.port.target_sizes {
             let sizes = TensorRef::from_array_view(([shape.batch, 2], sizes.as_slice())).map_err(|e| fail(&e))?;
             inputs.push((name.as_str(), sizes.into()));
         }
         let outputs = session.run(inputs).map_err(|e| fail(&e))?;
         self.outputs.show(&outputs, read).map_err(|e| fail(&e))
+    }
+}
+
+impl Recipe {
+    /// Whether the provider compiles the model, which it keeps in a cache.
+    fn compiles(&self) -> bool {
+        matches!(self.provider, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
+    }
+
+    fn open(&self, shape: Option<InputShape>) -> Result<Made, InferenceError> {
+        let options = &self.options;
+        let Some(cache) = options.cache_dir.as_ref().filter(|_| self.compiles()) else {
+            return self.open_with(options, shape);
+        };
+        let lock = lock(cache);
+        if lock.is_some() {
+            match self.open_with(options, shape) {
+                Ok(made) => return Ok(made),
+                Err(error) => tracing::debug!(%error, "once more, without the cache"),
+            }
+        }
+        self.open_with(&ProviderOptions { cache_dir: None, ..options.clone() }, shape)
+    }
+
+    fn open_with(&self, options: &ProviderOptions, shape: Option<InputShape>) -> Result<Made, InferenceError> {
+        let provider = self.provider;
+        let (dispatch, detail) = dispatch(provider, &self.runtime, options)?;
+        let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
+        tracing::debug!(provider = provider.name(), detail, ?shape, "creating a session");
+        let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
+        if let Some(threads) = self.options.threads {
+            builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
+        }
+        if provider == ProviderChoice::Cpu {
+            // Threads that spin while they wait for work keep decoder and encoder from theirs. Measured on two cores with
+            // a 1080p clip saved at 384x640: 21 frames/s against 18, a quarter less CPU time.
+            builder = builder.with_intra_op_spinning(false).map_err(|e| fail(&e))?;
+        }
+        if let Some(prefix) = &self.options.trace {
+            builder = builder.with_profiling(prefix).map_err(|e| fail(&e))?;
+        }
+        if self.options.as_written {
+            builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(|e| fail(&e))?;
+        }
+        builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
+        if let Some(shape) = shape {
+            let [batch, _, height, width] = shape.dims();
+            for (name, size) in self.port.symbols.iter().zip([batch, height, width]) {
+                if let Some(name) = name.as_deref().filter(|n| !n.is_empty()) {
+                    let size = i64::try_from(size).unwrap_or(i64::MAX);
+                    builder = builder.with_dimension_override(name, size).map_err(|e| fail(&e))?;
+                }
+            }
+        }
+        let session = match &self.file {
+            ModelFile::Path(path) => builder.commit_from_file(path),
+            ModelFile::Embedded(bytes) => builder.commit_from_memory(bytes),
+        };
+        Ok(Made { shape, session: session.map_err(|e| fail(&e))?, detail })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::drain::{OUTPUT_IDLE, Patience};
 use super::handover::{FromWorker, SinkEvent, ToSink, handover};
@@ -23,24 +23,22 @@ struct Feed {
     events: Lane<SourceEvent>,
     /// The sink's end, until its thread is started.
     frames: FromWorker<SinkEvent>,
-    /// Disconnected once the session is there.
+    /// Disconnected once its sessions are there.
     ready: Receiver<()>,
 }
 
 /// Starts a thread for every live source, and a few for all recordings, which come one after the other. The ways to the
-/// streams' sinks.
-pub(super) fn start(
-    shared: &Arc<Shared>,
-    lanes: Vec<Lane<SourceEvent>>,
-    ready: &Receiver<()>,
-) -> Vec<ToSink<SinkEvent>> {
-    let mut sinks = Vec::new();
+/// streams' sinks, and for each source what it waits for: that it is dropped.
+pub(super) fn start(shared: &Arc<Shared>, lanes: Vec<Lane<SourceEvent>>) -> (Vec<ToSink<SinkEvent>>, Vec<Sender<()>>) {
+    let (mut sinks, mut waits) = (Vec::new(), Vec::new());
     let (queue, waiting) = bounded(lanes.len().max(1));
     for (events, number) in lanes.into_iter().zip(0..) {
         let (sink, frames) = handover();
         sinks.push(sink);
         let stream = StreamId(number);
-        let feed = Feed { stream, events, frames, ready: ready.clone() };
+        let (wait, ready) = bounded(0);
+        waits.push(wait);
+        let feed = Feed { stream, events, frames, ready };
         if shared.settings.jobs[number as usize].source.is_live() {
             // It waits for no other to end.
             shared.start(Some(stream), format!("source-{number}"), move |shared| drop(run(shared, feed)));
@@ -60,7 +58,7 @@ pub(super) fn start(
             }
         });
     }
-    sinks
+    (sinks, waits)
 }
 
 /// Runs one source from its opening to its end, on the calling thread, and starts the thread of its outputs; what is returned
@@ -92,14 +90,13 @@ fn run(shared: &Arc<Shared>, feed: Feed) -> Receiver<()> {
 fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
     let job = &settings.jobs[stream.0 as usize];
-    let head = settings.batch as u64;
     let told = shared.clone();
     let outlet = Outlet {
         stream,
         events: events.clone(),
         clock: shared.clock.clone(),
         ready: ready.clone(),
-        head,
+        head: 0,
         guard: Guard::new(move |panicked| told.fail_source(stream, panicked.into())),
         counters: shared.stream(stream).counters.clone(),
         controls: settings.controls.clone(),

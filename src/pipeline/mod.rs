@@ -26,11 +26,10 @@ mod settings;
 mod shared;
 mod sinks;
 mod snapshot;
+mod warm_up;
 mod worker;
 
 use std::sync::{Arc, PoisonError};
-
-use crossbeam_channel::bounded;
 
 use crate::channel::lanes;
 use crate::clock::Clock;
@@ -108,9 +107,8 @@ fn work(shared: &Arc<Shared>, runtime: &Runtime) -> WorkerFigures {
     let jobs = &shared.settings.jobs;
     let live = shared.settings.real_time || jobs.iter().any(|job| job.source.is_live());
     let (lanes, decoded) = lanes("decoded", jobs.len(), if live { DECODED_LIVE } else { DECODED });
-    let (ready, waiting) = bounded(0);
-    let mut outboxes = Outboxes::new(shared, feed::start(shared, lanes, &waiting));
-    drop(waiting);
+    let (sinks, ready) = feed::start(shared, lanes);
+    let mut outboxes = Outboxes::new(shared, sinks);
     let (mut figures, mut batch) = (WorkerFigures::default(), Vec::with_capacity(shared.settings.batch));
     let worked = thread::catch("main", || {
         worker::work(shared, runtime, (&decoded, ready), &mut outboxes, &mut batch, &mut figures)

@@ -1,7 +1,7 @@
 //! The worker: takes frames into batches, by size or deadline, has the detector detect on them, and hands them on.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -9,29 +9,38 @@ use crossbeam_channel::Sender;
 use super::handover::SinkEvent;
 use super::outbox::{Outboxes, is_live};
 use super::shared::{Shared, WorkerFigures};
+use super::warm_up::WarmUps;
 use super::{RunError, RunEvent};
 use crate::channel::{Lanes, RecvError};
 use crate::clock::{Deadline, HostTime};
 use crate::detection::Detection;
 use crate::detector::{Detector, DetectorInput, DetectorOptions};
 use crate::frame::DecodedFrame;
+use crate::geometry::Size;
 use crate::inference::Runtime;
 use crate::source::SourceEvent;
-use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::stream::{Dropped, StreamId};
 use crate::tensor::InputShape;
 use crate::thread::{Turns, test_panic_point};
 
 /// How often the worker sees whether a source that was told to stop is late.
 const LOOK: Duration = Duration::from_secs(1);
+/// How often it sees whether sessions are made that a stream waits for.
+const LOOK_FOR_SESSIONS: Duration = Duration::from_millis(20);
+/// A stream without a frame for so long is not waited for with a batch.
+const FLOWS: Duration = Duration::from_secs(1);
 
 struct Worker<'a> {
     figures: &'a mut WorkerFigures,
-    shared: &'a Shared,
+    shared: &'a Arc<Shared>,
     detector: Detector,
-    /// Held until the first session is made.
-    ready: Option<Sender<()>>,
-    /// When it was.
+    warm_ups: WarmUps,
+    /// When the first session was made.
     began: Option<HostTime>,
+    /// When each stream's last frame was taken, and whether it comes at a pace of its own.
+    flows: Vec<Option<(HostTime, bool)>>,
+    /// The frames that each stream's sessions are for.
+    sizes: Vec<Option<Size>>,
     /// Frames of the batch that are inferred.
     inferred: Vec<usize>,
     /// With a stride: what each stream's last inferred frame showed.
@@ -42,9 +51,9 @@ struct Worker<'a> {
 /// Works until every source has ended. `batch` is empty then; after an error, the frames in it came to nothing.
 #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
 pub(super) fn work(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     runtime: &Runtime,
-    (events, ready): (&Lanes<SourceEvent>, Sender<()>),
+    (events, ready): (&Lanes<SourceEvent>, Vec<Sender<()>>),
     outboxes: &mut Outboxes<'_>,
     batch: &mut Vec<Box<DecodedFrame>>,
     figures: &mut WorkerFigures,
@@ -63,8 +72,10 @@ pub(super) fn work(
         figures,
         shared,
         detector: Detector::new(runtime, &shared.model, options),
-        ready: Some(ready),
+        warm_ups: WarmUps::new(ready),
         began: None,
+        flows: vec![None; settings.jobs.len()],
+        sizes: vec![None; settings.jobs.len()],
         inferred: Vec::new(),
         carried: HashMap::new(),
         last_shape: None,
@@ -72,10 +83,12 @@ pub(super) fn work(
     let turns = Turns::of("worker");
     while outboxes.are_open() {
         test_panic_point();
+        worker.take_over_sessions()?;
         let mut deadline = None;
         let mut other = None;
         while batch.len() < shared.settings.batch {
-            let taken = match events.take(deadline.or_else(|| Some(Deadline::after(LOOK)))) {
+            let look = if worker.warm_ups.are_under_way() { LOOK_FOR_SESSIONS } else { LOOK };
+            let taken = match events.take(deadline.or_else(|| Some(Deadline::after(look)))) {
                 Ok(taken) => taken,
                 Err(RecvError::Disconnected) if batch.is_empty() => {
                     // Every source has gone.
@@ -91,16 +104,21 @@ pub(super) fn work(
             match taken.item {
                 SourceEvent::Frame(mut frame) => {
                     frame.stamps.taken = shared.clock.now();
-                    if worker.is_stale(&frame) {
+                    if worker.is_stale(&frame) || !worker.has_sessions_for(&frame)? {
                         shared.drop_frames(frame.stream, Dropped { stale: 1, ..Dropped::default() });
                         continue;
                     }
+                    worker.flows[frame.stream.0 as usize] = Some((frame.stamps.taken, frame.stamps.due.is_some()));
                     batch.push(frame);
                 }
                 event => {
                     other = Some(event);
                     break;
                 }
+            }
+            if worker.is_complete(batch) {
+                // What waits already goes with it; nobody is waited for.
+                deadline = Some(Deadline::after(Duration::ZERO));
             }
             deadline.get_or_insert_with(|| Deadline::after(shared.settings.batch_timeout));
         }
@@ -116,11 +134,11 @@ pub(super) fn work(
         }
         match other {
             Some(SourceEvent::Open(stream, opening)) => {
-                worker.warm_up(stream, &opening.0)?;
+                worker.warm_up(stream, opening.0.size)?;
                 outboxes.note(stream, SinkEvent::Open(opening));
             }
             Some(SourceEvent::Reopen(stream, opening)) => {
-                worker.warm_up(stream, &opening.0)?;
+                worker.warm_up(stream, opening.0.size)?;
                 outboxes.note(stream, SinkEvent::Reopen(opening));
             }
             Some(SourceEvent::Gap(stream, gap)) => outboxes.note(stream, SinkEvent::Gap(gap)),
@@ -132,6 +150,7 @@ pub(super) fn work(
             }
             Some(SourceEvent::End(stream, n)) => {
                 shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
+                worker.flows[stream.0 as usize] = None;
                 outboxes.end(stream);
             }
             Some(SourceEvent::Frame(_)) | None => {}
@@ -171,19 +190,55 @@ impl Worker<'_> {
         is_live(self.shared, frame) && stamps.due.is_some_and(late)
     }
 
-    /// Makes the sessions for a live stream before its frames come: they would be stale by the time that takes.
-    fn warm_up(&mut self, stream: StreamId, info: &StreamInfo) -> Result<(), RunError> {
-        let settings = &self.shared.settings;
-        if settings.jobs[stream.0 as usize].source.is_live() {
-            self.detector.warm_up(stream, info.size, settings.batch)?;
-            self.sessions_are_made();
-        }
-        Ok(())
+    /// Whether a batch need not wait for more: every stream that flows has a frame in it, and none of them is a recording, which
+    /// has more at once.
+    fn is_complete(&self, batch: &[Box<DecodedFrame>]) -> bool {
+        let now = self.shared.clock.now();
+        let waits_for = |(stream, flow): (usize, &Option<(HostTime, bool)>)| {
+            flow.filter(|(last, _)| now.since(*last) < FLOWS)
+                .is_some_and(|(_, paced)| !paced || batch.iter().all(|frame| frame.stream.0 as usize != stream))
+        };
+        !self.flows.iter().enumerate().any(waits_for)
     }
 
-    /// Takes note that the first session is made: sources need not wait for it any longer, and figures begin.
+    /// Sees to the sessions for a stream before its frames come: those of a live one would be stale by the time that takes. Where
+    /// frames are inferred already, they are made on a thread beside.
+    fn warm_up(&mut self, stream: StreamId, size: Size) -> Result<(), RunError> {
+        let settings = &self.shared.settings;
+        self.sizes[stream.0 as usize] = Some(size);
+        let one_size = settings.jobs[stream.0 as usize].source.is_video();
+        if self.figures.batches.is_empty() {
+            self.detector.warm_up((stream, size), one_size, settings.batch)?;
+            self.sessions_are_made();
+        }
+        self.warm_ups.add(stream, size, one_size);
+        self.take_over_sessions()
+    }
+
+    /// Takes over sessions that were made beside, and has further ones made.
+    fn take_over_sessions(&mut self) -> Result<(), RunError> {
+        let Self { warm_ups, detector, shared, .. } = self;
+        Ok(warm_ups.go_on(detector, shared)?)
+    }
+
+    /// Whether the frame's stream has its sessions. Recorded frames wait for them, live ones would be stale.
+    fn has_sessions_for(&mut self, frame: &DecodedFrame) -> Result<bool, RunError> {
+        let DetectorInput { one_size, view, .. } = input(self.shared, frame);
+        if one_size && self.sizes[frame.stream.0 as usize] != Some(view.info.size) {
+            self.warm_up(frame.stream, view.info.size)?;
+        }
+        if is_live(self.shared, frame) {
+            return Ok(!self.warm_ups.are_for(frame.stream));
+        }
+        while self.warm_ups.are_for(frame.stream) {
+            self.warm_ups.wait();
+            self.take_over_sessions()?;
+        }
+        Ok(true)
+    }
+
+    /// Takes note that the first session is made: figures begin.
     fn sessions_are_made(&mut self) {
-        self.ready = None;
         if self.began.is_some() {
             return;
         }
@@ -225,8 +280,6 @@ impl Worker<'_> {
                 frame.stamps.not_before(began);
             }
         }
-        // Had no frame been inferred, sources would still wait.
-        self.ready = None;
         Ok(())
     }
 
@@ -235,11 +288,6 @@ impl Worker<'_> {
         let frames = self.inferred.len();
         if frames == 0 {
             return Ok(());
-        }
-        if self.began.is_none() {
-            let inferred = &self.inferred;
-            self.detector.prepare_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;
-            self.sessions_are_made();
         }
         let inferred = &self.inferred;
         let results = self.detector.detect_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;

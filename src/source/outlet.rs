@@ -50,9 +50,9 @@ pub struct Outlet {
     pub events: Lane<SourceEvent>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
-    /// Disconnected once the session is there.
+    /// Disconnected once the stream's sessions are there.
     pub ready: Receiver<()>,
-    /// Frames that the session may need to be made: those after them wait for it, else they would count that wait as theirs.
+    /// Frames that go on without it, where it takes them to make one.
     pub head: u64,
     /// What callbacks on `GStreamer`'s threads run in.
     pub guard: Guard,
