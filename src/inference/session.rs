@@ -10,8 +10,10 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
+use super::assigned;
+use super::choice::{Arithmetic, Precision};
 use super::convert::{ConvertedInput, OutputReader};
-use super::provider::{candidates, dispatch};
+use super::provider::{ShapeProfile, registrations};
 use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::clock::{self, Deadline};
 use crate::model::ModelFile;
@@ -30,6 +32,9 @@ pub struct Engine {
     file: ModelFile,
     port: InputPort,
     options: ProviderOptions,
+    /// What was registered first.
+    provider: ProviderChoice,
+    precision: Precision,
     report: ProviderReport,
     any_shape: Option<Session>,
     fixed: HashMap<InputShape, Session>,
@@ -48,22 +53,26 @@ impl Engine {
         file: &ModelFile,
         port: &InputPort,
         options: &ProviderOptions,
-        (shape, fixed): (InputShape, bool),
+        (shape, fixed): (InputShape, Option<usize>),
     ) -> Result<Self, InferenceError> {
-        let mut rejected = Vec::new();
+        let mut rejected: Vec<(ProviderChoice, String)> = Vec::new();
         let mut last = None;
-        for provider in candidates(options.choice) {
+        for (provider, precision) in options.choice.candidates(options.precision, Arithmetic::here())? {
             let report = ProviderReport {
                 requested: options.choice,
                 actual: provider,
-                detail: String::new(),
+                detail: precision.name().to_owned(),
+                nodes: Vec::new(),
                 rejected: Vec::new(),
+                notice: None,
             };
             let mut engine = Self {
                 runtime: runtime.clone(),
                 file: file.clone(),
                 port: port.clone(),
                 options: options.clone(),
+                provider,
+                precision,
                 report,
                 any_shape: None,
                 fixed: HashMap::new(),
@@ -72,6 +81,7 @@ impl Engine {
             };
             match engine.prepare(shape, fixed) {
                 Ok(()) => {
+                    engine.report.notice = engine.notice(&rejected);
                     engine.report.rejected = rejected;
                     return Ok(engine);
                 }
@@ -95,18 +105,33 @@ impl Engine {
         &self.report
     }
 
+    /// What the user should know of where it runs.
+    fn notice(&self, rejected: &[(ProviderChoice, String)]) -> Option<String> {
+        let actual = self.report.actual;
+        if actual != self.provider {
+            let (registered, actual) = (self.provider.name(), actual.name());
+            return Some(format!("{registered} takes no node of this model: it runs on {actual}"));
+        }
+        let gpu = !actual.is_gpu() && self.runtime.should_use_gpu();
+        let (_, reason) = rejected.iter().rfind(|(provider, _)| gpu && provider.is_gpu())?;
+        Some(format!("there is an NVIDIA GPU, but {} runs the model: {reason}", actual.name()))
+    }
+
     /// Makes the session for `shape` ready. `fixed` compiles for exactly this shape, which `OpenVINO` and `TensorRT` run
-    /// faster; without it (folders of images, many shapes) one session takes all.
+    /// faster, `TensorRT` for smaller batches and those up to the one that `fixed` says as well; without it (folders of images,
+    /// many shapes) one session takes all.
     ///
     /// # Errors
     /// When the provider cannot take the model.
-    pub fn prepare(&mut self, shape: InputShape, fixed: bool) -> Result<(), InferenceError> {
-        if fixed && self.compiles() {
-            if !self.fixed.contains_key(&shape) && self.fixed.len() < FIXED_SESSIONS {
+    pub fn prepare(&mut self, shape: InputShape, fixed: Option<usize>) -> Result<(), InferenceError> {
+        if let Some(most) = fixed.filter(|_| self.compiles()) {
+            if self.fixed_for(shape).is_none() && self.fixed.len() < FIXED_SESSIONS {
+                let batch = if self.ranges() { shape.batch.max(most) } else { shape.batch };
+                let shape = InputShape { batch, ..shape };
                 let session = self.open(Some(shape))?;
                 self.fixed.insert(shape, session);
             }
-            if self.fixed.contains_key(&shape) {
+            if self.fixed_for(shape).is_some() {
                 return Ok(());
             }
         }
@@ -116,9 +141,19 @@ impl Engine {
         Ok(())
     }
 
+    /// The shape whose session takes `shape`, if one does.
+    fn fixed_for(&self, shape: InputShape) -> Option<InputShape> {
+        covering(self.fixed.keys().copied(), shape, self.ranges())
+    }
+
     /// Whether the provider compiles the model, which it keeps in a cache.
     fn compiles(&self) -> bool {
-        matches!(self.report.actual, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
+        matches!(self.provider, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
+    }
+
+    /// Whether what it compiles takes smaller batches too.
+    fn ranges(&self) -> bool {
+        self.provider == ProviderChoice::Tensorrt
     }
 
     fn open(&mut self, shape: Option<InputShape>) -> Result<Session, InferenceError> {
@@ -137,9 +172,11 @@ impl Engine {
     }
 
     fn open_with(&mut self, options: &ProviderOptions, shape: Option<InputShape>) -> Result<Session, InferenceError> {
-        let provider = self.report.actual;
-        let (dispatch, detail) = dispatch(provider, &self.runtime, options)?;
-        self.report.detail = detail;
+        let provider = self.provider;
+        let profile = shape.filter(|_| self.ranges()).and_then(|shape| ShapeProfile::new(&self.port, shape));
+        let registered = registrations(provider, self.precision, options, profile.as_ref());
+        let dispatches =
+            registered.into_iter().map(|one| one.dispatch(&self.runtime)).collect::<Result<Vec<_>, _>>()?;
         let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
         tracing::debug!(provider = provider.name(), detail = self.report.detail, ?shape, "creating a session");
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
@@ -157,21 +194,44 @@ impl Engine {
         if self.options.as_written {
             builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(|e| fail(&e))?;
         }
-        builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
+        builder = builder.with_execution_providers(dispatches).map_err(|e| fail(&e))?;
+        assigned::record(&mut builder).map_err(|e| fail(&e))?;
         if let Some(shape) = shape {
             let [batch, _, height, width] = shape.dims();
-            for (name, size) in self.port.symbols.iter().zip([batch, height, width]) {
+            // With a profile the batch stays open.
+            let open = usize::from(profile.is_some());
+            for (name, size) in self.port.symbols.iter().zip([batch, height, width]).skip(open) {
                 if let Some(name) = name.as_deref().filter(|n| !n.is_empty()) {
                     let size = i64::try_from(size).unwrap_or(i64::MAX);
                     builder = builder.with_dimension_override(name, size).map_err(|e| fail(&e))?;
                 }
             }
         }
-        match &self.file {
+        let session = match &self.file {
             ModelFile::Path(path) => builder.commit_from_file(path),
             ModelFile::Embedded(bytes) => builder.commit_from_memory(bytes),
         }
-        .map_err(|e| fail(&e))
+        .map_err(|e| fail(&e))?;
+        self.note_nodes(assigned::nodes(&session));
+        Ok(session)
+    }
+
+    /// Notes which provider runs how many nodes: the first one registered need not have taken any.
+    fn note_nodes(&mut self, nodes: Vec<(String, usize)>) {
+        let known = |name: &str| ProviderChoice::of_runtime(name);
+        let took = |provider: &ProviderChoice| nodes.iter().any(|(name, _)| known(name) == Some(*provider));
+        let actual = ProviderChoice::ALL.into_iter().find(took).unwrap_or(self.provider);
+        let precision = match (actual, self.precision) {
+            (actual, precision) if actual == self.provider => precision,
+            (ProviderChoice::Cuda, precision) if precision != Precision::Fp32 => Precision::Tf32,
+            _ => Precision::Fp32,
+        };
+        self.report.actual = actual;
+        precision.name().clone_into(&mut self.report.detail);
+        self.report.nodes = nodes
+            .iter()
+            .map(|(name, count)| (known(name).map_or_else(|| name.clone(), |one| one.name().to_owned()), *count))
+            .collect();
     }
 
     /// Finishes the trace of the session for `shape`; its path. Nothing is recorded from then on.
@@ -184,7 +244,8 @@ impl Engine {
     }
 
     fn session(&mut self, shape: InputShape) -> Result<&mut Session, InferenceError> {
-        self.fixed.get_mut(&shape).or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
+        let fixed = self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape));
+        fixed.or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
     }
 
     /// Runs the batch in `tensor`, for whose shape a session was [prepared](Self::prepare), and shows the outputs to `read`.
@@ -199,7 +260,7 @@ impl Engine {
     ) -> Result<R, InferenceError> {
         let shape = tensor.shape();
         let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
-        let session = match self.fixed.get_mut(&shape) {
+        let session = match self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape)) {
             Some(session) => session,
             None => self.any_shape.as_mut().ok_or(InferenceError::NoSession)?,
         };
@@ -217,6 +278,12 @@ impl Engine {
     }
 }
 
+/// The one of `shapes` whose session takes `shape`: its own, or, with `ranges`, the smallest batch that holds it.
+fn covering(shapes: impl Iterator<Item = InputShape>, shape: InputShape, ranges: bool) -> Option<InputShape> {
+    let takes = |one: &InputShape| *one == shape || ranges && one.size == shape.size && one.batch >= shape.batch;
+    shapes.filter(takes).min_by_key(|one| one.batch)
+}
+
 /// Locks the cache for as long as a session is made. Providers write files there and map those that they find, with no regard to
 /// other processes: one that is written anew takes the pages from under a program that runs.
 fn lock(cache: &Path) -> Option<File> {
@@ -230,5 +297,22 @@ fn lock(cache: &Path) -> Option<File> {
             // A file system without locks, or who holds it stands still.
             Err(_) => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+
+    #[test]
+    fn one_tensorrt_engine_takes_every_batch_up_to_its_own() {
+        let shape = |batch, width| InputShape { batch, size: Size { width, height: 384 } };
+        let made = [shape(8, 640), shape(4, 640), shape(64, 320)];
+        let takes = |wanted, ranges| covering(made.into_iter(), wanted, ranges);
+        assert_eq!(takes(shape(3, 640), true), Some(shape(4, 640)));
+        assert_eq!(takes(shape(5, 640), true), Some(shape(8, 640)));
+        assert_eq!(takes(shape(9, 640), true), None);
+        assert_eq!([takes(shape(3, 640), false), takes(shape(8, 640), false)], [None, Some(shape(8, 640))]);
     }
 }
