@@ -188,9 +188,6 @@ impl Screen {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
             let plural = if cores == 1 { "" } else { "s" };
             self.line(&format!("  {} · {} · {cores} core{plural}", self.model, printable(&provider.summary())));
-            if let Some(notice) = &provider.notice {
-                self.notice(notice);
-            }
             if self.verbosity == Verbosity::Frames {
                 for (rejected, reason) in &provider.rejected {
                     self.line(&format!("  {} not used: {reason}", rejected.name()));
