@@ -54,7 +54,7 @@ fn open(
     shape: InputShape,
 ) -> Result<Engine, inference::InferenceError> {
     let options = ProviderOptions { choice, ..ProviderOptions::default() };
-    Engine::new(runtime, &model.file, &model.port, &options, (shape, true))
+    Engine::new(runtime, &model.file, &model.port, &options, (shape, Some(shape.batch)))
 }
 
 /// `YOLOv8n` in the shared test data, `STREAMDET_TEST_DATA`.

@@ -148,7 +148,7 @@ main() {
             runtime=$(choose_runtime cuda)
             install_runtime "$runtime" "$data/onnxruntime-cuda"
             say "for NVIDIA cards: needs their driver, CUDA 12 and cuDNN 9 (TensorRT 10 for --provider tensorrt), which this does not install"
-            say "use it with STREAMDET_ONNXRUNTIME=$data/onnxruntime-cuda/libonnxruntime.so"
+            say "--provider auto finds it where the CUDA driver has a GPU; --provider cuda and tensorrt find it anyway"
             ;;
         *) die "'$variant' is none of cpu, cuda, test" "Usage: scripts/setup.sh [cpu|cuda|test]" ;;
     esac

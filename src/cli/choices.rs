@@ -18,11 +18,17 @@ const PROVIDERS: [Choice<ProviderChoice>; 5] = [
     ("tensorrt", "NVIDIA TensorRT", ProviderChoice::Tensorrt),
 ];
 
-const PRECISIONS: [Choice<Precision>; 4] = [
-    ("auto", "bf16 with OpenVINO where the CPU supports it, fp16 with TensorRT, else fp32", Precision::Auto),
-    ("fp32", "32-bit float", Precision::Fp32),
-    ("bf16", "bfloat16 (OpenVINO)", Precision::Bf16),
+const PRECISIONS: [Choice<Precision>; 6] = [
+    (
+        "auto",
+        "fp16 with TensorRT, tf32 with CUDA, bf16 with OpenVINO where the CPU supports it, else fp32",
+        Precision::Auto,
+    ),
+    ("fp32", "32-bit float (cpu, OpenVINO, CUDA)", Precision::Fp32),
+    ("tf32", "32-bit float, multiplied as TensorFloat-32 (CUDA, TensorRT)", Precision::Tf32),
+    ("bf16", "bfloat16 (OpenVINO, TensorRT)", Precision::Bf16),
     ("fp16", "16-bit float (TensorRT)", Precision::Fp16),
+    ("int8", "8-bit integer where the model is quantised, else fp16 (TensorRT)", Precision::Int8),
 ];
 
 const TRANSPORTS: [Choice<Transport>; 5] = [

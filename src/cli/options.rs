@@ -28,11 +28,11 @@ pub struct ModelOptions {
     /// Execution provider
     #[arg(long, value_parser = choices::provider(), default_value = "auto")]
     pub provider: ProviderChoice,
-    /// Inference precision
+    /// Inference precision; one that the provider does not have is refused
     #[arg(long, value_parser = choices::precision(), default_value = "auto")]
     pub precision: Precision,
-    /// GPU index
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// GPU, as CUDA counts them (after CUDA_VISIBLE_DEVICES, fastest first); with CUDA_DEVICE_ORDER=PCI_BUS_ID, as nvidia-smi
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..))]
     pub device: i32,
     /// Threads per inference [default: one per core]
     #[arg(long, value_name = "N")]
@@ -54,6 +54,7 @@ pub struct ModelOptions {
 impl ModelOptions {
     /// Loads the runtime, and makes of the model's file, metadata and card what can be run.
     pub(super) fn load(&self) -> anyhow::Result<(Runtime, Model)> {
+        self.check()?;
         let reference = ModelRef::resolve(self.model.as_deref())?;
         let runtime = Runtime::load(self.onnxruntime.as_deref(), self.provider)?;
         let facts = inference::inspect(&runtime, reference.file())?;
@@ -61,11 +62,17 @@ impl ModelOptions {
         Ok((runtime, model))
     }
 
+    /// Checks what needs neither the model nor the runtime.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        Ok(inference::check_precision(self.provider, self.precision)?)
+    }
+
     pub(super) fn provider_options(&self) -> ProviderOptions {
         ProviderOptions {
             choice: self.provider,
             precision: self.precision,
             device_id: self.device,
+            batch: usize::from(self.batch),
             threads: self.threads,
             cache_dir: folders::cache(),
             ..ProviderOptions::default()
@@ -140,9 +147,9 @@ pub struct DrawingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Encoding")]
 pub struct EncodingOptions {
-    /// Encoder element, e.g. x264enc [default: hardware, else software]
-    #[arg(long, value_name = "ELEMENT")]
-    pub encoder: Option<String>,
+    /// H.264 encoder element, e.g. x264enc, or several, of which the first that opens is used [default: hardware, else software]
+    #[arg(long, value_name = "ELEMENT", value_delimiter = ',')]
+    pub encoder: Vec<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
     #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
     pub crf: Option<u32>,

@@ -37,6 +37,7 @@ impl RunOptions {
         clock: &Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Done> {
+        self.model.check()?;
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
         let others: Vec<_> =

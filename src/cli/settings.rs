@@ -93,7 +93,7 @@ impl RunOptions {
             style: Style { line_width: self.drawing.line_width, hide_labels: self.drawing.hide_labels },
             controls,
             encoder: EncoderOptions {
-                name: self.encoding.encoder.clone(),
+                names: self.encoding.encoder.clone(),
                 crf: self.encoding.crf,
                 bitrate: self.encoding.bitrate,
                 preset: self.encoding.preset.clone(),
@@ -187,7 +187,7 @@ pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static 
     maybe("threads", provider.threads.map(|n| n.to_string()));
     maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
     maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
-    maybe("encoder", settings.encoder.name.clone());
+    maybe("encoder", (!settings.encoder.names.is_empty()).then(|| settings.encoder.names.join(",")));
     maybe("preset", settings.encoder.preset.clone());
     said
 }

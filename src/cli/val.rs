@@ -315,7 +315,8 @@ fn detect(
     run.detect(&mut |frame| {
         if let Some(info) = opened.take() {
             screen.began(frame.stream, &info, provider.as_ref());
-            info.notices.iter().for_each(|notice| screen.notice(notice));
+            let notices = provider.iter().filter_map(|provider| provider.notice.as_ref()).chain(&info.notices);
+            notices.for_each(|notice| screen.notice(notice));
         }
         screen.frame(frame, frame.pixels.info().size);
     })

@@ -59,6 +59,6 @@ impl Detector {
 
     /// The engine, with a session for `shape`.
     fn session(&mut self, shape: InputShape) -> Result<&mut Engine, DetectError> {
-        self.prepare_shape(shape, true)
+        self.prepare_shape(shape, Some(shape.batch))
     }
 }

@@ -69,7 +69,10 @@ impl DetectError {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Inference(error) => matches!(error, InferenceError::Provider { .. } | InferenceError::Run(_)),
+            Self::Inference(error) => {
+                use InferenceError::{Precision, Provider, Run};
+                matches!(error, Provider { .. } | Precision { .. } | Run(_))
+            }
             Self::Postprocess(_) => true,
         }
     }
@@ -203,8 +206,9 @@ impl Detector {
         frames: usize,
     ) -> Result<(), DetectError> {
         let shapes = self.shapes(stream, frame, frames);
+        let fixed = shapes.last().filter(|_| one_size).map(|largest| largest.batch);
         for shape in shapes {
-            self.prepare_shape(shape, one_size)?;
+            self.prepare_shape(shape, fixed)?;
         }
         Ok(())
     }
@@ -218,7 +222,8 @@ impl Detector {
         frames: usize,
     ) -> Option<LackingSessions> {
         let shapes = self.shapes(stream, frame, frames);
-        self.engine.as_ref()?.lacking(&shapes, one_size)
+        let fixed = shapes.last().filter(|_| one_size).map(|largest| largest.batch);
+        self.engine.as_ref()?.lacking(&shapes, fixed)
     }
 
     /// Takes over what was [lacking](Self::lacking).
@@ -429,22 +434,25 @@ impl Detector {
         let adapts = self.options.target_latency.is_some() && self.model.batch.is_none();
         // With the first session, those for every number of tiles there can be.
         let counts = if adapts && self.engine.is_none() { self.tiler.counts(stream, frame) } else { Vec::new() };
-        let engine = self.prepare_shape(shape, one_size)?;
+        let most = self.tiler.most(stream, frame).saturating_mul(self.options.provider.batch.max(1));
+        let most = self.model.batch.unwrap_or(most.min(MAX_VIEWS));
+        let fixed = one_size.then_some(most);
+        let engine = self.prepare_shape(shape, fixed)?;
         for views in counts {
-            engine.prepare(InputShape { batch: views, ..shape }, one_size)?;
+            engine.prepare(InputShape { batch: views, ..shape }, fixed)?;
         }
         Ok(shape)
     }
 
-    /// The engine, with a session for `shape`.
-    fn prepare_shape(&mut self, shape: InputShape, one_size: bool) -> Result<&mut Engine, DetectError> {
+    /// The engine, with a session for `shape`, `fixed` as in [`Engine::prepare`].
+    fn prepare_shape(&mut self, shape: InputShape, fixed: Option<usize>) -> Result<&mut Engine, DetectError> {
         if self.engine.is_none() {
             let (model, provider) = (&self.model, &self.options.provider);
-            let engine = Engine::new(&self.runtime, &model.file, &model.port, provider, (shape, one_size))?;
+            let engine = Engine::new(&self.runtime, &model.file, &model.port, provider, (shape, fixed))?;
             return Ok(self.engine.insert(engine));
         }
         let engine = self.engine.as_mut().ok_or(InferenceError::NoSession)?;
-        engine.prepare(shape, one_size)?;
+        engine.prepare(shape, fixed)?;
         Ok(engine)
     }
 }

@@ -87,6 +87,11 @@ impl Tiler {
         self.stream(stream, frame).levels.iter().map(|level| level.views.len()).collect()
     }
 
+    /// The largest of them.
+    pub(super) fn most(&mut self, stream: StreamId, frame: Size) -> usize {
+        self.stream(stream, frame).levels.last().map_or(1, |level| level.views.len())
+    }
+
     /// The number of views that the stream's next frame gets.
     pub(super) fn next_count(&mut self, stream: StreamId, frame: Size) -> usize {
         self.choose(stream, frame).views.len()

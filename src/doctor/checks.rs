@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::{Check, State};
 use crate::detector::{DetectError, Detector, DetectorOptions};
 use crate::folders::short;
-use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, inspect};
+use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, cuda, inspect};
 use crate::model::{Model, ModelRef, store};
 use crate::sink::H264;
 use crate::source::cameras::Camera;
@@ -156,8 +156,8 @@ fn inference(onnxruntime: Option<&Path>) -> Vec<Check> {
             return checks;
         }
     };
-    let choices = [ProviderChoice::Tensorrt, ProviderChoice::Cuda, ProviderChoice::Openvino, ProviderChoice::Cpu];
-    checks.extend(choices.map(|choice| provider(GROUP, choice, &runtime, &model)));
+    checks.push(gpus(GROUP));
+    checks.extend(ProviderChoice::ALL.map(|choice| provider(GROUP, choice, &runtime, &model)));
     let (known, problems) = store::list();
     let here = known.iter().filter(|model| !matches!(model.place, store::Place::Missing)).count();
     checks.push(Check::ok(
@@ -171,6 +171,18 @@ fn inference(onnxruntime: Option<&Path>) -> Vec<Check> {
     checks
 }
 
+/// What `--device N` may be.
+fn gpus(group: &'static str) -> Check {
+    let devices = cuda::devices();
+    if devices.is_empty() {
+        return Check::none(group, "NVIDIA GPUs", "the CUDA driver is not there, or has no GPU");
+    }
+    let numbered = devices.iter().enumerate();
+    let named: Vec<String> =
+        numbered.map(|(number, gpu)| format!("--device {number}: {} at {}", gpu.name, gpu.pci_bus_id)).collect();
+    Check::ok(group, "NVIDIA GPUs", named.join(", "))
+}
+
 /// Runs the built-in model once.
 fn provider(group: &'static str, choice: ProviderChoice, runtime: &Runtime, model: &Model) -> Check {
     let provider = ProviderOptions { choice, ..ProviderOptions::default() };
@@ -180,7 +192,11 @@ fn provider(group: &'static str, choice: ProviderChoice, runtime: &Runtime, mode
         Ok(_) => Check::ok(
             group,
             choice.name(),
-            detector.provider().map_or_else(String::new, |report| report.detail.clone()),
+            detector.provider().map_or_else(String::new, |report| match &report.notice {
+                Some(notice) => notice.clone(),
+                None if report.nodes.len() > 1 => report.summary(),
+                None => report.detail.clone(),
+            }),
         ),
         Err(e) => {
             let problem = match e {

@@ -1,14 +1,16 @@
 //! ONNX Runtime: found, loaded, given an execution provider, and run on batches by one thread.
 
+mod assigned;
 mod choice;
 mod convert;
+pub mod cuda;
 mod inspect;
 mod inspection;
 mod provider;
 mod runtime;
 mod session;
 
-pub use choice::{Precision, ProviderChoice};
+pub use choice::{Precision, ProviderChoice, check_precision};
 pub use inspect::inspect;
 pub use inspection::{InspectError, Inspection};
 pub use provider::{ProviderOptions, ProviderReport};
@@ -43,6 +45,22 @@ pub enum InferenceError {
         provider: &'static str,
         /// The missing piece.
         problem: String,
+    },
+    /// The provider that was asked for does not compute so.
+    #[error(
+        "the {provider} execution provider has no {precision}{why}: it has {able}\n  give --precision {able}{others}"
+    )]
+    Precision {
+        /// Its name on the command line.
+        provider: &'static str,
+        /// What was asked for.
+        precision: &'static str,
+        /// What it lacks here, where that is not all.
+        why: &'static str,
+        /// What it has.
+        able: String,
+        /// Providers that have it.
+        others: String,
     },
     /// The file is not a model.
     #[error(

@@ -10,8 +10,10 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{Session, SessionInputValue};
 use ort::value::TensorRef;
 
+use super::assigned;
+use super::choice::{Arithmetic, Precision};
 use super::convert::{ConvertedInput, OutputReader};
-use super::provider::{candidates, dispatch};
+use super::provider::{ShapeProfile, registrations};
 use super::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime, said};
 use crate::clock::{self, Deadline};
 use crate::geometry::Size;
@@ -33,15 +35,17 @@ struct Recipe {
     file: ModelFile,
     port: InputPort,
     options: ProviderOptions,
+    /// What is registered first.
     provider: ProviderChoice,
+    precision: Precision,
 }
 
 /// A session, and the shape it is compiled for; `None`: any.
 struct Made {
     shape: Option<InputShape>,
     session: Session,
-    /// Precision, for people.
-    detail: String,
+    /// Nodes by the runtime's name of the provider that runs them.
+    nodes: Vec<(String, usize)>,
 }
 
 /// Sessions that an engine lacks, to be made on another thread while it runs.
@@ -85,16 +89,18 @@ impl Engine {
         file: &ModelFile,
         port: &InputPort,
         options: &ProviderOptions,
-        (shape, fixed): (InputShape, bool),
+        (shape, fixed): (InputShape, Option<usize>),
     ) -> Result<Self, InferenceError> {
-        let mut rejected = Vec::new();
+        let mut rejected: Vec<(ProviderChoice, String)> = Vec::new();
         let mut last = None;
-        for provider in candidates(options.choice) {
+        for (provider, precision) in options.choice.candidates(options.precision, Arithmetic::here())? {
             let report = ProviderReport {
                 requested: options.choice,
                 actual: provider,
-                detail: String::new(),
+                detail: precision.name().to_owned(),
+                nodes: Vec::new(),
                 rejected: Vec::new(),
+                notice: None,
             };
             let recipe = Recipe {
                 runtime: runtime.clone(),
@@ -102,6 +108,7 @@ impl Engine {
                 port: port.clone(),
                 options: options.clone(),
                 provider,
+                precision,
             };
             let mut engine = Self {
                 recipe,
@@ -113,6 +120,7 @@ impl Engine {
             };
             match engine.prepare(shape, fixed) {
                 Ok(()) => {
+                    engine.report.notice = engine.notice(&rejected);
                     engine.report.rejected = rejected;
                     return Ok(engine);
                 }
@@ -136,13 +144,26 @@ impl Engine {
         &self.report
     }
 
+    /// What the user should know of where it runs.
+    fn notice(&self, rejected: &[(ProviderChoice, String)]) -> Option<String> {
+        let actual = self.report.actual;
+        if actual != self.recipe.provider {
+            let (registered, actual) = (self.recipe.provider.name(), actual.name());
+            return Some(format!("{registered} takes no node of this model: it runs on {actual}"));
+        }
+        let gpu = !actual.is_gpu() && self.recipe.runtime.should_use_gpu();
+        let (_, reason) = rejected.iter().rfind(|(provider, _)| gpu && provider.is_gpu())?;
+        Some(format!("there is an NVIDIA GPU, but {} runs the model: {reason}", actual.name()))
+    }
+
     /// Makes the session for `shape` ready. `fixed` compiles for exactly this shape, which `OpenVINO` and `TensorRT` run
-    /// faster; without it (folders of images, many shapes) one session takes all.
+    /// faster, `TensorRT` for smaller batches and those up to the one that `fixed` says as well; without it (folders of images,
+    /// many shapes) one session takes all.
     ///
     /// # Errors
     /// When the provider cannot take the model.
-    pub fn prepare(&mut self, shape: InputShape, fixed: bool) -> Result<(), InferenceError> {
-        if let Some(shape) = self.lacks(shape, fixed, 0) {
+    pub fn prepare(&mut self, shape: InputShape, fixed: Option<usize>) -> Result<(), InferenceError> {
+        if let Some(shape) = self.lacks(shape, fixed, &[]) {
             let made = self.recipe.open(shape)?;
             self.add(made);
         }
@@ -151,10 +172,10 @@ impl Engine {
 
     /// What is to be made for [`prepare`](Self::prepare)d sessions of all these shapes; `None` when there is nothing to make.
     #[must_use]
-    pub fn lacking(&self, shapes: &[InputShape], fixed: bool) -> Option<LackingSessions> {
-        let mut lacking: Vec<Option<InputShape>> = Vec::new();
+    pub fn lacking(&self, shapes: &[InputShape], fixed: Option<usize>) -> Option<LackingSessions> {
+        let mut lacking = Vec::new();
         for shape in shapes {
-            lacking.extend(self.lacks(*shape, fixed, lacking.len()).filter(|shape| !lacking.contains(shape)));
+            lacking.extend(self.lacks(*shape, fixed, &lacking));
         }
         (!lacking.is_empty()).then(|| LackingSessions { recipe: self.recipe.clone(), shapes: lacking })
     }
@@ -166,35 +187,69 @@ impl Engine {
         }
     }
 
-    /// How large a batch to run where `views` of `size` are left: sessions that are compiled for one shape run whole batches. The
+    /// How large a batch to run where `views` of `size` are left: sessions that are compiled for one batch run whole ones. The
     /// largest that is filled; one with room where there is no smaller one; all of them where nothing is compiled for such a size.
     #[must_use]
     pub fn batch_for(&self, size: Size, views: usize) -> usize {
         let batches = || self.fixed.keys().filter(|shape| shape.size == size).map(|shape| shape.batch);
+        if self.recipe.ranges() {
+            return batches().max().map_or(views, |most| views.min(most));
+        }
         let filled = batches().filter(|batch| *batch <= views).max();
         filled.or_else(|| batches().min()).unwrap_or(views)
     }
 
-    /// The session that `shape` lacks, when `more` will be there soon.
-    #[expect(clippy::option_option, reason = "whether one is lacking, and for which shape")]
-    fn lacks(&self, shape: InputShape, fixed: bool, more: usize) -> Option<Option<InputShape>> {
-        if fixed && self.recipe.compiles() {
-            if self.fixed.contains_key(&shape) {
-                return None;
-            }
-            if self.fixed.len() + more < FIXED_SESSIONS {
-                return Some(Some(shape));
-            }
-        }
-        self.any_shape.is_none().then_some(None)
+    /// The shape whose session takes `shape`, if one does.
+    fn fixed_for(&self, shape: InputShape) -> Option<InputShape> {
+        covering(self.fixed.keys().copied(), shape, self.recipe.ranges())
     }
 
-    fn add(&mut self, Made { shape, session, detail }: Made) {
-        self.report.detail = detail;
+    /// The session that `shape` lacks, beside those that are `coming`.
+    #[expect(clippy::option_option, reason = "whether one is lacking, and for which shape")]
+    fn lacks(
+        &self,
+        shape: InputShape,
+        fixed: Option<usize>,
+        coming: &[Option<InputShape>],
+    ) -> Option<Option<InputShape>> {
+        if let Some(most) = fixed.filter(|_| self.recipe.compiles()) {
+            let ranges = self.recipe.ranges();
+            if covering(self.fixed.keys().copied().chain(coming.iter().flatten().copied()), shape, ranges).is_some() {
+                return None;
+            }
+            if self.fixed.len() + coming.len() < FIXED_SESSIONS {
+                let batch = if ranges { shape.batch.max(most) } else { shape.batch };
+                return Some(Some(InputShape { batch, ..shape }));
+            }
+        }
+        (self.any_shape.is_none() && !coming.contains(&None)).then_some(None)
+    }
+
+    fn add(&mut self, Made { shape, session, nodes }: Made) {
+        self.note_nodes(&nodes);
         match shape {
             Some(shape) => drop(self.fixed.insert(shape, session)),
             None => self.any_shape = Some(session),
         }
+    }
+
+    /// Notes which provider runs how many nodes: the first one registered need not have taken any.
+    fn note_nodes(&mut self, nodes: &[(String, usize)]) {
+        let Recipe { provider, precision, .. } = self.recipe;
+        let known = |name: &str| ProviderChoice::of_runtime(name);
+        let took = |provider: &ProviderChoice| nodes.iter().any(|(name, _)| known(name) == Some(*provider));
+        let actual = ProviderChoice::ALL.into_iter().find(took).unwrap_or(provider);
+        let precision = match (actual, precision) {
+            (actual, precision) if actual == provider => precision,
+            (ProviderChoice::Cuda, precision) if precision != Precision::Fp32 => Precision::Tf32,
+            _ => Precision::Fp32,
+        };
+        self.report.actual = actual;
+        precision.name().clone_into(&mut self.report.detail);
+        self.report.nodes = nodes
+            .iter()
+            .map(|(name, count)| (known(name).map_or_else(|| name.clone(), |one| one.name().to_owned()), *count))
+            .collect();
     }
 
     /// Finishes the trace of the session for `shape`; its path. Nothing is recorded from then on.
@@ -207,7 +262,8 @@ impl Engine {
     }
 
     fn session(&mut self, shape: InputShape) -> Result<&mut Session, InferenceError> {
-        self.fixed.get_mut(&shape).or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
+        let fixed = self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape));
+        fixed.or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
     }
 
     /// Runs the batch in `tensor`, for whose shape a session was [prepared](Self::prepare), and shows the outputs to `read`.
@@ -222,7 +278,7 @@ impl Engine {
     ) -> Result<R, InferenceError> {
         let shape = tensor.shape();
         let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
-        let session = match self.fixed.get_mut(&shape) {
+        let session = match self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape)) {
             Some(session) => session,
             None => self.any_shape.as_mut().ok_or(InferenceError::NoSession)?,
         };
@@ -246,6 +302,11 @@ impl Recipe {
         matches!(self.provider, ProviderChoice::Openvino | ProviderChoice::Tensorrt)
     }
 
+    /// Whether what it compiles takes smaller batches too.
+    fn ranges(&self) -> bool {
+        self.provider == ProviderChoice::Tensorrt
+    }
+
     fn open(&self, shape: Option<InputShape>) -> Result<Made, InferenceError> {
         let options = &self.options;
         let Some(cache) = options.cache_dir.as_ref().filter(|_| self.compiles()) else {
@@ -263,9 +324,12 @@ impl Recipe {
 
     fn open_with(&self, options: &ProviderOptions, shape: Option<InputShape>) -> Result<Made, InferenceError> {
         let provider = self.provider;
-        let (dispatch, detail) = dispatch(provider, &self.runtime, options)?;
+        let profile = shape.filter(|_| self.ranges()).and_then(|shape| ShapeProfile::new(&self.port, shape));
+        let registered = registrations(provider, self.precision, options, profile.as_ref());
+        let dispatches =
+            registered.into_iter().map(|one| one.dispatch(&self.runtime)).collect::<Result<Vec<_>, _>>()?;
         let fail = |e: &dyn std::fmt::Display| InferenceError::Provider { provider: provider.name(), problem: said(e) };
-        tracing::debug!(provider = provider.name(), detail, ?shape, "creating a session");
+        tracing::debug!(provider = provider.name(), precision = self.precision.name(), ?shape, "creating a session");
         let mut builder = Session::builder(&self.runtime.environment).map_err(|e| fail(&e))?;
         if let Some(threads) = self.options.threads {
             builder = builder.with_intra_threads(threads).map_err(|e| fail(&e))?;
@@ -281,10 +345,13 @@ impl Recipe {
         if self.options.as_written {
             builder = builder.with_optimization_level(GraphOptimizationLevel::Disable).map_err(|e| fail(&e))?;
         }
-        builder = builder.with_execution_providers([dispatch]).map_err(|e| fail(&e))?;
+        builder = builder.with_execution_providers(dispatches).map_err(|e| fail(&e))?;
+        assigned::record(&mut builder).map_err(|e| fail(&e))?;
         if let Some(shape) = shape {
             let [batch, _, height, width] = shape.dims();
-            for (name, size) in self.port.symbols.iter().zip([batch, height, width]) {
+            // With a profile the batch stays open.
+            let open = usize::from(profile.is_some());
+            for (name, size) in self.port.symbols.iter().zip([batch, height, width]).skip(open) {
                 if let Some(name) = name.as_deref().filter(|n| !n.is_empty()) {
                     let size = i64::try_from(size).unwrap_or(i64::MAX);
                     builder = builder.with_dimension_override(name, size).map_err(|e| fail(&e))?;
@@ -294,9 +361,17 @@ impl Recipe {
         let session = match &self.file {
             ModelFile::Path(path) => builder.commit_from_file(path),
             ModelFile::Embedded(bytes) => builder.commit_from_memory(bytes),
-        };
-        Ok(Made { shape, session: session.map_err(|e| fail(&e))?, detail })
+        }
+        .map_err(|e| fail(&e))?;
+        let nodes = assigned::nodes(&session);
+        Ok(Made { shape, session, nodes })
     }
+}
+
+/// The one of `shapes` whose session takes `shape`: its own, or, with `ranges`, the smallest batch that holds it.
+fn covering(shapes: impl Iterator<Item = InputShape>, shape: InputShape, ranges: bool) -> Option<InputShape> {
+    let takes = |one: &InputShape| *one == shape || ranges && one.size == shape.size && one.batch >= shape.batch;
+    shapes.filter(takes).min_by_key(|one| one.batch)
 }
 
 /// Locks the cache for as long as a session is made. Providers write files there and map those that they find, with no regard to
@@ -312,5 +387,22 @@ fn lock(cache: &Path) -> Option<File> {
             // A file system without locks, or who holds it stands still.
             Err(_) => return None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Size;
+
+    #[test]
+    fn one_tensorrt_engine_takes_every_batch_up_to_its_own() {
+        let shape = |batch, width| InputShape { batch, size: Size { width, height: 384 } };
+        let made = [shape(8, 640), shape(4, 640), shape(64, 320)];
+        let takes = |wanted, ranges| covering(made.into_iter(), wanted, ranges);
+        assert_eq!(takes(shape(3, 640), true), Some(shape(4, 640)));
+        assert_eq!(takes(shape(5, 640), true), Some(shape(8, 640)));
+        assert_eq!(takes(shape(9, 640), true), None);
+        assert_eq!([takes(shape(3, 640), false), takes(shape(8, 640), false)], [None, Some(shape(8, 640))]);
     }
 }

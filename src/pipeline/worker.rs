@@ -243,7 +243,11 @@ impl Worker<'_> {
             return;
         }
         let shared = self.shared;
-        *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = self.detector.provider().cloned();
+        let provider = self.detector.provider().cloned();
+        if let Some(notice) = provider.as_ref().and_then(|provider| provider.notice.as_ref()) {
+            shared.notice(notice);
+        }
+        *shared.provider.lock().unwrap_or_else(PoisonError::into_inner) = provider;
         let now = shared.clock.now();
         self.began = Some(now);
         self.figures.first_frame = Some(now);

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::detector::{DetectError, Detector, DetectorOptions};
-use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, ProviderReport, Runtime};
+use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelFile};
 use crate::report::{Machine, ModelReport, ProviderFigures, Resources};
 use crate::tensor::{InputShape, InputTensor};
@@ -196,7 +196,8 @@ pub fn profile(
     }
     let report = detector.provider().cloned().ok_or(DetectError::Inference(InferenceError::NoSession))?;
     drop(detector);
-    if matches!(report.actual, ProviderChoice::Cuda | ProviderChoice::Tensorrt) {
+    notices.extend(report.notice.clone());
+    if report.actual.is_gpu() {
         notices.push("on a GPU these are the times of handing work over, not those of the work".into());
     }
 
@@ -218,7 +219,7 @@ pub fn profile(
             sha256: request.model.sha256.clone(),
             input: shape.dims(),
         },
-        provider: figures(report),
+        provider: ProviderFigures::new(&report),
         input: request.input.name.clone(),
         runs: request.runs,
         warm_up_runs_excluded: WARM_UP_RUNS,
@@ -318,10 +319,6 @@ fn read_graph(file: &ModelFile) -> Result<Graph, GraphError> {
         ModelFile::Embedded(bytes) => Graph::read(bytes),
     };
     read.map_err(|source| GraphError::NotOnnx { path, source })
-}
-
-fn figures(report: ProviderReport) -> ProviderFigures {
-    ProviderFigures { requested: report.requested.name(), actual: report.actual.name(), detail: report.detail }
 }
 
 /// Resets the process's peak memory, as the system counts it; what it holds now, bytes, or `None` where that cannot be done.

@@ -53,14 +53,10 @@ impl RunReport {
             command: run.command.clone(),
             machine: Machine { gpu: gpu.map(|gpu| gpu.name.clone()), ..Machine::read() },
             model: ModelReport { name: run.model.name.clone(), sha256: run.model.sha256.clone(), input: figures.input },
-            provider: figures.provider.as_ref().map_or_else(
-                || ProviderFigures { requested: run.requested.name(), actual: "none", detail: String::new() },
-                |p| ProviderFigures {
-                    requested: p.requested.name(),
-                    actual: p.actual.name(),
-                    detail: p.detail.clone(),
-                },
-            ),
+            provider: figures
+                .provider
+                .as_ref()
+                .map_or_else(|| ProviderFigures::none(run.requested), ProviderFigures::new),
             streams: figures.streams.clone(),
             accounted: figures.streams.iter().all(|stream| stream.accounted),
             fps: Fps {

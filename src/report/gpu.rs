@@ -3,6 +3,8 @@
 use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 
+use crate::inference::cuda;
+
 /// The GPU's part in a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GpuUse {
@@ -17,24 +19,26 @@ pub struct GpuUse {
 /// Watches one GPU.
 pub struct GpuMeter {
     nvml: Nvml,
-    number: u32,
+    /// Where it lies: NVML counts GPUs in another order than CUDA, and those that CUDA may not use as well.
+    pci_bus_id: &'static str,
     name: String,
     busy: (f64, u32),
     memory_bytes: Option<u64>,
 }
 
 impl GpuMeter {
-    /// Watches GPU `number`; `None` where there is no such GPU or no driver.
+    /// Watches the GPU that is CUDA's `number`th; `None` where there is no such GPU or no driver.
     #[must_use]
     pub fn start(number: i32) -> Option<Self> {
-        let (nvml, number) = (Nvml::init().ok()?, u32::try_from(number).ok()?);
-        let name = nvml.device_by_index(number).ok()?.name().ok()?;
-        Some(Self { nvml, number, name, busy: (0.0, 0), memory_bytes: None })
+        let pci_bus_id = cuda::device(cuda::devices(), number)?.pci_bus_id.as_str();
+        let nvml = Nvml::init().ok()?;
+        let name = nvml.device_by_pci_bus_id(pci_bus_id).ok()?.name().ok()?;
+        Some(Self { nvml, pci_bus_id, name, busy: (0.0, 0), memory_bytes: None })
     }
 
     /// Reads its counters.
     pub fn sample(&mut self) {
-        let Ok(device) = self.nvml.device_by_index(self.number) else { return };
+        let Ok(device) = self.nvml.device_by_pci_bus_id(self.pci_bus_id) else { return };
         if let Ok(rates) = device.utilization_rates() {
             self.busy = (self.busy.0 + f64::from(rates.gpu) / 100.0, self.busy.1 + 1);
         }

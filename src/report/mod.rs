@@ -18,6 +18,7 @@ use std::path::Path;
 
 use self::threads::ProcStat;
 use crate::detector::TilingFigures;
+use crate::inference::{ProviderChoice, ProviderReport};
 use crate::latency::Summary;
 use crate::shutdown::Shutdown;
 use crate::stream::{FrameCounts, LiveOutput};
@@ -115,6 +116,27 @@ pub struct ProviderFigures {
     pub actual: &'static str,
     /// Its precision.
     pub detail: String,
+    /// Nodes of the graph that each provider runs, as ONNX Runtime says; empty where it does not say.
+    pub nodes: BTreeMap<String, usize>,
+}
+
+impl ProviderFigures {
+    /// Of what runs.
+    #[must_use]
+    pub fn new(report: &ProviderReport) -> Self {
+        Self {
+            requested: report.requested.name(),
+            actual: report.actual.name(),
+            detail: report.detail.clone(),
+            nodes: report.nodes.iter().cloned().collect(),
+        }
+    }
+
+    /// Of a run that ended before any did.
+    #[must_use]
+    pub fn none(requested: ProviderChoice) -> Self {
+        Self { requested: requested.name(), actual: "none", detail: String::new(), nodes: BTreeMap::new() }
+    }
 }
 
 /// One source in the report.

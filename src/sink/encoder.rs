@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use gstreamer as gst;
+use gstreamer::glib;
+use gstreamer::prelude::*;
 
+use super::encoder_table::{H264, Rate, Setting, Wanted, settings};
 use super::error::OutputError;
 use crate::geometry::Size;
 
 /// What the user asked of the encoder.
 #[derive(Debug, Clone, Default)]
 pub struct EncoderOptions {
-    /// An element by name, instead of the best one present.
-    pub name: Option<String>,
+    /// Elements by name, of which the first that opens is used, instead of the best one present.
+    pub names: Vec<String>,
     /// Constant quality: 0 (lossless) to 51, 23 by default.
     pub crf: Option<u32>,
     /// Constant bitrate instead, kbit/s.
@@ -39,9 +42,6 @@ pub(super) struct EncoderParams {
 
 /// HDR frames as encoders take them.
 pub(super) const HDR_FORMAT: &str = "I420_10LE";
-
-/// Encoders for H.264, best first.
-pub const H264: [&str; 4] = ["nvh264enc", "vah264enc", "vaapih264enc", "x264enc"];
 
 /// Keyframes are at most this far apart: a file cut off by a crash plays up to the last of them, and a client that connects
 /// waits for the next at most.
@@ -74,6 +74,19 @@ impl EncoderParams {
         if self.codec == "vp9" { "video/x-vp9" } else { "video/x-h264,stream-format=avc,alignment=au" }
     }
 
+    /// The launch name of the parser behind the encoder.
+    pub fn parser(&self) -> &'static str {
+        if self.codec == "vp9" { "vp9parse" } else { "h264parse" }
+    }
+
+    /// What an encoder without constant quality aims at, kbit/s: six more in quality halve it.
+    fn bitrate_for(&self, quality: u32) -> u32 {
+        let kbit = f64::from(self.live_limit()) * ((23.0 - f64::from(quality)) / 6.0).exp2();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let kbit = kbit.clamp(100.0, 200_000.0) as u32;
+        kbit
+    }
+
     /// Most that a live stream takes at constant quality, kbit/s.
     fn live_limit(&self) -> u32 {
         let rate = self.frame_rate.map_or(30.0, |(n, d)| f64::from(n) / f64::from(d.max(1))).clamp(1.0, 120.0);
@@ -85,72 +98,85 @@ impl EncoderParams {
 }
 
 impl EncoderOptions {
-    /// The encoder's element.
-    fn element(&self, params: &EncoderParams) -> Result<&str, OutputError> {
-        let is_there = |name: &str| gst::ElementFactory::find(name).is_some();
-        let is_able = |name: &str| !params.hdr || takes_hdr(name);
-        match &self.name {
-            _ if params.codec == "vp9" => Ok("vp9enc"),
-            Some(name) if !is_there(name) => Err(OutputError::UnknownEncoder(name.to_owned())),
-            Some(name) if !is_able(name) => Err(OutputError::NoHdr(name.to_owned())),
-            Some(name) => Ok(name),
-            None => H264.into_iter().find(|name| is_there(name) && is_able(name)).ok_or(OutputError::NoEncoder),
+    /// The elements to try, in order; at least one.
+    ///
+    /// # Errors
+    /// When none that could be tried is installed.
+    pub(super) fn elements(&self, params: &EncoderParams) -> Result<Vec<String>, OutputError> {
+        if params.codec == "vp9" {
+            return Ok(vec!["vp9enc".into()]);
         }
+        let is_able = |name: &str| !params.hdr || takes_hdr(name);
+        if self.names.is_empty() {
+            let able: Vec<String> =
+                H264.into_iter().filter(|name| is_there(name) && is_able(name)).map(ToOwned::to_owned).collect();
+            return if able.is_empty() { Err(OutputError::NoEncoder) } else { Ok(able) };
+        }
+        let refusal = |name: &String| match name {
+            name if !is_there(name) => Some(OutputError::UnknownEncoder(name.clone())),
+            name if !gives_h264(name) => Some(OutputError::NotH264(name.clone())),
+            name if !is_able(name) => Some(OutputError::NoHdr(name.clone())),
+            _ => None,
+        };
+        // One of several need not be installed everywhere.
+        let able: Vec<String> = self.names.iter().filter(|name| refusal(name).is_none()).cloned().collect();
+        if able.is_empty() {
+            return Err(self.names.iter().find_map(refusal).unwrap_or(OutputError::NoEncoder));
+        }
+        Ok(able)
     }
 
-    /// The size that frames have in the encoder: even, and no smaller than it and the containers take.
-    pub(super) fn encoded_size(&self, params: &EncoderParams) -> Result<Size, OutputError> {
-        let factory = gst::ElementFactory::find(self.element(params)?);
-        let pads = factory.map(|factory| factory.static_pad_templates()).unwrap_or_default();
-        let caps = pads.iter().find(|pad| pad.direction() == gst::PadDirection::Sink).map(gst::StaticPadTemplate::caps);
+    /// The size that frames have in `element`: even, and no smaller than it and the containers take.
+    pub(super) fn encoded_size(element: &str, params: &EncoderParams) -> Size {
+        let caps = pad_caps(element, gst::PadDirection::Sink);
         let least = |side: &str| {
             let range = caps.as_ref()?.structure(0)?.get::<gst::IntRange<i32>>(side).ok()?;
             u32::try_from(range.min()).ok()
         };
         let side = |pixels: u32, name| pixels.max(least(name).unwrap_or_default()).max(SMALLEST).next_multiple_of(2);
-        Ok(Size { width: side(params.size.width, "width"), height: side(params.size.height, "height") })
+        Size { width: side(params.size.width, "width"), height: side(params.size.height, "height") }
     }
 
-    /// The launch description of the encoder and its parser.
-    pub(super) fn description(&self, params: &EncoderParams) -> Result<String, OutputError> {
-        let keyframes = params.keyframe_distance();
-        if params.codec == "vp9" {
-            let rate = self.bitrate.map_or_else(
-                || format!("end-usage=cq cq-level={} target-bitrate=0", self.crf.unwrap_or(31).min(63)),
-                |kbit| format!("end-usage=cbr target-bitrate={}", u64::from(kbit) * 1000),
-            );
-            return Ok(format!(
-                "vp9enc name=encoder deadline=1 cpu-used=8 threads=4 row-mt=true lag-in-frames=0 \
-                 keyframe-max-dist={keyframes} {rate} ! vp9parse"
-            ));
-        }
-        let name = self.element(params)?;
-        let settings = match name {
-            "x264enc" => self.x264(params, keyframes)?,
-            _ => self.bitrate.map_or_else(String::new, |kbit| format!("bitrate={kbit}")),
-        };
-        Ok(format!("{name} name=encoder {settings} ! h264parse"))
-    }
-
-    fn x264(&self, params: &EncoderParams, keyframes: u32) -> Result<String, OutputError> {
+    /// What `element` is told.
+    ///
+    /// # Errors
+    /// When a preset is none.
+    pub(super) fn settings(&self, element: &str, params: &EncoderParams) -> Result<Vec<Setting>, OutputError> {
         let preset = self.preset.as_deref().unwrap_or("superfast");
-        if !preset.chars().all(|c| c.is_ascii_alphanumeric()) {
+        if element == "x264enc" && !has_value(element, "speed-preset", preset) {
             return Err(OutputError::UnknownPreset(preset.to_owned()));
         }
-        let quality = self.crf.unwrap_or(23).min(50);
+        let quality = self.crf.unwrap_or(if params.codec == "vp9" { 31 } else { 23 });
         let rate = match self.bitrate {
-            Some(kbit) => format!("bitrate={kbit}"),
-            // A second of buffer: a keyframe may be large, what follows makes up for it.
-            None if params.live => {
-                format!("pass=qual quantizer={quality} bitrate={} vbv-buf-capacity=1000", params.live_limit())
-            }
-            // Without a buffer model: x264enc's own holds constant quality to 2 Mbit/s.
-            None => format!("pass=qual vbv-buf-capacity=0 quantizer={quality}"),
+            Some(kbit) => Rate::Bitrate(kbit),
+            None => Rate::Quality {
+                quality,
+                limit: params.live.then(|| params.live_limit()),
+                kbit: params.bitrate_for(quality),
+            },
         };
-        let tune = if params.live { "tune=zerolatency " } else { "" };
-        // No delimiters: files need none, and parsers add them to transport streams. No B-frames: decoding order is presentation order, so a file cut short plays to its last frame.
-        Ok(format!("{tune}speed-preset={preset} aud=false bframes=0 key-int-max={keyframes} {rate}"))
+        let wanted = Wanted { rate, keyframes: params.keyframe_distance(), live: params.live, preset };
+        Ok(settings(element, &wanted))
     }
+}
+
+fn is_there(name: &str) -> bool {
+    gst::ElementFactory::find(name).is_some()
+}
+
+fn pad_caps(element: &str, direction: gst::PadDirection) -> Option<gst::Caps> {
+    let pads = gst::ElementFactory::find(element)?.static_pad_templates();
+    pads.iter().find(|pad| pad.direction() == direction).map(gst::StaticPadTemplate::caps)
+}
+
+fn gives_h264(element: &str) -> bool {
+    let h264 = gst::Caps::new_empty_simple("video/x-h264");
+    pad_caps(element, gst::PadDirection::Src).is_some_and(|caps| caps.can_intersect(&h264))
+}
+
+fn has_value(element: &str, property: &str, value: &str) -> bool {
+    let Ok(element) = gst::ElementFactory::make(element).build() else { return false };
+    element.find_property(property).is_some_and(|p| glib::Value::deserialize_with_pspec(value, &p).is_ok())
 }
 
 /// Whether the encoder called `name` takes frames of 10 bits.
@@ -177,10 +203,10 @@ mod tests {
     #[test]
     fn small_and_odd_frames_are_padded() {
         gst::init().expect("GStreamer");
-        let options = EncoderOptions { name: Some("x264enc".into()), ..EncoderOptions::default() };
         let size = |width, height| {
             let params = EncoderParams { size: Size { width, height }, ..params(false, None) };
-            options.encoded_size(&params).map(|size| (size.width, size.height)).expect("it is installed")
+            let size = EncoderOptions::encoded_size("x264enc", &params);
+            (size.width, size.height)
         };
         assert_eq!([size(8, 1), size(161, 16), size(640, 480)], [(16, 16), (162, 16), (640, 480)]);
     }
@@ -190,5 +216,26 @@ mod tests {
         assert_eq!(params(true, Some((30, 1))).live_limit(), 4147);
         let wild = params(true, Some((i32::MAX, 1)));
         assert!(wild.live_limit() <= 50_000);
+    }
+
+    #[test]
+    fn an_encoder_without_constant_quality_aims_at_a_bitrate_that_fits_it() {
+        let params = params(false, Some((30, 1)));
+        let kbit = [17, 23, 29, 51, 0].map(|quality| params.bitrate_for(quality));
+        assert_eq!(kbit, [8294, 4147, 2073, 163, 59_112]);
+    }
+
+    #[test]
+    fn what_is_no_h264_encoder_is_refused_by_name() {
+        gst::init().expect("GStreamer");
+        let tried = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            EncoderOptions { names, ..EncoderOptions::default() }.elements(&params(false, None))
+        };
+        assert!(
+            matches!(tried(&["no-such-encoder"]), Err(OutputError::UnknownEncoder(name)) if name == "no-such-encoder")
+        );
+        assert!(matches!(tried(&["vp9enc"]), Err(OutputError::NotH264(name)) if name == "vp9enc"));
+        assert_eq!(tried(&["nowhere264enc", "x264enc"]).expect("one is installed"), ["x264enc"]);
     }
 }

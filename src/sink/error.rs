@@ -166,6 +166,12 @@ pub enum OutputError {
     /// The one that was asked for is not installed.
     #[error("the encoder {0} is not installed; `gst-inspect-1.0` lists what is")]
     UnknownEncoder(String),
+    /// The one that was asked for encodes something else.
+    #[error("{0} gives no H.264\n  give an H.264 encoder with --encoder, or none (a .webm is VP9)")]
+    NotH264(String),
+    /// None of those tried opens: no device, no driver, no session left.
+    #[error("no encoder opens: {0}\n  give --encoder x264enc, which needs no device, or mend the driver")]
+    NoEncoderOpens(String),
     /// The one that was asked for takes no HDR.
     #[error("the encoder {0} takes no frames of 10 bits\n  give --encoder x264enc, or no --hdr keep")]
     NoHdr(String),

@@ -203,7 +203,7 @@ impl EncodedOutputs {
         };
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&name), source };
         let encoding = Encoding::start(video, options.encoder, &params, options.clock).map_err(unwritable)?;
-        if let Some(notice) = padding(&params, options.encoder) {
+        for notice in encoding.notices() {
             (options.listener)(OutputEvent::Notice(format!("{name}: {notice}")));
         }
         let audio: Vec<AudioFeed> = audio.into_iter().map(AudioFeed::new).collect();
@@ -277,6 +277,9 @@ impl EncodedOutputs {
         self.params.hdr = Transfer::of(video).is_some();
         let unwritable = |source| SinkError::Unwritable { path: PathBuf::from(&self.name), source };
         let next = Encoding::start(video, options.encoder, &self.params, options.clock).map_err(unwritable)?;
+        for notice in next.notices().iter().filter(|notice| !self.encoding.notices().contains(notice)) {
+            (options.listener)(OutputEvent::Notice(format!("{}: {notice}", self.name)));
+        }
         self.encoding.end();
         self.replace_by(&next).map_err(|error| self.failed(error))?;
         self.encoding.take_times(&mut self.earlier);
@@ -383,14 +386,6 @@ impl Drop for EncodedOutputs {
         // Dropped without being finished, another error is reported.
         drop(self.join());
     }
-}
-
-/// That frames are padded, where it is by more than a line.
-fn padding(params: &EncoderParams, options: &EncoderOptions) -> Option<String> {
-    let (size, padded) = (params.size, options.encoded_size(params).ok()?);
-    let by = (padded.width - size.width).max(padded.height - size.height);
-    let [size, padded] = [size, padded].map(|Size { width, height }| format!("{width}×{height}"));
-    (by > 1).then(|| format!("frames of {size} are padded to {padded}, the least that encoder and container take"))
 }
 
 /// The codec that all of `targets` carry.

@@ -186,8 +186,8 @@ impl Screen {
     pub(crate) fn began(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         if let Some(provider) = provider.filter(|_| stream.0 == 0) {
             let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-            let (actual, plural) = (provider.actual.name(), if cores == 1 { "" } else { "s" });
-            self.line(&format!("  {} · {actual} ({}) · {cores} core{plural}", self.model, provider.detail));
+            let plural = if cores == 1 { "" } else { "s" };
+            self.line(&format!("  {} · {} · {cores} core{plural}", self.model, printable(&provider.summary())));
             if self.verbosity == Verbosity::Frames {
                 for (rejected, reason) in &provider.rejected {
                     self.line(&format!("  {} not used: {reason}", rejected.name()));

@@ -235,7 +235,7 @@ impl State {
     pub(super) fn opened(&self, stream: StreamId, info: &StreamInfo, provider: Option<&ProviderReport>) {
         let mut view = self.lock();
         if let Some(provider) = provider {
-            view.provider = Some(format!("{} ({})", provider.actual.name(), printable(&provider.detail)));
+            view.provider = Some(printable(&provider.summary()));
         }
         let Some(stream) = view.streams.get_mut(stream.0 as usize) else { return };
         stream.phase = Phase::Running;
