@@ -293,6 +293,9 @@ pub struct LiveOutput {
     /// Clients there have been, where it is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<u64>,
+    /// Clients that were refused at its address, where it is served: there were as many as may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients_refused: Option<u64>,
 }
 
 /// The codec for people: `h264`, `aac`, …

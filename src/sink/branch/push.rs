@@ -165,6 +165,7 @@ impl Branch for Push {
             frames_lost: link.lost,
             reconnects: link.reconnects,
             clients: None,
+            clients_refused: None,
         });
     }
 }
