@@ -298,6 +298,19 @@ pub struct LiveOutput {
     pub clients_refused: Option<u64>,
 }
 
+impl LiveOutput {
+    /// Adds it to `all`: an output that was opened again has one entry.
+    pub fn add_to(self, all: &mut Vec<Self>) {
+        let Some(before) = all.iter_mut().find(|before| before.uri == self.uri) else { return all.push(self) };
+        before.frames_sent += self.frames_sent;
+        before.frames_lost += self.frames_lost;
+        before.reconnects += self.reconnects;
+        before.clients = before.clients.zip(self.clients).map(|(before, since)| before + since);
+        // Those of its address, as often as it was opened.
+        before.clients_refused = before.clients_refused.max(self.clients_refused);
+    }
+}
+
 /// The codec for people: `h264`, `aac`, …
 #[must_use]
 pub fn codec_name(caps: &gst::CapsRef) -> String {

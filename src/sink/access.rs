@@ -78,8 +78,9 @@ impl TlsFiles {
             Err(e) => return Err(refused("--tls-key", &self.key, OutputError::Failed(e.to_string()), KEY)),
             Ok(_) => {}
         }
-        gio::TlsCertificate::from_files(&self.certificate, &self.key)
-            .map_err(|e| refused("--tls-cert", &self.certificate, OutputError::Failed(e.message().to_owned()), CERTIFICATE))
+        gio::TlsCertificate::from_files(&self.certificate, &self.key).map_err(|e| {
+            refused("--tls-cert", &self.certificate, OutputError::Failed(e.message().to_owned()), CERTIFICATE)
+        })
     }
 }
 

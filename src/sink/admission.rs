@@ -34,7 +34,13 @@ struct Place {
 impl Places {
     /// So many.
     pub fn new(most: usize) -> Self {
-        Self { most, taken: Mutex::default(), connections: AtomicUsize::new(0), told: Mutex::default(), refused: AtomicU64::new(0) }
+        Self {
+            most,
+            taken: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            told: Mutex::default(),
+            refused: AtomicU64::new(0),
+        }
     }
 
     /// How many there are.

@@ -68,7 +68,8 @@ impl RtspServer {
         }
         let address = self.requested;
         let auth = self.access.auth()?;
-        let running = Running::start(address, auth.as_ref(), &self.places).map_err(|source| SinkError::Address { address, source })?;
+        let running = Running::start(address, auth.as_ref(), &self.places)
+            .map_err(|source| SinkError::Address { address, source })?;
         // Another thread that was faster has a server that listens, too.
         drop(self.running.set(running));
         Ok(())

@@ -80,7 +80,11 @@ impl Clients {
                 let _ = gone.try_send(());
             }
         });
-        self.list().push(Client { media: media.downgrade(), input });
+        let mut list = self.list();
+        // One that was never prepared tells of no end.
+        list.retain(|client| client.media.upgrade().is_some());
+        list.push(Client { media: media.downgrade(), input });
+        drop(list);
         self.ever.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -102,7 +106,9 @@ impl Mount {
         server.places().tell(move || {
             let clients = counted(most as u64, "client");
             let remedy = "--max-clients N serves more";
-            listener(OutputEvent::Notice(format!("{url}: {clients} watch already; further ones are refused; {remedy}")));
+            listener(OutputEvent::Notice(format!(
+                "{url}: {clients} watch already; further ones are refused; {remedy}"
+            )));
         });
         let coming = Arc::downgrade(&clients);
         factory.connect_media_configure(move |_, media| {
@@ -205,7 +211,7 @@ impl Branch for Mount {
         self.clients.list().iter().for_each(|client| client.input.end());
         // A client leaves when it has all of it; one that does not read is not waited for.
         while !self.clients.list().is_empty() && self.gone.recv_timeout(deadline.left()).is_ok() {}
-        finished.live.push(LiveOutput {
+        finished.sent(LiveOutput {
             uri: self.server.url(&self.name),
             frames_sent: self.clients.sent.load(Ordering::Relaxed),
             frames_lost: self.clients.lost.load(Ordering::Relaxed),
