@@ -13,7 +13,7 @@ use super::settings::Task;
 use super::signals::Signals;
 use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
-use crate::pipeline::plan::{self, OutputRequest};
+use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
 
@@ -72,7 +72,7 @@ pub struct DetectArgs {
     #[arg(long, help_heading = "Output")]
     keep_gaps: bool,
     /// Serve so many RTSP clients at once, of all streams at one address; further ones are refused (503)
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
+    #[arg(long, value_name = "N", default_value_t = MAX_CLIENTS, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
     max_clients: u16,
     /// Certificate for rtsps:// outputs, a PEM file, followed by those that signed it
     #[arg(long, value_name = "FILE", help_heading = "Output")]

@@ -11,7 +11,7 @@ use rtsp_server::subclass::prelude::*;
 use rtsp_server::{RTSPClient, RTSPContext, RTSPMedia, glib};
 
 /// Connections beyond those of clients that watch: who asks what is here, and who asks for the password. The server itself closes
-/// those without a session after a minute.
+/// those without a session after half a minute.
 const SPARE: usize = 32;
 /// Who may watch, in the server's own terms.
 pub(super) const ROLE: &str = "viewer";
@@ -21,8 +21,8 @@ pub struct Places {
     most: usize,
     taken: Mutex<Vec<Place>>,
     connections: AtomicUsize,
-    /// Who is told that somebody is refused, and that they were.
-    told: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// By stream, who is told that somebody is refused.
+    told: Mutex<Vec<(String, Box<dyn Fn() + Send>)>>,
     refused: AtomicU64,
 }
 
@@ -59,12 +59,20 @@ impl Places {
         self.taken().len() < self.most
     }
 
-    /// The first refusal is told to `told`; there is none later.
-    pub fn tell(&self, told: impl Fn() + Send + 'static) {
-        if self.refused() > 0 {
-            return;
+    fn told(&self) -> MutexGuard<'_, Vec<(String, Box<dyn Fn() + Send>)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first refusal is told to `told`, of the stream of this name; there is none later.
+    pub fn tell(&self, name: &str, told: impl Fn() + Send + 'static) {
+        if self.refused() == 0 {
+            self.told().push((name.to_owned(), Box::new(told)));
         }
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(told));
+    }
+
+    /// The stream of this name is told nothing any more.
+    pub fn hush(&self, name: &str) {
+        self.told().retain(|(other, _)| other != name);
     }
 
     /// How many were refused.
@@ -74,7 +82,7 @@ impl Places {
 
     fn refuse(&self) -> RTSPStatusCode {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        if let Some(told) = self.told.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some((_, told)) = std::mem::take(&mut *self.told()).first() {
             told();
         }
         RTSPStatusCode::ServiceUnavailable

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use crate::sink::{Gaps, Segments};
 
+/// Clients that an RTSP server serves at once, unless another number is asked for.
+pub const MAX_CLIENTS: u16 = 32;
+
 /// Which outputs were asked for.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct OutputRequest {
     /// Files, folders, patterns and URLs, as given; empty: `STEM-annotated.EXT` for recordings, none for live sources.
     pub outputs: Vec<OsString>,
@@ -26,6 +29,22 @@ pub struct OutputRequest {
     pub tls_cert: Option<PathBuf>,
     /// Its private key.
     pub tls_key: Option<PathBuf>,
+}
+
+impl Default for OutputRequest {
+    fn default() -> Self {
+        Self {
+            outputs: Vec::new(),
+            overwrite: false,
+            display: false,
+            segments: None,
+            gaps: Gaps::default(),
+            full_speed: false,
+            max_clients: MAX_CLIENTS.into(),
+            tls_cert: None,
+            tls_key: None,
+        }
+    }
 }
 
 impl OutputRequest {

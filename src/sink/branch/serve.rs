@@ -103,7 +103,7 @@ impl Mount {
         let udp = if access.tls.is_some() { RTSPLowerTrans::empty() } else { RTSPLowerTrans::UDP };
         factory.set_protocols(udp | RTSPLowerTrans::TCP);
         let (listener, url, most) = (context.listener.clone(), server.url(name), server.places().most());
-        server.places().tell(move || {
+        server.places().tell(name, move || {
             let clients = counted(most as u64, "client");
             let remedy = "--max-clients N serves more";
             listener(OutputEvent::Notice(format!(
@@ -148,6 +148,12 @@ fn describe(audio: Option<&gst::Caps>) -> String {
     });
     let audio = audio.map_or_else(String::new, |branch| format!("appsrc name=packets ! {branch}"));
     format!("( appsrc name=units ! {} {audio} )", rtsp.video)
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.server.places().hush(&self.name);
+    }
 }
 
 impl Branch for Mount {
