@@ -29,9 +29,6 @@ const WINDOW: Duration = Duration::from_millis(100);
 /// Bytes read or discarded at a time.
 const CHUNK: usize = 2 << 10;
 
-/// The status of who has not shown the token.
-pub(super) const UNAUTHORIZED: (u16, &str) = (401, "Unauthorized");
-
 /// What is answered.
 pub(super) struct Answer {
     pub status: (u16, &'static str),
@@ -405,7 +402,7 @@ mod tests {
             let request = format!("GET /x HTTP/1.1\r\nHost: a\r\n{header}\r\n");
             let answer = |_: &str, is_known: bool, answer: &mut Answer| {
                 if !is_known {
-                    answer.refuse(UNAUTHORIZED, "");
+                    answer.refuse((401, "Unauthorized"), "");
                 }
             };
             let reply = reply(request.as_bytes(), Some(&token), &answer, &mut String::new()).expect("it is whole");

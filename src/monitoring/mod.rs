@@ -14,8 +14,6 @@ use std::sync::Arc;
 use crate::secrets::Secret;
 use crate::thread::ThreadError;
 
-use http::UNAUTHORIZED;
-
 pub use http::Server;
 pub use metrics::Metrics;
 
@@ -98,7 +96,9 @@ pub fn serve(address: SocketAddr, token: Option<&Secret>, metrics: &Arc<Metrics>
         // Probes of an orchestrator carry no token: they are told whether, not what.
         "/healthz" => answer.tell("ok", &metrics.hung(), is_known),
         "/readyz" => answer.tell("ready", &metrics.not_ready(), is_known),
-        _ if !is_known => answer.refuse(UNAUTHORIZED, "send the token of this program as Authorization: Bearer TOKEN"),
+        _ if !is_known => {
+            answer.refuse((401, "Unauthorized"), "send the token of this program as Authorization: Bearer TOKEN")
+        }
         "/metrics" => {
             answer.kind = "text/plain; version=0.0.4; charset=utf-8";
             metrics.write(&mut answer.body);
