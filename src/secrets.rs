@@ -1,5 +1,12 @@
 //! Secrets never reach a log, a file, a metric or a panic: what holds one does not show it, and addresses are shown without.
 
+use std::hint::black_box;
+
+use sha2::{Digest, Sha256};
+
+/// Options whose values are secrets.
+const SECRET_OPTIONS: [&str; 2] = ["--password", "--token"];
+
 /// Query keys whose values are secrets.
 const SECRET_KEYS: [&str; 12] = [
     "password",
@@ -49,6 +56,13 @@ impl Secret {
     /// Keeps `text` from being shown.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// Whether `text` is the same; how long that takes tells nothing of it.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        let (own, other) = (Sha256::digest(self.0.as_bytes()), Sha256::digest(text));
+        own.iter().zip(other.iter()).fold(0, |differs, (a, b)| black_box(differs | (a ^ b))) == 0
     }
 
     /// The text itself.
@@ -108,10 +122,10 @@ pub fn is_secret_key(key: &str) -> bool {
     SECRET_KEYS.contains(&key.to_ascii_lowercase().as_str())
 }
 
-/// Whether a command line's argument holds a password: the option for one, or a URL with one.
+/// Whether a command line's argument holds a secret: the option for one, or a URL with one.
 #[must_use]
 pub fn shows_password(argument: &str) -> bool {
-    if argument == "--password" || argument.starts_with("--password=") {
+    if SECRET_OPTIONS.contains(&argument.split('=').next().unwrap_or_default()) {
         return true;
     }
     let Some((_, rest)) = argument.split_once("://") else { return false };
@@ -119,14 +133,14 @@ pub fn shows_password(argument: &str) -> bool {
     user_info_end(rest).0.is_some_and(|at| rest[..at].contains(':')) || rest.split(BETWEEN).any(is_secret)
 }
 
-/// `text` as it may be shown: of every address in it what [`shown`] leaves, and nothing of what follows `--password`.
+/// `text` as it may be shown: of every address in it what [`shown`] leaves, and nothing of what follows an option for a secret.
 #[must_use]
 pub fn redact(text: &str) -> String {
     let mut hide = false;
     let word = |piece: &str| {
         let word = piece.trim_end_matches(SPACES);
         let space = &piece[word.len()..];
-        let shown = if std::mem::replace(&mut hide, word == "--password") && !word.is_empty() {
+        let shown = if std::mem::replace(&mut hide, SECRET_OPTIONS.contains(&word)) && !word.is_empty() {
             "***".to_owned()
         } else if word.contains("://") {
             shown(word)
@@ -156,7 +170,7 @@ fn mistyped(word: &str) -> String {
 #[must_use]
 pub fn redact_arguments(arguments: impl Iterator<Item = String>) -> String {
     let mut hide = false;
-    let argument = |argument: String| match std::mem::replace(&mut hide, argument == "--password") {
+    let argument = |argument: String| match std::mem::replace(&mut hide, SECRET_OPTIONS.contains(&argument.as_str())) {
         true => "***".to_owned(),
         // A password may hold spaces.
         false if argument.contains("://") => shown(&argument),
@@ -292,6 +306,7 @@ mod tests {
             ("rtsp://h/user=admin&password=x&channel=1", "rtsp://h/user=***"),
             ("detect --password hunter2 x", "detect --password *** x"),
             ("detect --password=hunter2", "detect --password=***"),
+            ("detect --token hunter2 --token=hunter2", "detect --token *** --token=***"),
             ("rtsp://u:a@h/x\n  rtsp://u:b@h/y", "rtsp://***@h/x\n  rtsp://***@h/y"),
             ("rtmp://host/live2/STREAMKEY: refused", "rtmp://host/live2/***: refused"),
             ("srt://h:9?streamid=publish:cam:user:PASSWORD", "srt://h:9?***"),
@@ -349,9 +364,15 @@ mod tests {
 
     #[test]
     fn a_password_in_an_argument_is_found() {
-        for shown in
-            ["--password", "--password=x", "rtsp://user:x@host/a", "rtmp://host/live?token=x", "srt://h:1?passphrase=x"]
-        {
+        for shown in [
+            "--password",
+            "--password=x",
+            "--token",
+            "--token=x",
+            "rtsp://user:x@host/a",
+            "rtmp://host/live?token=x",
+            "srt://h:1?passphrase=x",
+        ] {
             assert!(shows_password(shown), "{shown}");
         }
         for none in ["clip@home.mp4", "rtsp://user@host/a", "rtsp://host:554/a", "https://host/a?x=1", "--user", "-"] {
@@ -364,6 +385,13 @@ mod tests {
         assert_eq!(split_user_info("u:p@ss@host/x"), (Some("u:p@ss"), "host/x"));
         assert_eq!(split_user_info("host:554/cam@1"), (None, "host:554/cam@1"));
         assert_eq!(split_user_info("u:a/b@host"), (Some("u:a/b"), "host"));
+    }
+
+    #[test]
+    fn a_secret_matches_itself_alone() {
+        let secret = Secret::new("s3cret");
+        assert!(secret.matches(b"s3cret"));
+        assert!([&b""[..], b"s3cre", b"s3cret ", b"S3cret"].iter().all(|other| !secret.matches(other)));
     }
 
     #[test]

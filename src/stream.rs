@@ -293,6 +293,22 @@ pub struct LiveOutput {
     /// Clients there have been, where it is served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<u64>,
+    /// Clients that were refused at its address, where it is served: there were as many as may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clients_refused: Option<u64>,
+}
+
+impl LiveOutput {
+    /// Adds it to `all`: an output that was opened again has one entry.
+    pub fn add_to(self, all: &mut Vec<Self>) {
+        let Some(before) = all.iter_mut().find(|before| before.uri == self.uri) else { return all.push(self) };
+        before.frames_sent += self.frames_sent;
+        before.frames_lost += self.frames_lost;
+        before.reconnects += self.reconnects;
+        before.clients = before.clients.zip(self.clients).map(|(before, since)| before + since);
+        // Those of its address, as often as it was opened.
+        before.clients_refused = before.clients_refused.max(self.clients_refused);
+    }
 }
 
 /// The codec for people: `h264`, `aac`, …

@@ -28,13 +28,94 @@ fn rtsp_server_process() {
 
 /// Status and body of an answer.
 fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
+    let (head, body) = ask(address, &format!("GET {path}"), "")?;
+    Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body))
+}
+
+/// Head and body of the answer to a request with this header.
+fn ask(address: &str, request: &str, header: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(events::PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\n{header}\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body.to_owned()))
+    Ok((head.to_owned(), body.to_owned()))
+}
+
+#[test]
+fn other_machines_see_metrics_with_the_token_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let args = ["test:ball", "-o", "none", "--imgsz", "96", "--metrics", "0.0.0.0:0"];
+    let refused = detect(folder.path(), &args).env_remove("STREAMDET_TOKEN").output().expect("it starts");
+    assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("needs a token") && said(&refused).contains("STREAMDET_TOKEN"),
+        "{}",
+        said(&refused)
+    );
+    // In the environment, and in a config file.
+    let token = "planted-t0ken";
+    std::fs::write(folder.path().join("c.toml"), format!("token = \"{token}\"\n")).expect("a file");
+    for way in ["environment", "file"] {
+        let mut command = detect(folder.path(), &args);
+        command.args(["--report", "r.json", "--overwrite", "-vvv"]).env_remove("STREAMDET_TOKEN");
+        match way {
+            "environment" => command.env("STREAMDET_TOKEN", token),
+            _ => command.args(["--config", "c.toml"]),
+        };
+        let run = Running::start(command);
+        let port = run.rest_after("metrics at http://0.0.0.0:");
+        let address = format!("127.0.0.1:{}", port.strip_suffix("/metrics").expect("where they are"));
+        let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+        let asked = |request: &str, header: &str| ask(&address, request, header).expect("an answer");
+        events::state(|| "it is not ready".into(), || asked("GET /readyz", "").0.contains(" 200 ").then_some(()));
+        let (head, body) = asked("GET /metrics", &bearer(token));
+        assert!(head.contains(" 200 OK"), "{head}");
+        assert!(!parse(&body).is_empty() && !body.contains(token));
+        for (request, header, status, more) in [
+            ("GET /metrics", String::new(), 401, "WWW-Authenticate: Bearer realm=\"streamdet\"\r\n"),
+            ("GET /metrics", bearer("planted-t0keN"), 401, "error=\"invalid_token\""),
+            ("GET /metrics?token=planted-t0ken", String::new(), 401, "WWW-Authenticate"),
+            ("GET /nothing", String::new(), 401, "WWW-Authenticate"),
+            ("GET /nothing", bearer(token), 404, ""),
+            ("POST /metrics", bearer(token), 405, "Allow: GET, HEAD"),
+            ("hello", String::new(), 400, ""),
+        ] {
+            let (head, body) = asked(request, &header);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(more), "{request}: {head}");
+            assert!(head.contains("Content-Type: application/problem+json"), "{request}: {head}");
+            let problem: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+            assert!(problem["status"] == status && problem["title"].is_string(), "{problem}");
+        }
+        for probe in ["/healthz", "/readyz"] {
+            assert!(asked(&format!("GET {probe}"), "").0.contains(" 200 OK"), "{probe}");
+        }
+        let (code, said) = run.interrupt();
+        assert_eq!(code, Some(130), "{said}");
+        let report = std::fs::read_to_string(folder.path().join("r.json")).expect("a report");
+        assert!(!said.contains(token) && !report.contains(token), "{said}");
+    }
+    let shown = streamdet(folder.path(), &["--show-config", "--config", "c.toml"]);
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("token ") && !shown.contains(token), "{shown}");
+}
+
+/// Who probes from another machine learns whether, not what.
+#[test]
+fn a_probe_without_the_token_is_told_no_detail() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let source = format!("rtsp://127.0.0.1:{}/secret-camera", program::free_port());
+    let mut command = detect(folder.path(), &[&source, "--wait", "--imgsz", "96", "--metrics", "0.0.0.0:0"]);
+    command.env("STREAMDET_TOKEN", "planted-t0ken");
+    let run = Running::start(command);
+    let port = run.rest_after("metrics at http://0.0.0.0:");
+    let address = format!("127.0.0.1:{}", port.strip_suffix("/metrics").expect("where they are"));
+    let (head, body) = ask(&address, "GET /readyz", "").expect("an answer");
+    assert!(head.contains(" 503 ") && !body.contains("camera"), "{head} {body}");
+    let (_, body) = ask(&address, "GET /readyz", "Authorization: Bearer planted-t0ken\r\n").expect("an answer");
+    assert!(body.contains("secret-camera: no frame has been processed yet"), "{body}");
+    run.interrupt();
 }
 
 /// A series: name and labels in order of their names.
@@ -167,6 +248,8 @@ fn an_outage_is_told_and_what_is_written_plays_across_it() {
     assert!(status == "503" && body.contains("no frame for "), "{status} {body}");
     assert_eq!(get(&address, "/healthz").expect("an answer").0, "200", "every thread is well");
     assert!(says("streamdet_newest_frame_age_seconds") > 4.0);
+    let (age, outage) = (says("streamdet_newest_frame_age_seconds"), says("streamdet_outage_seconds_total"));
+    assert!((outage - age).abs() < 1.0, "it began with the last frame: {outage} s, and that is {age} s ago");
     server.restart(None);
     until("it is not back", &|| says("streamdet_stream_up") > 0.5 && ready().0 == "200");
     let away = says("streamdet_outage_seconds_total");
@@ -178,6 +261,8 @@ fn an_outage_is_told_and_what_is_written_plays_across_it() {
 
     // Neither holds the time in which nothing came.
     let report = json(&folder.path().join("r.json"));
+    let outages_s = report["streams"][0]["outages_s"].as_f64().expect("seconds");
+    assert!((outages_s - away).abs() < 0.2, "the report has {outages_s} s of outages, the metrics {away}");
     let processed = frames(&report).1;
     let whole = times(&folder.path().join("whole.mkv"));
     let longest = whole.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
@@ -320,7 +405,7 @@ fn nobody_is_ready_before_the_first_frame() {
     let model = Model::build(reference, &facts).expect("its layout is known");
     let sources: Vec<String> = (0..100).map(|n| format!("rtsp://user:secret{n}@host/{n}")).collect();
     let metrics = Arc::new(Metrics::new(&sources, &model, Arc::new(RealClock::new())));
-    let server = monitoring::serve(([127, 0, 0, 1], 0).into(), &metrics).expect("a server");
+    let server = monitoring::serve(([127, 0, 0, 1], 0).into(), None, &metrics).expect("a server");
     let address = server.address().to_string();
     assert_eq!(get(&address, "/readyz").expect("an answer").0, "503");
     assert_eq!(get(&address, "/healthz").expect("an answer").0, "200");

@@ -271,7 +271,7 @@ fn check(of: &clap::Command, layer: &[Entry]) -> Result<(), ConfigError> {
 
 /// A setting's value, unless it is a secret.
 fn shown<'a>(name: &str, value: &'a str) -> &'a str {
-    if name == "password" { "***" } else { value }
+    if ["password", "token"].contains(&name) { "***" } else { value }
 }
 
 fn described(of: &clap::Command, name: &str) -> String {

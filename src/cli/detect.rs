@@ -13,7 +13,7 @@ use super::settings::Task;
 use super::signals::Signals;
 use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
-use crate::pipeline::plan::{self, OutputRequest};
+use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
 
@@ -51,7 +51,7 @@ pub struct DetectArgs {
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<OsString>,
-    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp://:PORT/NAME to serve, rtmp://, udp:// or srt:// to push,
+    /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp[s]://:PORT/NAME to serve (with USER:PASSWORD@, who has them), rtmp://, udp:// or srt:// to push,
     /// hls:FOLDER/, or `none`; repeatable [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
     output: Vec<OsString>,
@@ -71,6 +71,15 @@ pub struct DetectArgs {
     /// Keep outages of a live source in the file, as time without frames, instead of going on where it stopped
     #[arg(long, help_heading = "Output")]
     keep_gaps: bool,
+    /// Serve so many RTSP clients at once, of all streams at one address; further ones are refused (503)
+    #[arg(long, value_name = "N", default_value_t = MAX_CLIENTS, value_parser = clap::value_parser!(u16).range(1..=1024), help_heading = "Output")]
+    max_clients: u16,
+    /// Certificate for rtsps:// outputs, a PEM file, followed by those that signed it
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of --tls-cert, a PEM file
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    tls_key: Option<PathBuf>,
     /// Read files as fast as possible even while an output is live
     #[arg(long, help_heading = "Output")]
     full_speed: bool,
@@ -111,6 +120,9 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         gaps: if args.keep_gaps { Gaps::Keep } else { Gaps::Close },
         segments: args.segment.map(|length| Segments { length, keep: args.keep, keep_bytes: args.keep_bytes }),
         full_speed: args.full_speed,
+        max_clients: args.max_clients.into(),
+        tls_cert: args.tls_cert.clone(),
+        tls_key: args.tls_key.clone(),
     };
     let credentials = args.run.live.credentials();
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;

@@ -59,8 +59,8 @@ pub(super) fn command_line() -> String {
 /// What the user should know about the command line: a notice, where it shows a password.
 pub(super) fn command_line_notice() -> Option<&'static str> {
     arguments().any(|argument| shows_password(&argument)).then_some(
-        "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD or the \
-         config file",
+        "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD, for an \
+         output STREAMDET_OUTPUT, for --token STREAMDET_TOKEN, or the config file",
     )
 }
 

@@ -13,6 +13,7 @@ use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
 use crate::monitoring;
+use crate::secrets::Secret;
 use crate::source::Hdr;
 use crate::tiling::Tiling;
 use crate::ui::logs::{self, LogFormat};
@@ -168,9 +169,13 @@ pub struct EncodingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Monitoring")]
 pub struct MonitoringOptions {
-    /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (loopback only) or `HOST:PORT`
+    /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (loopback only) or `HOST:PORT` (with --token)
     #[arg(long, value_name = "ADDR", value_parser = monitoring::address)]
     pub metrics: Option<SocketAddr>,
+    /// Bearer token for --metrics, needed where other machines reach it; visible in the process list, unlike `STREAMDET_TOKEN`
+    /// and the config file
+    #[arg(long, value_name = "TOKEN", value_parser = monitoring::token)]
+    pub token: Option<Secret>,
 }
 
 /// Options of every command that runs the whole pipeline.

@@ -38,6 +38,9 @@ impl RunOptions {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Done> {
         self.model.check()?;
+        if let Some(address) = self.monitoring.metrics {
+            monitoring::check_token(address, self.monitoring.token.as_ref())?;
+        }
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
         let others: Vec<_> =
@@ -61,7 +64,7 @@ impl RunOptions {
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
                 let metrics = Metrics::new(&sources, &model, clock.clone());
                 let metrics = Arc::new(metrics.watching(live, settings.live.stall_timeout));
-                Some((monitoring::serve(address, &metrics)?, metrics))
+                Some((monitoring::serve(address, self.monitoring.token.as_ref(), &metrics)?, metrics))
             }
             None => None,
         };

@@ -12,7 +12,7 @@ use crate::clock::{HostTime, StreamTime};
 use crate::frame::{DecodedFrame, Stamps};
 use crate::stream::StreamId;
 
-pub use pace::{FirstFrame, SecondCounts};
+pub use pace::SecondCounts;
 pub use stages::{INSIDE, STAGES, Stage, StageTimes};
 pub use timeline::{Bin, Timeline};
 

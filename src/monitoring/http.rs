@@ -11,6 +11,7 @@ use tracing::trace;
 
 use super::MonitoringError;
 use crate::clock::{self, HostTime};
+use crate::secrets::Secret;
 use crate::thread::{self, Thread, ThreadError};
 
 /// Connections at once.
@@ -36,15 +37,26 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// That all is well, or what is not.
-    pub fn tell(&mut self, well: &str, problems: &[String]) {
+    /// That all is well, or what is not, to who may know it.
+    pub fn tell(&mut self, well: &str, problems: &[String], is_known: bool) {
         if problems.is_empty() {
-            self.body.push_str(well);
+            self.body.extend([well, "\n"]);
         } else {
-            self.status = (503, "Service Unavailable");
-            self.body.push_str(&problems.join("\n"));
+            let detail = if is_known { problems.join("; ") } else { String::new() };
+            self.refuse((503, "Service Unavailable"), &detail);
         }
-        self.body.push('\n');
+    }
+
+    /// An error, as a problem document (RFC 9457).
+    pub fn refuse(&mut self, status: (u16, &'static str), detail: &str) {
+        self.status = status;
+        self.kind = "application/problem+json";
+        let mut problem = serde_json::json!({ "type": "about:blank", "title": status.1, "status": status.0 });
+        if !detail.is_empty() {
+            problem["detail"] = detail.into();
+        }
+        self.body.clear();
+        self.body.extend([&problem.to_string(), "\n"]);
     }
 }
 
@@ -57,13 +69,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `address`; `answer` fills in what a path is answered with.
+    /// Listens at `address`; `answer` fills in what a path is answered with, and is told whether who asks has shown the token,
+    /// where there is one.
     ///
     /// # Errors
     /// When the address cannot be listened on, or there is no thread.
     pub(super) fn start(
         address: SocketAddr,
-        answer: impl Fn(&str, &mut Answer) + Send + 'static,
+        token: Option<Secret>,
+        answer: impl Fn(&str, bool, &mut Answer) + Send + 'static,
     ) -> Result<Self, MonitoringError> {
         let refused = |problem| MonitoringError::Address { address, problem };
         let listener = TcpListener::bind(address).map_err(refused)?;
@@ -73,6 +87,7 @@ impl Server {
         let mut requests = EventLoop {
             listener,
             end,
+            token,
             answer,
             connections: Vec::new(),
             window: clock::now(),
@@ -114,6 +129,7 @@ impl Drop for Server {
 struct EventLoop<A> {
     listener: TcpListener,
     end: UnixStream,
+    token: Option<Secret>,
     answer: A,
     /// The oldest first.
     connections: Vec<Connection>,
@@ -138,7 +154,7 @@ enum State {
     Ending,
 }
 
-impl<A: Fn(&str, &mut Answer)> EventLoop<A> {
+impl<A: Fn(&str, bool, &mut Answer)> EventLoop<A> {
     fn run(&mut self) {
         loop {
             thread::test_panic_point();
@@ -158,9 +174,9 @@ impl<A: Fn(&str, &mut Answer)> EventLoop<A> {
                 return;
             }
             let mut ready = ready.into_iter();
-            let (answer, body) = (&self.answer, &mut self.body);
+            let (token, answer, body) = (self.token.as_ref(), &self.answer, &mut self.body);
             self.connections
-                .retain_mut(|connection| !ready.next().unwrap_or(false) || connection.advance(answer, body));
+                .retain_mut(|connection| !ready.next().unwrap_or(false) || connection.advance(token, answer, body));
             if comes {
                 self.accept();
             }
@@ -205,17 +221,22 @@ impl<A: Fn(&str, &mut Answer)> EventLoop<A> {
 
 impl Connection {
     /// Does a little; whether there is more to do.
-    fn advance(&mut self, answer: &impl Fn(&str, &mut Answer), body: &mut String) -> bool {
+    fn advance(
+        &mut self,
+        token: Option<&Secret>,
+        answer: &impl Fn(&str, bool, &mut Answer),
+        body: &mut String,
+    ) -> bool {
         let mut chunk = [0; CHUNK];
         match &mut self.state {
             State::Reading(request) => match self.stream.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(n) => {
                     request.extend_from_slice(&chunk[..n]);
-                    let Some(reply) = reply(request, answer, body) else { return true };
+                    let Some(reply) = reply(request, token, answer, body) else { return true };
                     self.state = State::Writing(reply, 0);
                     // Most answers go at once.
-                    return self.advance(answer, body);
+                    return self.advance(token, answer, body);
                 }
                 Err(e) => return goes_on(&e),
             },
@@ -243,43 +264,49 @@ fn goes_on(error: &std::io::Error) -> bool {
 }
 
 /// The answer to a request, once it is whole; `kept` is room for its body.
-fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String) -> Option<Vec<u8>> {
+fn reply(
+    request: &[u8],
+    token: Option<&Secret>,
+    answer: &impl Fn(&str, bool, &mut Answer),
+    kept: &mut String,
+) -> Option<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let mut body = std::mem::take(kept);
     body.clear();
     let mut reply = Answer { status: (200, "OK"), kind: "text/plain; charset=utf-8", body };
-    let mut refuse = |status: (u16, &'static str)| {
-        reply.status = status;
-        reply.body.clear();
-        reply.body.extend([&status.0.to_string(), " ", status.1, "\n"]);
-    };
-    let mut head_only = false;
+    let (mut head_only, mut shown) = (false, Shown::Nothing);
     match parsed.parse(request) {
         Ok(httparse::Status::Partial) if request.len() < REQUEST => {
             *kept = reply.body;
             return None;
         }
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
-            refuse((431, "Request Header Fields Too Large"));
+            reply.refuse((431, "Request Header Fields Too Large"), "");
         }
-        Err(_) => refuse((400, "Bad Request")),
+        Err(_) => reply.refuse((400, "Bad Request"), ""),
         Ok(httparse::Status::Complete(_)) => match (parsed.method, parsed.path) {
             (Some(method @ ("GET" | "HEAD")), Some(target)) => {
                 head_only = method == "HEAD";
-                answer(target.split('?').next().unwrap_or(target), &mut reply);
+                shown = Shown::by(parsed.headers, token);
+                answer(target.split('?').next().unwrap_or(target), shown == Shown::Token, &mut reply);
             }
-            _ => refuse((405, "Method Not Allowed")),
+            _ => reply.refuse((405, "Method Not Allowed"), "GET and HEAD are answered"),
         },
     }
     let Answer { status: (code, reason), kind, body } = reply;
     // A query may hold a token.
     let path = parsed.path.map(|path| path.split('?').next().unwrap_or_default());
     trace!(method = parsed.method, path, status = code, bytes = body.len(), "request");
-    let allow = if code == 405 { "Allow: GET, HEAD\r\n" } else { "" };
+    let more = match (code, shown) {
+        (405, _) => "Allow: GET, HEAD\r\n",
+        (401, Shown::Another) => "WWW-Authenticate: Bearer realm=\"streamdet\", error=\"invalid_token\"\r\n",
+        (401, _) => "WWW-Authenticate: Bearer realm=\"streamdet\"\r\n",
+        _ => "",
+    };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n"
+        "HTTP/1.1 {code} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n"
     );
     let mut text = String::with_capacity(head.len() + length);
     text.push_str(&head);
@@ -290,14 +317,43 @@ fn reply(request: &[u8], answer: &impl Fn(&str, &mut Answer), kept: &mut String)
     Some(text.into_bytes())
 }
 
+/// What a request shows of a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Nothing,
+    Another,
+    /// The one that is asked for, if any is.
+    Token,
+}
+
+impl Shown {
+    fn by(headers: &[httparse::Header], token: Option<&Secret>) -> Self {
+        let Some(token) = token else { return Self::Token };
+        let mut given = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("Authorization"));
+        let (Some(header), None) = (given.next(), given.next()) else { return Self::Nothing };
+        let scheme = b"Bearer ";
+        let value = header.value;
+        match value.split_at_checked(scheme.len()) {
+            Some((before, value)) if before.eq_ignore_ascii_case(scheme) => {
+                if token.matches(value.trim_ascii()) {
+                    Self::Token
+                } else {
+                    Self::Another
+                }
+            }
+            _ => Self::Nothing,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn server() -> Server {
-        let answer = |path: &str, answer: &mut Answer| answer.body = format!("{path}\n");
-        Server::start(([127, 0, 0, 1], 0).into(), answer).expect("a server")
+        let answer = |path: &str, _: bool, answer: &mut Answer| answer.body = format!("{path}\n");
+        Server::start(([127, 0, 0, 1], 0).into(), None, answer).expect("a server")
     }
 
     fn ask(server: &Server, request: &[u8]) -> String {
@@ -329,7 +385,45 @@ mod tests {
             (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(REQUEST)), "431"),
             (format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADERS + 1)), "431"),
         ] {
-            assert_eq!(status(&ask(&server, request.as_bytes())), expected, "{request:.40}");
+            let answer = ask(&server, request.as_bytes());
+            assert_eq!(status(&answer), expected, "{request:.40}");
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+            assert!(head.contains("Content-Type: application/problem+json\r\n"), "{head}");
+            let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            assert_eq!(problem["status"].to_string(), expected);
+            assert!(problem["title"].is_string() && problem["type"] == "about:blank", "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_known_however_its_header_is_written() {
+        let token = Secret::new("s3cret");
+        let said = |header: &str| {
+            let request = format!("GET /x HTTP/1.1\r\nHost: a\r\n{header}\r\n");
+            let answer = |_: &str, is_known: bool, answer: &mut Answer| {
+                if !is_known {
+                    answer.refuse((401, "Unauthorized"), "");
+                }
+            };
+            let reply = reply(request.as_bytes(), Some(&token), &answer, &mut String::new()).expect("it is whole");
+            String::from_utf8(reply).expect("text")
+        };
+        for right in ["Authorization: Bearer s3cret\r\n", "authorization: bearer  s3cret \r\n"] {
+            assert_eq!(status(&said(right)), "200", "{right}");
+        }
+        for (wrong, error) in [
+            ("", false),
+            ("Authorization: Basic s3cret\r\n", false),
+            ("Authorization: Bearer s3cret\r\nAuthorization: Bearer x\r\n", false),
+            ("Authorization: Bearers3cret\r\n", false),
+            ("Authorization: Bearer s3cre\r\n", true),
+            ("Authorization: Bearer \r\n", true),
+        ] {
+            let said = said(wrong);
+            assert_eq!(status(&said), "401", "{wrong}");
+            assert!(said.contains("\r\nWWW-Authenticate: Bearer realm=\"streamdet\""), "{said}");
+            assert_eq!(said.contains("error=\"invalid_token\""), error, "{wrong}: {said}");
+            assert!(!said.contains("s3cret"), "{said}");
         }
     }
 
@@ -353,8 +447,8 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_read_does_not_keep_the_server_from_ending() {
-        let long = |_: &str, answer: &mut Answer| answer.body = "x".repeat(64 << 20);
-        let server = Server::start(([127, 0, 0, 1], 0).into(), long).expect("a server");
+        let long = |_: &str, _: bool, answer: &mut Answer| answer.body = "x".repeat(64 << 20);
+        let server = Server::start(([127, 0, 0, 1], 0).into(), None, long).expect("a server");
         let mut deaf = TcpStream::connect(server.address()).expect("a connection");
         deaf.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("a request");
         let mut first = [0; 12];
@@ -368,7 +462,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_request_is_answered_waited_for_or_refused(request in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Some(reply) = reply(&request, &|_, _| {}, &mut String::new()) {
+            if let Some(reply) = reply(&request, None, &|_, _, _| {}, &mut String::new()) {
                 prop_assert!(reply.starts_with(b"HTTP/1.1 "));
             }
         }

@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::pipeline::{Listener, RunEvent};
 use crate::report::Resources;
 use crate::secrets::redact;
-use crate::stream::{Dropped, StreamId, StreamInfo};
+use crate::stream::{Dropped, Gap, StreamId, StreamInfo};
 use crate::thread::Turns;
 
 /// Upper bounds of the histograms' buckets, s: from a box being drawn to a stream that hangs, finer where frames of 25 to 60
@@ -251,7 +251,11 @@ impl Metrics {
                 out.sample(&[("stream", name)], age.as_secs_f64());
             }
         }
-        out.family("streamdet_outage_seconds_total", "counter", "Time during which the stream was disconnected.");
+        out.family(
+            "streamdet_outage_seconds_total",
+            "counter",
+            "Time without frames in outages, each from the last frame before it on.",
+        );
         for (label, (name, _)) in streams.iter().enumerate() {
             out.sample(&[("stream", name)], self.labelled(label).map(|watched| watched.outages_s(now)).sum::<f64>());
         }
@@ -381,13 +385,19 @@ impl Metrics {
 
     fn connected(&self, stream: StreamId) {
         if let Some(watched) = self.watched(stream) {
-            watched.connect(self.clock.now());
+            watched.connect();
         }
     }
 
     fn disconnected(&self, stream: StreamId) {
         if let Some(watched) = self.watched(stream) {
             watched.disconnect(self.clock.now());
+        }
+    }
+
+    fn outage(&self, stream: StreamId, gap: &Gap) {
+        if let Some(watched) = self.watched(stream) {
+            watched.outage(Duration::from_nanos(gap.to.ns.saturating_sub(gap.from.ns)));
         }
     }
 
@@ -421,7 +431,8 @@ impl Listener for Metrics {
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
-            RunEvent::Outage { .. } | RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Failed { .. } => {}
+            RunEvent::Outage { stream, gap } => self.outage(stream, gap),
+            RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) | RunEvent::Failed { .. } => {}
         }
     }
 }

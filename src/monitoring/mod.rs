@@ -11,6 +11,7 @@ mod watched;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use crate::secrets::Secret;
 use crate::thread::ThreadError;
 
 pub use http::Server;
@@ -28,6 +29,12 @@ pub enum MonitoringError {
         #[source]
         problem: std::io::Error,
     },
+    /// Other machines reach the address, and nothing keeps them out.
+    #[error(
+        "--metrics {0}: other machines reach this address, so it needs a token\n  set STREAMDET_TOKEN, or token = \"…\" in the config \
+         file; or listen on loopback, as :9090"
+    )]
+    NoToken(SocketAddr),
     /// The system gives no socket pair to end it by.
     #[error("--metrics: {0}\n  close other programs, or raise the limit of open files (ulimit -n)")]
     Wake(#[source] std::io::Error),
@@ -49,33 +56,76 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| "this host has no address".into())
 }
 
-/// Answers at `address` until the server is dropped:
+/// A bearer token (RFC 6750).
+///
+/// # Errors
+/// When it cannot be sent as one.
+pub fn token(text: &str) -> Result<Secret, String> {
+    let is_sent = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if text.is_empty() || !text.bytes().all(is_sent) {
+        return Err("give letters, digits and -._~+/= only, as `openssl rand -hex 32` prints them".into());
+    }
+    Ok(Secret::new(text))
+}
+
+/// Checks that nobody but this machine reaches `address` without a token.
+///
+/// # Errors
+/// When others do.
+pub fn check_token(address: SocketAddr, token: Option<&Secret>) -> Result<(), MonitoringError> {
+    if is_loopback(address) || token.is_some() { Ok(()) } else { Err(MonitoringError::NoToken(address)) }
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Answers at `address` until the server is dropped; who is on another machine needs the token, but for whether all is well:
 ///
 /// - `/metrics`: Prometheus' text format, version 0.0.4
 /// - `/healthz`: 200 while every thread gets done with its frames, else 503 with the names of those that do not
 /// - `/readyz`: 200 while every stream that should deliver frames did so within its stall timeout, else 503 with those that did not
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub fn serve(address: SocketAddr, metrics: &Arc<Metrics>) -> Result<Server, MonitoringError> {
+/// When the address cannot be listened on, or needs a token.
+pub fn serve(address: SocketAddr, token: Option<&Secret>, metrics: &Arc<Metrics>) -> Result<Server, MonitoringError> {
+    check_token(address, token)?;
+    let token = token.filter(|_| !is_loopback(address)).cloned();
     let metrics = metrics.clone();
-    Server::start(address, move |path, answer| match path {
+    Server::start(address, token, move |path, is_known, answer| match path {
+        // Probes of an orchestrator carry no token: they are told whether, not what.
+        "/healthz" => answer.tell("ok", &metrics.hung(), is_known),
+        "/readyz" => answer.tell("ready", &metrics.not_ready(), is_known),
+        _ if !is_known => {
+            answer.refuse((401, "Unauthorized"), "send the token of this program as Authorization: Bearer TOKEN")
+        }
         "/metrics" => {
             answer.kind = "text/plain; version=0.0.4; charset=utf-8";
             metrics.write(&mut answer.body);
         }
-        "/healthz" => answer.tell("ok", &metrics.hung()),
-        "/readyz" => answer.tell("ready", &metrics.not_ready()),
-        _ => {
-            answer.status = (404, "Not Found");
-            answer.body.push_str("/metrics, /healthz and /readyz are here\n");
-        }
+        _ => answer.refuse((404, "Not Found"), "/metrics, /healthz and /readyz are here"),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_machines_need_a_token() {
+        let check = |at: &str, token: Option<&str>| {
+            check_token(at.parse().expect("an address"), token.map(Secret::new).as_ref()).is_ok()
+        };
+        for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            assert!(check(here, None), "{here}");
+        }
+        for other in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
+            assert!(!check(other, None) && check(other, Some("s3cret")), "{other}");
+        }
+        assert!(
+            token("").is_err() && token("two words").is_err() && token("é").is_err() && token("a-B_9.~+/=").is_ok()
+        );
+    }
 
     #[test]
     fn an_address_is_loopback_unless_another_is_written() {

@@ -17,6 +17,8 @@ pub(super) struct Watched {
     /// Outages that are over, ns, and when the one that goes on began, ns; 0 where none does.
     outages: AtomicU64,
     outage_since: AtomicU64,
+    /// The most that was told of them, ns: a counter does not fall.
+    told: AtomicU64,
 }
 
 impl Watched {
@@ -29,6 +31,7 @@ impl Watched {
             newest: AtomicU64::new(0),
             outages: AtomicU64::new(0),
             outage_since: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         }
     }
 
@@ -48,7 +51,8 @@ impl Watched {
     /// It delivers nothing any more.
     pub fn end(&self, now: HostTime) {
         // That is no outage which goes on.
-        self.connect(now);
+        self.connect();
+        self.end_outage(now);
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
@@ -59,6 +63,12 @@ impl Watched {
     /// Its newest frame was processed.
     pub fn frame(&self, at: HostTime) {
         self.newest.store(ns(at), Ordering::Relaxed);
+        if self.is_connected.load(Ordering::Relaxed) {
+            self.end_outage(at);
+        } else if self.outage_since.load(Ordering::Relaxed) > 0 {
+            // It was still on its way when the stream was disconnected.
+            self.outage_since.store(ns(at), Ordering::Relaxed);
+        }
     }
 
     /// Why it does not deliver what it should, where that is so.
@@ -75,8 +85,19 @@ impl Watched {
         }
     }
 
-    pub fn connect(&self, now: HostTime) {
+    pub fn connect(&self) {
         self.is_connected.store(true, Ordering::Relaxed);
+    }
+
+    /// An outage was so long, by the stream's own time: from the last frame before it to the first after it.
+    pub fn outage(&self, length: Duration) {
+        if self.outage_since.swap(0, Ordering::Relaxed) > 0 {
+            self.outages.fetch_add(u64::try_from(length.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// It is over, if there is one whose length was not told.
+    fn end_outage(&self, now: HostTime) {
         let since = self.outage_since.swap(0, Ordering::Relaxed);
         if since > 0 {
             self.outages.fetch_add(ns(now).saturating_sub(since), Ordering::Relaxed);
@@ -85,15 +106,17 @@ impl Watched {
 
     pub fn disconnect(&self, now: HostTime) {
         if self.is_connected.swap(false, Ordering::Relaxed) {
-            self.outage_since.store(ns(now), Ordering::Relaxed);
+            let newest = self.newest.load(Ordering::Relaxed);
+            self.outage_since.store(if newest > 0 { newest } else { ns(now) }, Ordering::Relaxed);
         }
     }
 
-    /// How long it was away in all, s.
+    /// How long it was away in all, each time from its last frame on, s.
     pub fn outages_s(&self, now: HostTime) -> f64 {
         let since = self.outage_since.load(Ordering::Relaxed);
         let current = if since > 0 { ns(now).saturating_sub(since) } else { 0 };
-        Duration::from_nanos(self.outages.load(Ordering::Relaxed) + current).as_secs_f64()
+        let all = self.outages.load(Ordering::Relaxed) + current;
+        Duration::from_nanos(self.told.fetch_max(all, Ordering::Relaxed).max(all)).as_secs_f64()
     }
 }
 
@@ -111,7 +134,7 @@ mod tests {
         let stall = Duration::from_secs(5);
         let mut stream = Watched { is_live: true, ..Watched::new("rtsp://cam/x".into()) };
         assert_eq!(stream.missing(at(1), stall).as_deref(), Some("rtsp://cam/x: no frame has been processed yet"));
-        stream.connect(at(1));
+        stream.connect();
         stream.frame(at(10));
         assert!(stream.is_up(at(15), stall) && stream.missing(at(15), stall).is_none());
         // It is silent, which is not known to be an outage yet.
@@ -119,9 +142,19 @@ mod tests {
         assert_eq!(stream.missing(at(29), stall).as_deref(), Some("rtsp://cam/x: no frame for 19 s"));
         stream.disconnect(at(16));
         stream.disconnect(at(17));
-        assert!((stream.outages_s(at(29)) - 13.0).abs() < 1e-9);
-        stream.connect(at(30));
-        assert!((stream.outages_s(at(90)) - 14.0).abs() < 1e-9);
+        assert!((stream.outages_s(at(29)) - 19.0).abs() < 1e-9, "from its last frame on");
+        stream.frame(at(12));
+        stream.connect();
+        assert!((stream.outages_s(at(31)) - 19.0).abs() < 1e-9, "the last one was late");
+        stream.outage(Duration::from_millis(20_500));
+        stream.frame(at(33));
+        assert!((stream.outages_s(at(90)) - 20.5).abs() < 1e-9, "as the report has it");
+        // What was told is not taken back.
+        stream.disconnect(at(91));
+        assert!((stream.outages_s(at(93)) - 80.5).abs() < 1e-9);
+        stream.outage(Duration::from_secs(59));
+        assert!((stream.outages_s(at(94)) - 80.5).abs() < 1e-9);
+        stream.connect();
         stream.is_live = false;
         assert!(stream.is_up(at(90), stall), "a recording is never late");
         stream.end(at(90));

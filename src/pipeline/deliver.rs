@@ -33,6 +33,8 @@ use crate::thread::{Turns, catch, test_panic_point};
 const IDLE: Duration = Duration::from_millis(100);
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
+/// Files of a stream that are named in the report, at most: the newest.
+const FILES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
@@ -352,8 +354,8 @@ impl<'a> Delivery<'a> {
         self.in_hand = 0;
         let stream = self.shared.stream(self.stream);
         stream.counters.processed(frame.letterbox.is_some());
+        self.shared.seconds.lock().unwrap_or_else(PoisonError::into_inner).add(now);
         let mut own = stream.figures();
-        own.seconds.add(now);
         own.last_frame = own.last_frame.max(Some(now));
         for d in &frame.detections {
             if let Some(n) = own.objects.get_mut(usize::from(d.class_id)) {
@@ -464,7 +466,9 @@ impl<'a> Delivery<'a> {
         self.files += ended.begun;
         let mut own = self.figures();
         own.outputs.extend(ended.files.into_iter().map(|(path, audio)| (path, audio_kept(&audio))));
-        own.live_outputs.extend(ended.live);
+        let over = own.outputs.len().saturating_sub(FILES);
+        own.outputs.drain(..over);
+        ended.live.into_iter().for_each(|output| output.add_to(&mut own.live_outputs));
         drop(own);
         if let Some(error) = ended.failure {
             self.shared.fail_stream(self.stream, error.into());
@@ -498,6 +502,7 @@ fn output_listener(shared: &Arc<Shared>, stream: StreamId) -> OutputListener {
     let shared = shared.clone();
     Arc::new(move |event| match event {
         OutputEvent::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
+        OutputEvent::Occurrence(text) => shared.listener.on(&RunEvent::Occurrence(&text)),
         OutputEvent::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
         // Whoever closes the window has seen enough.
         OutputEvent::WindowClosed => shared.requested.request(),

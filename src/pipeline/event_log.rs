@@ -37,7 +37,7 @@ impl Listener for EventLog {
                 debug!(stream = stream.0, ?dropped, "frames dropped");
             }
             RunEvent::Serving { stream, address } => info!(stream = stream.0, address, "serving"),
-            RunEvent::Notice(text) => debug!(text, "notice"),
+            RunEvent::Notice(text) | RunEvent::Occurrence(text) => debug!(text, "notice"),
             RunEvent::Failed { stream, error } => {
                 warn!(stream = stream.map(|stream| stream.0), %error, "failed");
             }

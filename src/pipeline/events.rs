@@ -78,8 +78,10 @@ pub enum RunEvent<'a> {
         /// Where, without secrets.
         address: &'a str,
     },
-    /// A notice for the user, with its remedy.
+    /// A notice for the user, with its remedy; in the same words it is said once.
     Notice(&'a str),
+    /// What happened now, for the user: it is said every time.
+    Occurrence(&'a str),
     /// Something failed; the error is reported at the end of the run as well.
     Failed {
         /// The stream that fails with it; `None`: the whole run.

@@ -176,6 +176,7 @@ impl Listener for Instruments {
             | RunEvent::Queue { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)
+            | RunEvent::Occurrence(_)
             | RunEvent::Failed { .. } => {}
         }
     }

@@ -35,7 +35,7 @@ use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::detections::DetectionOutput;
 use crate::inference::Runtime;
-use crate::latency::{LatencyBook, SecondCounts};
+use crate::latency::LatencyBook;
 use crate::model::Model;
 use crate::report::figures::RunFigures;
 use crate::shutdown::Shutdown;
@@ -134,7 +134,7 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
     let mut figures = RunFigures {
         streams: Vec::new(),
         book: LatencyBook::default(),
-        seconds: SecondCounts::default(),
+        seconds: std::mem::take(&mut *shared.seconds.lock().unwrap_or_else(PoisonError::into_inner)),
         provider: shared.provider.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         input,
         outputs: Vec::new(),
@@ -149,7 +149,7 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
     let mut books = Vec::new();
     for (stream, number) in shared.streams.iter().zip(0..) {
         let mut own = stream.figures();
-        let StreamFigures { report, book, seconds, outputs, live_outputs, objects, last_frame } = &mut *own;
+        let StreamFigures { report, book, outputs, live_outputs, objects, last_frame } = &mut *own;
         let mut report = std::mem::take(report);
         report.frames = stream.counters.counts();
         report.accounted = report.frames.is_accounted();
@@ -159,7 +159,6 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
         }
         figures.streams.push(report);
         books.push(std::mem::take(book));
-        figures.seconds.add_counts(seconds);
         figures.outputs.append(outputs);
         figures.live_outputs.append(live_outputs);
         for (sum, n) in figures.objects.iter_mut().zip(objects) {

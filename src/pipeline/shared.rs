@@ -12,7 +12,7 @@ use super::{Listener, OutputSpec, RunError, RunEvent, Settings};
 use crate::clock::{Clock, HostTime};
 use crate::detections::{DetectionOutput, FileNames};
 use crate::inference::ProviderReport;
-use crate::latency::{FirstFrame, LatencyBook, SecondCounts};
+use crate::latency::{LatencyBook, SecondCounts};
 use crate::model::Model;
 use crate::overlay::fonts::Fonts;
 use crate::report::{StreamReport, TilingReport};
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub provider: Mutex<Option<ProviderReport>>,
     /// Reads CPU times, where its thread could be started.
     pub sampler: Mutex<Option<Sampler>>,
+    /// Frames of every second, of all streams; held for no longer than an addition.
+    pub seconds: Mutex<SecondCounts>,
     errors: Mutex<Vec<RunError>>,
     running: Mutex<VecDeque<Running>>,
 }
@@ -69,7 +71,6 @@ pub(super) struct Stream {
 pub(super) struct StreamFigures {
     pub report: StreamReport,
     pub book: LatencyBook,
-    pub seconds: SecondCounts,
     pub outputs: Vec<(PathBuf, AudioKept)>,
     pub live_outputs: Vec<LiveOutput>,
     pub objects: Vec<u64>,
@@ -89,12 +90,11 @@ pub(super) struct WorkerFigures {
 }
 
 impl Stream {
-    fn new(name: &str, run: &Shutdown, classes: usize, first: &FirstFrame) -> Self {
+    fn new(name: &str, run: &Shutdown, classes: usize) -> Self {
         let report = StreamReport { uri: redact(name), frame_rate: "0/1".into(), ..StreamReport::default() };
         let figures = StreamFigures {
             report,
             book: LatencyBook::new(),
-            seconds: SecondCounts::since(first.clone()),
             outputs: Vec::new(),
             live_outputs: Vec::new(),
             objects: vec![0; classes],
@@ -122,8 +122,8 @@ impl Shared {
         detections: Vec<Box<dyn DetectionOutput>>,
         requested: &Shutdown,
     ) -> Self {
-        let (shutdown, first) = (requested.child(), FirstFrame::default());
-        let stream = |name: &str| Stream::new(name, &shutdown, model.classes.len(), &first);
+        let shutdown = requested.child();
+        let stream = |name: &str| Stream::new(name, &shutdown, model.classes.len());
         let draws = settings.jobs.iter().any(|job| !matches!(job.output, OutputSpec::None));
         let fonts = if draws { Fonts::for_names(&model.classes) } else { Fonts::built_in() };
         Self {
@@ -139,6 +139,7 @@ impl Shared {
             shutdown,
             provider: Mutex::new(None),
             sampler: Mutex::new(None),
+            seconds: Mutex::default(),
             errors: Mutex::default(),
             running: Mutex::default(),
         }

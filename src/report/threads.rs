@@ -14,8 +14,10 @@ const WATCHERS: [&str; 5] = ["metrics", "dashboard", "stats", "sampler", "signal
 /// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]
 pub struct ThreadTimes {
-    /// By thread id.
+    /// Those that there are, by thread id.
     threads: HashMap<u64, Thread>,
+    /// Those that have ended, by worker: ids do not pile up with connections and clients.
+    ended: [u64; WORKERS.len()],
     /// Whether counting has begun.
     begun: bool,
     most: usize,
@@ -63,19 +65,35 @@ impl ThreadTimes {
     /// Reads the counters. What was used before the first time does not count: opening files and compiling the model.
     pub fn sample(&mut self) {
         let mut threads = 0;
-        let begins = !std::mem::replace(&mut self.begun, true);
-        for entry in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten().filter_map(|entry| {
             threads += 1;
-            let id = entry.file_name().to_str().and_then(|n| n.parse().ok());
-            let (Some(id), Some(stat)) = (id, ProcStat::read(&entry.path().join("stat"))) else { continue };
-            if WATCHERS.contains(&stat.name.as_str()) {
-                continue;
-            }
-            let now = stat.user + stat.system;
-            let before = if begins { now } else { 0 };
-            self.threads.entry(id).or_insert(Thread { worker: worker(&stat.name), before, now }).now = now;
-        }
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            Some((id, ProcStat::read(&entry.path().join("stat"))?))
+        });
+        self.take(read);
         self.most = self.most.max(threads);
+    }
+
+    /// Takes in those that there are now.
+    fn take(&mut self, threads: impl Iterator<Item = (u64, ProcStat)>) {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        let mut known = std::mem::take(&mut self.threads);
+        for (id, stat) in threads.filter(|(_, stat)| !WATCHERS.contains(&stat.name.as_str())) {
+            let now = stat.user + stat.system;
+            let new = Thread { worker: worker(&stat.name), before: if begins { now } else { 0 }, now };
+            // One that has used less than before is another, under the same id.
+            let same = known.remove(&id).filter(|thread| thread.now <= now || self.end(thread));
+            self.threads.insert(id, same.map_or(new, |thread| Thread { now, ..thread }));
+        }
+        for thread in known.into_values() {
+            self.end(&thread);
+        }
+    }
+
+    /// Keeps the time of a thread that has ended; it is not the same any more.
+    fn end(&mut self, thread: &Thread) -> bool {
+        self.ended[thread.worker] += thread.now.saturating_sub(thread.before);
+        false
     }
 
     /// Threads there were at once, at most.
@@ -87,7 +105,7 @@ impl ThreadTimes {
     /// Each worker's share of the CPU time since the first sample, `0..=1`, in the order of [`WORKERS`]; `None` before there is any.
     #[must_use]
     pub fn shares(&self) -> Option<[f64; 4]> {
-        let mut sums = [0u64; 4];
+        let mut sums = self.ended;
         for thread in self.threads.values() {
             sums[thread.worker] += thread.now.saturating_sub(thread.before);
         }
@@ -129,6 +147,27 @@ mod tests {
             ("decode", "encode"),
             "the queues of audio, in and out"
         );
+    }
+
+    #[test]
+    fn a_million_threads_that_come_and_go_leave_their_time_and_no_ids() {
+        let mut times = ThreadTimes::default();
+        let stat = |name: &str, user| ProcStat { name: name.to_owned(), user, system: 0 };
+        times.take([(1, stat("streamdet", 1000))].into_iter());
+        for round in 0..10_000 {
+            // A client's threads, each of a tick, and one of ours that goes on.
+            let clients = (0..100).map(|n| (2 + round * 100 + n, stat("units:src", 1)));
+            times.take(clients.chain([(1, stat("streamdet", 1001 + round * 100))]));
+        }
+        assert!(times.threads.len() <= 101 && times.threads.capacity() <= 1000, "{}", times.threads.len());
+        let [decode, inference, overlay, encode] = times.shares().expect("some");
+        assert!(decode + overlay < 1e-9 && (inference - 0.5).abs() < 0.001 && (encode - 0.5).abs() < 0.001);
+        // The system gives an id again.
+        let before = times.ended[2];
+        times.take([(7, stat("sink-0", 50))].into_iter());
+        times.take([(7, stat("sink-0", 3))].into_iter());
+        times.take(std::iter::empty());
+        assert_eq!(times.ended[2] - before, 53);
     }
 
     fn work() {

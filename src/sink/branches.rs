@@ -171,10 +171,9 @@ impl Branches {
             let again = match (self.live, slot.failures) {
                 (false, _) => String::new(),
                 (true, 1) => ", and it is tried again".to_owned(),
-                // In the same words it would not be told a second time.
                 (true, failures) => format!(", and it is tried again (failure {failures})"),
             };
-            (self.listener)(OutputEvent::Notice(format!("{error}; the other outputs go on{again}")));
+            (self.listener)(OutputEvent::Occurrence(format!("{error}; the other outputs go on{again}")));
         }
         branch.finish(false, &mut self.finished);
         if is_last {
@@ -206,7 +205,7 @@ impl Branches {
                 && branch.format(caps, keyframes).is_ok()
             {
                 let times = if slot.failures > 1 { format!(" (failure {})", slot.failures) } else { String::new() };
-                (self.listener)(OutputEvent::Notice(format!("{} is written again{times}", branch.name())));
+                (self.listener)(OutputEvent::Occurrence(format!("{} is written again{times}", branch.name())));
                 slot.branch = Some(branch);
             }
         }

@@ -58,6 +58,18 @@ pub enum SinkError {
         /// Packets that there were.
         received: u64,
     },
+    /// A certificate or its key cannot be used.
+    #[error("{option} {}: {source}\n  {remedy}", path.display())]
+    Tls {
+        /// The option that names it.
+        option: &'static str,
+        /// As given.
+        path: PathBuf,
+        /// Why.
+        source: OutputError,
+        /// What to do next.
+        remedy: &'static str,
+    },
     /// A server cannot listen there.
     #[error("-o rtsp://{address}: {source}\n  name a free port of this machine, as rtsp://:8555/NAME, or :0 for any")]
     Address {

@@ -1,5 +1,7 @@
 //! Video outputs: annotated frames are encoded once a stream, and recorded, pushed and served from that.
 
+mod access;
+mod admission;
 mod audio;
 mod branch;
 mod branches;
@@ -23,6 +25,7 @@ use std::path::Path;
 
 use crate::part::PartFile;
 
+pub use access::{Access, TlsFiles};
 pub use branch::{PLAYLIST, check_playlist};
 pub use display::check_display;
 pub use encode::EncodeTimes;

@@ -12,6 +12,9 @@ use super::error::SinkError;
 use super::pipeline::Progress;
 use crate::stream::{LiveOutput, StreamInfo};
 
+/// Files of an output that are named at the end, at most: the newest.
+pub(super) const FILES: usize = 1000;
+
 /// One encoded frame.
 pub(super) struct AccessUnit {
     /// Its PTS is the stream's running time.
@@ -26,8 +29,10 @@ pub(super) struct AccessUnit {
 /// What happens to an output during a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputEvent {
-    /// A notice for the user.
+    /// A notice for the user, who needs it once.
     Notice(String),
+    /// What happened now, and may again: it is said every time.
+    Occurrence(String),
     /// The stream is served at this address from now on.
     Serving(String),
     /// The user closed the window.
@@ -126,8 +131,47 @@ pub struct FinishedOutputs {
 }
 
 impl FinishedOutputs {
+    /// Takes in what a live output sent; one that was opened again has one entry.
+    pub fn sent(&mut self, output: LiveOutput) {
+        output.add_to(&mut self.live);
+    }
+
+    /// Takes in files, oldest first; a playlist that was opened again has one entry, and the newest are kept.
+    pub fn wrote(&mut self, files: impl IntoIterator<Item = (PathBuf, Vec<AudioWritten>)>) {
+        for (path, audio) in files {
+            self.files.retain(|(before, _)| *before != path);
+            self.files.push((path, audio));
+        }
+        let over = self.files.len().saturating_sub(FILES);
+        self.files.drain(..over);
+    }
+
     /// Takes in what went wrong; the first is kept.
     pub fn fail(&mut self, error: SinkError) {
         self.failure.get_or_insert(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_that_fail_and_return_a_million_times_are_told_of_in_bounded_memory() {
+        let mut finished = FinishedOutputs::default();
+        let (urls, mut sent) = (["rtmp://a/live/***", "rtsp://:8554/x"], 0);
+        for n in 0..1_000_000_u64 {
+            let clients = (n % 2 == 1).then_some(1);
+            let output = LiveOutput { frames_sent: 2, frames_lost: 1, clients, ..LiveOutput::default() };
+            finished.sent(LiveOutput { uri: urls[usize::from(n % 2 == 1)].to_owned(), ..output });
+            sent += 2;
+            if n % 100 == 0 {
+                finished.wrote([(format!("cam-{n}.mkv").into(), Vec::new()), ("live/index.m3u8".into(), Vec::new())]);
+            }
+        }
+        assert_eq!(finished.live.iter().map(|output| output.frames_sent).sum::<u64>(), sent);
+        assert_eq!((finished.live.len(), finished.live[1].clients), (2, Some(500_000)));
+        assert_eq!((finished.files.len(), finished.files.capacity() <= 4 * FILES), (FILES, true));
+        assert_eq!(finished.files[FILES - 2].0.to_str(), Some("cam-999900.mkv"), "the newest are kept");
     }
 }

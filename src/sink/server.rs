@@ -10,6 +10,8 @@ use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::glib;
 use rtsp_server::prelude::*;
 
+use super::access::Access;
+use super::admission::Places;
 use super::error::{OutputError, SinkError};
 use crate::thread::{Thread, spawn, test_panic_point};
 
@@ -21,6 +23,8 @@ const END: Duration = Duration::from_secs(5);
 /// A server on one address; streams are added under their names. It listens from [`Self::listen`] on.
 pub struct RtspServer {
     requested: SocketAddr,
+    access: Access,
+    places: Arc<Places>,
     running: OnceLock<Running>,
 }
 
@@ -42,22 +46,30 @@ impl std::fmt::Debug for RtspServer {
 }
 
 impl RtspServer {
-    /// A server for `address` that does not listen yet; port 0 will take a free one.
+    /// A server for `address` that does not listen yet, to so many clients at once; port 0 will take a free one.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
-        Self { requested: address, running: OnceLock::new() }
+    pub fn new(address: SocketAddr, access: Access, most: usize) -> Self {
+        Self { requested: address, access, places: Arc::new(Places::new(most)), running: OnceLock::new() }
+    }
+
+    /// Who may watch, and how.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
     }
 
     /// Listens from now on; does nothing where it does already.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or the certificate cannot be used.
     pub fn listen(&self) -> Result<(), SinkError> {
         if self.running.get().is_some() {
             return Ok(());
         }
         let address = self.requested;
-        let running = Running::start(address).map_err(|source| SinkError::Address { address, source })?;
+        let auth = self.access.auth()?;
+        let running = Running::start(address, auth.as_ref(), &self.places)
+            .map_err(|source| SinkError::Address { address, source })?;
         // Another thread that was faster has a server that listens, too.
         drop(self.running.set(running));
         Ok(())
@@ -72,7 +84,13 @@ impl RtspServer {
     /// The address of a stream.
     #[must_use]
     pub fn url(&self, mount: &str) -> String {
-        format!("rtsp://{}{mount}", self.address())
+        let scheme = if self.access.tls.is_some() { "rtsps" } else { "rtsp" };
+        format!("{scheme}://{}{mount}", self.address())
+    }
+
+    /// Those who may watch at once.
+    pub(super) fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Where streams are added.
@@ -90,7 +108,11 @@ impl RtspServer {
 }
 
 impl Running {
-    fn start(address: SocketAddr) -> Result<Self, OutputError> {
+    fn start(
+        address: SocketAddr,
+        auth: Option<&rtsp_server::RTSPAuth>,
+        places: &Arc<Places>,
+    ) -> Result<Self, OutputError> {
         // The server itself does not say why it cannot listen.
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
@@ -98,6 +120,8 @@ impl Running {
         let server = rtsp_server::RTSPServer::new();
         server.set_address(&address.ip().to_string());
         server.set_service(&address.port().to_string());
+        server.set_auth(auth);
+        places.watch(&server);
         let context = glib::MainContext::new();
         server.attach(Some(&context))?;
         let pool = server.session_pool();
@@ -157,10 +181,10 @@ mod tests {
     fn a_server_starts_ends_and_says_when_its_port_is_taken() {
         gstreamer::init().expect("GStreamer");
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = RtspServer::new(loopback);
+        let server = RtspServer::new(loopback, Access::default(), 1);
         server.listen().expect("a free port");
         assert!(server.check().is_ok() && server.address().port() > 0);
-        let error = RtspServer::new(server.address()).listen().expect_err("it is taken");
+        let error = RtspServer::new(server.address(), Access::default(), 1).listen().expect_err("it is taken");
         assert!(error.to_string().contains("in use"), "{error}");
     }
 }

@@ -65,10 +65,13 @@ fn kept(audio: &AudioKept) -> String {
 
 /// What a live output sent, in a line.
 fn live(output: &LiveOutput) -> String {
-    let LiveOutput { uri, frames_sent, frames_lost, reconnects, clients } = output;
+    let LiveOutput { uri, frames_sent, frames_lost, reconnects, clients, clients_refused } = output;
     let mut said = format!("{uri}: {} sent, {frames_lost} dropped", text::counted(*frames_sent, "frame"));
     if let Some(clients) = clients {
         said = format!("{said} · {}", text::counted(*clients, "client"));
+    }
+    if let Some(refused @ 1..) = clients_refused {
+        said = format!("{said} · {refused} refused");
     }
     if *reconnects > 0 {
         said = format!("{said} · {}", text::counted(*reconnects, "reconnect"));

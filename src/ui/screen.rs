@@ -274,8 +274,13 @@ impl Screen {
         let is_new = said.insert(text.to_owned());
         drop(said);
         if is_new {
-            self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
+            self.occurrence(text);
         }
+    }
+
+    /// A notice of what happened now, which is never held back.
+    pub(crate) fn occurrence(&self, text: &str) {
+        self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
     }
 }
 
@@ -297,6 +302,7 @@ impl Listener for Screen {
             RunEvent::FrameDone { frame, size } => self.frame(frame, size),
             RunEvent::Serving { stream, address } => self.serving(stream, address),
             RunEvent::Notice(text) => self.notice(text),
+            RunEvent::Occurrence(text) => self.occurrence(text),
             RunEvent::Reconnected { .. }
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameRecorded(_)

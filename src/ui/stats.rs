@@ -155,6 +155,7 @@ impl Listener for Counts {
             | RunEvent::FrameRecorded(_)
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)
+            | RunEvent::Occurrence(_)
             | RunEvent::Failed { .. } => {}
         }
     }

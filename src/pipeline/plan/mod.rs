@@ -16,7 +16,7 @@ use std::path::Path;
 
 pub use distinct::check_distinct;
 pub use error::PlanError;
-pub use request::OutputRequest;
+pub use request::{MAX_CLIENTS, OutputRequest};
 
 use super::job::{Job, OutputSpec, SourceSpec};
 use crate::secrets::Credentials;

@@ -1,5 +1,6 @@
 //! What `-o`, `--display` and `--segment` ask for, as targets.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -7,16 +8,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
+
 use super::distinct::real;
 use super::error::PlanError;
 use super::names::stem;
 use super::request::OutputRequest;
 use crate::pipeline::job::SourceSpec;
-use crate::secrets::redact;
-use crate::sink::{PushUrl, RtspServer, Target, codec_for};
+use crate::secrets::{Credentials, Secret, redact, split_user_info};
+use crate::sink::{Access, PushUrl, RtspServer, Target, TlsFiles, codec_for};
 
-/// Port of a served stream where none is given.
+/// Port of a served stream where none is given, without TLS and with it.
 const RTSP_PORT: u16 = 8554;
+const RTSPS_PORT: u16 = 8322;
 /// Length of an HLS segment: a player is a few of them behind.
 const HLS_SEGMENT: Duration = Duration::from_secs(4);
 
@@ -72,16 +76,26 @@ impl<'a> Outputs<'a> {
                 continue;
             };
             live.push(match scheme {
-                "rtsp" => {
-                    let (address, name) = served(rest).map_err(|problem| refused(problem, SERVED))?;
-                    servers.entry(address).or_insert_with(|| Arc::new(RtspServer::new(address)));
+                "rtsp" | "rtsps" => {
+                    let has_tls = scheme == "rtsps";
+                    let (credentials, place) = viewer(rest).map_err(|problem| refused(problem.into(), VIEWER))?;
+                    let (address, name) = served(place, has_tls).map_err(|problem| refused(problem, SERVED))?;
+                    let tls = has_tls.then(|| tls_files(request)).transpose().map_err(|e| refused(e.into(), TLS))?;
+                    let access = Access { credentials, tls };
+                    let server = servers
+                        .entry(address)
+                        .or_insert_with(|| Arc::new(RtspServer::new(address, access.clone(), request.max_clients)));
+                    if *server.access() != access {
+                        let problem = "another output at this address has another scheme, user or password";
+                        return Err(refused(problem.into(), "give all of one address the same, or another port"));
+                    }
                     Live::Serve { address, name }
                 }
                 "rtmp" | "rtmps" | "udp" | "srt" => Live::Push(pushed(output)?),
                 _ => {
                     return Err(refused(
                         format!("nothing is sent by {scheme}://"),
-                        "rtsp://:PORT/NAME serves it; rtmp://, udp:// and srt:// send it; hls:FOLDER/ writes a playlist",
+                        "rtsp://:PORT/NAME and rtsps:// serve it; rtmp://, udp:// and srt:// send it; hls:FOLDER/ writes a playlist",
                     ));
                 }
             });
@@ -182,21 +196,50 @@ impl<'a> Outputs<'a> {
     }
 }
 
+/// How who may watch is written.
+const VIEWER: &str = "give rtsp://USER:PASSWORD@0.0.0.0:8554/NAME, with %40 for @, %3A for : and %2F for /";
+/// What a certificate is given by.
+const TLS: &str = "give --tls-cert FILE and --tls-key FILE, both PEM";
+
+/// Who may watch, and the rest of an address.
+fn viewer(rest: &str) -> Result<(Option<Credentials>, &str), &'static str> {
+    let (Some(given), rest) = split_user_info(rest) else { return Ok((None, rest)) };
+    let (user, password) = given.split_once(':').unwrap_or((given, ""));
+    if user.is_empty() || password.is_empty() {
+        return Err("a user and a password are needed, or neither");
+    }
+    let both = decoded(user).zip(decoded(password)).ok_or("the user or the password cannot be sent")?;
+    let (user, password) = (Secret::new(both.0), Secret::new(both.1));
+    Ok((Some(Credentials { user, password }), rest))
+}
+
+/// What stands for the text in an address; `None` where no client could send it.
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(text).decode_utf8().ok().filter(|text| !text.contains(['"', '\0']))
+}
+
+/// The certificate of a server, and its key.
+fn tls_files(request: &OutputRequest) -> Result<TlsFiles, &'static str> {
+    match (&request.tls_cert, &request.tls_key) {
+        (Some(certificate), Some(key)) => Ok(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        (None, None) => Err("TLS needs a certificate and its private key"),
+        (None, _) => Err("TLS needs a certificate beside its private key"),
+        (_, None) => Err("TLS needs the certificate's private key as well"),
+    }
+}
+
 /// How an address to serve at is written.
 const SERVED: &str = "give rtsp://:8554/NAME, or rtsp://0.0.0.0:8554/NAME for other machines";
 
 /// `[ADDRESS][:PORT]/NAME` of an address that is served: loopback unless another is written; else what is wrong with it.
-fn served(rest: &str) -> Result<(SocketAddr, String), String> {
+fn served(rest: &str, has_tls: bool) -> Result<(SocketAddr, String), String> {
     let (place, name) = rest.split_once('/').unwrap_or((rest, ""));
-    if place.contains('@') {
-        return Err("a served stream asks for no password, so it can have none".into());
-    }
     if name.trim_matches('/').is_empty() || name.contains(['?', '#', ' ']) {
         return Err("the stream needs a name".into());
     }
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().map_err(|_| format!("{port} is no port"))?),
-        _ => (place, RTSP_PORT),
+        _ => (place, if has_tls { RTSPS_PORT } else { RTSP_PORT }),
     };
     let host = host.trim_matches(['[', ']']);
     let host = if host.is_empty() { "127.0.0.1" } else { host };
@@ -241,13 +284,13 @@ mod tests {
 
     #[test]
     fn an_address_is_loopback_unless_another_is_written() {
-        let read = |rest: &str| served(rest).map(|(address, name)| format!("{address}{name}"));
+        let read = |rest: &str| served(rest, false).map(|(address, name)| format!("{address}{name}"));
         assert_eq!(read(":8554/cam").as_deref(), Ok("127.0.0.1:8554/cam"));
         assert_eq!(read("0.0.0.0:9000/a/b/").as_deref(), Ok("0.0.0.0:9000/a/b"));
         assert_eq!(read("/cam").as_deref(), Ok("127.0.0.1:8554/cam"));
         assert_eq!(read("[::1]:8554/cam").as_deref(), Ok("[::1]:8554/cam"));
         assert_eq!(read("[::1]/cam").as_deref(), Ok("[::1]:8554/cam"));
-        for wrong in [":8554", ":8554/", ":99999/x", "user:geheim@:8554/x"] {
+        for wrong in [":8554", ":8554/", ":99999/x", "geheim@:8554/x", ":geheim@:8554/x", "a:g%22eheim@:1/x"] {
             let request = OutputRequest { outputs: vec![format!("rtsp://{wrong}").into()], ..OutputRequest::default() };
             let said = Outputs::read(&request).map(|_| ()).expect_err("it is refused").to_string();
             assert!(said.contains("give rtsp://") && !said.contains("geheim"), "{said}");

@@ -14,16 +14,13 @@ use crate::part::{PartFile, part_path, with_suffix};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
-use crate::sink::output::{AccessUnit, AudioWritten, Branch, BranchContext, FinishedOutputs, OutputListener};
+use crate::sink::output::{AccessUnit, AudioWritten, Branch, BranchContext, FILES, FinishedOutputs, OutputListener};
 use crate::sink::pipeline::Progress;
 use crate::sink::segments::{SegmentNames, later};
 use crate::sink::target::{FileTarget, Gaps, Segments};
 
 /// A segment may be longer than it should by as much as keyframes are apart.
 const SPARE: Duration = Duration::from_secs(10);
-
-/// Files that are listed at the end, the newest of them.
-const LISTED: usize = 1000;
 
 /// What the files are called.
 enum Names {
@@ -196,7 +193,7 @@ impl FileBranch {
             Closing::start(file)?.wait()?;
             return playlist.add(&path, Duration::from(end.saturating_sub(began)));
         }
-        if self.written.len() == LISTED {
+        if self.written.len() == FILES {
             self.written.pop_front();
         }
         self.written.push_back((path, audio));
@@ -306,10 +303,10 @@ impl Branch for FileBranch {
         let mut last = Ok(());
         if let Names::Playlist(playlist) = &mut self.names {
             last = playlist.end();
-            finished.files.push((playlist.path(), self.audio_written.clone()));
+            finished.wrote([(playlist.path(), self.audio_written.clone())]);
         } else {
             // Those that were too old are gone.
-            finished.files.extend(self.written.into_iter().filter(|(path, _)| path.exists()));
+            finished.wrote(self.written.into_iter().filter(|(path, _)| path.exists()));
         }
         if works {
             finished.audio.push((self.path, self.audio_written));

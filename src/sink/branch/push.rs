@@ -159,12 +159,13 @@ impl Branch for Push {
             finished.fail(error);
         }
         let link = lock(&self.link);
-        finished.live.push(LiveOutput {
+        finished.sent(LiveOutput {
             uri: self.url.to_string(),
             frames_sent: link.sent,
             frames_lost: link.lost,
             reconnects: link.reconnects,
             clients: None,
+            clients_refused: None,
         });
     }
 }
@@ -208,20 +209,29 @@ enum Over {
 impl Pusher {
     /// Sends over `connection`, or one that is made first.
     fn run(self, connection: Option<Connection>) {
+        let mut first = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         let mut current = match connection {
             Some(connection) => connection,
-            None => match self.connect("sending to").unwrap_or_else(|problem| self.reconnect(&problem, 1)) {
-                Some(connection) => connection,
-                None => return,
-            },
+            None => {
+                match self.connect("sending to").unwrap_or_else(|problem| self.reconnect(&problem, 0, &mut first)) {
+                    Some(connection) => connection,
+                    None => return,
+                }
+            }
         };
+        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
         for outage in 1.. {
+            let begun = now();
             let Over::Failed(problem) = current.run(&self.stop) else {
                 return current.drain();
             };
             lock(&self.link).input = None;
             drop(current);
-            let Some(again) = self.reconnect(&problem, outage) else { return };
+            // A peer that takes the stream and drops it at once is not called twice a second.
+            if now().since(begun) > LONGEST_DELAY {
+                backoff.reset();
+            }
+            let Some(again) = self.reconnect(&problem, outage, &mut backoff) else { return };
             lock(&self.link).reconnects += 1;
             current = again;
         }
@@ -234,16 +244,14 @@ impl Pusher {
             return Ok(None);
         }
         lock(&self.link).input = Some(input);
-        (self.listener)(OutputEvent::Notice(format!("{saying} {}", self.url)));
+        (self.listener)(OutputEvent::Occurrence(format!("{saying} {}", self.url)));
         Ok(Some(connection))
     }
 
     /// A connection, as soon as there is one again; `None` when nothing is sent any more.
-    fn reconnect(&self, problem: &OutputError, outage: u32) -> Option<Connection> {
-        // Every one is told: a notice in the same words would not be.
+    fn reconnect(&self, problem: &OutputError, outage: u32, backoff: &mut Backoff) -> Option<Connection> {
         let which = if outage > 1 { format!(" (outage {outage})") } else { String::new() };
-        (self.listener)(OutputEvent::Notice(format!("{}: {problem}; trying again{which}", self.url)));
-        let mut backoff = Backoff::new(FIRST_DELAY, LONGEST_DELAY);
+        (self.listener)(OutputEvent::Occurrence(format!("{}: {problem}; trying again{which}", self.url)));
         loop {
             test_panic_point();
             if self.stop.wait(backoff.next_delay()) {

@@ -11,16 +11,20 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::glib;
+use rtsp_server::gst_rtsp::RTSPLowerTrans;
 use rtsp_server::prelude::*;
 
 use super::live::{Keyframes, LiveAudio, LiveInput};
 use crate::clock::Deadline;
+use crate::sink::access::Access;
+use crate::sink::admission::Factory;
 use crate::sink::container::descriptions;
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
 use crate::sink::output::{AccessUnit, Branch, BranchContext, FinishedOutputs, OutputEvent};
 use crate::sink::server::RtspServer;
 use crate::stream::LiveOutput;
+use crate::text::counted;
 
 /// How long the last frames may take to reach the clients.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -33,7 +37,7 @@ pub(super) struct Mount {
     name: String,
     clients: Arc<Clients>,
     keyframes: Keyframes,
-    factory: rtsp_server::RTSPMediaFactory,
+    factory: Factory,
     audio: Option<LiveAudio>,
     caps: Option<gst::Caps>,
     gone: Receiver<()>,
@@ -76,7 +80,11 @@ impl Clients {
                 let _ = gone.try_send(());
             }
         });
-        self.list().push(Client { media: media.downgrade(), input });
+        let mut list = self.list();
+        // One that was never prepared tells of no end.
+        list.retain(|client| client.media.upgrade().is_some());
+        list.push(Client { media: media.downgrade(), input });
+        drop(list);
         self.ever.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -88,9 +96,20 @@ impl Mount {
         let audio = LiveAudio::open(server.url(name), &takes, context);
         let (gone_tx, gone) = bounded(LEAVING);
         let clients = Arc::<Clients>::default();
-        let factory = rtsp_server::RTSPMediaFactory::new();
+        let access = server.access();
+        let factory = Factory::new(server.places(), *access != Access::default());
         factory.set_launch(&describe(context.audio.first().filter(|_| audio.is_some())));
-        factory.set_protocols(rtsp_server::gst_rtsp::RTSPLowerTrans::UDP | rtsp_server::gst_rtsp::RTSPLowerTrans::TCP);
+        // What UDP carries is not encrypted.
+        let udp = if access.tls.is_some() { RTSPLowerTrans::empty() } else { RTSPLowerTrans::UDP };
+        factory.set_protocols(udp | RTSPLowerTrans::TCP);
+        let (listener, url, most) = (context.listener.clone(), server.url(name), server.places().most());
+        server.places().tell(name, move || {
+            let clients = counted(most as u64, "client");
+            let remedy = "--max-clients N serves more";
+            listener(OutputEvent::Notice(format!(
+                "{url}: {clients} watch already; further ones are refused; {remedy}"
+            )));
+        });
         let coming = Arc::downgrade(&clients);
         factory.connect_media_configure(move |_, media| {
             if let Some(clients) = coming.upgrade() {
@@ -98,7 +117,7 @@ impl Mount {
             }
         });
         if let Some(points) = server.mount_points() {
-            points.add_factory(name, factory.clone());
+            points.add_factory(name, factory.clone().upcast::<rtsp_server::RTSPMediaFactory>());
         }
         (context.listener)(OutputEvent::Serving(server.url(name)));
         Self {
@@ -129,6 +148,12 @@ fn describe(audio: Option<&gst::Caps>) -> String {
     });
     let audio = audio.map_or_else(String::new, |branch| format!("appsrc name=packets ! {branch}"));
     format!("( appsrc name=units ! {} {audio} )", rtsp.video)
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.server.places().hush(&self.name);
+    }
 }
 
 impl Branch for Mount {
@@ -192,12 +217,13 @@ impl Branch for Mount {
         self.clients.list().iter().for_each(|client| client.input.end());
         // A client leaves when it has all of it; one that does not read is not waited for.
         while !self.clients.list().is_empty() && self.gone.recv_timeout(deadline.left()).is_ok() {}
-        finished.live.push(LiveOutput {
+        finished.sent(LiveOutput {
             uri: self.server.url(&self.name),
             frames_sent: self.clients.sent.load(Ordering::Relaxed),
             frames_lost: self.clients.lost.load(Ordering::Relaxed),
             reconnects: 0,
             clients: Some(self.clients.ever.load(Ordering::Relaxed)),
+            clients_refused: Some(self.server.places().refused()),
         });
     }
 }
