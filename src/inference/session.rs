@@ -212,12 +212,12 @@ impl Engine {
             ModelFile::Embedded(bytes) => builder.commit_from_memory(bytes),
         }
         .map_err(|e| fail(&e))?;
-        self.note_nodes(assigned::nodes(&session));
+        self.note_nodes(&assigned::nodes(&session));
         Ok(session)
     }
 
     /// Notes which provider runs how many nodes: the first one registered need not have taken any.
-    fn note_nodes(&mut self, nodes: Vec<(String, usize)>) {
+    fn note_nodes(&mut self, nodes: &[(String, usize)]) {
         let known = |name: &str| ProviderChoice::of_runtime(name);
         let took = |provider: &ProviderChoice| nodes.iter().any(|(name, _)| known(name) == Some(*provider));
         let actual = ProviderChoice::ALL.into_iter().find(took).unwrap_or(self.provider);
