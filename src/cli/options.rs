@@ -32,7 +32,7 @@ pub struct ModelOptions {
     /// Inference precision; one that the provider does not have is refused
     #[arg(long, value_parser = choices::precision(), default_value = "auto")]
     pub precision: Precision,
-    /// GPU, as CUDA counts them (after CUDA_VISIBLE_DEVICES, fastest first); with CUDA_DEVICE_ORDER=PCI_BUS_ID, as nvidia-smi
+    /// GPU, as CUDA counts them (after `CUDA_VISIBLE_DEVICES`, fastest first); with `CUDA_DEVICE_ORDER=PCI_BUS_ID`, as nvidia-smi
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(i32).range(0..))]
     pub device: i32,
     /// Threads per inference [default: one per core]

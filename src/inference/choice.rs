@@ -90,10 +90,9 @@ impl ProviderChoice {
     fn precisions(self, arithmetic: Arithmetic) -> &'static [Precision] {
         use Precision::{Bf16, Fp16, Fp32, Int8, Tf32};
         match (self, arithmetic) {
-            (Self::Auto | Self::Cpu, _) | (Self::Openvino, Arithmetic { bf16: false, .. }) => &[Fp32],
             (Self::Openvino, Arithmetic { bf16: true, .. }) => &[Bf16, Fp32],
             (Self::Cuda, Arithmetic { tf32: true, .. }) => &[Tf32, Fp32],
-            (Self::Cuda, Arithmetic { tf32: false, .. }) => &[Fp32],
+            (Self::Auto | Self::Cpu | Self::Openvino | Self::Cuda, _) => &[Fp32],
             // Its builder uses TF32 for what is fp32, and ONNX Runtime has no option against that.
             (Self::Tensorrt, Arithmetic { tf32: true, .. }) => &[Fp16, Tf32, Bf16, Int8],
             (Self::Tensorrt, Arithmetic { tf32: false, .. }) => &[Fp16, Fp32, Bf16, Int8],

@@ -85,11 +85,32 @@ pub enum InferenceError {
 fn said(error: &dyn std::fmt::Display) -> String {
     const ENDS: (usize, usize) = (150, 250);
     let text = error.to_string();
+    // Which library lacks which: what stands before it are places in the runtime's source.
+    let unloaded = text.split_once("Failed to load library ").and_then(|(_, rest)| rest.split_once(" with error: "));
+    let text = unloaded.map_or_else(|| text.clone(), |(library, error)| format!("{library} does not load: {error}"));
     let words: Vec<&str> = text.split_whitespace().collect();
     let line: Vec<char> = words.join(" ").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
     let part = |chars: &[char]| chars.iter().collect::<String>();
     match line.len() {
         n if n <= ENDS.0 + ENDS.1 => part(&line),
         n => format!("{} … {}", part(&line[..ENDS.0]), part(&line[n - ENDS.1..])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_lacks_a_library_names_it() {
+        let runtime = "/onnxruntime_src/core/session/provider_bridge_ort.cc:1952 Provider& ProviderLibrary::Get() \
+             [ONNXRuntimeError] : 1 : FAIL : Failed to load library /data/libonnxruntime_providers_cuda.so with error: \
+             libcublasLt.so.12: cannot open shared object file: No such file or directory\n";
+        assert_eq!(
+            said(&runtime),
+            "/data/libonnxruntime_providers_cuda.so does not load: libcublasLt.so.12: cannot open shared object file: No such \
+             file or directory"
+        );
+        assert_eq!(said(&"out of\n  memory"), "out of memory");
     }
 }

@@ -355,7 +355,7 @@ mod tests {
         Encoding::start(&video.expect("a format"), &options, &params, clock::process())
     }
 
-    /// FFmpeg's encoder for boards with `OpenMAX` is there everywhere, and its device nowhere else.
+    /// `FFmpeg`'s encoder for boards with `OpenMAX` is there everywhere, and its device nowhere else.
     #[test]
     fn an_encoder_without_its_device_gives_way_to_the_next() {
         gst::init().expect("GStreamer");

@@ -62,6 +62,7 @@ pub(super) fn settings(element: &str, wanted: &Wanted<'_>) -> Vec<Setting> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers, switches and names")]
 fn set(name: &'static str, value: impl ToString) -> Setting {
     (name, value.to_string())
 }
@@ -176,7 +177,7 @@ fn vaapi(wanted: &Wanted<'_>) -> Vec<Setting> {
         Rate::Bitrate(kbit) => sent.extend([set("rate-control", "cbr"), set("bitrate", kbit)]),
         Rate::Quality { limit: Some(kbit), .. } => sent.extend([set("rate-control", "vbr"), set("bitrate", kbit)]),
         Rate::Quality { quality, .. } => {
-            sent.extend([set("rate-control", "cqp"), set("init-qp", quality.clamp(1, 51))])
+            sent.extend([set("rate-control", "cqp"), set("init-qp", quality.clamp(1, 51))]);
         }
     }
     sent
@@ -235,9 +236,11 @@ fn unknown(element: &str, wanted: &Wanted<'_>) -> Vec<Setting> {
 pub(super) fn configure(encoder: &gst::Element, settings: &[Setting]) {
     for (name, value) in settings {
         let writable = encoder.find_property(name).filter(|p| p.flags().contains(glib::ParamFlags::WRITABLE));
-        match writable.and_then(|property| glib::Value::deserialize_with_pspec(value, &property).ok()) {
-            Some(value) => encoder.set_property_from_value(name, &value),
-            None => tracing::debug!(encoder = %encoder.name(), name, value, "the encoder has no such setting"),
+        let value = writable.and_then(|property| glib::Value::deserialize_with_pspec(value, &property).ok());
+        if let Some(value) = value {
+            encoder.set_property_from_value(name, &value);
+        } else {
+            tracing::debug!(encoder = %encoder.name(), name, "the encoder has no such setting");
         }
     }
 }
