@@ -96,7 +96,7 @@ impl Supervisor<'_> {
         progress.frames += connection.frames();
         let is_recording = connection.is_recording();
         drop(connection);
-        trim_heap();
+        trim_heap(self.outlet.clock.now());
         self.policy.ended(end, is_recording, lasted)
     }
 
