@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use program::running::Running;
-use program::{SmallDisk, detect, events, frames, json, json_lines, made_clip, said, streamdet, times};
+use program::{SmallDisk, detect, events, frames, json, json_lines, made_clip, said, streamdet, text, times};
 use streamdet::clock::now;
 
 #[test]
@@ -97,6 +97,36 @@ fn a_recording_of_a_live_stream_that_failed_is_written_again() {
     assert!(!listed.contains("DISCONTINUITY") && listed.contains("ENDLIST"), "{listed}");
     let report = json(&folder.path().join("r.json"));
     assert_eq!(report["streams"][0]["frames"]["dropped"]["failed"], 0, "{}", report["streams"][0]["frames"]);
+}
+
+/// What ended as a `.part` is named, and the segment after it is finished all the same.
+#[test]
+fn a_segment_that_cannot_take_its_name_costs_the_one_after_it_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let out = folder.path().join("out");
+    std::fs::create_dir(&out).expect("a folder");
+    let args = ["test:ball", "-o", "out/cam.mkv", "--segment", "2s", "--imgsz", "96", "--report", "r.json"];
+    let mut run = Running::start(detect(folder.path(), &args));
+    let named = |ending: &str| {
+        let files = std::fs::read_dir(&out).expect("it is there").flatten().map(|entry| entry.path());
+        files.filter(|path| path.extension() == Some(ending.as_ref())).collect::<Vec<_>>()
+    };
+    let part = events::state(|| "no segment".into(), || named("part").pop());
+    let taken = part.with_extension("");
+    std::fs::write(&taken, "mine").expect("a file");
+    assert_eq!(run.ended(), Some(1), "{}", run.said());
+    let said = run.said();
+    assert!(
+        said.contains("something else took this name meanwhile")
+            && said.contains(text(&part.file_name().map(Path::new).expect("a name"))),
+        "{said}"
+    );
+    assert_eq!(named("part"), [part.clone()], "{said}");
+    assert!(times(&part).len() > 30, "what was written plays");
+    let whole: Vec<_> = named("mkv").into_iter().filter(|path| *path != taken).collect();
+    assert_eq!(whole.len(), 1, "{said}");
+    assert!(times(&whole[0]).len() > 30, "{said}");
+    assert_eq!(std::fs::read(&taken).expect("it"), b"mine");
 }
 
 #[test]

@@ -480,3 +480,27 @@ fn a_fetched_model_is_known_by_its_name() {
     let shown: serde_json::Value = serde_json::from_slice(&inspect("m").stdout).expect("JSON");
     assert_eq!((&shown["conf"], &shown["card"].is_null()), (&0.25.into(), &false));
 }
+
+#[test]
+fn the_files_beside_a_model_that_its_weights_lie_in_are_fetched_with_it() {
+    let (folder, body) = (folder(), body());
+    let weights: Vec<u8> = body.iter().rev().copied().collect();
+    let server = Server::start(vec![whole(&weights), whole(&body)]);
+    let data = |sha256: &str| {
+        let (url, size) = (server.url("w/m.onnx.data"), weights.len());
+        format!("[[data]]\nfile = \"m.onnx.data\"\nurl = \"{url}\"\nsha256 = \"{sha256}\"\nsize_bytes = {size}")
+    };
+    card(folder.path(), &server, &body, &data(&sha256(&weights)));
+    let args = ["mine", "--folder", "here"];
+    ends(&fetch(folder.path(), &args), 0, &["m.onnx.data", &sha256(&weights), &sha256(&body), "-m here/m.onnx"]);
+    let here = folder.path().join("here");
+    assert_eq!(names(&here), ["m.onnx", "m.onnx.data"]);
+    assert_eq!(std::fs::read(here.join("m.onnx.data")).expect("the weights"), weights);
+    ends(&fetch(folder.path(), &args), 0, &["already here, SHA-256 as expected: here/m.onnx.data"]);
+    assert_eq!(server.asked().len(), 2);
+    // Other weights than the card states are not left beside a model.
+    std::fs::remove_dir_all(folder.path().join("models")).expect("it is there");
+    card(folder.path(), &server, &body, &data(&"0".repeat(64)));
+    ends(&fetch(folder.path(), &["mine", "--folder", "there"]), 1, &["m.onnx.data", &"0".repeat(64)]);
+    assert_eq!(names(&folder.path().join("there")), [""; 0]);
+}

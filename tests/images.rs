@@ -278,3 +278,23 @@ fn sources_of_one_name_overwrite_nothing() {
     };
     assert_eq!((count("labels/*.txt"), count("out/**/*.png")), (4, 4));
 }
+
+#[test]
+fn images_of_one_name_and_several_kinds_are_all_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("in");
+    std::fs::create_dir(&images).expect("a folder");
+    for (name, size) in [("x.bmp", "64:48"), ("x.png", "80:48"), ("x.webp", "96:48")] {
+        image(&images, name, size);
+    }
+    let output = streamdet(folder.path(), &["in", "-o", "out", "--imgsz", "96"]);
+    succeeds(&output);
+    for (name, width) in [("x.bmp.png", "64"), ("x.png", "80"), ("x.webp.png", "96")] {
+        assert_eq!(program::probe(&folder.path().join("out").join(name), "width"), width, "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).expect("it").count(), 3);
+    // What is there is what would be replaced.
+    let again = streamdet(folder.path(), &["in", "-o", "out", "--imgsz", "96"]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    assert!(said(&again).contains("out/x.bmp.png"), "{}", said(&again));
+}

@@ -337,6 +337,38 @@ fn rtp_comes_on_a_udp_port() {
     played(&format!("udp://127.0.0.1:{port}?rtp=vp8"));
 }
 
+/// A recorder or encoder whose sound is set to another rate midway.
+#[test]
+fn sound_that_changes_its_format_ends_with_a_notice_and_the_video_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut both = Vec::new();
+    // The first is long enough for the model to be there before it ends.
+    for (name, rate, channels, from, length) in [("a.ts", "48000", "1", "0", "10"), ("b.ts", "44100", "2", "10", "4")] {
+        let file = folder.path().join(name);
+        let pictures = ["-f", "lavfi", "-i", "testsrc2=s=320x240:r=30", "-f", "lavfi", "-i", "sine"];
+        let codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "15", "-pix_fmt", "yuv420p", "-c:a", "aac"];
+        let rest = ["-ar", rate, "-ac", channels, "-t", length, "-output_ts_offset", from, "-y", text(&file)];
+        witness("ffmpeg", &[&pictures[..], &codecs, &rest].concat());
+        both.extend(std::fs::read(file).expect("a clip"));
+    }
+    std::fs::write(folder.path().join("both.ts"), both).expect("a file");
+    let own =
+        "[cam]\nelements = 'filesrc location=both.ts ! tsparse set-timestamps=true ! identity sync=true name=out'\n";
+    std::fs::write(folder.path().join("own.toml"), own).expect("a file");
+    let args = ["pipeline:cam", "--pipeline", "own.toml", "--reconnect", "0", "-o", "o.mkv"];
+    let output = run(folder.path(), &args);
+    succeeds(&output);
+    let said = said(&output);
+    assert_eq!(said.matches("audio track 1 changes to aac, of another format: it ends there").count(), 1, "{said}");
+    let (_, processed) = counted(folder.path());
+    let file = folder.path().join("o.mkv");
+    assert_eq!(times(&file).len() as u64, processed, "{said}");
+    assert!(!folder.path().join("o-2.mkv").exists());
+    let end = |track: &str| *program::track_times(&file, track).last().expect("packets");
+    let (sound, pictures) = (end("a:0"), end("v:0"));
+    assert!((3.0..5.0).contains(&(pictures - sound)), "{sound} and {pictures}: {said}");
+}
+
 #[test]
 fn a_user_describes_sources() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -32,7 +32,11 @@ const PRECISIONS: [Choice<Precision>; 6] = [
 ];
 
 const TRANSPORTS: [Choice<Transport>; 5] = [
-    ("auto", "UDP, then TCP if no packet arrives; TCP for rtsps://", Transport::Auto),
+    (
+        "auto",
+        "UDP, then TCP if no packet arrives, or more than 5 % of the pictures lack packets for 10 s; TCP for rtsps://",
+        Transport::Auto,
+    ),
     ("udp", "UDP", Transport::Udp),
     ("tcp", "Interleaved in the RTSP connection", Transport::Tcp),
     ("http", "Tunnelled through HTTP", Transport::Http),

@@ -42,7 +42,7 @@ impl Inspection {
         let (reference, problem) = match ModelRef::resolve(Some(name)) {
             Ok(reference) => (reference, None),
             // The card is wrong: the file can still be shown.
-            Err(e @ (ModelError::Card { .. } | ModelError::Checksum { .. }))
+            Err(e @ (ModelError::Card { .. } | ModelError::Checksum { .. } | ModelError::DataUnstated { .. }))
                 if path.is_file() && path.extension().is_none_or(|ending| ending != "toml") =>
             {
                 (ModelRef::without_card(path)?, Some(e))

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::ModelError;
 use super::coco;
+use super::external::is_inside;
 use super::layout::Layout;
 use super::names;
 use crate::geometry::Placement;
@@ -58,6 +59,23 @@ pub struct Card {
     pub iou: Option<f32>,
     /// What was measured with it, on what.
     pub accuracy: Option<String>,
+    /// The files beside it in which its weights lie (ONNX external data).
+    #[serde(default)]
+    pub data: Vec<Data>,
+}
+
+/// A file beside a model in which weights of it lie.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Its name as the model has it, relative to the model's folder.
+    pub file: String,
+    /// Its checksum, 64 hex digits.
+    pub sha256: String,
+    /// Its size.
+    pub size_bytes: Option<u64>,
+    /// Where it can be downloaded.
+    pub url: Option<String>,
 }
 
 impl Card {
@@ -88,15 +106,24 @@ impl Card {
             return Err(problem(format!("file = {:?} must be a plain file name beside the card", card.file)));
         }
         let texts = [&card.url, &card.obtain, &card.source, &card.licence, &card.terms];
-        if let Some(text) =
-            texts.into_iter().flatten().chain([&card.file]).find(|text| text.chars().any(char::is_control))
+        if let Some(text) = texts
+            .into_iter()
+            .flatten()
+            .chain([&card.file])
+            .chain(card.data.iter().filter_map(|data| data.url.as_ref()))
+            .find(|text| text.chars().any(char::is_control))
         {
             return Err(problem(format!("{text:?} holds a control character")));
         }
-        if let Some(sha256) = card.sha256.as_ref().filter(|text| !is_sha256(text)) {
+        if let Some(data) = card.data.iter().find(|data| !is_inside(&data.file)) {
+            return Err(problem(format!("data: file = {:?} must be a name in the model's folder", data.file)));
+        }
+        let mut sums = card.sha256.iter().chain(card.data.iter().map(|data| &data.sha256));
+        if let Some(sha256) = sums.find(|text| !is_sha256(text)) {
             return Err(problem(format!("sha256 = {sha256:?} must be 64 hex digits")));
         }
-        if let Some(url) = card.url.as_ref().filter(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+        let mut urls = card.url.iter().chain(card.data.iter().filter_map(|data| data.url.as_ref()));
+        if let Some(url) = urls.find(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err(problem(format!("url = {:?} must start with https://", crate::secrets::redact(url))));
         }
         card.check().map_err(problem)?;
@@ -110,7 +137,10 @@ impl Card {
         let rules = [
             (self.stride.is_none_or(|n| (1..=256).contains(&n)), "stride must be from 1 to 256"),
             (self.imgsz.is_none_or(|n| (32..=8192).contains(&n)), "imgsz must be from 32 to 8192"),
-            (self.size_bytes != Some(0), "size_bytes must be above 0"),
+            (
+                self.size_bytes != Some(0) && self.data.iter().all(|data| data.size_bytes != Some(0)),
+                "size_bytes must be above 0",
+            ),
             (self.value_max.is_none_or(|v| v.is_finite() && v != 0.0), "value_max must be a number other than 0"),
             (self.mean.is_none_or(|m| numbers(m, |_| true)), "mean must hold numbers"),
             (self.std.is_none_or(|s| numbers(s, |v| v != 0.0)), "std must hold numbers other than 0"),
@@ -171,6 +201,12 @@ mod tests {
             ("size_bytes = 0", "above 0"),
             ("layout = \"?\"", "fill in"),
             ("classes = \"cocoa\"", "a list of class names, or \"coco\""),
+            (
+                "[[data]]\nfile = \"../a.data\"\nsha256 = \"\"",
+                "data: file = \"../a.data\" must be a name in the model's folder",
+            ),
+            ("[[data]]\nfile = \"a.data\"\nsha256 = \"1\"", "64 hex digits"),
+            ("[[data]]\nfile = \"a.data\"", "sha256"),
         ] {
             let error = Card::parse(&format!("file = \"a.onnx\"\n{line}\n"), "a.toml").expect_err(line).to_string();
             assert!(error.contains(said) && error.starts_with("a.toml: "), "{error}");

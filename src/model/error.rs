@@ -49,6 +49,20 @@ pub enum ModelError {
         /// As computed.
         found: String,
     },
+    /// A file of external data whose checksum its card does not state.
+    #[error(
+        "{path}: the model's weights lie in it, and its card states no checksum of it\n  add to {card}:\n  [[data]]\n  file = {location:?}\n  sha256 = \"{found}\""
+    )]
+    DataUnstated {
+        /// The file of external data.
+        path: String,
+        /// The card.
+        card: String,
+        /// As the model has it.
+        location: String,
+        /// As computed.
+        found: String,
+    },
     /// The model is of a kind that is not supported.
     #[error("{model}: {problem}\n  {remedy}")]
     Unsupported {

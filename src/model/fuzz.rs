@@ -257,7 +257,7 @@ fn facts() -> impl Strategy<Value = OnnxFacts> {
 }
 
 fn reference(card: Option<Card>) -> ModelRef {
-    ModelRef { name: "m".into(), file: ModelFile::Path("m.onnx".into()), sha256: String::new(), card }
+    ModelRef { name: "m".into(), file: ModelFile::Path("m.onnx".into()), sha256: String::new(), data: Vec::new(), card }
 }
 
 /// Models that are recognised by facts from outside, with those facts; `None` where they are refused.

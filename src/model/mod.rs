@@ -4,6 +4,7 @@ mod card;
 mod checksum;
 mod coco;
 mod error;
+mod external;
 pub mod facts;
 pub mod fetch;
 #[cfg(test)]
@@ -19,8 +20,9 @@ pub mod store;
 
 use facts::OnnxFacts;
 
-pub use card::{Card, is_sha256};
+pub use card::{Card, Data, is_sha256};
 pub use error::ModelError;
+pub use external::DataFile;
 pub use layout::Layout;
 pub use reference::{ModelFile, ModelRef};
 pub use runnable::Model;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::card::Card;
 use super::checksum::{hex, sha256_of};
 use super::error::ModelError;
+use super::external::{DataFile, data_files, whole_sha256};
 use super::store::{self, DEFAULT_NAME, Known, Place, nearest};
 
 static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
@@ -36,7 +37,10 @@ impl ModelFile {
 pub struct ModelRef {
     pub(super) name: String,
     pub(super) file: ModelFile,
+    /// Of the file itself.
     pub(super) sha256: String,
+    /// Files beside it in which its weights lie.
+    pub(super) data: Vec<DataFile>,
     pub(super) card: Option<Card>,
 }
 
@@ -64,7 +68,7 @@ impl ModelRef {
         match place {
             Place::BuiltIn => {
                 let sha256 = hex(&Sha256::digest(DEFAULT_BYTES));
-                Self { name, file: ModelFile::Embedded(DEFAULT_BYTES), sha256, card }.verified()
+                Self { name, file: ModelFile::Embedded(DEFAULT_BYTES), sha256, data: Vec::new(), card }.verified()
             }
             Place::Here(path) => Ok(Self { name, ..Self::from_file(&path, card)? }),
             Place::Missing => Err(ModelError::NotHere { name, file: card.map_or_else(String::new, |c| c.file) }),
@@ -78,8 +82,9 @@ impl ModelRef {
     pub fn without_card(path: &Path) -> Result<Self, ModelError> {
         let unreadable = |source| ModelError::Unreadable { path: path.to_owned(), source };
         let sha256 = sha256_of(std::fs::File::open(path).map_err(unreadable)?).map_err(unreadable)?;
+        let data = data_files(path)?;
         let name = path.file_stem().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-        Ok(Self { name, file: ModelFile::Path(path.to_owned()), sha256, card: None })
+        Ok(Self { name, file: ModelFile::Path(path.to_owned()), sha256, data, card: None })
     }
 
     fn from_file(path: &Path, card: Option<Card>) -> Result<Self, ModelError> {
@@ -88,12 +93,33 @@ impl ModelRef {
     }
 
     fn verified(self) -> Result<Self, ModelError> {
+        self.verify_data()?;
         match self.card.as_ref().and_then(|c| c.sha256.as_ref()) {
             Some(expected) if !expected.eq_ignore_ascii_case(&self.sha256) => {
                 Err(ModelError::Checksum { path: self.file.label(), expected: expected.clone(), found: self.sha256 })
             }
             _ => Ok(self),
         }
+    }
+
+    /// Compares its files of external data with what its card says. A card that states a checksum of the model states theirs.
+    fn verify_data(&self) -> Result<(), ModelError> {
+        let Some(card) = &self.card else { return Ok(()) };
+        for data in &self.data {
+            let path = data.path.display().to_string();
+            let found = data.sha256.clone();
+            match card.data.iter().find(|stated| Path::new(&stated.file) == Path::new(&data.location)) {
+                Some(stated) if !stated.sha256.eq_ignore_ascii_case(&found) => {
+                    return Err(ModelError::Checksum { path, expected: stated.sha256.clone(), found });
+                }
+                None if card.sha256.is_some() => {
+                    let (card, location) = (format!("the card of {}", self.name), data.location.clone());
+                    return Err(ModelError::DataUnstated { path, card, location, found });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The default that its card states for an option, as one would write it on the command line.
@@ -120,10 +146,26 @@ impl ModelRef {
         &self.name
     }
 
-    /// Checksum of its bytes, lower-case hex.
+    /// Checksum of its file, lower-case hex, as its card states it.
     #[must_use]
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// Files beside it in which its weights lie (ONNX external data).
+    #[must_use]
+    pub fn data(&self) -> &[DataFile] {
+        &self.data
+    }
+
+    /// Checksum of all that it is of, lower-case hex: of its file, or of what `sha256sum` prints of that and of its data, in order
+    /// of their names.
+    #[must_use]
+    pub fn whole_sha256(&self) -> String {
+        match &self.file {
+            ModelFile::Path(path) => whole_sha256(path, &self.sha256, &self.data),
+            ModelFile::Embedded(_) => self.sha256.clone(),
+        }
     }
 
     /// What its card says, if it has one.

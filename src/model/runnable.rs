@@ -14,7 +14,7 @@ pub struct Model {
     pub name: String,
     /// Its bytes.
     pub file: ModelFile,
-    /// Checksum of the bytes, lower-case hex.
+    /// Checksum of the bytes, lower-case hex, external data among them (see [`ModelRef::whole_sha256`](super::ModelRef::whole_sha256)).
     pub sha256: String,
     /// How frames become its input.
     pub input: InputSpec,

@@ -54,6 +54,17 @@ pub fn card(
             );
         }
     }
+    for data in reference.data() {
+        append(
+            &mut text,
+            format_args!(
+                "\n[[data]]\nfile = {}\nsha256 = \"{}\"\nsize_bytes = {}\n# url = \"https://\"\n",
+                quoted(&printable(&data.location)),
+                data.sha256,
+                data.bytes
+            ),
+        );
+    }
     text
 }
 
@@ -167,7 +178,7 @@ mod tests {
 
     fn reference(card: Option<Card>) -> ModelRef {
         let file = ModelFile::Path("some folder/my \"own\" model.onnx".into());
-        ModelRef { name: "m".into(), file, sha256: "a".repeat(64), card }
+        ModelRef { name: "m".into(), file, sha256: "a".repeat(64), data: Vec::new(), card }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One stream's way out: draw, write, count. Runs on the stream's own sink thread.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::handover::{FromWorker, SinkEvent};
-use super::job::{Job, OutputSpec};
+use super::job::{Job, OutputSpec, SourceSpec, still_files};
 use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
@@ -48,6 +48,8 @@ struct Delivery<'a> {
     sink: Option<StreamSink>,
     listener: OutputListener,
     stills: StillWriter,
+    /// Where each image of a folder is written.
+    files_of_stills: HashMap<PathBuf, PathBuf>,
     /// What works on the detections before they are drawn and go out.
     stages: Vec<Box<dyn DetectionStage>>,
     detections: DetectionSinks<'a>,
@@ -105,6 +107,7 @@ impl<'a> Delivery<'a> {
             sink: None,
             listener: output_listener(shared, stream),
             stills: StillWriter::default(),
+            files_of_stills: files_of_stills(&shared.settings.jobs[stream.0 as usize]),
             stages: shared.settings.stages.iter().map(|make| make(stream)).collect(),
             detections: DetectionSinks::new(shared, stream),
             pool: FramePool::default(),
@@ -315,9 +318,11 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let video = frame.pixels.output().video;
         match (output, &frame.file) {
-            (OutputSpec::Folder(folder), Some(file)) => {
-                let name = file.file_name().unwrap_or_default();
-                self.stills.write(&still_name(&folder.join(name)), buffer, video)?;
+            (OutputSpec::Folder(_), Some(file)) => {
+                // What is not of the job is no frame of it.
+                if let Some(path) = self.files_of_stills.get(&**file) {
+                    self.stills.write(path, buffer, video)?;
+                }
             }
             (OutputSpec::Image(path), Some(_)) => {
                 self.stills.write(path, buffer, video)?;
@@ -476,6 +481,14 @@ impl<'a> Delivery<'a> {
     }
 }
 
+/// Where each image of a job with a folder is written.
+fn files_of_stills(job: &Job) -> HashMap<PathBuf, PathBuf> {
+    match (&job.source, &job.output) {
+        (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(folder, images),
+        _ => HashMap::new(),
+    }
+}
+
 /// What a stream's outputs are opened with.
 fn output_options<'a>(
     shared: &'a Shared,
@@ -507,14 +520,4 @@ fn output_listener(shared: &Arc<Shared>, stream: StreamId) -> OutputListener {
         // Whoever closes the window has seen enough.
         OutputEvent::WindowClosed => shared.requested.request(),
     })
-}
-
-/// Kinds of image that are not written become PNG.
-#[must_use]
-pub(super) fn still_name(path: &Path) -> PathBuf {
-    let known = path
-        .extension()
-        .and_then(|e| e.to_str())
-        .is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "jpg" | "jpeg" | "png"));
-    if known { path.to_owned() } else { path.with_extension("png") }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::detections::{FileNames, with};
+use crate::part::with_suffix;
 use crate::sink::Target;
 use crate::source::Address;
 
@@ -121,6 +122,31 @@ pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut 
     free
 }
 
+/// Where each of `images` is written in `folder`: under its own name, as PNG where its kind is not written, and no two under
+/// one: `x.bmp` beside `x.png` becomes `x.bmp.png`.
+pub(in crate::pipeline) fn still_files(folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
+    let is_written = |image: &Path| {
+        let ending = image.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+        matches!(ending.as_str(), "jpg" | "jpeg" | "png")
+    };
+    // Those that keep their names come first.
+    let (own, converted): (Vec<_>, Vec<_>) = images.iter().partition(|image| is_written(image));
+    let mut taken = HashSet::new();
+    let mut file = |image: &Path| {
+        let name = image.file_name().unwrap_or_default();
+        let path = folder.join(name);
+        let names = if is_written(image) {
+            [path.clone(), path]
+        } else {
+            [path.with_extension("png"), folder.join(with(name, ".png"))]
+        };
+        let further = (2..).map(|number| with_suffix(&names[1], &format!("-{number}")));
+        let mut free = names.iter().cloned().chain(further).filter(|name| taken.insert(name.clone()));
+        free.next().unwrap_or_default()
+    };
+    own.into_iter().chain(converted).map(|image| (image.clone(), file(image))).collect()
+}
+
 /// A path's name without its ending.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
@@ -153,5 +179,24 @@ mod tests {
             [None, Some("x-4"), Some("DJI_0001_7-4")]
         );
         assert_eq!(called(5, "day2/x.png"), Some("x-5"));
+    }
+
+    #[test]
+    fn no_two_images_share_a_file() {
+        let images = ["a/x.bmp", "a/x.jpg", "a/x.png", "a/x.webp", "a/y.TIFF", "b/x.png", "b/x.bmp"].map(PathBuf::from);
+        let files = still_files(Path::new("out"), &images);
+        let named: Vec<&str> = images.iter().map(|image| files[image].to_str().expect("a name")).collect();
+        assert_eq!(
+            named,
+            [
+                "out/x.bmp.png",
+                "out/x.jpg",
+                "out/x.png",
+                "out/x.webp.png",
+                "out/y.png",
+                "out/x-2.png",
+                "out/x.bmp-2.png"
+            ]
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Audio passthrough: encoded packets go past the detector to the output, in one bounded channel a track.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,6 +24,8 @@ struct Inner {
     sender: Mutex<Option<Sender<gst::Buffer>>>,
     /// Time of the newest packet, ns.
     newest_ns: AtomicU64,
+    /// It ended since its format changed.
+    has_changed: AtomicBool,
     counters: Arc<AudioCounters>,
 }
 
@@ -34,6 +37,7 @@ impl Passthrough {
             packets: Mutex::new(Some(rx)),
             sender: Mutex::new(Some(tx)),
             newest_ns: AtomicU64::new(0),
+            has_changed: AtomicBool::new(false),
             counters: Arc::default(),
         }))
     }
@@ -66,6 +70,13 @@ impl Passthrough {
     /// Nothing more will come.
     pub fn close(&self) {
         lock(&self.0.sender).take();
+    }
+
+    /// What comes has another format from here on: the track ends, and another one begins with the next connection. Whether that is
+    /// new.
+    pub fn end_changed(&self) -> bool {
+        self.close();
+        !self.0.has_changed.swap(true, Ordering::SeqCst)
     }
 
     /// Sends a packet: where the channel is full, one of a recording waits, one of a live stream is dropped. One that goes
@@ -112,12 +123,22 @@ impl StreamAudio {
     }
 }
 
+/// The place of an audio track among those that were announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// From 0.
+    pub index: usize,
+    /// How many were.
+    pub of: usize,
+}
+
 /// The audio tracks of one connection or file.
 #[derive(Default)]
 pub(super) struct AudioTracks {
     /// Where the tracks stay the same over several connections.
     stream: Option<Arc<StreamAudio>>,
-    tracks: Mutex<Vec<Passthrough>>,
+    /// By their place.
+    tracks: Mutex<BTreeMap<usize, Passthrough>>,
     has_changed: AtomicBool,
 }
 
@@ -127,12 +148,19 @@ impl AudioTracks {
         Self { stream: Some(stream), ..Self::default() }
     }
 
-    /// One more track, and its number from 1.
-    pub fn add(&self) -> (Passthrough, usize) {
+    /// One more track, and its number from 1: of its place, in whatever order tracks show themselves; behind those that were
+    /// announced where it has none, or another one has it.
+    pub fn add(&self, place: Option<Place>) -> (Passthrough, usize) {
         let mut tracks = lock(&self.tracks);
-        let track = self.stream.as_ref().map_or_else(Passthrough::new, |stream| stream.track(tracks.len()));
-        tracks.push(track.clone());
-        (track, tracks.len())
+        let behind = place.map_or(0, |place| place.of);
+        let own = place.map(|place| place.index).filter(|index| !tracks.contains_key(index));
+        let index = own.unwrap_or_else(|| (behind..).find(|index| !tracks.contains_key(index)).unwrap_or_default());
+        let track = self.stream.as_ref().map_or_else(Passthrough::new, |stream| stream.track(index));
+        if track.0.has_changed.load(Ordering::SeqCst) {
+            self.note_change();
+        }
+        tracks.insert(index, track.clone());
+        (track, index + 1)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -141,7 +169,7 @@ impl AudioTracks {
 
     /// Whether the format of every track is known.
     pub fn all_have_format(&self) -> bool {
-        lock(&self.tracks).iter().all(|track| track.format().is_some())
+        lock(&self.tracks).values().all(|track| track.format().is_some())
     }
 
     /// A track came in another format than on an earlier connection.
@@ -156,17 +184,17 @@ impl AudioTracks {
 
     /// Codecs for people; `None` for a track whose format is not known.
     pub fn codecs(&self) -> Vec<Option<String>> {
-        lock(&self.tracks).iter().map(|track| track.format().map(|caps| codec_name(&caps))).collect()
+        lock(&self.tracks).values().map(|track| track.format().map(|caps| codec_name(&caps))).collect()
     }
 
     /// The tracks for the sink, each once and as soon as its format is known.
     pub fn take(&self) -> Vec<AudioTrack> {
-        lock(&self.tracks).iter().filter_map(Passthrough::take_track).collect()
+        lock(&self.tracks).values().filter_map(Passthrough::take_track).collect()
     }
 
     /// Nothing more will come.
     pub fn close(&self) {
-        lock(&self.tracks).iter().for_each(Passthrough::close);
+        lock(&self.tracks).values().for_each(Passthrough::close);
     }
 }
 
@@ -186,7 +214,7 @@ mod tests {
         let stream = Arc::new(StreamAudio::default());
         let (aac, opus) = (gst::Caps::new_empty_simple("audio/mpeg"), gst::Caps::new_empty_simple("audio/x-opus"));
         let first = AudioTracks::of_connection(stream.clone());
-        let (track, number) = first.add();
+        let (track, number) = first.add(None);
         assert_eq!((number, first.all_have_format(), first.take().len()), (1, false, 0));
         assert!(track.set_format(&aac) && first.all_have_format());
         assert!(track.set_format(&opus) && track.set_format(&aac), "it may change until a packet came");
@@ -197,7 +225,7 @@ mod tests {
             track.send(packet(ms), true);
         }
         let second = AudioTracks::of_connection(stream.clone());
-        let (track, _) = second.add();
+        let (track, _) = second.add(None);
         assert!(second.take().is_empty() && track.set_format(&aac));
         track.send(packet(60), true);
         let times: Vec<_> = taken[0].packets.try_iter().filter_map(|packet| packet.pts()).collect();
@@ -206,7 +234,52 @@ mod tests {
         stream.close();
         assert!(taken[0].packets.recv().is_err());
         let third = AudioTracks::of_connection(stream);
-        assert!(third.add().0.set_format(&opus));
+        assert!(third.add(None).0.set_format(&opus));
+        assert_eq!(third.take().len(), 1);
+    }
+
+    #[test]
+    fn tracks_keep_their_numbers_in_whatever_order_they_show_themselves() {
+        gst::init().expect("GStreamer");
+        let stream = Arc::new(StreamAudio::default());
+        let formats = ["audio/mpeg", "audio/x-alaw", "audio/x-opus"].map(gst::Caps::new_empty_simple);
+        let place = |index| Some(Place { index, of: 2 });
+        let add = |tracks: &AudioTracks, place: Option<Place>, format: usize| {
+            let (track, number) = tracks.add(place);
+            assert!(track.set_format(&formats[format]) && track.takes(Some(&formats[format])), "{number}");
+            number
+        };
+        let first = AudioTracks::of_connection(stream.clone());
+        assert_eq!([add(&first, place(1), 1), add(&first, place(0), 0)], [2, 1]);
+        // Two under one place, as where a server describes one thing and sends another.
+        assert_eq!(add(&first, place(1), 2), 3);
+        let taken: Vec<_> = first.take().iter().filter_map(|track| track.format.caps()).collect();
+        assert_eq!(taken, formats, "in their order");
+        let second = AudioTracks::of_connection(stream);
+        assert_eq!([add(&second, place(0), 0), add(&second, place(1), 1), add(&second, None, 2)], [1, 2, 3]);
+        assert!(second.take().is_empty() && !second.has_changed(), "they go on");
+        // Without a description, as they come.
+        let file = AudioTracks::default();
+        assert_eq!([add(&file, None, 2), add(&file, None, 0)], [1, 2]);
+    }
+
+    #[test]
+    fn a_track_whose_format_changes_ends_and_begins_anew_with_the_next_connection() {
+        gst::init().expect("GStreamer");
+        let stream = Arc::new(StreamAudio::default());
+        let (aac, opus) = (gst::Caps::new_empty_simple("audio/mpeg"), gst::Caps::new_empty_simple("audio/x-opus"));
+        let first = AudioTracks::of_connection(stream.clone());
+        let (track, _) = first.add(None);
+        assert!(track.set_format(&aac) && track.takes(Some(&aac)));
+        let taken = first.take();
+        assert!(!track.set_format(&opus) && track.end_changed() && !track.end_changed(), "said once");
+        assert!(taken[0].packets.recv().is_err(), "it has ended");
+        // Even in the format that it had.
+        let second = AudioTracks::of_connection(stream.clone());
+        assert!(second.add(None).0.set_format(&aac) && second.has_changed());
+        stream.close();
+        let third = AudioTracks::of_connection(stream);
+        assert!(third.add(None).0.set_format(&opus) && !third.has_changed());
         assert_eq!(third.take().len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 
 use super::error::ConnectError;
 use super::options::Transport;
-use crate::clock::StreamTime;
+use crate::clock::{HostTime, StreamTime};
 use crate::stream::{AudioTrack, StreamInfo};
 
 /// Why a connection could not be opened.
@@ -26,15 +26,17 @@ pub(super) enum ConnectionEnd {
     EndOfStream,
     /// It was lost, for this reason.
     Lost(String),
+    /// It lost too much over UDP, in these words, and TCP may be tried.
+    Lossy(String),
 }
 
 /// Opens connections to one source.
 pub(super) trait Opener {
-    /// Opens one; returns when its first frame is decoded.
+    /// Opens one; returns when its first frame is decoded. `may_leave_udp`: it ends where it loses too much over UDP.
     ///
     /// # Errors
     /// When none will be, or a stop was requested.
-    fn open(&mut self, transport: Transport) -> Result<Box<dyn Connection>, OpenError>;
+    fn open(&mut self, transport: Transport, may_leave_udp: bool) -> Result<Box<dyn Connection>, OpenError>;
 }
 
 /// A connection whose first frame is decoded, and waits.
@@ -57,8 +59,11 @@ pub(super) trait Connection {
     /// Stream time of its first frame.
     fn resumes_at(&self) -> StreamTime;
 
-    /// Lets the frames go to the outlet; returns when the connection ends.
-    fn run(&mut self) -> ConnectionEnd;
+    /// Lets the frames go to the outlet; returns when the connection ends. What a user should know meanwhile goes to `say`.
+    fn run(&mut self, say: &dyn Fn(&str)) -> ConnectionEnd;
+
+    /// When a frame last came.
+    fn last_frame(&self) -> Option<HostTime>;
 
     /// Frames that were decoded.
     fn frames(&self) -> u64;

@@ -136,7 +136,7 @@ impl FileSource {
         watch_decoders(&pipeline, &shared.probe);
         correct_headers(&pipeline, &shared.probe, &outlet.guard);
         let tracks = Tracks::new(&pipeline, &shared);
-        parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
+        parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad, None));
 
         let name = path.file_name().map_or_else(|| input.clone(), |n| n.to_string_lossy().into_owned());
         let info = shared.describe(name);

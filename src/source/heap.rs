@@ -1,11 +1,47 @@
 //! The allocator's memory between connections.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::HostTime;
+
+/// The shortest time between two: what a connection leaves behind is small, and it is what a thousand leave that has to go.
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// When the last one was, ns, plus one; 0 before the first.
+static LAST: AtomicU64 = AtomicU64::new(0);
+
 /// Returns to the system what a connection's threads have freed. Their allocations lie scattered over the allocator's arenas,
 /// one of which every thread gets: without this, the memory of a thousand connections grew by a twentieth with nothing leaked.
-pub(super) fn trim_heap() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: it takes a number and touches only memory that is free.
-    unsafe {
-        libc::malloc_trim(0);
+/// It takes the lock of every arena in turn, which the threads of all other streams wait for: once a minute in the whole process.
+pub(super) fn trim_heap(now: HostTime) {
+    if is_due(&LAST, now) {
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        // SAFETY: it takes a number and touches only memory that is free.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}
+
+fn is_due(last: &AtomicU64, now: HostTime) -> bool {
+    let now = u64::try_from(now.since_start().as_nanos()).unwrap_or(u64::MAX).saturating_add(1);
+    let before = last.load(Ordering::SeqCst);
+    let interval = u64::try_from(INTERVAL.as_nanos()).unwrap_or(u64::MAX);
+    let is_over = before == 0 || now >= before.saturating_add(interval);
+    is_over && last.compare_exchange(before, now, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_reconnect_all_the_time_trim_the_heap_once_a_minute() {
+        let last = AtomicU64::new(0);
+        let due: Vec<u64> = (0..600u64)
+            .filter(|second| is_due(&last, HostTime::from_start(Duration::from_millis(500 * second))))
+            .collect();
+        assert_eq!(due, [0, 120, 240, 360, 480]);
     }
 }

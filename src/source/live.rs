@@ -14,8 +14,10 @@ use super::decoding::Decoding;
 use super::diagnose::diagnose;
 use super::error::ConnectError;
 use super::first_frame::Gate;
+use super::loss::PictureLoss;
 use super::missing::{MissingPlugin, package_for};
 use super::options::Transport;
+use super::receive_buffer;
 use super::server::ServerState;
 use super::template::Time;
 use super::wake::{Waker, next_message};
@@ -34,6 +36,8 @@ pub(super) struct Parts {
     pub server: Arc<ServerState>,
     /// Packets that come out of the template.
     pub packets: Arc<Activity>,
+    /// Where it may be given up for too many losses.
+    pub loss: Option<Arc<PictureLoss>>,
     pub info: StreamInfo,
     pub gate: Gate,
     pub waker: Waker,
@@ -51,6 +55,7 @@ pub(super) struct LiveConnection {
     shared: Arc<Decoding>,
     server: Arc<ServerState>,
     packets: Arc<Activity>,
+    loss: Option<Arc<PictureLoss>>,
     info: StreamInfo,
     gate: Option<Gate>,
     waker: Waker,
@@ -75,6 +80,7 @@ impl LiveConnection {
             shared: parts.shared,
             server: parts.server,
             packets: parts.packets,
+            loss: parts.loss,
             info: parts.info,
             gate: Some(parts.gate),
             waker: parts.waker,
@@ -160,7 +166,10 @@ impl LiveConnection {
 
     /// A server that closes the connection shows as a warning and an end of stream.
     fn note_warning(&mut self, message: &gst::MessageRef) {
-        if let gst::MessageView::Warning(warning) = message.view() {
+        if let gst::MessageView::Warning(warning) = message.view()
+            // A socket that got less room than it asked for, which is said apart.
+            && !warning.error().matches(gst::ResourceError::Settings)
+        {
             self.warning = Some(words(&warning.error()));
         }
     }
@@ -174,13 +183,17 @@ impl LiveConnection {
         diagnose(&self.address, &error.error(), &debug, self.server.certificate_fault())
     }
 
-    fn wait_for_end(&mut self) -> ConnectionEnd {
+    fn wait_for_end(&mut self, say: &dyn Fn(&str)) -> ConnectionEnd {
         let mut stall = StallTimer::new(self.stall_timeout, self.now());
         while !self.has_ended {
             test_panic_point();
             if self.shared.is_stopped() {
                 self.shared.stop();
                 return ConnectionEnd::Stopped;
+            }
+            self.shared.take_notices().iter().for_each(|notice| say(notice));
+            if let Some(said) = self.loss.as_ref().and_then(|loss| loss.too_much()) {
+                return ConnectionEnd::Lossy(said);
             }
             let left = stall.check(self.now(), self.shared.activity.last(), self.shared.is_held());
             let Some(left) = left else {
@@ -227,11 +240,19 @@ impl Connection for LiveConnection {
         self.shared.connection().map_or_else(StreamTime::default, super::stream_clock::ConnectionClock::resumes_at)
     }
 
-    fn run(&mut self) -> ConnectionEnd {
+    fn run(&mut self, say: &dyn Fn(&str)) -> ConnectionEnd {
+        if let Some(notice) = receive_buffer::too_little(&self.pipeline) {
+            say(&notice);
+        }
         self.gate = None;
-        let end = self.wait_for_end();
+        let end = self.wait_for_end(say);
+        self.shared.take_notices().iter().for_each(|notice| say(notice));
         self.shared.report_late();
         end
+    }
+
+    fn last_frame(&self) -> Option<HostTime> {
+        self.shared.activity.last()
     }
 
     fn frames(&self) -> u64 {

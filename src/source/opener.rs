@@ -9,7 +9,7 @@ use gstreamer::prelude::*;
 
 use super::activity::Activity;
 use super::address::{Address, Kind};
-use super::audio::{AudioTracks, StreamAudio};
+use super::audio::{AudioTracks, Place, StreamAudio};
 use super::connecting::{CONNECT_TIMEOUT, Connecting};
 use super::connection::{Connection, OpenError, Opener};
 use super::decoding::{Decoding, Setup};
@@ -20,6 +20,7 @@ use super::late::LateFrames;
 use super::link::{Linked, change_caps, link};
 use super::live::{LiveConnection, Parts};
 use super::locate::locate;
+use super::loss::PictureLoss;
 use super::mp4::correct_headers;
 use super::mpeg::help_demuxers;
 use super::multipart::begin_with_boundary;
@@ -27,8 +28,9 @@ use super::options::{LiveOptions, Transport, Wanted};
 use super::outlet::Outlet;
 use super::pace::Pacer;
 use super::probe::{DecoderProbe, watch_decoders};
+use super::receive_buffer;
 use super::rtp::{self, Found};
-use super::senders::{self, RtpTracks, Sender};
+use super::senders::{self, RtpTracks, Sender, session_of};
 use super::server::ServerState;
 use super::sprop;
 use super::stream_clock::{ConnectionClock, StreamClock};
@@ -51,14 +53,15 @@ pub(super) struct LiveOpener<'a> {
 }
 
 impl Opener for LiveOpener<'_> {
-    fn open(&mut self, transport: Transport) -> Result<Box<dyn Connection>, OpenError> {
+    fn open(&mut self, transport: Transport, may_leave_udp: bool) -> Result<Box<dyn Connection>, OpenError> {
         let located = locate(self.address, self.shutdown);
         if self.shutdown.is_requested() {
             return Err(OpenError::Stopped);
         }
         let address = located?;
-        match self.connect(&address, transport) {
-            Err((_, Some(Found::Encoding(encoding)))) => self.connect(&address.carrying(encoding), transport),
+        let by = (transport, may_leave_udp);
+        match self.connect(&address, by) {
+            Err((_, Some(Found::Encoding(encoding)))) => self.connect(&address.carrying(encoding), by),
             other => other,
         }
         .map_err(|(error, found)| found.and_then(Found::refusal).map_or(error, OpenError::from))
@@ -70,13 +73,13 @@ impl LiveOpener<'_> {
     fn connect(
         &self,
         address: &Address,
-        transport: Transport,
+        by: (Transport, bool),
     ) -> Result<Box<dyn Connection>, (OpenError, Option<Found>)> {
         let not_yet = |error: ConnectError| (error.into(), None);
         let template = self.options.templates.get(address.section()).map_err(|e| {
             not_yet(ConnectError::new(e.to_string(), "describe its elements in a file given with --pipeline"))
         })?;
-        let (parts, found) = self.parts(address, template, transport).map_err(not_yet)?;
+        let (parts, found) = self.parts(address, template, by).map_err(not_yet)?;
         let connection = LiveConnection::start(parts).map_err(|error| (error, found.get().copied()))?;
         Ok(Box::new(connection))
     }
@@ -86,7 +89,7 @@ impl LiveOpener<'_> {
         &self,
         address: &Address,
         template: &SourceTemplate,
-        transport: Transport,
+        (transport, may_leave_udp): (Transport, bool),
     ) -> Result<(Parts, Arc<OnceLock<Found>>), ConnectError> {
         let section = address.section();
         let unbuilt = |e: String| {
@@ -103,6 +106,7 @@ impl LiveOpener<'_> {
         let pipeline = gst::Pipeline::new();
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
         pipeline.add(&bin).map_err(|e| unbuilt(e.to_string()))?;
+        receive_buffer::ask(&pipeline);
         let waker = Waker::new(&pipeline);
         let stop = Shutdown::new();
         let stopping = waker.on_request(self.shutdown, &stop);
@@ -112,10 +116,14 @@ impl LiveOpener<'_> {
         watch_decoders(&pipeline, &shared.probe);
         correct_headers(&pipeline, &shared.probe, &self.outlet.guard);
         let packets = Arc::new(Activity::new(self.outlet.clock.clone()));
-        split(&pipeline, &bin, &out, &shared, &packets);
+        let is_rtsp = address.kind == Kind::Rtsp;
+        let clock = || self.outlet.clock.clone();
+        let loss = (is_rtsp && may_leave_udp).then(|| PictureLoss::new(clock(), waker.clone()));
+        let seen = Packets { packets: packets.clone(), loss: loss.clone(), guard: self.outlet.guard.clone() };
+        split(&pipeline, &bin, &out, (&shared, &server), seen);
 
         let now = self.outlet.clock.now();
-        let (is_rtsp, may_fall_back) = (address.kind == Kind::Rtsp, transport == Transport::Auto);
+        let may_fall_back = transport == Transport::Auto;
         let parts = Parts {
             connecting: Connecting::new(now, self.options.stall_timeout, is_rtsp, may_fall_back),
             info: shared.describe(self.address.to_string()),
@@ -123,6 +131,7 @@ impl LiveOpener<'_> {
             shared,
             server,
             packets,
+            loss,
             gate,
             waker,
             stopping,
@@ -241,27 +250,35 @@ fn protocols(transport: Transport) -> &'static str {
     }
 }
 
+/// Where packets are noted as they come.
+struct Packets {
+    packets: Arc<Activity>,
+    loss: Option<Arc<PictureLoss>>,
+    guard: Guard,
+}
+
 /// Splits whatever `out` shows into tracks, one parsebin a track; notes the packets that come.
 fn split(
     pipeline: &gst::Pipeline,
     bin: &gst::Bin,
     out: &gst::Element,
-    shared: &Arc<Decoding>,
-    packets: &Arc<Activity>,
+    (shared, server): (&Arc<Decoding>, &Arc<ServerState>),
+    seen: Packets,
 ) {
     let tracks = Arc::new(Tracks::new(pipeline, shared));
     let rtp = RtpTracks::new(shared.outlet.clock.clone());
-    let (owner, bin) = (pipeline.downgrade(), bin.downgrade());
-    let (packets, guard) = (packets.clone(), shared.outlet.guard.clone());
-    let at_pads = guard.clone();
+    let (owner, bin, server) = (pipeline.downgrade(), bin.downgrade(), server.clone());
+    let at_pads = seen.guard.clone();
     let take = move |pad: &gst::Pad| {
         let (Some(pipeline), Some(bin)) = (owner.upgrade(), bin.upgrade()) else { return };
-        let attached =
-            rtp.sender(pad).and_then(|sender| attach(&pipeline, &bin, pad, &tracks, sender.as_ref()).map(|()| sender));
+        let place = session_of(pad).and_then(|session| server.audio_place(session));
+        let attached = rtp
+            .sender(pad)
+            .and_then(|sender| attach(&pipeline, &bin, pad, (&tracks, place), sender.as_ref()).map(|()| sender));
         match attached {
             Ok(sender) => {
-                begin_with_boundary(pad, &guard);
-                note_packets(pad, &packets, &guard, sender);
+                begin_with_boundary(pad, &seen.guard);
+                seen.note(pad, sender);
             }
             Err(error) => gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode: {error}")),
         }
@@ -276,16 +293,22 @@ fn split(
     });
 }
 
-/// Notes the packets that come; those of a sender that is not listened to are dropped.
-fn note_packets(pad: &gst::Pad, packets: &Arc<Activity>, guard: &Guard, sender: Option<Sender>) {
-    let (packets, guard) = (packets.clone(), guard.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
-        let passes = guard.run("packets", || {
-            packets.note();
-            sender.as_ref().is_none_or(Sender::takes)
+impl Packets {
+    /// Notes the packets that come; those of a sender that is not listened to are dropped.
+    fn note(&self, pad: &gst::Pad, sender: Option<Sender>) {
+        let (packets, guard) = (self.packets.clone(), self.guard.clone());
+        pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
+            let passes = guard.run("packets", || {
+                packets.note();
+                sender.as_ref().is_none_or(Sender::takes)
+            });
+            if passes == Some(true) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
         });
-        if passes == Some(true) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Handled }
-    });
+        // Where it is not of RTP, nothing has numbers.
+        if let Some(loss) = self.loss.as_ref().filter(|_| session_of(pad).is_some()) {
+            loss.watch(pad, &self.guard);
+        }
+    }
 }
 
 /// Links `pad` to the parsebin of its track, which is made for the first sender of RTP and stays for the others.
@@ -293,7 +316,7 @@ fn attach(
     pipeline: &gst::Pipeline,
     bin: &gst::Bin,
     pad: &gst::Pad,
-    tracks: &Arc<Tracks>,
+    tracks: (&Arc<Tracks>, Option<Place>),
     sender: Option<&Sender>,
 ) -> Linked {
     let ghost = gst::GhostPad::with_target(pad)?;
@@ -317,10 +340,13 @@ fn attach(
     ghost.link(&sink).map(|_| ()).map_err(|e| gst::glib::bool_error!("{:?}", e))
 }
 
-fn parse(pipeline: &gst::Pipeline, tracks: &Arc<Tracks>) -> Result<gst::Element, gst::glib::BoolError> {
+fn parse(
+    pipeline: &gst::Pipeline,
+    (tracks, place): (&Arc<Tracks>, Option<Place>),
+) -> Result<gst::Element, gst::glib::BoolError> {
     let parsebin = gst::ElementFactory::make("parsebin").build()?;
     let tracks = tracks.clone();
-    parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad));
+    parsebin.connect_pad_added(move |_, pad| tracks.add_guarded(pad, place));
     pipeline.add(&parsebin)?;
     Ok(parsebin)
 }

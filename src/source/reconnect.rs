@@ -28,6 +28,11 @@ pub(super) struct Reconnect {
     known: Option<Transport>,
     /// The transport of the next attempt.
     transport: Transport,
+    /// UDP was left for TCP, which has not worked yet; and UDP is kept, since TCP did not.
+    leaves_udp: bool,
+    keeps_udp: bool,
+    /// The last connection was given up for its audio.
+    audio_changed: bool,
     backoff: Backoff,
     /// Whether there ever was a connection.
     established: bool,
@@ -76,6 +81,9 @@ impl Reconnect {
             is_secure,
             known: None,
             transport: options.transport,
+            leaves_udp: false,
+            keeps_udp: false,
+            audio_changed: false,
             backoff,
             established: false,
             waited: Duration::ZERO,
@@ -102,6 +110,12 @@ impl Reconnect {
         self.established
     }
 
+    /// Whether a connection that loses too much over UDP is given up for one over TCP: once, and where it may be given up at all.
+    pub fn may_leave_udp(&self) -> bool {
+        let may_change = self.asked == Transport::Auto && self.transport != Transport::Tcp;
+        may_change && !self.keeps_udp && self.attempts != Some(0)
+    }
+
     fn first_transport(&self) -> Transport {
         match self.asked {
             Transport::Auto if self.is_secure => Transport::Tcp,
@@ -114,6 +128,8 @@ impl Reconnect {
     pub fn connected(&mut self, transport: Option<Transport>) {
         self.known = transport.or(self.known);
         self.established = true;
+        self.leaves_udp = false;
+        self.audio_changed = false;
         self.failed = 0;
         self.busy = 0;
         self.transport = self.first_transport();
@@ -124,6 +140,13 @@ impl Reconnect {
         if error.other_transport && self.asked == Transport::Auto && self.transport != Transport::Tcp {
             self.transport = Transport::Tcp;
             return Next::Retry { after: Duration::ZERO, outage: None };
+        }
+        if self.leaves_udp && !error.transient {
+            (self.leaves_udp, self.keeps_udp) = (false, true);
+            self.known = Some(Transport::Udp);
+            self.transport = self.first_transport();
+            let reason = format!("no connection over TCP ({}): UDP is kept", error.problem);
+            return Next::Retry { after: Duration::ZERO, outage: Some(reason) };
         }
         if error.transient
             && let Some(after) = BUSY_DELAYS.get(self.busy)
@@ -142,7 +165,17 @@ impl Reconnect {
         self.retry(error.problem, outage)
     }
 
-    /// The connection has ended, having lasted for so long; `is_recording` says that it played a recording. One that was shorter
+    /// The audio has another format than on the connections before, and is taken by a new connection: at once, unless that was
+    /// just done.
+    pub fn audio_changed(&mut self) -> Next {
+        if std::mem::replace(&mut self.audio_changed, true) {
+            self.waited = self.backoff.next_delay();
+            return Next::Retry { after: self.waited, outage: None };
+        }
+        Next::Retry { after: Duration::ZERO, outage: None }
+    }
+
+    /// The connection has ended, having shown frames for so long; `is_recording` says that it played a recording. One that was shorter
     /// than the delay before it is no better than none: the backoff goes on.
     pub fn ended(&mut self, end: ConnectionEnd, is_recording: bool, lasted: Duration) -> Next {
         if lasted >= self.waited {
@@ -154,6 +187,12 @@ impl Reconnect {
             ConnectionEnd::EndOfStream => "the stream ended".to_owned(),
             ConnectionEnd::Lost(problem) if is_recording => return Next::GiveUp { problem, outage: None },
             ConnectionEnd::Lost(problem) => problem,
+            ConnectionEnd::Lossy(problem) => {
+                self.known = Some(Transport::Tcp);
+                self.transport = self.first_transport();
+                self.leaves_udp = true;
+                return Next::Retry { after: Duration::ZERO, outage: Some(problem) };
+            }
         };
         self.retry(reason.clone(), Some(reason))
     }

@@ -128,6 +128,11 @@ impl Sender {
     }
 }
 
+/// The session of a pad of RTP: the number of its track in the server's description.
+pub(super) fn session_of(pad: &gst::Pad) -> Option<u32> {
+    session_and_payload(&pad.name()).map(|(session, _)| session)
+}
+
 /// Session and payload type of a pad, as `rtspsrc` and `rtpbin` name theirs: `recv_rtp_src_SESSION_SSRC_PAYLOAD`.
 fn session_and_payload(name: &str) -> Option<(u32, u32)> {
     let (session, rest) = name.strip_prefix("recv_rtp_src_")?.split_once('_')?;

@@ -1,15 +1,20 @@
 //! What the server of a live source says on the streaming threads while a connection is made.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::audio::Place;
+
 /// What the server has said so far.
 #[derive(Debug, Default)]
 pub(super) struct ServerState {
     announced: AtomicU64,
+    /// The announced audio tracks, by their number among all tracks.
+    audio: Mutex<BTreeSet<u32>>,
     certificate: Mutex<Option<&'static str>>,
 }
 
@@ -17,6 +22,12 @@ impl ServerState {
     /// Video and audio tracks that the server has announced, where it does.
     pub fn announced_tracks(&self) -> u64 {
         self.announced.load(Ordering::SeqCst)
+    }
+
+    /// The place of the track of this number among the announced audio tracks, where it is one of them.
+    pub fn audio_place(&self, number: u32) -> Option<Place> {
+        let audio = self.audio.lock().unwrap_or_else(PoisonError::into_inner);
+        audio.contains(&number).then(|| Place { index: audio.range(..number).count(), of: audio.len() })
     }
 
     /// What is wrong with the server's certificate.
@@ -37,6 +48,10 @@ impl ServerState {
         rtspsrc.connect("select-stream", false, move |values| {
             let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
             let media = caps.as_ref().and_then(|caps| caps.structure(0)?.get::<String>("media").ok());
+            let number = values.get(1).and_then(|value| value.get::<u32>().ok());
+            if let Some(number) = number.filter(|_| media.as_deref() == Some("audio")) {
+                this.audio.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+            }
             let is_wanted = media.is_none_or(|media| media == "video" || media == "audio");
             this.announced.fetch_add(u64::from(is_wanted), Ordering::SeqCst);
             Some(is_wanted.to_value())

@@ -26,6 +26,8 @@ pub(super) struct Supervisor<'a> {
     pub shutdown: &'a Shutdown,
     /// Told why the source is disconnected, when an outage begins.
     pub disconnected: &'a dyn Fn(&str),
+    /// Told what a user should know of a connection.
+    pub notice: &'a dyn Fn(&str),
 }
 
 /// What has come of it so far.
@@ -77,7 +79,7 @@ impl Supervisor<'_> {
 
     /// One connection, from its opening to its end.
     fn run_once(&mut self, opener: &mut dyn Opener, progress: &mut Progress) -> Next {
-        let mut connection = match opener.open(self.policy.transport()) {
+        let mut connection = match opener.open(self.policy.transport(), self.policy.may_leave_udp()) {
             Ok(connection) => connection,
             Err(OpenError::Stopped) => return Next::Done,
             Err(OpenError::Failed(error)) => return self.policy.failed(error),
@@ -85,18 +87,19 @@ impl Supervisor<'_> {
         if connection.audio_changed() {
             // Its tracks begin anew, as does the file.
             self.audio.close();
-            return Next::Retry { after: Duration::ZERO, outage: None };
+            return self.policy.audio_changed();
         }
         self.announce(&*connection, progress);
         self.policy.connected(connection.transport());
         let begun = self.outlet.clock.now();
-        let end = connection.run();
-        let lasted = self.outlet.clock.now().since(begun);
+        let end = connection.run(self.notice);
+        // Silence at its end is no sign that it works.
+        let lasted = connection.last_frame().map_or(Duration::ZERO, |last| last.since(begun));
         progress.lost += connection.lost();
         progress.frames += connection.frames();
         let is_recording = connection.is_recording();
         drop(connection);
-        trim_heap();
+        trim_heap(self.outlet.clock.now());
         self.policy.ended(end, is_recording, lasted)
     }
 

@@ -6,13 +6,14 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 
-use super::audio::Passthrough;
+use super::audio::{Passthrough, Place};
 use super::decoding::Decoding;
 use super::filter::{direction, filter};
 use super::flv::keep_times;
 use super::frames;
 use super::link::{Linked, compressed_queue, discard, link};
 use super::selection::Choice;
+use crate::stream::codec_name;
 
 /// Puts every track where it belongs, as the demuxer shows them.
 pub(super) struct Tracks {
@@ -37,11 +38,11 @@ impl Tracks {
     }
 
     /// Takes in one more track, on a streaming thread.
-    pub fn add_guarded(&self, pad: &gst::Pad) {
-        self.shared.outlet.guard.run("pads", || self.add(pad));
+    pub fn add_guarded(&self, pad: &gst::Pad, place: Option<Place>) {
+        self.shared.outlet.guard.run("pads", || self.add(pad, place));
     }
 
-    fn add(&self, pad: &gst::Pad) {
+    fn add(&self, pad: &gst::Pad, place: Option<Place>) {
         let Some(pipeline) = self.pipeline.upgrade() else { return };
         self.shared.selection.note_track(&pipeline);
         let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
@@ -64,7 +65,7 @@ impl Tracks {
         } else if name.starts_with("audio/") && self.shared.wanted.image.is_none() {
             match self.take_ended(false) {
                 Some(ended) => self.go_on(ended, pad),
-                None => self.pass_through(&pipeline, pad),
+                None => self.pass_through(&pipeline, pad, place),
             }
         } else {
             self.shared.notice(format!("{} is not carried over", kind(&name)));
@@ -113,10 +114,10 @@ impl Tracks {
         Ok(())
     }
 
-    fn pass_through(&self, pipeline: &gst::Pipeline, pad: &gst::Pad) -> Linked {
-        let (track, number) = self.shared.audio.add();
+    fn pass_through(&self, pipeline: &gst::Pipeline, pad: &gst::Pad, place: Option<Place>) -> Linked {
+        let (track, number) = self.shared.audio.add(place);
         let sink = gst_app::AppSink::builder().sync(false).async_(false).build();
-        sink.set_callbacks(audio_callbacks(&self.shared, &track));
+        sink.set_callbacks(audio_callbacks(&self.shared, &track, number));
         let queue = compressed_queue(&format!("demuxed-audio{number}"))?;
         pipeline.add_many([&queue, sink.upcast_ref()])?;
         queue.link(&sink)?;
@@ -182,7 +183,7 @@ fn kind(media_type: &str) -> &'static str {
 }
 
 /// Has the packets of an audio track go into its channel.
-fn audio_callbacks(shared: &Arc<Decoding>, track: &Passthrough) -> gst_app::AppSinkCallbacks {
+fn audio_callbacks(shared: &Arc<Decoding>, track: &Passthrough, number: usize) -> gst_app::AppSinkCallbacks {
     let (owner, formats) = (shared.clone(), track.clone());
     let (shared, packets) = (shared.clone(), track.clone());
     let (at_end, recorded) = (track.clone(), shared.connection().is_none());
@@ -194,6 +195,13 @@ fn audio_callbacks(shared: &Arc<Decoding>, track: &Passthrough) -> gst_app::AppS
             {
                 if !formats.set_format(caps.caps()) && owner.connection().is_some() {
                     owner.audio.note_change();
+                    // Before the first frame, another connection takes it.
+                    if owner.frames() > 0 && formats.end_changed() {
+                        let codec = codec_name(&caps.caps_owned());
+                        owner.notice(format!(
+                            "audio track {number} changes to {codec}, of another format: it ends there"
+                        ));
+                    }
                 }
                 owner.wake();
             }

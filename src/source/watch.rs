@@ -15,7 +15,7 @@ use crate::channel::WhenFull;
 use crate::shutdown::Shutdown;
 
 /// Decodes `address` into `outlet` until it ends, is given up, or `shutdown` is requested; tells `disconnected` why, whenever
-/// an outage begins. Returns the encoded frames that were never decoded.
+/// an outage begins, and `notice` what a user should know. Returns the encoded frames that were never decoded.
 ///
 /// # Errors
 /// [`SourceError::Unusable`] when it never worked, [`SourceError::Broken`] when it is given up after it did.
@@ -25,7 +25,7 @@ pub fn watch(
     wanted: &Wanted,
     outlet: &Outlet,
     shutdown: &Shutdown,
-    disconnected: &dyn Fn(&str),
+    (disconnected, notice): (&dyn Fn(&str), &dyn Fn(&str)),
 ) -> Result<u64, SourceError> {
     let clock = Arc::new(StreamClock::new(outlet.clock.clone()));
     let audio = Arc::new(StreamAudio::default());
@@ -39,6 +39,7 @@ pub fn watch(
         audio: &audio,
         shutdown,
         disconnected,
+        notice,
     };
     let result = supervisor.run(&mut opener);
     audio.close();

@@ -35,6 +35,12 @@ pub(crate) fn arrived(fetched: &Fetched, request: &Request, name: &str) -> Strin
     )
 }
 
+/// Says that a file of a model's external data is here.
+pub(crate) fn arrived_data(fetched: &Fetched) -> String {
+    let path = printable(&short(&fetched.path));
+    format!("→ {path} · {}\n  SHA-256 {}\n  as expected", DecimalBytes(fetched.bytes), fetched.sha256)
+}
+
 /// A bar on a terminal, a line now and then elsewhere.
 pub(crate) struct Progress {
     bar: ProgressBar,

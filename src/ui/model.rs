@@ -88,6 +88,10 @@ pub(crate) fn text(inspection: &Inspection) -> String {
     let size = DecimalBytes(inspection.size_bytes);
     paragraph(&mut text, "file", &format!("{} · {size}", printable(&inspection.reference.file().label())), width);
     paragraph(&mut text, "sha256", inspection.reference.sha256(), width);
+    for data in inspection.reference.data() {
+        let name = printable(&data.location);
+        paragraph(&mut text, "data", &format!("{name} · {} · sha256 {}", DecimalBytes(data.bytes), data.sha256), width);
+    }
     for (label, tensors) in [("input", &inspection.facts.inputs), ("output", &inspection.facts.outputs)] {
         for t in tensors {
             paragraph(&mut text, label, &format!("{} {} {}", printable(&t.name), dtype(&t.element), shape(t)), width);
@@ -138,10 +142,14 @@ pub(crate) fn json(inspection: &Inspection) -> Value {
         json!({ "name": t.name, "dtype": dtype(&t.element), "shape": dims })
     };
     let path = if let ModelFile::Path(path) = inspection.reference.file() { Some(path) } else { None };
+    let data = inspection.reference.data().iter();
+    let data = data.map(|data| json!({ "file": data.location, "sha256": data.sha256, "size_bytes": data.bytes }));
+    let data: Vec<Value> = data.collect();
     let mut value = json!({
         "path": path,
         "size_bytes": inspection.size_bytes,
         "sha256": inspection.reference.sha256(),
+        "data": data,
         "card": inspection.card,
         "inputs": inspection.facts.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": inspection.facts.outputs.iter().map(tensor).collect::<Vec<_>>(),

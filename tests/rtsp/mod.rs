@@ -49,6 +49,10 @@ pub struct Feed {
     pub pictures: u32,
     /// A tone beside the pictures, in AAC.
     pub audio: bool,
+    /// A second tone, in A-law.
+    pub second_audio: bool,
+    /// The tone of this number, from 1, begins later than the other; 0: none does.
+    pub late_audio: u8,
     /// An H.264 recording in MP4 or Matroska, sent as it is in its own time; codec, size and rate above do not apply.
     pub recording: Option<PathBuf>,
     /// Of a hundred RTP packets of pictures, so many are lost.
@@ -75,6 +79,8 @@ impl Feed {
             frame_rate: 30,
             pictures: 0,
             audio: false,
+            second_audio: false,
+            late_audio: 0,
             recording: None,
             loss_percent: 0,
             stop_after_packets: 0,
@@ -109,9 +115,14 @@ impl Feed {
         } else {
             String::new()
         };
+        let second = if self.second_audio {
+            "audiotestsrc is-live=true freq=880 ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rtppcmapay name=pay2 pt=8"
+        } else {
+            ""
+        };
         format!(
             "( videotestsrc is-live=true pattern=ball num-buffers={buffers} ! capsfilter name=size caps={} \
-             ! {encoder} ! {payloader} name=pay0 pt=96 config-interval=-1 {audio} )",
+             ! {encoder} ! {payloader} name=pay0 pt=96 config-interval=-1 {audio} {second} )",
             size_caps(self.width, self.height, self.frame_rate)
         )
     }
@@ -143,6 +154,15 @@ impl Feed {
                     _ if passes() => gst::PadProbeReturn::Ok,
                     _ => gst::PadProbeReturn::Drop,
                 }
+            });
+        }
+        if self.late_audio > 0 {
+            let payloader = bin.by_name(&format!("pay{}", self.late_audio)).expect("a tone");
+            let sent = AtomicU64::new(0);
+            payloader.static_pad("src").expect("a pad").add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                // Less than half a second.
+                let is_late = sent.fetch_add(1, Ordering::SeqCst) < 20;
+                if is_late { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
             });
         }
         if let Some((after, width, height)) = self.resize {

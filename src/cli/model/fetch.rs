@@ -12,7 +12,7 @@ use crate::model::fetch::{self, FetchError, FetchOptions};
 use crate::model::is_sha256;
 use crate::secrets::redact;
 use crate::text::printable;
-use crate::ui::download::{Progress, arrived};
+use crate::ui::download::{Progress, arrived, arrived_data};
 
 const EXAMPLES: &str = "Examples:
   streamdet model fetch yolox-s              then: detect clip.mp4 -m yolox-s
@@ -80,8 +80,15 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
         say(&format!("{} is built in: nothing to fetch", args.model));
         return Ok(0);
     };
-    if let Some(fetched) = fetch::already_here(&download.request)? {
-        say(&format!("already here, SHA-256 as expected: {}", printable(&short(&fetched.path))));
+    // The model last: what is there under its name can be used.
+    let mut wanted = Vec::new();
+    for request in download.data.iter().chain([&download.request]) {
+        match fetch::already_here(request)? {
+            Some(here) => say(&format!("already here, SHA-256 as expected: {}", printable(&short(&here.path)))),
+            None => wanted.push(request),
+        }
+    }
+    if wanted.is_empty() {
         return Ok(0);
     }
     match download.licence(&args.model, args.accept_license)? {
@@ -89,22 +96,25 @@ pub(super) fn run(args: &FetchArgs) -> anyhow::Result<u8> {
         None => say("licence: not stated here; look at where it comes from"),
     }
     let signals = Signals::watch();
-    let progress = Progress::new(args.quiet);
-    let outcome = fetch::fetch(&download.request, &progress, &signals.shutdown);
-    progress.finish();
-    match outcome {
-        Ok(fetched) => {
-            say(&arrived(&fetched, &download.request, &args.model));
-            Ok(0)
-        }
-        Err(e @ FetchError::Interrupted { .. }) => {
-            print_line(&redact(&e.to_string()));
-            Ok(signals.exit_code(0))
-        }
-        Err(e) if e.is_usage() => Err(e.into()),
-        Err(e) => {
-            print_error(&e);
-            Ok(1)
+    for request in wanted {
+        let progress = Progress::new(args.quiet);
+        let outcome = fetch::fetch(request, &progress, &signals.shutdown);
+        progress.finish();
+        match outcome {
+            Ok(fetched) if std::ptr::eq(request, &raw const download.request) => {
+                say(&arrived(&fetched, request, &args.model));
+            }
+            Ok(fetched) => say(&arrived_data(&fetched)),
+            Err(e @ FetchError::Interrupted { .. }) => {
+                print_line(&redact(&e.to_string()));
+                return Ok(signals.exit_code(0));
+            }
+            Err(e) if e.is_usage() => return Err(e.into()),
+            Err(e) => {
+                print_error(&e);
+                return Ok(1);
+            }
         }
     }
+    Ok(0)
 }

@@ -33,6 +33,8 @@ pub struct FetchOptions {
 pub struct Resolved {
     /// What is to be downloaded.
     pub request: Request,
+    /// The files beside it in which its weights lie, as far as they are offered.
+    pub data: Vec<Request>,
     /// What is known of it.
     pub card: Option<Card>,
 }
@@ -126,6 +128,19 @@ pub fn resolve(options: &FetchOptions) -> Result<Option<Resolved>, ResolveError>
     {
         return Err(ResolveError::Checksums { name: model.clone(), flag: flag.clone(), card: card.clone() });
     }
+    let data = card.iter().flat_map(|card| &card.data).filter_map(|data| {
+        Some(Request {
+            url: data.url.clone()?,
+            // Beside the model, under the name by which it knows it.
+            target: target.with_file_name(&data.file),
+            sha256: Some(data.sha256.clone()),
+            size_bytes: data.size_bytes,
+            patience: options.patience,
+            retries: options.retries,
+            overwrite: options.overwrite,
+        })
+    });
+    let data = data.collect();
     let request = Request {
         url,
         target,
@@ -135,7 +150,7 @@ pub fn resolve(options: &FetchOptions) -> Result<Option<Resolved>, ResolveError>
         retries: options.retries,
         overwrite: options.overwrite,
     };
-    Ok(Some(Resolved { request, card }))
+    Ok(Some(Resolved { request, data, card }))
 }
 
 impl Resolved {

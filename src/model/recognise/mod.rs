@@ -93,9 +93,9 @@ pub(super) fn build(reference: ModelRef, facts: &OnnxFacts) -> Result<Model, Mod
         classes: classes.into(),
         conf: card.and_then(|c| c.conf).unwrap_or(0.25),
         iou: card.and_then(|c| c.iou).unwrap_or(0.7),
+        sha256: reference.whole_sha256(),
         name: reference.name,
         file: reference.file,
-        sha256: reference.sha256,
     })
 }
 

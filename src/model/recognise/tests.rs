@@ -48,7 +48,7 @@ fn yolox() -> OnnxFacts {
 fn build_with(facts: &OnnxFacts, card: Option<&str>) -> Result<Model, ModelError> {
     let card = card.map(|text| Card::parse(text, "m.toml").expect("a card"));
     let file = ModelFile::Path("m.onnx".into());
-    build(ModelRef { name: "m".into(), file, sha256: String::new(), card }, facts)
+    build(ModelRef { name: "m".into(), file, sha256: String::new(), data: Vec::new(), card }, facts)
 }
 
 #[track_caller]

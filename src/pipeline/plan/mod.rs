@@ -18,7 +18,7 @@ pub use distinct::check_distinct;
 pub use error::PlanError;
 pub use request::{MAX_CLIENTS, OutputRequest};
 
-use super::job::{Job, OutputSpec, SourceSpec};
+use super::job::{Job, OutputSpec, SourceSpec, still_files};
 use crate::secrets::Credentials;
 use crate::sink::{Target, check_display, check_output, check_playlist, check_segments};
 use names::Names;
@@ -88,8 +88,9 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> 
                 std::fs::create_dir_all(folder)
                     .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
                 let SourceSpec::Images(images) = &job.source else { continue };
+                let files = still_files(folder, images);
                 for image in images {
-                    notices.extend(check_output(&folder.join(image.file_name().unwrap_or_default()), overwrite)?);
+                    notices.extend(check_output(&files[image], overwrite)?);
                 }
             }
             OutputSpec::Stream(targets) => {

@@ -14,7 +14,9 @@ use crate::part::{PartFile, part_path, with_suffix};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
-use crate::sink::output::{AccessUnit, AudioWritten, Branch, BranchContext, FILES, FinishedOutputs, OutputListener};
+use crate::sink::output::{
+    AccessUnit, AudioWritten, Branch, BranchContext, FILES, FinishedOutputs, OutputEvent, OutputListener,
+};
 use crate::sink::pipeline::Progress;
 use crate::sink::segments::{SegmentNames, later};
 use crate::sink::target::{FileTarget, Gaps, Segments};
@@ -176,10 +178,15 @@ impl FileBranch {
         }
     }
 
-    /// Has the file that is written finished, beside what follows.
+    /// Has the file that is written finished, beside what follows; also where the one before it is not whole.
     fn close(&mut self, end: gst::ClockTime) -> Result<(), SinkError> {
-        let Some(mut file) = self.open.take() else { return Ok(()) };
-        self.settle()?;
+        let Some(file) = self.open.take() else { return Ok(()) };
+        let settled = self.settle();
+        let closed = self.close_file(file, end);
+        self.first_of(settled, closed)
+    }
+
+    fn close_file(&mut self, mut file: OpenFile, end: gst::ClockTime) -> Result<(), SinkError> {
         file.end();
         for (track, (_, fate)) in self.audio.iter_mut().enumerate() {
             *fate = file.fate(track, *fate);
@@ -212,6 +219,14 @@ impl FileBranch {
             self.written.pop_back();
         }
         settled
+    }
+
+    /// What failed first; what failed after it is said, as it names what was kept of another file.
+    fn first_of(&self, first: Result<(), SinkError>, second: Result<(), SinkError>) -> Result<(), SinkError> {
+        if let (Err(_), Err(error)) = (&first, &second) {
+            (self.listener)(OutputEvent::Notice(error.to_string()));
+        }
+        first.and(second)
     }
 
     /// Whether the frame begins another file.
@@ -295,7 +310,9 @@ impl Branch for FileBranch {
             self.open = None;
         }
         let end = self.open.as_ref().map_or(gst::ClockTime::ZERO, |file| file.end);
-        let closed = self.close(end).and_then(|()| self.settle());
+        let closed = self.close(end);
+        let settled = self.settle();
+        let closed = self.first_of(closed, settled);
         if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
             names.delete_old(segments, None);
         }

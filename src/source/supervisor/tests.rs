@@ -72,11 +72,14 @@ struct ScriptedOpener {
     shutdown: Shutdown,
     /// When it was asked to connect, and by which transport.
     attempts: Vec<(u128, Transport)>,
+    /// Whether each may be given up for TCP.
+    may_leave_udp: Vec<bool>,
 }
 
 impl Opener for ScriptedOpener {
-    fn open(&mut self, transport: Transport) -> Result<Box<dyn Connection>, OpenError> {
+    fn open(&mut self, transport: Transport, may_leave_udp: bool) -> Result<Box<dyn Connection>, OpenError> {
         self.attempts.push((self.clock.now().since_start().as_millis(), transport));
+        self.may_leave_udp.push(may_leave_udp);
         match self.script.pop_front().unwrap_or(Attempt::IsStopped) {
             Attempt::Fails(after, error) => {
                 self.clock.advance(after);
@@ -96,12 +99,13 @@ struct ScriptedConnection {
     clock: Arc<SimulatedClock>,
     time: ConnectionClock,
     info: StreamInfo,
+    last: Option<HostTime>,
 }
 
 impl ScriptedConnection {
     fn open(play: Play, opener: &ScriptedOpener) -> Self {
         let time = ConnectionClock::new(opener.stream.clone(), false);
-        let connection = Self { play, clock: opener.clock.clone(), time, info: info() };
+        let connection = Self { play, clock: opener.clock.clone(), time, info: info(), last: None };
         if connection.time.last().is_some() {
             connection.time.resume_at(connection.time.begin(connection.due(0)));
         }
@@ -140,15 +144,20 @@ impl Connection for ScriptedConnection {
         self.time.resumes_at()
     }
 
-    fn run(&mut self) -> ConnectionEnd {
+    fn run(&mut self, _say: &dyn Fn(&str)) -> ConnectionEnd {
         for n in 0..self.play.frames {
             if n > 0 {
                 self.clock.advance(FRAME);
             }
             self.time.count(self.time.begin(self.due(n)));
+            self.last = Some(self.clock.now());
         }
         self.clock.advance(self.play.silence);
         self.play.end.clone()
+    }
+
+    fn last_frame(&self) -> Option<HostTime> {
+        self.last
     }
 
     fn frames(&self) -> u64 {
@@ -178,6 +187,7 @@ fn info() -> StreamInfo {
 struct Seen {
     result: Result<u64, SourceError>,
     attempts: Vec<(u128, Transport)>,
+    may_leave_udp: Vec<bool>,
     /// Why the source was disconnected, each time it was said.
     disconnected: Vec<String>,
     /// What went downstream: `open`, `reopen`, `gap FROM..TO ms REASON`, `gap FROM.. REASON` where it did not come back.
@@ -221,6 +231,7 @@ fn follow_with(options: &LiveOptions, is_secure: bool, script: impl IntoIterator
         stream: stream.clone(),
         shutdown: shutdown.clone(),
         attempts: Vec::new(),
+        may_leave_udp: Vec::new(),
     };
     let disconnected = RefCell::new(Vec::new());
     let supervisor = Supervisor {
@@ -231,10 +242,17 @@ fn follow_with(options: &LiveOptions, is_secure: bool, script: impl IntoIterator
         audio: &audio,
         shutdown: &shutdown,
         disconnected: &|reason| disconnected.borrow_mut().push(reason.to_owned()),
+        notice: &|_| {},
     };
     let result = supervisor.run(&mut opener);
     drop(outlet);
-    Seen { result, attempts: opener.attempts, disconnected: disconnected.into_inner(), events: events(&receiver) }
+    Seen {
+        result,
+        attempts: opener.attempts,
+        may_leave_udp: opener.may_leave_udp,
+        disconnected: disconnected.into_inner(),
+        events: events(&receiver),
+    }
 }
 
 fn events(receiver: &Lanes<SourceEvent>) -> Vec<String> {
@@ -411,4 +429,50 @@ fn a_stop_ends_it_wherever_it_is() {
     let late = Attempt::Fails(Duration::from_secs(3), ConnectError::new("timed out", ""));
     let seen = follow(&options(), [lost(2, "gone"), late, Attempt::IsStopped]);
     assert_eq!(seen.events, ["open", "gap 40.. until 3790 gone"]);
+}
+
+#[test]
+fn udp_that_loses_too_much_is_left_for_tcp_once() {
+    let by = |transport, frames, end| Attempt::Plays(Play { transport: Some(transport), ..plays(frames, end) });
+    let lossy = || by(Transport::Udp, 250, ConnectionEnd::Lossy("too many pictures lack packets".into()));
+    let gone = || ConnectionEnd::Lost("gone".into());
+    let seen = follow(&options(), [lossy(), by(Transport::Tcp, 50, gone()), refused("down"), ends(1)]);
+    assert_eq!(seen.transports()[..4], [Transport::Auto, Transport::Tcp, Transport::Tcp, Transport::Tcp], "it stays");
+    assert_eq!(seen.may_leave_udp[..4], [true, false, false, false]);
+    assert_eq!(seen.times()[1], 249 * FRAME.as_millis(), "at once");
+    assert_eq!(seen.disconnected[..2], ["too many pictures lack packets", "gone"]);
+    // A server without TCP: UDP is better than nothing, however much it loses.
+    let refused_tcp = Attempt::Fails(Duration::ZERO, ConnectError::of_transport("unsupported transport (461)", ""));
+    let seen = follow(&options(), [lossy(), busy(), refused_tcp, lost(50, "gone"), ends(1)]);
+    let (udp, tcp) = (Transport::Udp, Transport::Tcp);
+    assert_eq!(seen.transports()[..5], [Transport::Auto, tcp, tcp, udp, udp]);
+    assert_eq!(seen.may_leave_udp[..5], [true, false, false, false, false]);
+    assert_eq!(
+        seen.disconnected[..2],
+        ["too many pictures lack packets", "no connection over TCP (unsupported transport (461)): UDP is kept"]
+    );
+    // What was asked for is kept, and so is a connection that is the only one.
+    for options in
+        [LiveOptions { transport: Transport::Udp, ..options() }, LiveOptions { reconnect: Some(0), ..options() }]
+    {
+        assert_eq!(follow(&options, [ends(1)]).may_leave_udp[0], false);
+    }
+}
+
+#[test]
+fn a_source_that_shows_a_frame_and_falls_silent_is_asked_less_and_less_often() {
+    let silence = Duration::from_secs(5);
+    let stalls = || Attempt::Plays(Play { silence, ..plays(1, ConnectionEnd::Lost("no data".into())) });
+    let seen = follow(&options(), std::iter::repeat_with(stalls).take(8));
+    let times = seen.times();
+    let delays: Vec<u128> = times.windows(2).map(|pair| pair[1] - pair[0] - silence.as_millis()).collect();
+    assert_eq!(delays, [250, 500, 1000, 2000, 4000, 8000, 15_000, 15_000]);
+}
+
+#[test]
+fn audio_that_differs_on_every_connection_does_not_reconnect_without_pause() {
+    let changed = || Attempt::Plays(Play { audio_changed: true, ..plays(9, ConnectionEnd::EndOfStream) });
+    let seen = follow(&options(), std::iter::once(lost(1, "gone")).chain(std::iter::repeat_with(changed).take(5)));
+    let delays: Vec<u128> = seen.times().windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(delays, [250, 0, 500, 1000, 2000, 4000]);
 }
