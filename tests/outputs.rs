@@ -406,9 +406,11 @@ fn a_stream_is_served_over_tls_to_who_trusts_the_certificate() {
     let seen = glance(&with("pilot:geheim"), "tcp");
     assert!(seen.status.success(), "{}", said(&seen));
     assert!(!glance(&with("pilot:wrong"), "tcp").status.success());
-    assert!(!glance(&url.replace("rtsps://", "rtsp://"), "tcp").status.success(), "without TLS nothing is served");
-    // UDP would carry it for everybody to read.
-    assert!(!glance(&with("pilot:geheim"), "udp").status.success());
+    // Without TLS nothing is served, not even the news of that.
+    let plain = url.replace("rtsps://", "rtsp://");
+    let args = ["-v", "error", "-timeout", "3000000", "-rtsp_transport", "tcp", "-i", &plain, "-f", "null", "-"];
+    let refused = Command::new("ffmpeg").args(args).stdin(Stdio::null()).output().expect("ffmpeg is installed");
+    assert!(!refused.status.success(), "{}", said(&refused));
     let watch = |more: &[&str]| {
         let source = with("pilot:geheim");
         streamdet(folder.path(), &[[source.as_str(), "--frames", "10", "--imgsz", "96"].as_slice(), more].concat())
@@ -450,7 +452,7 @@ fn clients_that_stall_hold_little_and_leave_nothing() {
     let recording = folder.path().join("o.mkv.part");
     // One that comes and goes: what is made once is there.
     drop(stall(&url, 1));
-    events::file(&recording, |bytes| bytes.len() > 20_000_000);
+    events::file(&recording, |bytes| bytes.len() > 4_000_000);
     let (threads, before) = events::state(
         || "the first client never left".into(),
         || Some(weight(run.id())).filter(|(threads, _)| *threads < 30),
@@ -458,12 +460,12 @@ fn clients_that_stall_hold_little_and_leave_nothing() {
     let stalled: Vec<TcpStream> = (0..8).map(|_| stall(&url, 1)).collect();
     let with = weight(run.id()).0 - threads;
     let so_far = recording.metadata().expect("a recording").len();
-    // More than eight could hold, sent to each.
-    events::file(&recording, |bytes| bytes.len() as u64 > so_far + 40_000_000);
+    // As much has been for each of them.
+    events::file(&recording, |bytes| bytes.len() as u64 > so_far + 16_000_000);
     let (_, held) = weight(run.id());
     assert!(with <= 8 * 6, "{with} threads for 8 clients");
     let each = held.saturating_sub(before) / 8;
-    assert!(each < 12 << 20, "{each} bytes a client");
+    assert!(each < 8 << 20, "{each} bytes a client");
     drop(stalled);
     events::state(
         || format!("{} threads, {threads} before", weight(run.id()).0),
@@ -575,8 +577,8 @@ fn every_outage_of_a_push_is_told() {
     let port = free_port();
     let url = format!("rtmp://127.0.0.1:{port}/live/x");
     let listening = |n: usize| {
-        let to = format!("{n}.mkv");
-        let server = watcher(folder.path(), &["-listen", "1"], &url, &[], &to);
+        let to = format!("{n}.ts");
+        let server = watcher(folder.path(), &["-listen", "1"], &url, &["-flush_packets", "1"], &to);
         listens("/proc/net/tcp", port);
         server
     };
@@ -584,7 +586,7 @@ fn every_outage_of_a_push_is_told() {
     let run = running(folder.path(), &["test:ball", "-o", &url, "--report", "r.json"]);
     run.wait_for("sending to ", 1);
     for outage in 1..=3 {
-        events::file(&folder.path().join(format!("{}.mkv", outage - 1)), |bytes| !bytes.is_empty());
+        events::file(&folder.path().join(format!("{}.ts", outage - 1)), |bytes| !bytes.is_empty());
         server.kill().expect("it runs");
         server.wait().expect("its end");
         run.wait_for("; trying again", outage);
@@ -593,7 +595,7 @@ fn every_outage_of_a_push_is_told() {
     }
     let (code, said) = run.interrupt();
     assert_eq!(code, Some(130), "{said}");
-    let _ = server.wait();
+    let _ = { server }.wait();
     for words in ["trying again (outage 2)", "trying again (outage 3)", "connected again (outage 3): rtmp://"] {
         assert_eq!(said.matches(words).count(), 1, "{words}: {said}");
     }
