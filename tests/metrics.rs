@@ -262,7 +262,9 @@ fn an_outage_is_told_and_what_is_written_plays_across_it() {
     // Neither holds the time in which nothing came.
     let report = json(&folder.path().join("r.json"));
     let outages_s = report["streams"][0]["outages_s"].as_f64().expect("seconds");
-    assert!((outages_s - away).abs() < 0.2, "the report has {outages_s} s of outages, the metrics {away}");
+    // The first frame after it is known a little later than it came, by far less than the stall timeout of 2 s.
+    let later = away - outages_s;
+    assert!((-0.01..1.9).contains(&later), "the report has {outages_s} s of outages, the metrics {away}");
     let processed = frames(&report).1;
     let whole = times(&folder.path().join("whole.mkv"));
     let longest = whole.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);

@@ -297,7 +297,7 @@ fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Entry], model: Option<&
     let mut rows = vec![["key".to_owned(), "value".to_owned(), "from".to_owned()]];
     for option in settings(of) {
         let values = set.get_raw(option.get_id().as_str()).unwrap_or_default();
-        let value = values.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(",");
+        let value = values.map(|value| redact(&value.to_string_lossy())).collect::<Vec<_>>().join(",");
         let told =
             || option.get_help()?.to_string().split_once("[default: ").map(|(_, d)| d.trim_end_matches(']').into());
         let (value, origin) = if let Some(entry) = chosen.iter().find(|entry| entry.option == option) {
@@ -310,7 +310,7 @@ fn table(of: &clap::Command, set: &ArgMatches, chosen: &[Entry], model: Option<&
             (if value.is_empty() { told().unwrap_or(value) } else { value }, "default".into())
         };
         let value = if value.is_empty() { "-".into() } else { shown(key(option), &value).to_owned() };
-        rows.push([key(option).to_owned(), printable(&redact(&value)), printable(&redact(&origin))]);
+        rows.push([key(option).to_owned(), printable(&value), printable(&redact(&origin))]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let (keys, values) = (width(0), width(1));

@@ -417,7 +417,7 @@ mod tests {
             ("Authorization: Bearer s3cret\r\nAuthorization: Bearer x\r\n", false),
             ("Authorization: Bearers3cret\r\n", false),
             ("Authorization: Bearer s3cre\r\n", true),
-            ("Authorization: Bearer \r\n", true),
+            ("Authorization: Bearer \r\n", false),
         ] {
             let said = said(wrong);
             assert_eq!(status(&said), "401", "{wrong}");

@@ -4,6 +4,7 @@
 
 pub mod events;
 pub mod running;
+pub mod watching;
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
