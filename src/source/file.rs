@@ -17,6 +17,7 @@ use super::activity::{Activity, StallTimer};
 use super::audio::AudioTracks;
 use super::decoding::{Decoding, Setup};
 use super::error::SourceError;
+use super::factories;
 use super::first_frame::Gate;
 use super::jpeg::choose_decoders;
 use super::late::LateFrames;
@@ -130,6 +131,9 @@ impl FileSource {
                  OUT.mp4), pages to a file each",
                 about.images
             ));
+        }
+        if shared.wanted.image.is_some() {
+            factories::look_up_once(&pipeline);
         }
         choose_decoders(&pipeline, Some(path));
         help_demuxers(&pipeline, Some(path));

@@ -10,6 +10,7 @@ mod decoder;
 mod decoding;
 mod diagnose;
 mod error;
+mod factories;
 mod file;
 mod filter;
 mod first_frame;
