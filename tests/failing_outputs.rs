@@ -118,10 +118,10 @@ fn a_segment_that_cannot_take_its_name_costs_the_one_after_it_nothing() {
     let said = run.said();
     assert!(
         said.contains("something else took this name meanwhile")
-            && said.contains(text(&part.file_name().map(Path::new).expect("a name"))),
+            && said.contains(text(part.file_name().map(Path::new).expect("a name"))),
         "{said}"
     );
-    assert_eq!(named("part"), [part.clone()], "{said}");
+    assert_eq!(named("part"), std::slice::from_ref(&part), "{said}");
     assert!(times(&part).len() > 30, "what was written plays");
     let whole: Vec<_> = named("mkv").into_iter().filter(|path| *path != taken).collect();
     assert_eq!(whole.len(), 1, "{said}");

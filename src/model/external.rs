@@ -158,7 +158,7 @@ impl Wire {
             let (number, value) = self.field(end)?;
             match value {
                 Value::Number(value) if kind == Kind::Tensor && number == DATA_LOCATION => {
-                    is_external = value == EXTERNAL
+                    is_external = value == EXTERNAL;
                 }
                 Value::Number(_) | Value::Nothing => {}
                 Value::Bytes(length) => {

@@ -97,7 +97,7 @@ pub fn serve(address: SocketAddr, token: Option<&Secret>, metrics: &Arc<Metrics>
         "/healthz" => answer.tell("ok", &metrics.hung(), is_known),
         "/readyz" => answer.tell("ready", &metrics.not_ready(), is_known),
         _ if !is_known => {
-            answer.refuse((401, "Unauthorized"), "send the token of this program as Authorization: Bearer TOKEN")
+            answer.refuse((401, "Unauthorized"), "send the token of this program as Authorization: Bearer TOKEN");
         }
         "/metrics" => {
             answer.kind = "text/plain; version=0.0.4; charset=utf-8";

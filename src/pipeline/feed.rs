@@ -126,7 +126,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
             let wanted = Wanted { real_time: false, ..wanted };
             let disconnected = |reason: &str| shared.listener.on(&RunEvent::Disconnected { stream, reason });
             let notice = |text: &str| shared.listener.on(&RunEvent::Notice(text));
-            watch(address, &settings.live, &wanted, &outlet, shared.shutdown_of(stream), (&disconnected, &notice))
+            watch(address, &settings.live, &wanted, &outlet, shared.shutdown_of(stream), [&disconnected, &notice])
                 .unwrap_or_else(failed)
         }
     }

@@ -75,7 +75,7 @@ fn feed(source: &SourceSpec, live: &LiveOptions, count: u64, outlet: &Outlet) ->
         }
         SourceSpec::Live(address) => {
             let options = LiveOptions { reconnect: Some(0), ..live.clone() };
-            watch(address, &options, &first, outlet, &shutdown, (&|_| {}, &|_| {})).map(|_| ())
+            watch(address, &options, &first, outlet, &shutdown, [&|_| {}, &|_| {}]).map(|_| ())
         }
     }
 }

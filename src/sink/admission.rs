@@ -22,9 +22,12 @@ pub struct Places {
     taken: Mutex<Vec<Place>>,
     connections: AtomicUsize,
     /// By stream, who is told that somebody is refused.
-    told: Mutex<Vec<(String, Box<dyn Fn() + Send>)>>,
+    told: Mutex<Vec<Told>>,
     refused: AtomicU64,
 }
+
+/// A stream's name, and what is called when somebody is refused.
+type Told = (String, Box<dyn Fn() + Send>);
 
 struct Place {
     media: glib::WeakRef<RTSPMedia>,
@@ -59,7 +62,7 @@ impl Places {
         self.taken().len() < self.most
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<(String, Box<dyn Fn() + Send>)>> {
+    fn told(&self) -> MutexGuard<'_, Vec<Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

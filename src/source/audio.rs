@@ -154,7 +154,8 @@ impl AudioTracks {
         let mut tracks = lock(&self.tracks);
         let behind = place.map_or(0, |place| place.of);
         let own = place.map(|place| place.index).filter(|index| !tracks.contains_key(index));
-        let index = own.unwrap_or_else(|| (behind..).find(|index| !tracks.contains_key(index)).unwrap_or_default());
+        let mut free = (behind..=behind + tracks.len()).filter(|index| !tracks.contains_key(index));
+        let index = own.or_else(|| free.next()).unwrap_or_default();
         let track = self.stream.as_ref().map_or_else(Passthrough::new, |stream| stream.track(index));
         if track.0.has_changed.load(Ordering::SeqCst) {
             self.note_change();

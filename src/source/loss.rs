@@ -60,7 +60,7 @@ impl PictureLoss {
         };
         let too_much = match (info.buffer(), info.buffer_list()) {
             (Some(buffer), _) => one(buffer),
-            (None, Some(list)) => list.iter().filter_map(&mut one).next(),
+            (None, Some(list)) => list.iter().find_map(&mut one),
             (None, None) => None,
         };
         let Some(said) = too_much else { return true };

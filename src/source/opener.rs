@@ -119,7 +119,7 @@ impl LiveOpener<'_> {
         let is_rtsp = address.kind == Kind::Rtsp;
         let clock = || self.outlet.clock.clone();
         let loss = (is_rtsp && may_leave_udp).then(|| PictureLoss::new(clock(), waker.clone()));
-        let seen = Packets { packets: packets.clone(), loss: loss.clone(), guard: self.outlet.guard.clone() };
+        let seen = Packets { activity: packets.clone(), loss: loss.clone(), guard: self.outlet.guard.clone() };
         split(&pipeline, &bin, &out, (&shared, &server), seen);
 
         let now = self.outlet.clock.now();
@@ -252,7 +252,7 @@ fn protocols(transport: Transport) -> &'static str {
 
 /// Where packets are noted as they come.
 struct Packets {
-    packets: Arc<Activity>,
+    activity: Arc<Activity>,
     loss: Option<Arc<PictureLoss>>,
     guard: Guard,
 }
@@ -296,7 +296,7 @@ fn split(
 impl Packets {
     /// Notes the packets that come; those of a sender that is not listened to are dropped.
     fn note(&self, pad: &gst::Pad, sender: Option<Sender>) {
-        let (packets, guard) = (self.packets.clone(), self.guard.clone());
+        let (packets, guard) = (self.activity.clone(), self.guard.clone());
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, _| {
             let passes = guard.run("packets", || {
                 packets.note();

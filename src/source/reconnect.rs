@@ -15,6 +15,17 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30);
 /// Delays after which a server that is busy is asked again, before that counts as a failure.
 const BUSY_DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
+/// What became of UDP, where it loses too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Udp {
+    /// It is used where it works.
+    Used,
+    /// For TCP, which has not worked yet.
+    Left,
+    /// Since TCP did not.
+    Kept,
+}
+
 /// The reconnect policy of one source, and where it stands.
 #[derive(Debug)]
 pub(super) struct Reconnect {
@@ -23,14 +34,11 @@ pub(super) struct Reconnect {
     /// Keeps trying when the source is not available at the start.
     wait: bool,
     asked: Transport,
-    is_secure: bool,
     /// The transport that worked.
     known: Option<Transport>,
     /// The transport of the next attempt.
     transport: Transport,
-    /// UDP was left for TCP, which has not worked yet; and UDP is kept, since TCP did not.
-    leaves_udp: bool,
-    keeps_udp: bool,
+    udp: Udp,
     /// The last connection was given up for its audio.
     audio_changed: bool,
     backoff: Backoff,
@@ -77,12 +85,10 @@ impl Reconnect {
         let mut reconnect = Self {
             attempts: options.reconnect,
             wait: options.wait,
-            asked: options.transport,
-            is_secure,
+            asked: if options.transport == Transport::Auto && is_secure { Transport::Tcp } else { options.transport },
             known: None,
             transport: options.transport,
-            leaves_udp: false,
-            keeps_udp: false,
+            udp: Udp::Used,
             audio_changed: false,
             backoff,
             established: false,
@@ -113,12 +119,11 @@ impl Reconnect {
     /// Whether a connection that loses too much over UDP is given up for one over TCP: once, and where it may be given up at all.
     pub fn may_leave_udp(&self) -> bool {
         let may_change = self.asked == Transport::Auto && self.transport != Transport::Tcp;
-        may_change && !self.keeps_udp && self.attempts != Some(0)
+        may_change && self.udp != Udp::Kept && self.attempts != Some(0)
     }
 
     fn first_transport(&self) -> Transport {
         match self.asked {
-            Transport::Auto if self.is_secure => Transport::Tcp,
             Transport::Auto => self.known.unwrap_or(Transport::Auto),
             asked => asked,
         }
@@ -128,7 +133,9 @@ impl Reconnect {
     pub fn connected(&mut self, transport: Option<Transport>) {
         self.known = transport.or(self.known);
         self.established = true;
-        self.leaves_udp = false;
+        if self.udp == Udp::Left {
+            self.udp = Udp::Used;
+        }
         self.audio_changed = false;
         self.failed = 0;
         self.busy = 0;
@@ -141,8 +148,8 @@ impl Reconnect {
             self.transport = Transport::Tcp;
             return Next::Retry { after: Duration::ZERO, outage: None };
         }
-        if self.leaves_udp && !error.transient {
-            (self.leaves_udp, self.keeps_udp) = (false, true);
+        if self.udp == Udp::Left && !error.transient {
+            self.udp = Udp::Kept;
             self.known = Some(Transport::Udp);
             self.transport = self.first_transport();
             let reason = format!("no connection over TCP ({}): UDP is kept", error.problem);
@@ -190,7 +197,7 @@ impl Reconnect {
             ConnectionEnd::Lossy(problem) => {
                 self.known = Some(Transport::Tcp);
                 self.transport = self.first_transport();
-                self.leaves_udp = true;
+                self.udp = Udp::Left;
                 return Next::Retry { after: Duration::ZERO, outage: Some(problem) };
             }
         };

@@ -25,7 +25,7 @@ pub fn watch(
     wanted: &Wanted,
     outlet: &Outlet,
     shutdown: &Shutdown,
-    (disconnected, notice): (&dyn Fn(&str), &dyn Fn(&str)),
+    [disconnected, notice]: [&dyn Fn(&str); 2],
 ) -> Result<u64, SourceError> {
     let clock = Arc::new(StreamClock::new(outlet.clock.clone()));
     let audio = Arc::new(StreamAudio::default());

@@ -455,7 +455,7 @@ fn udp_that_loses_too_much_is_left_for_tcp_once() {
     for options in
         [LiveOptions { transport: Transport::Udp, ..options() }, LiveOptions { reconnect: Some(0), ..options() }]
     {
-        assert_eq!(follow(&options, [ends(1)]).may_leave_udp[0], false);
+        assert!(!follow(&options, [ends(1)]).may_leave_udp[0]);
     }
 }
 
