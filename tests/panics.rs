@@ -288,8 +288,8 @@ fn names(folder: &Path, found: &mut BTreeSet<String>) {
                     continue;
                 }
                 let name = source[at + call.len()..].split([',', ')']).next().unwrap_or_default().trim();
-                let name = name.trim_start_matches("format!(").trim_matches('"');
-                let name = name.split('{').next().unwrap_or_default().trim_end_matches(['-', '0']);
+                let name = name.trim_start_matches("format!(").trim_start_matches('"');
+                let name = name.split(['{', '"']).next().unwrap_or_default().trim_end_matches(['-', '0']);
                 // Without a name it is a process that is spawned.
                 if !name.is_empty() {
                     found.insert(name.rsplit("::").next().unwrap_or_default().to_ascii_lowercase());
