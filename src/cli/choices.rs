@@ -34,7 +34,7 @@ const PRECISIONS: [Choice<Precision>; 6] = [
 const TRANSPORTS: [Choice<Transport>; 5] = [
     (
         "auto",
-        "UDP, then TCP if no packet arrives, or more than 5 % of the pictures lack packets for 10 s; TCP for rtsps://",
+        "UDP, then TCP if no packet arrives, or more than 5 % of the frames lack packets for 10 s; TCP for rtsps://",
         Transport::Auto,
     ),
     ("udp", "UDP", Transport::Udp),

@@ -204,7 +204,7 @@ fn provider(group: &'static str, choice: ProviderChoice, runtime: &Runtime, mode
                 other => other.to_string(),
             };
             let remedy = match choice {
-                ProviderChoice::Cuda | ProviderChoice::Tensorrt => "for NVIDIA: CUDA 12, cuDNN 9, `make setup-cuda`",
+                ProviderChoice::Cuda | ProviderChoice::Tensorrt => "for NVIDIA: CUDA 12, cuDNN 9",
                 _ => "run `make setup`",
             };
             Check::missing(group, choice.name(), problem.lines().next().unwrap_or_default(), remedy)

@@ -14,7 +14,7 @@ use super::decoding::Decoding;
 use super::diagnose::diagnose;
 use super::error::ConnectError;
 use super::first_frame::Gate;
-use super::loss::PictureLoss;
+use super::loss::FrameLoss;
 use super::missing::{MissingPlugin, package_for};
 use super::options::Transport;
 use super::receive_buffer;
@@ -37,7 +37,7 @@ pub(super) struct Parts {
     /// Packets that come out of the template.
     pub packets: Arc<Activity>,
     /// Where it may be given up for too many losses.
-    pub loss: Option<Arc<PictureLoss>>,
+    pub loss: Option<Arc<FrameLoss>>,
     pub info: StreamInfo,
     pub gate: Gate,
     pub waker: Waker,
@@ -55,7 +55,7 @@ pub(super) struct LiveConnection {
     shared: Arc<Decoding>,
     server: Arc<ServerState>,
     packets: Arc<Activity>,
-    loss: Option<Arc<PictureLoss>>,
+    loss: Option<Arc<FrameLoss>>,
     info: StreamInfo,
     gate: Option<Gate>,
     waker: Waker,

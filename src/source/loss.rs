@@ -1,4 +1,4 @@
-//! Pictures that come by RTP with a packet missing: whether UDP loses so many that TCP is the better way.
+//! Frames that come by RTP with a packet missing: whether UDP loses so many that TCP is the better way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,29 +11,29 @@ use super::wake::Waker;
 use crate::clock::{Clock, HostTime};
 use crate::thread::Guard;
 
-/// More of a hundred pictures than this lack a packet: too many. A picture of 1080p is of 30 to 40 packets: with one packet in a
+/// More of a hundred frames than this lack a packet: too many. A frame of 1080p is of 30 to 40 packets: with one packet in a
 /// thousand lost, 4 % of them are damaged, and those that refer to them.
 const MOST_PERCENT: u64 = 5;
-/// How long pictures are counted, and how many at least: a slow stream is not judged by two of them.
+/// How long frames are counted, and how many at least: a slow stream is not judged by two of them.
 const WINDOW: Duration = Duration::from_secs(5);
 const FEWEST: u64 = 50;
 /// Windows with too many, one after the other: a burst of losses passes.
 const WINDOWS: u32 = 2;
 
-/// Watches the pictures of a connection.
-pub(super) struct PictureLoss {
+/// Watches the frames of a connection.
+pub(super) struct FrameLoss {
     clock: Arc<dyn Clock>,
     waker: Waker,
     too_much: AtomicBool,
     said: Mutex<Option<String>>,
 }
 
-impl PictureLoss {
+impl FrameLoss {
     pub fn new(clock: Arc<dyn Clock>, waker: Waker) -> Arc<Self> {
         Arc::new(Self { clock, waker, too_much: AtomicBool::new(false), said: Mutex::default() })
     }
 
-    /// Watches the packets of one sender, as they leave its jitter buffer at `pad`; those of other than pictures pass.
+    /// Watches the packets of one sender, as they leave its jitter buffer at `pad`; those of anything but video pass.
     pub fn watch(self: &Arc<Self>, pad: &gst::Pad, guard: &Guard) {
         let (this, guard, counted) = (self.clone(), guard.clone(), Mutex::<Counted>::default());
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |pad, info| {
@@ -70,7 +70,7 @@ impl PictureLoss {
         false
     }
 
-    /// In words, once too many pictures have lacked a packet for too long.
+    /// In words, once too many frames have lacked a packet for too long.
     pub fn too_much(&self) -> Option<String> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -80,9 +80,9 @@ impl PictureLoss {
 #[derive(Debug, Default)]
 struct Counted {
     since: Option<HostTime>,
-    /// Sequence number and time of the last packet, and whether its picture is counted as damaged.
+    /// Sequence number and time of the last packet, and whether its frame is counted as damaged.
     last: Option<(u16, u32, bool)>,
-    pictures: u64,
+    frames: u64,
     damaged: u64,
     /// Windows in a row with too many.
     bad: u32,
@@ -99,20 +99,20 @@ impl Counted {
         let is_new = time != last_time;
         // A sender that begins anew goes back.
         let is_missing = (2..0x8000).contains(&step);
-        self.pictures += u64::from(is_new);
-        // Between two pictures, it is of the first where that is whole so far.
+        self.frames += u64::from(is_new);
+        // Between two frames, it is of the first where that is whole so far.
         self.damaged += u64::from(is_missing && !was_damaged);
         self.last = Some((number, time, !is_new && (is_missing || was_damaged)));
         let since = *self.since.get_or_insert(now);
-        if now.since(since) < WINDOW || self.pictures < FEWEST {
+        if now.since(since) < WINDOW || self.frames < FEWEST {
             return None;
         }
-        let (damaged, pictures) = (std::mem::take(&mut self.damaged), std::mem::take(&mut self.pictures));
+        let (damaged, frames) = (std::mem::take(&mut self.damaged), std::mem::take(&mut self.frames));
         self.since = Some(now);
-        self.bad = if damaged * 100 > pictures * MOST_PERCENT { self.bad + 1 } else { 0 };
+        self.bad = if damaged * 100 > frames * MOST_PERCENT { self.bad + 1 } else { 0 };
         (self.bad >= WINDOWS).then(|| {
             let seconds = (WINDOW * WINDOWS).as_secs();
-            format!("of {pictures} pictures {damaged} lacked packets, and more than {MOST_PERCENT} % for {seconds} s: from UDP to TCP")
+            format!("of {frames} frames {damaged} lacked packets, and more than {MOST_PERCENT} % for {seconds} s: from UDP to TCP")
         })
     }
 }
@@ -121,7 +121,7 @@ impl Counted {
 mod tests {
     use super::*;
 
-    /// Pictures of four packets, 25 a second, for so many seconds; `lost` says which packets are.
+    /// Frames of four packets, 25 a second, for so many seconds; `lost` says which packets are.
     fn seen(counted: &mut Counted, from_s: u64, seconds: u64, lost: impl Fn(u32) -> bool) -> Option<String> {
         let first = u32::try_from(from_s * 100).expect("few");
         let packets = u32::try_from(seconds * 100).expect("few");
@@ -135,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn udp_is_left_where_more_than_five_percent_of_the_pictures_lack_packets_for_ten_seconds() {
-        // One packet in a hundred: one picture in 25, 4 %.
+    fn udp_is_left_where_more_than_five_percent_of_the_frames_lack_packets_for_ten_seconds() {
+        // One packet in a hundred: one frame in 25, 4 %.
         assert_eq!(seen(&mut Counted::default(), 0, 60, |n| n % 100 == 50), None);
         // One in fifty: 8 %.
         let said = seen(&mut Counted::default(), 0, 60, |n| n % 50 == 10).expect("too many");
         assert!(said.contains(" 10 lacked packets, and more than 5 % for 10 s"), "{said}");
-        // Several of one picture are one picture.
+        // Several of one frame are one frame.
         assert_eq!(seen(&mut Counted::default(), 0, 60, |n| n % 100 == 41 || n % 100 == 43), None);
         // A burst passes, and what comes after it counts anew.
         let mut counted = Counted::default();

@@ -20,7 +20,7 @@ use super::late::LateFrames;
 use super::link::{Linked, change_caps, link};
 use super::live::{LiveConnection, Parts};
 use super::locate::locate;
-use super::loss::PictureLoss;
+use super::loss::FrameLoss;
 use super::mp4::correct_headers;
 use super::mpeg::help_demuxers;
 use super::multipart::begin_with_boundary;
@@ -118,7 +118,7 @@ impl LiveOpener<'_> {
         let packets = Arc::new(Activity::new(self.outlet.clock.clone()));
         let is_rtsp = address.kind == Kind::Rtsp;
         let clock = || self.outlet.clock.clone();
-        let loss = (is_rtsp && may_leave_udp).then(|| PictureLoss::new(clock(), waker.clone()));
+        let loss = (is_rtsp && may_leave_udp).then(|| FrameLoss::new(clock(), waker.clone()));
         let seen = Packets { activity: packets.clone(), loss: loss.clone(), guard: self.outlet.guard.clone() };
         split(&pipeline, &bin, &out, (&shared, &server), seen);
 
@@ -253,7 +253,7 @@ fn protocols(transport: Transport) -> &'static str {
 /// Where packets are noted as they come.
 struct Packets {
     activity: Arc<Activity>,
-    loss: Option<Arc<PictureLoss>>,
+    loss: Option<Arc<FrameLoss>>,
     guard: Guard,
 }
 
