@@ -191,7 +191,8 @@ def frames_in(path):
         *("-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", path),
     )
     said = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "null", "-"], capture_output=True, text=True)
-    return int(count.strip().strip(",") or 0), said.stderr.strip()
+    # Of an HLS playlist it prints the stream twice.
+    return int((count.split() or ["0"])[0].strip(",") or 0), said.stderr.strip()
 
 
 def main():

@@ -194,6 +194,22 @@ impl PartFile {
     }
 }
 
+/// One in which nothing was written leaves nothing: an output that is tried again and again would leave a file each time.
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        let part = part_path(&self.path);
+        let is_empty = |file: &std::fs::Metadata| file.is_file() && file.len() == 0;
+        if !self.named
+            && let (Ok(own), Ok(there)) = (self.file.metadata(), part.symlink_metadata())
+            && is_empty(&own)
+            && identity(&own) == identity(&there)
+        {
+            // What cannot be removed stays as a `.part`, which says what it is.
+            let _ = std::fs::remove_file(part);
+        }
+    }
+}
+
 /// Moves what a run that did not end left of `path` aside, before anything is done; a notice where there was something. That the
 /// file can be written is seen by that.
 ///
@@ -358,6 +374,7 @@ mod tests {
         // Nothing was written: there is nothing to move.
         std::fs::write(part_path(&path), "").expect("a part");
         assert_eq!(PartFile::create(&path, None).expect("a part").recovered(), None);
+        assert!(!part_path(&path).exists(), "nothing was written: nothing is left");
         assert_eq!(recovered_path(Path::new("a/b")), Path::new("a/b.recovered"));
     }
 

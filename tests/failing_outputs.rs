@@ -86,7 +86,7 @@ fn a_recording_of_a_live_stream_that_failed_is_written_again() {
     std::fs::rename(&out, &away).expect("it is there");
     run.wait_for("the other outputs go on", 1);
     std::fs::create_dir(&out).expect("a folder");
-    run.wait_for("is written again", 1);
+    run.wait_for("is open again", 1);
     let is_there =
         || std::fs::read_dir(&out).expect("it").flatten().find(|e| e.path().extension() == Some("mkv".as_ref()));
     let segment = events::state(|| "no segment".into(), is_there);

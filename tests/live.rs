@@ -270,48 +270,6 @@ fn another_size_begins_another_file() {
 }
 
 #[test]
-fn a_live_stream_waits_for_nobody_with_its_batches() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let batches = ["--batch", "4", "--batch-timeout", "60000"];
-    let output = run(folder.path(), &[&["test:ball", "--frames", "60", "--report", "r.json"], &batches[..]].concat());
-    succeeds(&output);
-    let report = json(&folder.path().join("r.json"));
-    assert_eq!(counted(&report, 0).0, 60);
-    // Had it waited for full batches, or a minute, there were fifteen.
-    assert!(number(&report["batches"]["count"]) > 15, "{}", report["batches"]);
-}
-
-/// They are made on a thread of their own: one that never ends, and one that panics.
-#[test]
-fn a_stream_of_another_size_whose_sessions_are_made_stops_no_other() {
-    for (variable, says) in [
-        ("STREAMDET_TEST_HANG", "thread sessions did not end within"),
-        ("STREAMDET_TEST_PANIC", "thread sessions panicked"),
-    ] {
-        let folder = tempfile::tempdir().expect("a folder");
-        // Once it is shown.
-        let begun = folder.path().join("d.jsonl.part");
-        let resize = Feed { resize: Some((30, 640, 160)), resize_once: Some(begun), ..Feed::new("/x") };
-        let server = Server::start(&Told::showing([resize, Feed::new("/y")]));
-        let urls = [server.url("/x"), server.url("/y")];
-        let args = [&urls[0], &urls[1], "--rtsp-transport", "tcp", "--frames", "150"];
-        let mut command = live(folder.path(), &[&args[..], &["--report", "r.json", "--json", "d.jsonl"]].concat());
-        let output = command.env(variable, "sessions:1").output().expect("it starts");
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert_eq!(said(&output).matches(says).count(), 1, "{}", said(&output));
-        let report = json(&folder.path().join("r.json"));
-        let [(_, resized), (received, other)] = [0, 1].map(|stream| counted(&report, stream));
-        assert!(other > received / 2, "{variable}: {other} of {received} of the other stream\n{report:#}");
-        let stale = number(&report["streams"][0]["frames"]["dropped"]["stale"]);
-        if variable == "STREAMDET_TEST_HANG" {
-            assert!(stale > 0 && resized < 150, "{resized} shown of the one without sessions\n{report:#}");
-        } else {
-            assert!(resized > stale, "they are made where they are needed\n{report:#}");
-        }
-    }
-}
-
-#[test]
 fn another_codec_after_an_outage_begins_another_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));

@@ -64,7 +64,7 @@ const THREADS: [(&str, Run, Left); 15] = [
 
 /// Names in `src` that are not in the table, and why.
 const OTHERS: [(&str, &str); 12] = [
-    ("sessions", "a stream of another size, see tests/live.rs"),
+    ("sessions", "a stream of another size, see tests/batches.rs"),
     ("name", "pipeline/shared.rs: starts the source, files and sink threads of the table"),
     ("thread", "sink/pipeline.rs: changes the state of a pipeline, and ends with that"),
     ("signals", "has a test of its own below"),

@@ -50,7 +50,7 @@ fn a_client_too_many_is_refused_and_the_others_go_on_watching() {
     assert_eq!(code, Some(130), "{said}");
     ends_well(first, "who came first");
     decodes(&folder.path().join("first.ts"));
-    assert_eq!(said.matches("2 clients watch already").count(), 1, "{said}");
+    assert_eq!(said.matches("2 clients at once are served").count(), 1, "{said}");
     let report = json(&folder.path().join("r.json"));
     assert!(live(&report, 0, "clients_refused") >= 2 && live(&report, 0, "clients") >= 3, "{report}");
     assert_eq!(live(&report, 0, "frames_lost"), 0, "{report}");

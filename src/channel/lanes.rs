@@ -50,6 +50,8 @@ struct LaneState<T> {
     items: usize,
     when_full: WhenFull,
     evicted: u64,
+    /// Nothing is taken from it.
+    held: bool,
 }
 
 struct State<T> {
@@ -82,6 +84,7 @@ pub fn lanes<T>(name: &'static str, count: usize, capacity: usize) -> (Vec<Lane<
         items: 0,
         when_full: WhenFull::Wait,
         evicted: 0,
+        held: false,
     };
     let state = State { lanes: (0..count).map(|_| lane()).collect(), next: 0, closed: false };
     let inner = Arc::new(Inner {
@@ -212,7 +215,7 @@ impl<T> Lanes<T> {
                 self.inner.emptied.notify_all();
                 return Ok(taken);
             }
-            if self.inner.senders.load(Ordering::SeqCst) == 0 {
+            if self.inner.senders.load(Ordering::SeqCst) == 0 && !state.lanes.iter().any(|lane| lane.held) {
                 return Err(RecvError::Disconnected);
             }
             state = match deadline {
@@ -226,6 +229,11 @@ impl<T> Lanes<T> {
                 }
             };
         }
+    }
+
+    /// Whether nothing is taken from a lane for now: it fills, and the others go on. As long as one is held, senders are not all gone.
+    pub fn hold(&self, lane: usize, held: bool) {
+        self.inner.lock().lanes[lane].held = held;
     }
 
     /// Closes the lanes: who sends gets [`Closed`] from now on. What still waited in each lane, so that it can be counted.
@@ -258,7 +266,10 @@ impl<T> Lanes<T> {
 impl<T> State<T> {
     fn take(&mut self) -> Option<Received<T>> {
         let count = self.lanes.len();
-        let number = (0..count).map(|n| (self.next + n) % count).find(|n| !self.lanes[*n].waiting.is_empty())?;
+        let number = (0..count).map(|n| (self.next + n) % count).find(|n| {
+            let lane = &self.lanes[*n];
+            !lane.held && !lane.waiting.is_empty()
+        })?;
         self.next = (number + 1) % count;
         let lane = &mut self.lanes[number];
         let (is_item, item) = lane.waiting.pop_front()?;

@@ -5,9 +5,12 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Deadline;
 
+fn now() -> Deadline {
+    Deadline::after(Duration::ZERO)
+}
+
 fn taken(lanes: &Lanes<u32>) -> Vec<(usize, u32, u64)> {
-    let now = || Some(Deadline::after(Duration::ZERO));
-    std::iter::from_fn(|| lanes.take(now()).ok()).map(|t| (t.lane, t.item, t.evicted)).collect()
+    std::iter::from_fn(|| lanes.take(Some(now())).ok()).map(|t| (t.lane, t.item, t.evicted)).collect()
 }
 
 #[test]
@@ -21,6 +24,21 @@ fn lanes_take_turns() {
     assert_eq!((lanes.waiting(), lanes.capacity()), (6, 12));
     let order: Vec<u32> = taken(&lanes).into_iter().map(|(_, item, _)| item).collect();
     assert_eq!(order, [0, 20, 1, 21, 2, 3]);
+}
+
+#[test]
+fn a_lane_that_is_held_waits_and_is_not_at_its_end() {
+    let (mut senders, lanes) = lanes("test", 2, 4);
+    for (sender, n) in senders.iter().zip([1, 2]) {
+        sender.send(n).expect("room");
+    }
+    lanes.hold(0, true);
+    senders.clear();
+    assert_eq!(taken(&lanes).into_iter().map(|(_, item, _)| item).collect::<Vec<u32>>(), [2]);
+    assert_eq!(lanes.take(Some(now())).map(|taken| taken.item), Err(RecvError::Timeout));
+    lanes.hold(0, false);
+    assert_eq!(lanes.take(Some(now())).map(|taken| taken.item), Ok(1));
+    assert_eq!(lanes.take(None).map(|taken| taken.item), Err(RecvError::Disconnected));
 }
 
 #[test]

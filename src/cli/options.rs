@@ -148,8 +148,8 @@ pub struct DrawingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Encoding")]
 pub struct EncodingOptions {
-    /// H.264 encoder element, e.g. x264enc, or several, of which the first that opens is used [default: hardware, else software]
-    #[arg(long, value_name = "ELEMENT", value_delimiter = ',')]
+    /// H.264 encoder element, e.g. x264enc, or several, comma separated, of which the first that opens is used [default: hardware, else software]
+    #[arg(long, value_name = "ELEMENT", value_delimiter = ',', value_parser = trimmed)]
     pub encoder: Vec<String>,
     /// Constant quality, lower is better [default: 23 for H.264, 31 for VP9]
     #[arg(long, value_name = "N", conflicts_with = "bitrate", value_parser = clap::value_parser!(u32).range(0..=63))]
@@ -267,4 +267,10 @@ pub(super) fn image_size(text: &str) -> Result<Size, String> {
         None => side(text).map(|n| Size { width: n, height: n }),
     };
     size.ok_or_else(|| "give N or HxW, each from 32 to 8192".into())
+}
+
+/// One of several values between commas.
+#[expect(clippy::unnecessary_wraps, reason = "as clap takes it")]
+fn trimmed(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
 }

@@ -62,6 +62,12 @@ pub enum InferenceError {
         /// Providers that have it.
         others: String,
     },
+    /// The file is not what it was when the run began.
+    #[error("{model} was changed, replaced or deleted while it was used\n  start again, for what is there now")]
+    ModelChanged {
+        /// Its path.
+        model: String,
+    },
     /// The file is not a model.
     #[error(
         "{model} is not a model that ONNX Runtime can read: {problem}\n  give an ONNX file (`yolo export format=onnx` makes one)"

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +39,17 @@ struct Recipe {
     /// What is registered first.
     provider: ProviderChoice,
     precision: Precision,
+    /// The model's file when the engine was made.
+    stamp: Option<Stamp>,
+}
+
+/// What tells that a file was replaced or written: device, inode, size, and the time of its last change.
+type Stamp = (u64, u64, u64, i64, i64);
+
+fn stamp(file: &ModelFile) -> Option<Stamp> {
+    let ModelFile::Path(path) = file else { return None };
+    let file = path.metadata().ok()?;
+    Some((file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec()))
 }
 
 /// A session, and the shape it is compiled for; `None`: any.
@@ -92,7 +104,7 @@ impl Engine {
         (shape, fixed): (InputShape, Option<usize>),
     ) -> Result<Self, InferenceError> {
         let mut rejected: Vec<(ProviderChoice, String)> = Vec::new();
-        let mut last = None;
+        let (mut last, stamp) = (None, stamp(file));
         for (provider, precision) in options.choice.candidates(options.precision, Arithmetic::here())? {
             let report = ProviderReport {
                 requested: options.choice,
@@ -109,6 +121,7 @@ impl Engine {
                 options: options.clone(),
                 provider,
                 precision,
+                stamp,
             };
             let mut engine = Self {
                 recipe,
@@ -308,6 +321,10 @@ impl Recipe {
     }
 
     fn open(&self, shape: Option<InputShape>) -> Result<Made, InferenceError> {
+        if stamp(&self.file) != self.stamp {
+            // Its checksum, and the sessions there are, are of what was there before.
+            return Err(InferenceError::ModelChanged { model: self.file.label() });
+        }
         let options = &self.options;
         let Some(cache) = options.cache_dir.as_ref().filter(|_| self.compiles()) else {
             return self.open_with(options, shape);

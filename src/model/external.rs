@@ -2,7 +2,7 @@
 //!
 //! Only what says so is read of a model: its tensors' own bytes are passed over.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Component, Path, PathBuf};
@@ -39,7 +39,7 @@ pub(super) fn data_files(path: &Path) -> Result<Vec<DataFile>, ModelError> {
         let path = path.to_owned();
         move |source| ModelError::Unreadable { path, source }
     };
-    let mut found = BTreeSet::new();
+    let mut found = BTreeMap::new();
     let file = File::open(path).map_err(unreadable(path))?;
     let length = file.metadata().map_err(unreadable(path))?.len();
     let mut model = Wire { file: BufReader::new(file), at: 0 };
@@ -49,7 +49,10 @@ pub(super) fn data_files(path: &Path) -> Result<Vec<DataFile>, ModelError> {
     {
         return Err(unreadable(path)(error));
     }
-    found.into_iter().map(|location| data_file(path, location)).collect()
+    let is_there = |location: &str| is_inside(location) && path.with_file_name("").join(location).exists();
+    // What says that it is not external may be so after all, in a reader that merges the halves of a tensor.
+    let read = found.into_iter().filter(|(location, is_external)| *is_external || is_there(location));
+    read.map(|(location, _)| data_file(path, location)).collect()
 }
 
 fn data_file(model: &Path, location: String) -> Result<DataFile, ModelError> {
@@ -67,12 +70,12 @@ fn data_file(model: &Path, location: String) -> Result<DataFile, ModelError> {
     let path = model.with_file_name("").join(&location);
     let missing =
         |e: std::io::Error| refused(&format!("cannot be read: {e}"), "put it beside the model, under this name");
-    let file = File::open(&path).map_err(missing)?;
-    let metadata = file.metadata().map_err(missing)?;
+    let metadata = path.metadata().map_err(missing)?;
     if !metadata.is_file() {
-        // A device may never end.
+        // A pipe is waited for when it is opened, a device may never end.
         return Err(refused("is no ordinary file", "put it beside the model, under this name"));
     }
+    let file = File::open(&path).map_err(missing)?;
     let sha256 = sha256_of(file).map_err(missing)?;
     Ok(DataFile { location, path, sha256, bytes: metadata.len() })
 }
@@ -151,14 +154,15 @@ fn invalid() -> std::io::Error {
 
 impl Wire {
     /// Reads a message up to `end`; the locations of external data in it go into `found`.
-    fn message(&mut self, kind: Kind, end: u64, found: &mut BTreeSet<String>, depth: u32) -> std::io::Result<()> {
+    fn message(&mut self, kind: Kind, end: u64, found: &mut BTreeMap<String, bool>, depth: u32) -> std::io::Result<()> {
         let depth = depth.checked_sub(1).ok_or_else(invalid)?;
         let (mut locations, mut is_external) = (Vec::new(), false);
         while self.at < end {
             let (number, value) = self.field(end)?;
             match value {
                 Value::Number(value) if kind == Kind::Tensor && number == DATA_LOCATION => {
-                    is_external = value == EXTERNAL;
+                    // An enum is of 32 bits: protobuf drops the others.
+                    is_external = value & u64::from(u32::MAX) == EXTERNAL;
                 }
                 Value::Number(_) | Value::Nothing => {}
                 Value::Bytes(length) => {
@@ -172,8 +176,8 @@ impl Wire {
                 }
             }
         }
-        if is_external {
-            found.extend(locations);
+        for location in locations {
+            *found.entry(location).or_default() |= is_external;
         }
         Ok(())
     }
@@ -294,6 +298,13 @@ mod tests {
         assert_eq!(locations, [("a.data", 6), ("weights/b.bin", 13)]);
         assert_eq!(found(b"no model at all").expect("the runtime says so"), []);
         assert_eq!(found(&[0x3A, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]).expect("it is cut off"), []);
+        // 1 in the 32 bits that an enum has, and halves that are one tensor to protobuf.
+        let mut large = tensor("a.data", 0);
+        large.pop();
+        large.extend([0x81, 0x80, 0x80, 0x80, 0x10]);
+        let halves = [bytes(5, &tensor("weights/b.bin", 0)), bytes(5, &[14 << 3, 1])].concat();
+        let sly = [bytes(7, &bytes(5, &large)), bytes(7, &bytes(1, &bytes(5, &halves)))].concat();
+        assert_eq!(found(&sly).expect("both are there").len(), 2);
         let deep = (0..500).fold(tensor("a.data", 1), |inner, _| bytes(1, &bytes(5, &bytes(6, &inner))));
         assert_eq!(found(&bytes(7, &deep)).expect("deeper than any parser goes"), []);
     }

@@ -110,14 +110,15 @@ fn work(shared: &Arc<Shared>, runtime: &Runtime) -> WorkerFigures {
     let (sinks, ready) = feed::start(shared, lanes);
     let mut outboxes = Outboxes::new(shared, sinks);
     let (mut figures, mut batch) = (WorkerFigures::default(), Vec::with_capacity(shared.settings.batch));
+    let mut held = Vec::new();
     let worked = thread::catch("main", || {
-        worker::work(shared, runtime, (&decoded, ready), &mut outboxes, &mut batch, &mut figures)
+        worker::work(shared, runtime, (&decoded, ready), &mut outboxes, (&mut batch, &mut held), &mut figures)
     });
     if let Err(error) = worked.map_err(RunError::from).flatten() {
         shared.shutdown.request();
         shared.fail(error);
     }
-    for frame in batch {
+    for frame in batch.into_iter().chain(held) {
         shared.drop_frames(frame.stream, Dropped { failed: 1, ..Dropped::default() });
     }
     for (rest, number) in decoded.close().into_iter().zip(0..) {

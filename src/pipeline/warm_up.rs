@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::shared::Shared;
 use crate::detector::{DetectError, Detector};
@@ -19,6 +19,8 @@ pub(super) struct WarmUps {
     /// One a stream at most, in the order in which they opened.
     waiting: VecDeque<Opened>,
     making: Option<(StreamId, Receiver<Result<NewSessions, InferenceError>>)>,
+    /// Streams whose sessions could not be made.
+    failed: Vec<StreamId>,
 }
 
 /// A stream that opened, with the size of its first frame.
@@ -31,7 +33,12 @@ struct Opened {
 impl WarmUps {
     /// For streams whose sources wait until theirs of `ready` is dropped.
     pub fn new(ready: Vec<Sender<()>>) -> Self {
-        Self { ready: ready.into_iter().map(Some).collect(), waiting: VecDeque::new(), making: None }
+        Self {
+            ready: ready.into_iter().map(Some).collect(),
+            waiting: VecDeque::new(),
+            making: None,
+            failed: Vec::new(),
+        }
     }
 
     /// Whether any are under way.
@@ -45,30 +52,28 @@ impl WarmUps {
             || self.waiting.iter().any(|opened| opened.stream == stream)
     }
 
+    /// Whether those of `stream` could not be made: it has ended.
+    pub fn have_failed_for(&self, stream: StreamId) -> bool {
+        self.failed.contains(&stream)
+    }
+
     /// The stream has opened, once more perhaps.
     pub fn add(&mut self, stream: StreamId, size: Size, one_size: bool) {
         self.waiting.retain(|opened| opened.stream != stream);
         self.waiting.push_back(Opened { stream, size, one_size });
     }
 
-    /// Returns when the sessions that are being made are there.
-    pub fn wait(&self) {
-        if let Some((_, made)) = &self.making {
-            let mut select = Select::new();
-            select.recv(made);
-            select.ready();
-        }
-    }
-
-    /// Hands sessions that are made to the detector, lets the stream's source go on, and begins with those of the next one.
-    ///
-    /// # Errors
-    /// When the provider cannot take the model.
-    pub fn go_on(&mut self, detector: &mut Detector, shared: &Arc<Shared>) -> Result<(), DetectError> {
+    /// Hands sessions that are made to the detector, lets the stream's source go on, and begins with those of the next one. Where
+    /// they cannot be made, the stream ends, and the others go on.
+    pub fn go_on(&mut self, detector: &mut Detector, shared: &Arc<Shared>) {
         if let Some((stream, made)) = &self.making {
             match made.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(()),
-                Ok(sessions) => detector.take_over(sessions?),
+                Err(TryRecvError::Empty) => return,
+                Ok(Ok(sessions)) => detector.take_over(sessions),
+                Ok(Err(error)) => {
+                    self.failed.push(*stream);
+                    shared.fail_source(*stream, DetectError::from(error).into());
+                }
                 // It panicked, which was said; they are made when a frame needs them.
                 Err(TryRecvError::Disconnected) => {}
             }
@@ -92,6 +97,5 @@ impl WarmUps {
             }
             self.ready[stream.0 as usize] = None;
         }
-        Ok(())
     }
 }

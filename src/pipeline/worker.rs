@@ -55,7 +55,7 @@ pub(super) fn work(
     runtime: &Runtime,
     (events, ready): (&Lanes<SourceEvent>, Vec<Sender<()>>),
     outboxes: &mut Outboxes<'_>,
-    batch: &mut Vec<Box<DecodedFrame>>,
+    (batch, held): (&mut Vec<Box<DecodedFrame>>, &mut Vec<Box<DecodedFrame>>),
     figures: &mut WorkerFigures,
 ) -> Result<(), RunError> {
     let settings = &shared.settings;
@@ -83,8 +83,14 @@ pub(super) fn work(
     let turns = Turns::of("worker");
     while outboxes.are_open() {
         test_panic_point();
-        worker.take_over_sessions()?;
-        let mut deadline = None;
+        worker.take_over_sessions();
+        // Recorded frames that waited for sessions go first.
+        while let Some(at) = held.iter().position(|frame| !worker.warm_ups.are_for(frame.stream)) {
+            let frame = held.swap_remove(at);
+            events.hold(lane_of(frame.stream), false);
+            worker.take(frame, batch);
+        }
+        let mut deadline = (!batch.is_empty()).then(|| Deadline::after(shared.settings.batch_timeout));
         let mut other = None;
         while batch.len() < shared.settings.batch {
             let look = if worker.warm_ups.are_under_way() { LOOK_FOR_SESSIONS } else { LOOK };
@@ -104,12 +110,21 @@ pub(super) fn work(
             match taken.item {
                 SourceEvent::Frame(mut frame) => {
                     frame.stamps.taken = shared.clock.now();
-                    if worker.is_stale(&frame) || !worker.has_sessions_for(&frame)? {
+                    if worker.is_stale(&frame) {
                         shared.drop_frames(frame.stream, Dropped { stale: 1, ..Dropped::default() });
                         continue;
                     }
-                    worker.flows[frame.stream.0 as usize] = Some((frame.stamps.taken, frame.stamps.due.is_some()));
-                    batch.push(frame);
+                    if !worker.has_sessions_for(&frame)? {
+                        if is_live(shared, &frame) {
+                            shared.drop_frames(frame.stream, Dropped { stale: 1, ..Dropped::default() });
+                        } else {
+                            // It waits, with what comes after it; other streams go on.
+                            events.hold(lane_of(frame.stream), true);
+                            held.push(frame);
+                        }
+                        continue;
+                    }
+                    worker.take(frame, batch);
                 }
                 event => {
                     other = Some(event);
@@ -132,32 +147,16 @@ pub(super) fn work(
         for frame in batch.drain(..) {
             outboxes.frame(frame);
         }
-        match other {
-            Some(SourceEvent::Open(stream, opening)) => {
-                worker.warm_up(stream, opening.0.size)?;
-                outboxes.note(stream, SinkEvent::Open(opening));
-            }
-            Some(SourceEvent::Reopen(stream, opening)) => {
-                worker.warm_up(stream, opening.0.size)?;
-                outboxes.note(stream, SinkEvent::Reopen(opening));
-            }
-            Some(SourceEvent::Gap(stream, gap)) => outboxes.note(stream, SinkEvent::Gap(gap)),
-            Some(SourceEvent::Late(stream, n)) => {
-                shared.drop_frames(stream, Dropped { stale: n, ..Dropped::default() });
-            }
-            Some(SourceEvent::Corrupt(stream, n)) => {
-                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
-            }
-            Some(SourceEvent::End(stream, n)) => {
-                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
-                worker.flows[stream.0 as usize] = None;
-                outboxes.end(stream);
-            }
-            Some(SourceEvent::Frame(_)) | None => {}
+        if let Some(event) = other {
+            worker.pass_on(event, outboxes)?;
         }
     }
     worker.finish();
     Ok(())
+}
+
+fn lane_of(stream: StreamId) -> usize {
+    stream.0 as usize
 }
 
 fn stream_of(lane: usize) -> StreamId {
@@ -190,6 +189,35 @@ impl Worker<'_> {
         is_live(self.shared, frame) && stamps.due.is_some_and(late)
     }
 
+    /// What a source says beside its frames, in its place among them.
+    fn pass_on(&mut self, event: SourceEvent, outboxes: &mut Outboxes<'_>) -> Result<(), RunError> {
+        let shared = self.shared;
+        match event {
+            SourceEvent::Open(stream, opening) => {
+                self.warm_up(stream, opening.0.size)?;
+                outboxes.note(stream, SinkEvent::Open(opening));
+            }
+            SourceEvent::Reopen(stream, opening) => {
+                self.warm_up(stream, opening.0.size)?;
+                outboxes.note(stream, SinkEvent::Reopen(opening));
+            }
+            SourceEvent::Gap(stream, gap) => outboxes.note(stream, SinkEvent::Gap(gap)),
+            SourceEvent::Late(stream, n) => {
+                shared.drop_frames(stream, Dropped { stale: n, ..Dropped::default() });
+            }
+            SourceEvent::Corrupt(stream, n) => {
+                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
+            }
+            SourceEvent::End(stream, n) => {
+                shared.drop_frames(stream, Dropped { corrupt: n, ..Dropped::default() });
+                self.flows[stream.0 as usize] = None;
+                outboxes.end(stream);
+            }
+            SourceEvent::Frame(_) => {}
+        }
+        Ok(())
+    }
+
     /// Whether a batch need not wait for more: every stream that flows has a frame in it, and none of them is a recording, which
     /// has more at once.
     fn is_complete(&self, batch: &[Box<DecodedFrame>]) -> bool {
@@ -212,29 +240,36 @@ impl Worker<'_> {
             self.sessions_are_made();
         }
         self.warm_ups.add(stream, size, one_size);
-        self.take_over_sessions()
+        self.take_over_sessions();
+        Ok(())
     }
 
     /// Takes over sessions that were made beside, and has further ones made.
-    fn take_over_sessions(&mut self) -> Result<(), RunError> {
+    fn take_over_sessions(&mut self) {
         let Self { warm_ups, detector, shared, .. } = self;
-        Ok(warm_ups.go_on(detector, shared)?)
+        warm_ups.go_on(detector, shared);
     }
 
-    /// Whether the frame's stream has its sessions. Recorded frames wait for them, live ones would be stale.
+    /// Takes a frame into the batch; one whose stream has no sessions any more has failed.
+    #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
+    fn take(&mut self, frame: Box<DecodedFrame>, batch: &mut Vec<Box<DecodedFrame>>) {
+        if self.warm_ups.have_failed_for(frame.stream) {
+            return self.shared.drop_frames(frame.stream, Dropped { failed: 1, ..Dropped::default() });
+        }
+        self.flows[lane_of(frame.stream)] = Some((frame.stamps.taken, frame.stamps.due.is_some()));
+        batch.push(frame);
+    }
+
+    /// Whether the frame's stream has its sessions, or never will have.
     fn has_sessions_for(&mut self, frame: &DecodedFrame) -> Result<bool, RunError> {
         let DetectorInput { one_size, view, .. } = input(self.shared, frame);
+        if self.warm_ups.have_failed_for(frame.stream) {
+            return Ok(true);
+        }
         if one_size && self.sizes[frame.stream.0 as usize] != Some(view.info.size) {
             self.warm_up(frame.stream, view.info.size)?;
         }
-        if is_live(self.shared, frame) {
-            return Ok(!self.warm_ups.are_for(frame.stream));
-        }
-        while self.warm_ups.are_for(frame.stream) {
-            self.warm_ups.wait();
-            self.take_over_sessions()?;
-        }
-        Ok(true)
+        Ok(!self.warm_ups.are_for(frame.stream))
     }
 
     /// Takes note that the first session is made: figures begin.

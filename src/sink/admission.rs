@@ -119,7 +119,15 @@ impl Places {
                 counted.connections.fetch_sub(1, Ordering::Relaxed);
             });
             if before >= places.most + SPARE {
-                return client.close();
+                places.refuse();
+                // The server, which is not done with it, complains of one that is closed now.
+                let client = client.clone();
+                let close = glib::idle_source_new(None, glib::Priority::DEFAULT, move || {
+                    client.close();
+                    glib::ControlFlow::Break
+                });
+                close.attach(glib::main_current_source().and_then(|source| source.context()).as_ref());
+                return;
             }
             let places = places.clone();
             client.connect_pre_describe_request(move |client, _| {

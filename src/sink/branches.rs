@@ -205,7 +205,7 @@ impl Branches {
                 && branch.format(caps, keyframes).is_ok()
             {
                 let times = if slot.failures > 1 { format!(" (failure {})", slot.failures) } else { String::new() };
-                (self.listener)(OutputEvent::Occurrence(format!("{} is written again{times}", branch.name())));
+                (self.listener)(OutputEvent::Occurrence(format!("{} is open again{times}", branch.name())));
                 slot.branch = Some(branch);
             }
         }

@@ -26,7 +26,7 @@ pub enum SinkError {
     #[error("{0}\n  {BUSY}")]
     Busy(std::io::Error),
     /// It cannot be created.
-    #[error("{path}: {source}\n  choose a folder that can be written with -o")]
+    #[error("{path}: {source}{}", source.remedy())]
     Unwritable {
         /// The output.
         path: PathBuf,
@@ -202,4 +202,19 @@ pub enum OutputError {
     /// A thread of it could not be started, or panicked.
     #[error(transparent)]
     Thread(#[from] ThreadError),
+}
+
+impl OutputError {
+    /// What to do next, where the error itself does not say so.
+    fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoEncoder
+            | Self::UnknownEncoder(_)
+            | Self::NotH264(_)
+            | Self::NoEncoderOpens(_)
+            | Self::NoHdr(_)
+            | Self::UnknownPreset(_) => "",
+            _ => "\n  choose a folder that can be written with -o",
+        }
+    }
 }

@@ -14,7 +14,7 @@ pub enum FetchError {
         problem: &'static str,
     },
     /// A file of that name is there, and is not the one that is wanted, or that cannot be told.
-    #[error("{path} exists: {problem}\n  --overwrite replaces it, -o chooses another name", path = .path.display())]
+    #[error("{path} exists: {problem}\n  --overwrite replaces it, -o chooses another name or folder", path = .path.display())]
     Exists {
         /// The file.
         path: PathBuf,

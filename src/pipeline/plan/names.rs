@@ -9,6 +9,7 @@ use super::error::PlanError;
 use super::sources::has_extension;
 use crate::part::with_suffix;
 use crate::pipeline::job::{OutputSpec, SourceSpec, free};
+use crate::secrets::redact;
 use crate::sink::{FileTarget, Target};
 
 /// Names that were given so far.
@@ -91,7 +92,8 @@ impl Names {
         }
         let seen = path.extension().map_or_else(|| "no extension".into(), |e| format!(".{}", e.to_string_lossy()));
         let instead = path.with_extension(instead);
-        self.notices.push(format!("{seen} cannot be written; writing {} instead", instead.display()));
+        self.notices
+            .push(format!("{seen} cannot be written; writing {} instead", redact(&instead.display().to_string())));
         instead
     }
 

@@ -64,6 +64,12 @@ impl<'a> Outputs<'a> {
                 problem,
                 remedy: remedy.to_owned(),
             };
+            if let Some((scheme @ ("rtsp" | "rtsps" | "rtmp" | "rtmps" | "udp" | "srt"), rest)) =
+                output.split_once(":/")
+                && !rest.starts_with('/')
+            {
+                return Err(refused("is neither a file nor an address".to_owned(), &format!("write {scheme}://…")));
+            }
             if let Some(folder) = output.strip_prefix("hls:") {
                 if folder.is_empty() || folder.contains("://") {
                     return Err(refused("names no folder".into(), "give one, as hls:live/"));
@@ -197,7 +203,8 @@ impl<'a> Outputs<'a> {
 }
 
 /// How who may watch is written.
-const VIEWER: &str = "give rtsp://USER:PASSWORD@0.0.0.0:8554/NAME, with %40 for @, %3A for : and %2F for /";
+const VIEWER: &str =
+    "give rtsp://USER:PASSWORD@0.0.0.0:8554/NAME, with %40 for @, %2F for / and, in the password, %3A for :";
 /// What a certificate is given by.
 const TLS: &str = "give --tls-cert FILE and --tls-key FILE, both PEM";
 
@@ -209,6 +216,9 @@ fn viewer(rest: &str) -> Result<(Option<Credentials>, &str), &'static str> {
         return Err("a user and a password are needed, or neither");
     }
     let both = decoded(user).zip(decoded(password)).ok_or("the user or the password cannot be sent")?;
+    if both.0.contains(':') {
+        return Err("a user name with a colon ends at it when it is sent");
+    }
     let (user, password) = (Secret::new(both.0), Secret::new(both.1));
     Ok((Some(Credentials { user, password }), rest))
 }

@@ -105,9 +105,8 @@ impl Mount {
         let (listener, url, most) = (context.listener.clone(), server.url(name), server.places().most());
         server.places().tell(name, move || {
             let clients = counted(most as u64, "client");
-            let remedy = "--max-clients N serves more";
             listener(OutputEvent::Notice(format!(
-                "{url}: {clients} watch already; further ones are refused; {remedy}"
+                "{url}: {clients} at once are served; further ones are refused; --max-clients N serves more"
             )));
         });
         let coming = Arc::downgrade(&clients);
