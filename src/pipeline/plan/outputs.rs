@@ -68,7 +68,10 @@ impl<'a> Outputs<'a> {
                 output.split_once(":/")
                 && !rest.starts_with('/')
             {
-                return Err(refused("is neither a file nor an address".to_owned(), &format!("write {scheme}://…")));
+                return Err(refused(
+                    "is neither a file nor an address".to_owned(),
+                    &format!("an address has two slashes behind {scheme}:"),
+                ));
             }
             if let Some(folder) = output.strip_prefix("hls:") {
                 if folder.is_empty() || folder.contains("://") {
