@@ -7,29 +7,14 @@ use std::path::Path;
 use std::process::Command;
 
 use program::running::Running;
-use program::{bare, json, said, succeeds, text};
+use program::{bare, counted, json, number, said, succeeds, text};
 use rtsp::{Feed, Server, Told};
-use serde_json::Value;
 
 /// `streamdet detect` on live sources, cheap.
 fn live(folder: &Path, args: &[&str]) -> Command {
     let mut command = bare(folder, "detect");
     command.args(["--imgsz", "96"]).args(args);
     command
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("a count, not {value}"))
-}
-
-/// Received and processed frames of a stream; checks that all are accounted for.
-#[track_caller]
-fn counted(report: &Value, stream: usize) -> (u64, u64) {
-    let frames = &report["streams"][stream]["frames"];
-    let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().map(number).sum();
-    let (received, processed) = (number(&frames["received"]), number(&frames["processed"]));
-    assert_eq!(received, processed + dropped, "{frames}");
-    (received, processed)
 }
 
 #[test]

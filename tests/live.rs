@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use program::running::Running;
-use program::{bare, json, json_lines, said, succeeds, text, times, witness};
+use program::{bare, counted, json, json_lines, number, said, succeeds, text, times, witness};
 use rtsp::{Auth, Certificates, Codec, Feed, Live555, PASSWORD, Server, ServerProcess, Told, USER};
 use serde_json::Value;
 use streamdet::clock;
@@ -35,20 +35,6 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 /// A run in the background.
 fn running(folder: &Path, args: &[&str]) -> Running {
     Running::start(live(folder, args))
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("a count, not {value}"))
-}
-
-/// Received and processed frames of a stream; checks that all are accounted for.
-#[track_caller]
-fn counted(report: &Value, stream: usize) -> (u64, u64) {
-    let frames = &report["streams"][stream]["frames"];
-    let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().map(number).sum();
-    let (received, processed) = (number(&frames["received"]), number(&frames["processed"]));
-    assert_eq!(received, processed + dropped, "{frames}");
-    (received, processed)
 }
 
 /// Times of the frames in detections, which increase; events left out.

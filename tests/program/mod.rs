@@ -166,15 +166,27 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
-/// Received, processed and corrupt frames of the first stream; checks that every frame is accounted for.
+/// A number of a report.
 #[track_caller]
-pub fn frames(report: &Value) -> (u64, u64, u64) {
-    let frames = &report["streams"][0]["frames"];
-    let number = |value: &Value| value.as_u64().expect("a number");
+pub fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a count, not {value}"))
+}
+
+/// Received and processed frames of a stream; checks that all are accounted for.
+#[track_caller]
+pub fn counted(report: &Value, stream: usize) -> (u64, u64) {
+    let frames = &report["streams"][stream]["frames"];
     let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().map(number).sum();
     let (received, processed) = (number(&frames["received"]), number(&frames["processed"]));
     assert_eq!(received, processed + dropped, "{frames}");
-    (received, processed, number(&frames["dropped"]["corrupt"]))
+    (received, processed)
+}
+
+/// Received, processed and corrupt frames of the first stream; checks that every frame is accounted for.
+#[track_caller]
+pub fn frames(report: &Value) -> (u64, u64, u64) {
+    let (received, processed) = counted(report, 0);
+    (received, processed, number(&report["streams"][0]["frames"]["dropped"]["corrupt"]))
 }
 
 /// A clip that `ffmpeg` makes: `seconds` of its test picture at 30000/1001 frames a second, with a tone.
