@@ -190,7 +190,9 @@ def frames_in(path):
         *("ffprobe", "-v", "error", "-select_streams", "v:0", "-count_packets"),
         *("-show_entries", "stream=nb_read_packets", "-of", "csv=p=0", path),
     )
-    said = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-f", "null", "-"], capture_output=True, text=True)
+    # In the file's own units of time: in those of the frame rate two frames around an outage may fall on one.
+    decode = ["ffmpeg", "-v", "error", "-i", path, "-enc_time_base", "-1", "-f", "null", "-"]
+    said = subprocess.run(decode, capture_output=True, text=True)
     # Of an HLS playlist it prints the stream twice.
     return int((count.split() or ["0"])[0].strip(",") or 0), said.stderr.strip()
 
@@ -299,7 +301,7 @@ def check(folder, small, recorder, metrics):
     for name in STREAMS:
         files = sorted(folder.glob(f"{name}-*.mkv*"))
         played = [(path, *frames_in(path)) for path in files]
-        bad = [path.name for path, count, said in played if said or count == 0]
+        bad = [f"{path.name} ({count} frames; {said.splitlines()[0][:120] if said else ''})" for path, count, said in played if said or count == 0]
         frames = sum(count for _, count, _ in played)
         short = lines[name] - frames
         text = f"{frames} frames in {len(files)} segments, {lines[name]} lines of JSON, {breaks} breaks"

@@ -105,7 +105,7 @@ fn medians(folder: &Path, delay: &str) -> BTreeMap<String, f64> {
     rows.filter(|(_, row)| row["count"] != 0).map(|(stage, row)| (stage.clone(), number(&row["p50"]))).collect()
 }
 
-/// A source at 10 frames a second and 20 ms put into one stage: that row grows by it, and so does what it lies in; no other. Four
+/// A source at 10 frames a second and 20 ms put into one stage: that row grows by it, and so does what it lies in; no other. Six
 /// tries, since whatever else the machine does may shift a median by 2 ms as well.
 #[test]
 fn a_delay_shows_in_its_stage_and_in_no_other() {
@@ -129,7 +129,7 @@ fn a_delay_shows_in_its_stage_and_in_no_other() {
     };
     let mut left = vec!["decode", "inference", "overlay", "encode"];
     let mut complaints = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..6 {
         let base = medians(folder.path(), "decode=0");
         for stage in ["decode", "encode", "end_to_end", "behind_live", "overlay", "inference"] {
             assert!(base.contains_key(stage), "{base:?}");
