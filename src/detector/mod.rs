@@ -194,20 +194,13 @@ impl Detector {
         Ok(())
     }
 
-    /// Makes the sessions for batches of up to `frames` frames of a stream, whose first frame has size `frame`, and all others,
-    /// too, where it is `one_size`.
+    /// Makes the sessions for a stream's batches, whose first frame has size `frame`, and all others, too, where it is `one_size`.
     ///
     /// # Errors
     /// When no execution provider, or not the one that was asked for, takes the model.
-    pub fn warm_up(
-        &mut self,
-        (stream, frame): (StreamId, Size),
-        one_size: bool,
-        frames: usize,
-    ) -> Result<(), DetectError> {
-        let shapes = self.shapes(stream, frame, frames);
-        let fixed = shapes.last().filter(|_| one_size).map(|largest| largest.batch);
-        for shape in shapes {
+    pub fn warm_up(&mut self, stream: StreamId, frame: Size, one_size: bool) -> Result<(), DetectError> {
+        let fixed = one_size.then(|| self.largest_batch(stream, frame));
+        for shape in self.shapes(stream, frame) {
             self.prepare_shape(shape, fixed)?;
         }
         Ok(())
@@ -215,14 +208,9 @@ impl Detector {
 
     /// What [`warm_up`](Self::warm_up) would make, to be made on another thread while this detector goes on; `None` when nothing
     /// is lacking. Before the first session there is nothing to go on with: it is for `warm_up` to make.
-    pub fn lacking(
-        &mut self,
-        (stream, frame): (StreamId, Size),
-        one_size: bool,
-        frames: usize,
-    ) -> Option<LackingSessions> {
-        let shapes = self.shapes(stream, frame, frames);
-        let fixed = shapes.last().filter(|_| one_size).map(|largest| largest.batch);
+    pub fn lacking(&mut self, stream: StreamId, frame: Size, one_size: bool) -> Option<LackingSessions> {
+        let fixed = one_size.then(|| self.largest_batch(stream, frame));
+        let shapes = self.shapes(stream, frame);
         self.engine.as_ref()?.lacking(&shapes, fixed)
     }
 
@@ -233,9 +221,15 @@ impl Detector {
         }
     }
 
-    /// The tensors of batches of 1, 2, 4, … and `frames` frames: others are run as several of these.
-    fn shapes(&mut self, stream: StreamId, frame: Size, frames: usize) -> Vec<InputShape> {
-        let size = self.tiler.tensor(stream, frame);
+    /// Slots that the largest batch of a stream's frames needs.
+    fn largest_batch(&mut self, stream: StreamId, frame: Size) -> usize {
+        let views = self.tiler.most(stream, frame).saturating_mul(self.options.provider.batch.max(1));
+        self.model.batch.unwrap_or(views.min(MAX_VIEWS))
+    }
+
+    /// The tensors of batches of 1, 2, 4, … and as many frames as there are at most: others are run as several of these.
+    fn shapes(&mut self, stream: StreamId, frame: Size) -> Vec<InputShape> {
+        let (size, frames) = (self.tiler.tensor(stream, frame), self.options.provider.batch.max(1));
         let views: Vec<usize> = if self.options.target_latency.is_some() {
             // Every number of tiles there can be.
             self.tiler.counts(stream, frame)
@@ -434,9 +428,7 @@ impl Detector {
         let adapts = self.options.target_latency.is_some() && self.model.batch.is_none();
         // With the first session, those for every number of tiles there can be.
         let counts = if adapts && self.engine.is_none() { self.tiler.counts(stream, frame) } else { Vec::new() };
-        let most = self.tiler.most(stream, frame).saturating_mul(self.options.provider.batch.max(1));
-        let most = self.model.batch.unwrap_or(most.min(MAX_VIEWS));
-        let fixed = one_size.then_some(most);
+        let fixed = one_size.then(|| self.largest_batch(stream, frame));
         let engine = self.prepare_shape(shape, fixed)?;
         for views in counts {
             engine.prepare(InputShape { batch: views, ..shape }, fixed)?;

@@ -95,9 +95,9 @@ fn tiles_are_planned_and_counted_by_stream() {
 
 #[test]
 fn sessions_are_made_by_warming_up() {
-    let Some(mut detector) = detector(|_| {}) else { return };
+    let Some(mut detector) = detector(|options| options.provider.batch = 2) else { return };
     assert!(detector.provider().is_none());
-    detector.warm_up((StreamId(0), Size { width: 320, height: 180 }), true, 2).expect("it runs");
+    detector.warm_up(StreamId(0), Size { width: 320, height: 180 }, true).expect("it runs");
     assert_eq!(detector.provider().map(|report| report.actual), Some(ProviderChoice::Cpu));
 }
 
@@ -119,16 +119,20 @@ fn timings_are_taken_from_the_clock_it_is_given() {
 
 #[test]
 fn batches_of_any_size_are_run_with_the_sessions_there_are() {
-    let Some(mut detector) = detector(|options| options.provider.choice = ProviderChoice::Openvino) else { return };
+    let choice = ProviderChoice::Openvino;
+    let openvino = |options: &mut DetectorOptions| {
+        options.provider = ProviderOptions { choice, batch: 6, ..options.provider.clone() };
+    };
+    let Some(mut detector) = detector(openvino) else { return };
     let photograph = photograph();
     let view = photograph.pixels.view();
     let size = view.info.size;
     let input = |_| DetectorInput { stream: StreamId(0), one_size: true, view };
-    if let Err(error) = detector.warm_up((StreamId(0), size), true, 6) {
+    if let Err(error) = detector.warm_up(StreamId(0), size, true) {
         crate::text::skipped(&error.to_string());
         return;
     }
-    assert!(detector.lacking((StreamId(0), size), true, 6).is_none(), "everything is warm");
+    assert!(detector.lacking(StreamId(0), size, true).is_none(), "everything is warm");
     let alone = detector.detect_batch(1, input).expect("it runs")[0].objects.clone();
     assert!(!alone.is_empty());
     for (frames, last) in [(2, 2), (3, 1), (5, 1), (6, 6), (7, 1), (8, 2)] {
@@ -139,11 +143,11 @@ fn batches_of_any_size_are_run_with_the_sessions_there_are() {
             assert_eq!(result.objects.len(), alone.len());
         }
     }
-    assert!(detector.lacking((StreamId(0), size), true, 6).is_none(), "no batch needed a session of its own");
+    assert!(detector.lacking(StreamId(0), size, true).is_none(), "no batch needed a session of its own");
     // Another size is made beside, and taken over.
     let tall = Size { width: size.height, height: 2 * size.width };
-    let lacking = detector.lacking((StreamId(1), tall), true, 2).expect("nothing is there for it");
+    let lacking = detector.lacking(StreamId(1), tall, true).expect("nothing is there for it");
     let made = std::thread::scope(|scope| scope.spawn(|| lacking.make()).join().expect("no panic")).expect("it runs");
     detector.take_over(made);
-    assert!(detector.lacking((StreamId(1), tall), true, 2).is_none());
+    assert!(detector.lacking(StreamId(1), tall, true).is_none());
 }

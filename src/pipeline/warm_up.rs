@@ -81,7 +81,7 @@ impl WarmUps {
             self.making = None;
         }
         while let Some(Opened { stream, size, one_size }) = self.waiting.pop_front() {
-            let Some(lacking) = detector.lacking((stream, size), one_size, shared.settings.batch) else {
+            let Some(lacking) = detector.lacking(stream, size, one_size) else {
                 self.ready[stream.0 as usize] = None;
                 continue;
             };

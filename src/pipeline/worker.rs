@@ -236,7 +236,7 @@ impl Worker<'_> {
         self.sizes[stream.0 as usize] = Some(size);
         let one_size = settings.jobs[stream.0 as usize].source.is_video();
         if self.figures.batches.is_empty() {
-            self.detector.warm_up((stream, size), one_size, settings.batch)?;
+            self.detector.warm_up(stream, size, one_size)?;
             self.sessions_are_made();
         }
         self.warm_ups.add(stream, size, one_size);
