@@ -5,6 +5,7 @@ mod program;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use program::protobuf::field;
 use program::{json, made_clip, said, streamdet, succeeds, text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,19 +19,6 @@ fn varint(bytes: &[u8]) -> (usize, &[u8]) {
     let length = bytes.iter().position(|byte| byte & 0x80 == 0).expect("its end") + 1;
     let value = bytes[..length].iter().rev().fold(0, |value, byte| value << 7 | usize::from(byte & 0x7F));
     (value, &bytes[length..])
-}
-
-/// A field with bytes in it, as protobuf writes it.
-fn field(number: usize, content: &[u8]) -> Vec<u8> {
-    let mut field = vec![u8::try_from(number << 3 | 2).expect("a small number")];
-    let mut length = content.len();
-    while length >= 0x80 {
-        field.push(u8::try_from(length & 0x7F).expect("7 bits") | 0x80);
-        length >>= 7;
-    }
-    field.push(u8::try_from(length).expect("7 bits"));
-    field.extend(content);
-    field
 }
 
 /// A message, with every field `number` of bytes replaced by what `change` makes of its content.

@@ -5,6 +5,7 @@ mod program;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use program::protobuf::field;
 use program::{said, shared, succeeds, text};
 use serde_json::Value;
 
@@ -144,19 +145,6 @@ fn what_is_not_recognised_is_shown_all_the_same() {
     let output = model(folder.path(), &["inspect", "yolox-q"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("the nearest is yolox-"), "{}", said(&output));
-}
-
-/// A protobuf field that holds bytes.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    let mut out = vec![number << 3 | 2];
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        out.push(u8::try_from(length & 0x7f).expect("seven bits") | 0x80);
-        length >>= 7;
-    }
-    out.push(u8::try_from(length).expect("seven bits"));
-    out.extend_from_slice(bytes);
-    out
 }
 
 /// An ONNX file (onnx.proto, version 8) that gives back its input, f32 `[1,3,32,32]`, under the name `output`.

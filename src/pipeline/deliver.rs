@@ -24,7 +24,7 @@ use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
 use crate::report::Outage;
-use crate::sink::{AudioWritten, EncodeTimes, OutputEvent, OutputListener, OutputOptions, StreamSink};
+use crate::sink::{AudioWritten, EncodeTimes, FILES, OutputEvent, OutputListener, OutputOptions, StreamSink};
 use crate::stills::StillWriter;
 use crate::stream::{AudioKept, AudioTrack, Gap, Opening, StreamId, StreamInfo};
 use crate::thread::{Turns, catch, test_panic_point};
@@ -33,8 +33,6 @@ use crate::thread::{Turns, catch, test_panic_point};
 const IDLE: Duration = Duration::from_millis(100);
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
-/// Files of a stream that are named in the report, at most: the newest.
-const FILES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 

@@ -32,7 +32,7 @@ pub use encode::EncodeTimes;
 pub use encoder::EncoderOptions;
 pub use encoder_table::H264;
 pub use error::{OutputError, SinkError};
-pub use output::{AudioWritten, FinishedOutputs, OutputEvent, OutputListener};
+pub use output::{AudioWritten, FILES, FinishedOutputs, OutputEvent, OutputListener};
 pub use segments::check_segments;
 pub use server::RtspServer;
 pub use stream::{OutputOptions, StreamSink, codec_for};

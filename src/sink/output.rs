@@ -12,8 +12,8 @@ use super::error::SinkError;
 use super::pipeline::Progress;
 use crate::stream::{LiveOutput, StreamInfo};
 
-/// Files of an output that are named at the end, at most: the newest.
-pub(super) const FILES: usize = 1000;
+/// Files of an output, and of a stream, that are named at the end, at most: the newest.
+pub const FILES: usize = 1000;
 
 /// One encoded frame.
 pub(super) struct AccessUnit {

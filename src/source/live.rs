@@ -193,7 +193,7 @@ impl LiveConnection {
             }
             self.shared.take_notices().iter().for_each(|notice| say(notice));
             if let Some(said) = self.loss.as_ref().and_then(|loss| loss.too_much()) {
-                return ConnectionEnd::Lossy(said);
+                return ConnectionEnd::Lossy(said.clone());
             }
             let left = stall.check(self.now(), self.shared.activity.last(), self.shared.is_held());
             let Some(left) = left else {

@@ -1,7 +1,6 @@
 //! Frames that come by RTP with a packet missing: whether UDP loses so many that TCP is the better way.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -24,13 +23,12 @@ const WINDOWS: u32 = 2;
 pub(super) struct FrameLoss {
     clock: Arc<dyn Clock>,
     waker: Waker,
-    too_much: AtomicBool,
-    said: Mutex<Option<String>>,
+    said: OnceLock<String>,
 }
 
 impl FrameLoss {
     pub fn new(clock: Arc<dyn Clock>, waker: Waker) -> Arc<Self> {
-        Arc::new(Self { clock, waker, too_much: AtomicBool::new(false), said: Mutex::default() })
+        Arc::new(Self { clock, waker, said: OnceLock::new() })
     }
 
     /// Watches the packets of one sender, as they leave its jitter buffer at `pad`; those of anything but video pass.
@@ -44,7 +42,7 @@ impl FrameLoss {
 
     /// Whether to go on counting.
     fn note(&self, pad: &gst::Pad, info: &gst::PadProbeInfo, counted: &Mutex<Counted>) -> bool {
-        if self.too_much.load(Ordering::SeqCst) {
+        if self.said.get().is_some() {
             return false;
         }
         let caps = pad.current_caps();
@@ -64,15 +62,15 @@ impl FrameLoss {
             (None, None) => None,
         };
         let Some(said) = too_much else { return true };
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
-        self.too_much.store(true, Ordering::SeqCst);
+        // The first sender of whom that is known is enough.
+        let _ = self.said.set(said);
         self.waker.wake();
         false
     }
 
     /// In words, once too many frames have lacked a packet for too long.
-    pub fn too_much(&self) -> Option<String> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn too_much(&self) -> Option<&String> {
+        self.said.get()
     }
 }
 

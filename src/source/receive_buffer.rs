@@ -13,10 +13,9 @@ const ASKED: i32 = 4 << 20;
 /// Has every UDP socket of `pipeline` ask for so much.
 pub(super) fn ask(pipeline: &gst::Pipeline) {
     pipeline.connect_deep_element_added(|_, _, element| {
-        let is_udp = element.factory().is_some_and(|factory| factory.name() == "udpsrc");
         // A socket that is there already is not asked again.
         let is_open = || element.property::<Option<gio::Socket>>("used-socket").is_some();
-        if is_udp && element.property::<i32>("buffer-size") == 0 && !is_open() {
+        if is_udpsrc(element) && element.property::<i32>("buffer-size") == 0 && !is_open() {
             element.set_property("buffer-size", ASKED);
         }
     });
@@ -27,8 +26,8 @@ pub(super) fn ask(pipeline: &gst::Pipeline) {
 pub(super) fn too_little(pipeline: &gst::Pipeline) -> Option<String> {
     static SAID: AtomicBool = AtomicBool::new(false);
     let sources = pipeline.iterate_recurse().into_iter().flatten();
-    let sources = sources.filter(|element| element.factory().is_some_and(|factory| factory.name() == "udpsrc"));
-    let (got, asked) = sources.filter_map(|source| got_and_asked(&source)).find(|(got, asked)| got < asked)?;
+    let (got, asked) =
+        sources.filter(is_udpsrc).filter_map(|source| got_and_asked(&source)).find(|(got, asked)| got < asked)?;
     if SAID.swap(true, Ordering::SeqCst) {
         return None;
     }
@@ -39,6 +38,10 @@ pub(super) fn too_little(pipeline: &gst::Pipeline) -> Option<String> {
         kib(got),
         kib(asked)
     ))
+}
+
+fn is_udpsrc(element: &gst::Element) -> bool {
+    element.factory().is_some_and(|factory| factory.name() == "udpsrc")
 }
 
 /// What a UDP source's socket got, and what it asked for.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
 pub mod events;
+pub mod protobuf;
 pub mod running;
 pub mod watching;
 
