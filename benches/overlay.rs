@@ -46,7 +46,7 @@ fn detections(count: u16) -> Vec<Detection> {
         .map(|number| {
             let (x, y) = (byte() * 6.3, byte() * 3.1);
             let bbox = FrameBox::new(x, y, x + 30.0 + byte(), y + 30.0 + byte()).clipped(1920.0, 1080.0);
-            Detection { class_id: number % 6, confidence: 0.25 + byte() / 350.0, bbox, track_id: None }
+            Detection { class_id: number % 6, confidence: 0.25 + byte() / 350.0, bbox, track: None }
         })
         .collect()
 }

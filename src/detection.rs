@@ -1,6 +1,7 @@
 //! What the model detects, and what is made of it before it is drawn and goes out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::StreamTime;
 use crate::geometry::{FrameBox, Size};
@@ -15,8 +16,30 @@ pub struct Detection {
     pub confidence: f32,
     /// Where, in source pixels, clipped to the frame.
     pub bbox: FrameBox,
-    /// The object's number in its stream, from 1, where it is tracked.
-    pub track_id: Option<u32>,
+    /// What is known of the object over time, where it is tracked and confirmed.
+    pub track: Option<Track>,
+}
+
+/// What a tracker knows of a detected object.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Track {
+    /// The object's number in its stream, from 1; never used again in a run.
+    pub id: u32,
+    /// Since it was detected first, in stream time.
+    pub age: Duration,
+    /// Whether it is seen now.
+    pub state: TrackState,
+    /// Speed of the box's centre across and down, pixels a second.
+    pub speed: [f32; 2],
+}
+
+/// Whether a tracked object is seen now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackState {
+    /// Detected in this frame; of a frame that was not inferred, in the last one that was.
+    Confirmed,
+    /// Not detected: its box is predicted.
+    Lost,
 }
 
 /// Works on the detections of one stream, frame by frame in order, on the stream's thread: a tracker, a filter.

@@ -391,8 +391,7 @@ mod tests {
 
     #[test]
     fn a_box_is_drawn_in_the_class_colour_and_nothing_outside() {
-        let d =
-            Detection { class_id: 0, confidence: 0.9, bbox: FrameBox::new(40.0, 60.0, 90.0, 100.0), track_id: None };
+        let d = Detection { class_id: 0, confidence: 0.9, bbox: FrameBox::new(40.0, 60.0, 90.0, 100.0), track: None };
         let size = Size { width: 161, height: 121 };
         for format in [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Y42b, PixelFormat::Y444] {
             let data = draw_on(format, size, &[d], "é\u{7}x");
@@ -423,7 +422,7 @@ mod tests {
             w in 1u32..80, h in 1u32..80, x1 in -100f32..200., y1 in -100f32..200., x2 in -100f32..200., y2 in -100f32..200., f in 0usize..4
         ) {
             let format = [PixelFormat::I420, PixelFormat::Nv12, PixelFormat::Y42b, PixelFormat::Y444][f];
-            let d = Detection { class_id: 3, confidence: 0.5, bbox: FrameBox::new(x1, y1, x2, y2), track_id: None };
+            let d = Detection { class_id: 3, confidence: 0.5, bbox: FrameBox::new(x1, y1, x2, y2), track: None };
             draw_on(format, Size { width: w, height: h }, &[d], "name");
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use program::{json_lines, made_clip};
 use streamdet::clock::{self, StreamTime};
 use streamdet::controls::Controls;
-use streamdet::detection::{Detection, DetectionStage, StageFactory};
+use streamdet::detection::{Detection, DetectionStage, StageFactory, Track, TrackState};
 use streamdet::detections::{DetectionOutput, JsonLines};
 use streamdet::geometry::{FrameBox, Size};
 use streamdet::inference::{self, ProviderChoice, ProviderOptions, Runtime};
@@ -33,8 +33,9 @@ impl DetectionStage for OneObject {
         assert!(self.last.replace(pts) < Some(pts), "in order");
         assert_eq!((size.width, size.height), (320, 240));
         let bbox = FrameBox::new(10.0, 20.0, 30.0, 40.0);
+        let track = Track { id: 7, age: Duration::from_secs(1), state: TrackState::Confirmed, speed: [1.5, -2.0] };
         detections.clear();
-        detections.push(Detection { class_id: 0, confidence: 0.5, bbox, track_id: Some(7) });
+        detections.push(Detection { class_id: 0, confidence: 0.5, bbox, track: Some(track) });
         self.frames.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -96,6 +97,8 @@ fn a_stage_changes_what_goes_out() {
     for line in lines {
         assert_eq!(line["detections"].as_array().expect("detections").len(), 1, "{line}");
         assert_eq!(line["detections"][0]["track_id"], 7, "{line}");
+        let track = serde_json::json!({"age_s": 1.0, "state": "confirmed", "speed_px_s": [1.5, -2.0]});
+        assert_eq!(line["detections"][0]["track"], track, "{line}");
         assert_eq!(line["detections"][0]["box"], serde_json::json!([10.0, 20.0, 30.0, 40.0]));
     }
 }

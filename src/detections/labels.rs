@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_box_becomes_relative_centre_and_size() {
-        let d = Detection { class_id: 3, confidence: 0.5, bbox: FrameBox::new(10.0, 20.0, 30.0, 60.0), track_id: None };
+        let d = Detection { class_id: 3, confidence: 0.5, bbox: FrameBox::new(10.0, 20.0, 30.0, 60.0), track: None };
         let mut text = String::new();
         label(&mut text, &[d], Size { width: 100, height: 200 }).expect("memory takes everything");
         assert_eq!(text, "3 0.200000 0.200000 0.200000 0.200000 0.500000\n");
