@@ -7,6 +7,7 @@
 
 pub mod cli;
 
+pub mod assignment;
 pub mod backoff;
 pub mod channel;
 pub mod clock;
@@ -37,6 +38,8 @@ pub mod inference;
 pub mod postprocess;
 
 pub mod detector;
+
+pub mod track;
 
 pub mod overlay;
 

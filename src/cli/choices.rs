@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::inference::{Precision, ProviderChoice};
 use crate::source::{Hdr, Transport};
+use crate::track;
 use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
 
@@ -52,6 +53,14 @@ const HDR_MODES: [Choice<Hdr>; 2] = [
     ),
 ];
 
+const TRACKERS: [Choice<track::Kind>; 5] = [
+    ("timed", "By the time between frames, with camera motion and looks", track::Kind::Timed),
+    ("byte", "ByteTrack, by frames", track::Kind::Byte),
+    ("botsort", "BoT-SORT, by frames, with camera motion", track::Kind::BotSort),
+    ("ocsort", "OC-SORT, by frames", track::Kind::OcSort),
+    ("sort", "SORT, by frames", track::Kind::Sort),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
@@ -86,6 +95,11 @@ pub(super) fn hdr() -> impl TypedValueParser<Value = Hdr> {
 /// `--log-format`.
 pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     one_of(&LOG_FORMATS)
+}
+
+/// `--tracker`.
+pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
+    one_of(&TRACKERS)
 }
 
 /// `--stats-format`.

@@ -75,12 +75,12 @@ impl RunOptions {
         });
         Ok(Settings {
             jobs,
-            track: self.source.track,
+            video_track: self.source.video_track,
             imgsz: self.model.imgsz.unwrap_or(model.default_size),
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
-            stages: Vec::new(),
+            tracking: self.tracking.tracking(),
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),
             frames: self.source.frames,
@@ -187,6 +187,8 @@ pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static 
     maybe("threads", provider.threads.map(|n| n.to_string()));
     maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
     maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
+    maybe("tracker", settings.tracking.map(|tracking| tracking.kind.name().to_owned()));
+    maybe("track-buffer", settings.tracking.map(|tracking| format!("{} s", tracking.buffer.as_secs_f64())));
     maybe("encoder", (!settings.encoder.names.is_empty()).then(|| settings.encoder.names.join(",")));
     maybe("preset", settings.encoder.preset.clone());
     said
