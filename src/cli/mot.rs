@@ -47,11 +47,12 @@ pub(super) struct MotOptions {
     /// Score a tracker's result (MOTChallenge text) against ground truth: two files, or two folders of sequences
     #[arg(long, num_args = 2, value_names = ["GT", "RESULT"], conflicts_with_all = OF_IMAGES)]
     mot: Option<Vec<PathBuf>>,
+    // Clap waives a requirement that a given option excludes, so that these exclude it too.
     /// Benchmark whose rules apply [default: by the columns of ground truth]
-    #[arg(long, value_name = "FORMAT", requires = "mot", value_parser = choices::mot_format())]
+    #[arg(long, value_name = "FORMAT", requires = "mot", conflicts_with = "dataset", value_parser = choices::mot_format())]
     mot_format: Option<Format>,
     /// Frames that count, one number per line [default: all]
-    #[arg(long, value_name = "FILE", requires = "mot")]
+    #[arg(long, value_name = "FILE", requires = "mot", conflicts_with = "dataset")]
     mot_frames: Option<PathBuf>,
 }
 
