@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 
+/// Costs up to here have sums that are numbers.
+const LARGEST: f64 = 1e150;
+
 /// For each of `rows` its column in `cost` (`rows × cols`, row by row), so that as many pairs as possible are made and their
 /// sum is least. A cost that is not finite, or missing, forbids its pair.
 #[must_use]
@@ -16,8 +19,8 @@ pub fn assign(cost: &[f64], rows: usize, cols: usize) -> Vec<Option<usize>> {
     }
     let cost = &cost[..len.min(cost.len())];
     let allowed = |at: usize| cost.get(at).is_some_and(|c| c.is_finite());
-    let whole = cost.len() == len && cost.iter().all(|c| c.is_finite());
-    let costs = if whole { Cow::Borrowed(cost) } else { Cow::Owned(with_forbidden(cost, len, rows.min(cols))) };
+    let plain = cost.len() == len && cost.iter().all(|c| c.abs() <= LARGEST);
+    let costs = if plain { Cow::Borrowed(cost) } else { Cow::Owned(tamed(cost, len, rows.min(cols))) };
     let pairs = if rows <= cols {
         solve(&costs, rows, cols)
     } else {
@@ -30,24 +33,23 @@ pub fn assign(cost: &[f64], rows: usize, cols: usize) -> Vec<Option<usize>> {
         }
         of_row
     };
-    if whole {
+    if plain {
         return pairs;
     }
     pairs.into_iter().enumerate().map(|(row, col)| col.filter(|col| allowed(row * cols + col))).collect()
 }
 
-/// The costs from 0 on, with one for what is forbidden that outweighs every sum of the others.
-fn with_forbidden(cost: &[f64], len: usize, pairs: usize) -> Vec<f64> {
+/// The costs from 0 on and not too large, with one for what is forbidden that outweighs every sum of the others.
+fn tamed(cost: &[f64], len: usize, pairs: usize) -> Vec<f64> {
     let (least, most) = cost
         .iter()
         .filter(|c| c.is_finite())
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), c| (least.min(*c), most.max(*c)));
     // Halves, since the largest spread of two numbers has no number.
     let half_range = if least <= most { most / 2.0 - least / 2.0 } else { 0.0 };
-    // A spread whose sums have no number is brought down to one whose sums have.
-    let scale = if half_range > 1e150 { 1e-150 } else { 1.0 };
+    let scale = if half_range > LARGEST { 1.0 / LARGEST } else { 1.0 };
     #[expect(clippy::cast_precision_loss, reason = "a number of pairs")]
-    let forbidden = (2.0 * half_range * scale + 1.0) * (pairs as f64 + 1.0);
+    let forbidden = (2.0 * (half_range * scale) + 1.0) * (pairs as f64 + 1.0);
     let moved = |c: &f64| if c.is_finite() { c * scale - least * scale } else { forbidden };
     cost.iter().map(moved).chain(std::iter::repeat(forbidden)).take(len).collect()
 }
@@ -65,6 +67,7 @@ struct Search {
 }
 
 /// `rows ≤ cols`, all costs finite: every row has a column.
+#[expect(clippy::float_cmp, reason = "of equal distances a free column is preferred: equal to the last bit")]
 fn solve(cost: &[f64], rows: usize, cols: usize) -> Vec<Option<usize>> {
     let (mut of_row, mut of_col) = (vec![None; rows], vec![None; cols]);
     let (mut of_rows, mut of_cols) = (vec![0.0; rows], vec![0.0; cols]);
@@ -99,7 +102,7 @@ fn solve(cost: &[f64], rows: usize, cols: usize) -> Vec<Option<usize>> {
                     at = Some(place);
                 }
             }
-            // Sums too large for a number leave none.
+            // There is one: distances are numbers, and there are as many columns as rows.
             let Some(place) = at else { break None };
             least = nearest;
             let col = search.open.swap_remove(place);

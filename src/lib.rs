@@ -17,6 +17,7 @@ pub mod folders;
 pub mod frame;
 pub mod geometry;
 pub mod image_file;
+pub mod mot;
 pub mod part;
 pub mod secrets;
 pub mod shutdown;

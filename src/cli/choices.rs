@@ -7,6 +7,7 @@ use crate::source::{Hdr, Transport};
 use crate::track;
 use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
+use crate::validate::mot::Format as MotFormat;
 
 /// A name, what it means, and the value it stands for.
 type Choice<T> = (&'static str, &'static str, T);
@@ -67,6 +68,14 @@ const STATS_FORMATS: [Choice<Format>; 3] = [
     ("ultralytics", "The newest frame's line, as -v prints it for every frame", Format::Ultralytics),
 ];
 
+const MOT_FORMATS: [Choice<MotFormat>; 5] = [
+    ("mot15", "No classes; rows of ground truth with a 0 in column 7 are left out", MotFormat::Mot15),
+    ("mot16", "Classes in column 8: pedestrians, without what is found on distractors", MotFormat::Mot16),
+    ("mot17", "As mot16", MotFormat::Mot16),
+    ("mot20", "As mot16, with other vehicles as distractors", MotFormat::Mot20),
+    ("visdrone", "Categories in column 8, ignored regions", MotFormat::VisDrone),
+];
+
 const LOG_FORMATS: [Choice<LogFormat>; 2] = [
     ("text", "Time, level, target, message and fields", LogFormat::Text),
     ("json", "One JSON object per line", LogFormat::Json),
@@ -105,6 +114,11 @@ pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
 /// `--stats-format`.
 pub(super) fn stats_format() -> impl TypedValueParser<Value = Format> {
     one_of(&STATS_FORMATS)
+}
+
+/// `--mot-format`.
+pub(super) fn mot_format() -> impl TypedValueParser<Value = MotFormat> {
+    one_of(&MOT_FORMATS)
 }
 
 fn one_of<T: Copy + Send + Sync + 'static>(choices: &'static [Choice<T>]) -> impl TypedValueParser<Value = T> {

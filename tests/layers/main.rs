@@ -19,7 +19,6 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "ground",
         rooms: &[
-            "assignment",
             "clock",
             "secrets",
             "shutdown",
@@ -32,10 +31,15 @@ const LAYERS: &[Layer] = &[
             "backoff",
             "image_file",
             "teardown",
+            "assignment",
         ],
         among: Among::All,
     },
-    Layer { name: "vocabulary", rooms: &["frame", "stream", "detection", "tensor", "controls"], among: Among::All },
+    Layer {
+        name: "vocabulary",
+        rooms: &["frame", "stream", "detection", "tensor", "controls", "mot"],
+        among: Among::All,
+    },
     Layer { name: "models", rooms: &["model"], among: Among::All },
     Layer { name: "steps", rooms: &["preprocess", "inference", "postprocess", "tiling"], among: Among::Only(&[]) },
     Layer { name: "detector", rooms: &["detector"], among: Among::All },
