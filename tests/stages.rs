@@ -15,7 +15,7 @@ use streamdet::geometry::{FrameBox, Size};
 use streamdet::inference::{self, ProviderChoice, ProviderOptions, Runtime};
 use streamdet::model::{Model, ModelRef};
 use streamdet::overlay::Style;
-use streamdet::pipeline::{self, Delays, EventLog, Job, OutputSpec, Settings, SourceSpec};
+use streamdet::pipeline::{self, Delays, EventLog, Finder, Job, OutputSpec, Settings, SourceSpec};
 use streamdet::postprocess::Thresholds;
 use streamdet::shutdown::Shutdown;
 use streamdet::sink::EncoderOptions;
@@ -87,7 +87,7 @@ fn a_stage_changes_what_goes_out() {
     let json = JsonLines::create(&lines, model.classes.clone(), false, &stopping).expect("a file");
     let detections: Vec<Box<dyn DetectionOutput>> = vec![Box::new(json)];
     let clock = clock::process().clone();
-    let outcome = pipeline::run(settings, model, &runtime, clock, Arc::new(EventLog), detections, &stopping);
+    let outcome = pipeline::run(settings, &Finder::Model(Box::new(model), runtime), clock, Arc::new(EventLog), detections, &stopping);
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
     assert_eq!(*streams.lock().expect("streams"), [0]);
     let lines = json_lines(&lines);
