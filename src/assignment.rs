@@ -67,6 +67,7 @@ struct Search {
 }
 
 /// `rows ≤ cols`, all costs finite: every row has a column.
+#[expect(clippy::float_cmp, reason = "of equal distances a free column is preferred: equal to the last bit")]
 fn solve(cost: &[f64], rows: usize, cols: usize) -> Vec<Option<usize>> {
     let (mut of_row, mut of_col) = (vec![None; rows], vec![None; cols]);
     let (mut of_rows, mut of_cols) = (vec![0.0; rows], vec![0.0; cols]);

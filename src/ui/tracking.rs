@@ -39,7 +39,9 @@ pub(crate) fn tables(scored: &Scored, width: usize) -> String {
     let counts = |f: &Figures| [f.idsw, f.fp, f.fn_, f.frag, f.mt, f.pt, f.ml].map(|n| grouped(n as u64));
     let row = |text: &mut String, name: &str, cells: [String; COLUMNS]| {
         let mut line = format!("  {}", fitted(name, name_width));
-        cells.iter().for_each(|cell| append(&mut line, format_args!("{cell:>COLUMN$}")));
+        for cell in &cells {
+            append(&mut line, format_args!("{cell:>COLUMN$}"));
+        }
         let line = console::style(line.as_str()).for_stderr();
         let line = match name {
             "sequence" => line.dim(),

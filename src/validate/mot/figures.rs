@@ -119,7 +119,7 @@ impl Counts {
         Self {
             clear: Clear::sum(all.iter().map(|one| &one.clear)),
             identity: Identity::sum(all.iter().map(|one| &one.identity)),
-            hota: Hota::sum(all.iter().map(|one| &one.hota)),
+            hota: Hota::sum(&all.iter().map(|one| &one.hota).collect::<Vec<_>>()),
             frames: all.iter().map(|one| one.frames).sum(),
             gt_boxes: count(|one| one.gt_boxes),
             gt_tracks: count(|one| one.gt_tracks),

@@ -140,12 +140,12 @@ impl Counter {
 
 impl Hota {
     /// Several sequences as one: counts add up, association and localisation are weighted by what was found.
-    pub(super) fn sum<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+    pub(super) fn sum(all: &[&Self]) -> Self {
         let added = |of: fn(&Self) -> &ByAlpha| {
-            std::array::from_fn::<f64, ALPHAS, _>(|number| all.clone().map(|one| of(one)[number]).sum())
+            std::array::from_fn::<f64, ALPHAS, _>(|number| all.iter().map(|one| of(one)[number]).sum())
         };
         let weighted = |of: fn(&Self) -> &ByAlpha| {
-            std::array::from_fn::<f64, ALPHAS, _>(|n| all.clone().map(|one| of(one)[n] * one.tp[n]).sum())
+            std::array::from_fn::<f64, ALPHAS, _>(|n| all.iter().map(|one| of(one)[n] * one.tp[n]).sum())
         };
         let tp = added(|one| &one.tp);
         let mean = |sums: ByAlpha| std::array::from_fn(|n| sums[n] / tp[n].max(1.0));

@@ -11,6 +11,9 @@ use crate::validate::real;
 /// Pairs of tracks that are compared at once, at most; a gigabyte. Benchmarks need less than a tenth of it.
 const MOST_PAIRS: usize = 1 << 27;
 
+/// Two tracks, and in how many frames they overlap.
+type Together = ((usize, usize), usize);
+
 /// What is counted; sequences add up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Identity {
@@ -45,7 +48,7 @@ impl Counter {
         for (gt, result) in self.together.keys() {
             groups.join(*gt, scene.gt_tracks + result);
         }
-        let mut parts: BTreeMap<usize, Vec<((usize, usize), usize)>> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<Together>> = BTreeMap::new();
         for (pair, frames) in self.together {
             parts.entry(groups.of(pair.0)).or_default().push((pair, frames));
         }
@@ -55,7 +58,7 @@ impl Counter {
 }
 
 /// How many frames the best pairs have together.
-fn most(part: &[((usize, usize), usize)]) -> Result<usize, (usize, usize)> {
+fn most(part: &[Together]) -> Result<usize, (usize, usize)> {
     let numbered = |tracks: &mut dyn Iterator<Item = usize>| {
         let mut tracks: Vec<usize> = tracks.collect();
         tracks.sort_unstable();
