@@ -87,7 +87,14 @@ fn a_stage_changes_what_goes_out() {
     let json = JsonLines::create(&lines, model.classes.clone(), false, &stopping).expect("a file");
     let detections: Vec<Box<dyn DetectionOutput>> = vec![Box::new(json)];
     let clock = clock::process().clone();
-    let outcome = pipeline::run(settings, &Finder::Model(Box::new(model), runtime), clock, Arc::new(EventLog), detections, &stopping);
+    let outcome = pipeline::run(
+        settings,
+        &Finder::Model(Box::new(model), runtime),
+        clock,
+        Arc::new(EventLog),
+        detections,
+        &stopping,
+    );
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
     assert_eq!(*streams.lock().expect("streams"), [0]);
     let lines = json_lines(&lines);

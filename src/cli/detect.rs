@@ -45,8 +45,19 @@ Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable i
 
 /// What has no meaning where no model runs.
 const OF_MODELS: [&str; 13] = [
-    "model", "provider", "precision", "device", "threads", "onnxruntime", "imgsz", "batch", "batch_timeout", "tile",
-    "target_latency", "iou", "agnostic",
+    "model",
+    "provider",
+    "precision",
+    "device",
+    "threads",
+    "onnxruntime",
+    "imgsz",
+    "batch",
+    "batch_timeout",
+    "tile",
+    "target_latency",
+    "iou",
+    "agnostic",
 ];
 
 /// Options of `detect`.

@@ -153,7 +153,9 @@ impl Task {
         if let Some(path) = &self.mot_output {
             if self.plan.jobs.len() > 1 {
                 let sources = self.plan.jobs.len();
-                return Err(anyhow!("--mot-output: MOTChallenge text has no streams, and there are {sources} sources\n  give one source, or use --json"));
+                return Err(anyhow!(
+                    "--mot-output: MOTChallenge text has no streams, and there are {sources} sources\n  give one source, or use --json"
+                ));
             }
             let tracks = MotLines::create(path, at_once, stopping).map_err(|e| no_file("--mot-output", path, &e))?;
             outputs.push(Box::new(tracks));

@@ -82,11 +82,8 @@ impl Recorded {
     /// # Errors
     /// When it cannot be read, or holds what is no detection.
     pub fn read(path: &Path, streams: usize) -> Result<Self, RecordedError> {
-        let unusable = |problem: String, remedy| RecordedError::Unusable {
-            place: path.display().to_string(),
-            problem,
-            remedy,
-        };
+        let unusable =
+            |problem: String, remedy| RecordedError::Unusable { place: path.display().to_string(), problem, remedy };
         let file = std::fs::File::open(path)
             .map_err(|e| unusable(e.to_string(), "name a file of detections: MOTChallenge text, or lines of --json"))?;
         let mut file = BufReader::new(file);
@@ -137,7 +134,8 @@ impl Recorded {
             self.notices.push(format!("{name}: {flat} boxes without area are left out"));
         }
         if beyond > 0 {
-            self.notices.push(format!("{name}: {beyond} confidences are not from 0 to 1, and are taken as the nearer of them"));
+            self.notices
+                .push(format!("{name}: {beyond} confidences are not from 0 to 1, and are taken as the nearer of them"));
         }
         Ok(())
     }
@@ -221,7 +219,11 @@ impl Recorded {
             static_size: None,
             default_size: side,
             notices: self.notices.clone(),
-            recorded: Some(RecordedIn { file: self.path.display().to_string(), format: self.format, boxes: self.boxes }),
+            recorded: Some(RecordedIn {
+                file: self.path.display().to_string(),
+                format: self.format,
+                boxes: self.boxes,
+            }),
         }
     }
 
@@ -278,7 +280,10 @@ mod tests {
         let recorded = read(b"2,-1,90,40,20,20,0.5,-1,-1,-1\n1,7,0,0,10,10,0.3\n1,-1,5,5,10,10,0.9\n1,-1,0,0,9,9,0.2\n1,1,0,0,0,5,1\n3,1,200,0,5,5,1\n")
             .expect("it is read");
         // The surest first, as many as may be.
-        assert_eq!(found(&recorded, 0, 0.0), [(0.9, [5.0, 5.0, 15.0, 15.0], None), (0.3, [0.0, 0.0, 10.0, 10.0], Some(7))]);
+        assert_eq!(
+            found(&recorded, 0, 0.0),
+            [(0.9, [5.0, 5.0, 15.0, 15.0], None), (0.3, [0.0, 0.0, 10.0, 10.0], Some(7))]
+        );
         assert_eq!(found(&recorded, 0, 0.5).len(), 1);
         // Clipped to the frame; what lies outside is not in it.
         assert_eq!(found(&recorded, 1, 0.0), [(0.5, [90.0, 40.0, 100.0, 50.0], None)]);

@@ -38,7 +38,9 @@ pub fn page(report: &RunReport, book: &LatencyBook, timeline: &Timeline) -> Stri
 fn head(out: &mut String, report: &RunReport, title: &str) {
     let (provider, machine) = (&report.provider, &report.machine);
     let with = match (&report.model, &report.detections) {
-        (Some(ModelReport { name, input: [_, _, height, width], .. }), _) => format!("{} at {height}×{width}", escaped(name)),
+        (Some(ModelReport { name, input: [_, _, height, width], .. }), _) => {
+            format!("{} at {height}×{width}", escaped(name))
+        }
         (None, Some(recorded)) => format!("detections of {}", escaped(&recorded.file)),
         (None, None) => String::new(),
     };
