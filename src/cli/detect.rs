@@ -43,23 +43,6 @@ Logs: STREAMDET_LOG=streamdet=debug (levels by target, as of RUST_LOG), -vv, --l
 
 Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
 
-/// What has no meaning where no model runs.
-const OF_MODELS: [&str; 13] = [
-    "model",
-    "provider",
-    "precision",
-    "device",
-    "threads",
-    "onnxruntime",
-    "imgsz",
-    "batch",
-    "batch_timeout",
-    "tile",
-    "target_latency",
-    "iou",
-    "agnostic",
-];
-
 /// Options of `detect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -117,7 +100,7 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
     /// Take detections from a file instead of a model: MOTChallenge text (its frame 1 is the first), or lines of --json
-    #[arg(long, value_name = "FILE", conflicts_with_all = OF_MODELS, help_heading = "Detections")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ModelOptions", "TilingOptions", "iou", "agnostic"], help_heading = "Detections")]
     detections: Option<PathBuf>,
     #[command(flatten)]
     run: RunOptions,

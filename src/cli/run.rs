@@ -50,12 +50,11 @@ impl RunOptions {
         plan::check_distinct(&task.plan.jobs, &others)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
-        let finder = match &task.detections {
-            Some(path) => Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?)),
-            None => {
-                let (runtime, model) = self.model.load()?;
-                Finder::Model(Box::new(model), runtime)
-            }
+        let finder = if let Some(path) = &task.detections {
+            Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
+        } else {
+            let (runtime, model) = self.model.load()?;
+            Finder::Model(Box::new(model), runtime)
         };
         let origin = finder.origin();
         let to_stdout = [&task.json, &task.mot_output].into_iter().flatten().any(|path| path.as_os_str() == "-");

@@ -178,7 +178,9 @@ pub(super) fn resolved(settings: &Settings, origin: &Origin) -> BTreeMap<&'stati
     ]);
     if origin.recorded.is_some() {
         // No model runs.
-        ["imgsz", "iou", "provider", "batch", "batch-timeout"].iter().for_each(|key| drop(said.remove(key)));
+        for key in ["imgsz", "iou", "provider", "batch", "batch-timeout"] {
+            said.remove(key);
+        }
     }
     if settings.jobs.iter().any(|job| job.source.is_live()) {
         let live = &settings.live;
