@@ -10,12 +10,13 @@ use super::messages::{command_line, print_error, print_failures};
 use super::options::{Invocation, RunOptions};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
-use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
-use crate::model::Model;
+use crate::detections::{Crops, DetectionOutput, JsonLines, Labels, MotLines};
+use crate::detector::Recorded;
+use crate::model::Origin;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Listener, Outcome};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome};
 use crate::report::{RunContext, RunReport};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -43,13 +44,20 @@ impl RunOptions {
         }
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
-        let others: Vec<_> =
-            task.json.as_deref().map(|path| ("--json", path)).into_iter().chain(files.named()).collect();
+        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output)];
+        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let others: Vec<_> = lines.chain(files.named()).collect();
         plan::check_distinct(&task.plan.jobs, &others)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
-        let (runtime, model) = self.model.load()?;
-        let to_stdout = task.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let finder = if let Some(path) = &task.detections {
+            Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
+        } else {
+            let (runtime, model) = self.model.load()?;
+            Finder::Model(Box::new(model), runtime)
+        };
+        let origin = finder.origin();
+        let to_stdout = [&task.json, &task.mot_output].into_iter().flatten().any(|path| path.as_os_str() == "-");
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -57,12 +65,12 @@ impl RunOptions {
             to_stdout,
         };
         let presentation = presentation.resolve();
-        let settings = self.settings(task, &model, presentation.has_dashboard())?;
+        let settings = self.settings(task, &origin, presentation.has_dashboard())?;
         let monitoring = match self.monitoring.metrics {
             Some(address) => {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
-                let metrics = Metrics::new(&sources, &model, clock.clone());
+                let metrics = Metrics::new(&sources, &origin, clock.clone());
                 let metrics = Arc::new(metrics.watching(live, settings.live.stall_timeout));
                 Some((monitoring::serve(address, self.monitoring.token.as_ref(), &metrics)?, metrics))
             }
@@ -71,7 +79,7 @@ impl RunOptions {
         let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&model, at_once, shutdown) {
+        let detections = match task.open_detections(&origin, at_once, shutdown) {
             Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
@@ -79,9 +87,9 @@ impl RunOptions {
             }
         };
         let instruments = Arc::new(instruments);
-        let said = resolved(&settings, &model);
-        let notices = task.plan.notices.iter().chain(&left).chain(&model.notices);
-        let view = View::open(presentation, &settings, &model, notices, shutdown);
+        let said = resolved(&settings, &origin);
+        let notices = task.plan.notices.iter().chain(&left).chain(&origin.notices);
+        let view = View::open(presentation, &settings, &origin, notices, shutdown);
         let mut listeners: Vec<Arc<dyn Listener>> = view.listeners();
         listeners.push(instruments.clone());
         listeners.push(Arc::new(EventLog));
@@ -91,12 +99,12 @@ impl RunOptions {
         }
         let listeners: Arc<dyn Listener> = Arc::new(listeners);
         let Outcome { figures, errors } =
-            pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
+            pipeline::run(settings, &finder, clock.clone(), listeners, detections, shutdown);
         let (screen, panicked) = view.close();
         let context =
-            RunContext { command: command_line(), model: &model, requested: self.model.provider, settings: said };
+            RunContext { command: command_line(), origin: &origin, requested: self.model.provider, settings: said };
         let report = RunReport::assemble(&context, &figures, clock.now());
-        ui::closing::show(&model, &figures, &report, &screen, task.thorough);
+        ui::closing::show(&origin, &figures, &report, &screen, task.thorough);
         let mut code = 0;
         for error in &panicked {
             print_error(&error);
@@ -117,11 +125,11 @@ impl RunOptions {
 }
 
 impl Task {
-    /// Opens `--save-txt`, `--crops`, and last `--json`, so that what is refused leaves no empty file. `at_once`: lines are
+    /// Opens `--save-txt`, `--crops`, and last `--mot-output` and `--json`, so that what is refused leaves no empty file. `at_once`: lines are
     /// flushed one by one.
     fn open_detections(
         &self,
-        model: &Model,
+        origin: &Origin,
         at_once: bool,
         stopping: &Shutdown,
     ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
@@ -132,17 +140,28 @@ impl Task {
             outputs.push(Box::new(Labels::create(folder).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(folder) = &self.crops {
-            outputs.push(Box::new(Crops::create(folder, model.classes.clone()).map_err(|e| no_folder(folder, &e))?));
+            outputs.push(Box::new(Crops::create(folder, origin.classes.clone()).map_err(|e| no_folder(folder, &e))?));
+        }
+        let no_file = |option: &str, path: &Path, e: &std::io::Error| {
+            let remedy = match e.kind() {
+                ErrorKind::Interrupted => "start its reader first",
+                _ => "name a file in a folder that can be written",
+            };
+            anyhow!("{option} {}: {e}\n  {remedy}", path.display())
+        };
+        if let Some(path) = &self.mot_output {
+            if self.plan.jobs.len() > 1 {
+                let sources = self.plan.jobs.len();
+                return Err(anyhow!(
+                    "--mot-output: MOTChallenge text has no streams, and there are {sources} sources\n  give one source, or use --json"
+                ));
+            }
+            let tracks = MotLines::create(path, at_once, stopping).map_err(|e| no_file("--mot-output", path, &e))?;
+            outputs.push(Box::new(tracks));
         }
         if let Some(path) = &self.json {
-            let json = JsonLines::create(path, model.classes.clone(), at_once, stopping);
-            outputs.push(Box::new(json.map_err(|e| {
-                let remedy = match e.kind() {
-                    ErrorKind::Interrupted => "start its reader first",
-                    _ => "name a file in a folder that can be written",
-                };
-                anyhow!("--json {}: {e}\n  {remedy}", path.display())
-            })?));
+            let json = JsonLines::create(path, origin.classes.clone(), at_once, stopping);
+            outputs.push(Box::new(json.map_err(|e| no_file("--json", path, &e))?));
         }
         Ok(outputs)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{DetectionOptions, RunOptions};
 use crate::controls::Controls;
-use crate::model::Model;
+use crate::model::Origin;
 use crate::overlay::Style;
 use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
@@ -26,10 +26,13 @@ pub(super) struct Task {
     pub plan: Plan,
     /// Outputs that exist are replaced.
     pub overwrite: bool,
+    /// Where detections come from, instead of a model.
+    pub detections: Option<PathBuf>,
     /// Where detections go.
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
+    pub mot_output: Option<PathBuf>,
     pub real_time: bool,
     /// Whether the closing figures contain resources and the verdict.
     pub thorough: bool,
@@ -64,9 +67,9 @@ pub enum SettingsError {
 }
 
 impl RunOptions {
-    /// The settings of a run of `model`; `attended`: the dashboard can change some of them while it runs.
-    pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
-        let thresholds = self.detections.thresholds(model)?;
+    /// The settings of a run that detects with `origin`; `attended`: the dashboard can change some of them while it runs.
+    pub(super) fn settings(&self, task: &Task, origin: &Origin, attended: bool) -> Result<Settings, SettingsError> {
+        let thresholds = self.detections.thresholds(origin)?;
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
@@ -76,7 +79,7 @@ impl RunOptions {
         Ok(Settings {
             jobs,
             video_track: self.source.video_track,
-            imgsz: self.model.imgsz.unwrap_or(model.default_size),
+            imgsz: self.model.imgsz.unwrap_or(origin.default_size),
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
@@ -104,13 +107,13 @@ impl RunOptions {
 }
 
 impl DetectionOptions {
-    fn thresholds(&self, model: &Model) -> Result<Thresholds, SettingsError> {
+    fn thresholds(&self, origin: &Origin) -> Result<Thresholds, SettingsError> {
         Ok(Thresholds {
-            conf: self.conf.unwrap_or(model.conf),
-            iou: self.iou.unwrap_or(model.iou),
+            conf: self.conf.unwrap_or(origin.conf),
+            iou: self.iou.unwrap_or(origin.iou),
             max_det: self.max_det,
             agnostic: self.agnostic,
-            classes: wanted_classes(&self.classes, model)?,
+            classes: wanted_classes(&self.classes, origin)?,
         })
     }
 }
@@ -138,19 +141,19 @@ impl LiveArgs {
 }
 
 /// By class id: whether it is kept; `None` keeps all.
-fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, SettingsError> {
+fn wanted_classes(wanted: &[String], origin: &Origin) -> Result<Option<Vec<bool>>, SettingsError> {
     if wanted.is_empty() {
         return Ok(None);
     }
-    let mut keep = vec![false; model.classes.len()];
+    let mut keep = vec![false; origin.classes.len()];
     for class in wanted {
-        let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
+        let id = origin.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
         let Some(slot) = id.and_then(|id| keep.get_mut(id)) else {
             return Err(SettingsError::UnknownClass {
                 class: class.clone(),
-                model: model.name.clone(),
-                nearest: nearest(class, model.classes.iter()).cloned().unwrap_or_default(),
-                last: model.classes.len() - 1,
+                model: origin.name.clone(),
+                nearest: nearest(class, origin.classes.iter()).cloned().unwrap_or_default(),
+                last: origin.classes.len() - 1,
             });
         };
         *slot = true;
@@ -159,9 +162,9 @@ fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>,
 }
 
 /// The settings that decide how fast it is, as text for the report.
-pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static str, String> {
+pub(super) fn resolved(settings: &Settings, origin: &Origin) -> BTreeMap<&'static str, String> {
     let Settings { imgsz, thresholds, provider, .. } = settings;
-    let size = model.static_size.unwrap_or(*imgsz);
+    let size = origin.static_size.unwrap_or(*imgsz);
     let mut said = BTreeMap::from([
         ("imgsz", format!("{}x{}", size.height, size.width)),
         ("conf", thresholds.conf.to_string()),
@@ -173,6 +176,12 @@ pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static 
         ("stride", settings.stride.to_string()),
         ("real-time", settings.real_time.to_string()),
     ]);
+    if origin.recorded.is_some() {
+        // No model runs.
+        for key in ["imgsz", "iou", "provider", "batch", "batch-timeout"] {
+            said.remove(key);
+        }
+    }
     if settings.jobs.iter().any(|job| job.source.is_live()) {
         let live = &settings.live;
         said.extend([

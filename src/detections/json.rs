@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, of_lines};
 use crate::detection::{Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -52,7 +52,7 @@ impl DetectionOutput for JsonLines {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        on_error(error)
+        of_lines(error)
     }
 }
 
@@ -80,18 +80,7 @@ impl DetectionSink for JsonSink {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        on_error(error)
-    }
-}
-
-fn on_error(error: &DetectionError) -> OnError {
-    match error {
-        DetectionError::ReaderGone { .. } => OnError::StopRun,
-        DetectionError::Ended => OnError::Reported,
-        DetectionError::Write { .. }
-        | DetectionError::Still(_)
-        | DetectionError::Stalled { .. }
-        | DetectionError::Thread { .. } => OnError::EndSink,
+        of_lines(error)
     }
 }
 

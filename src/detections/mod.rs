@@ -1,4 +1,4 @@
-//! Detections going out: JSON Lines, labels, crops.
+//! Detections going out: JSON Lines, MOTChallenge text, labels, crops.
 //!
 //! A [`DetectionOutput`] is what the user asked for; it gives every stream a [`DetectionSink`], which belongs to the stream's
 //! thread. What a failure ends, the sink itself says ([`OnError`]): none of these ever ends a video output.
@@ -7,6 +7,7 @@ pub mod crops;
 pub mod json;
 pub mod labels;
 mod lines;
+pub mod mot;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,7 @@ use crate::thread::ThreadError;
 pub use crops::Crops;
 pub use json::JsonLines;
 pub use labels::Labels;
+pub use mot::MotLines;
 
 /// Where detections go, as the user asked for it; shared by all streams.
 pub trait DetectionOutput: Send + Sync {
@@ -171,6 +173,18 @@ pub enum DetectionError {
     /// The output has ended with an error that was returned before.
     #[error("the output has ended")]
     Ended,
+}
+
+/// What an error of lines in a file ends: a reader that goes away stops the run.
+fn of_lines(error: &DetectionError) -> OnError {
+    match error {
+        DetectionError::ReaderGone { .. } => OnError::StopRun,
+        DetectionError::Ended => OnError::Reported,
+        DetectionError::Write { .. }
+        | DetectionError::Still(_)
+        | DetectionError::Stalled { .. }
+        | DetectionError::Thread { .. } => OnError::EndSink,
+    }
 }
 
 fn where_kept(path: Option<&Path>) -> String {
