@@ -14,11 +14,24 @@ pub(super) struct Subject {
     pub step: f32,
 }
 
+impl Subject {
+    /// Whether its label can say that.
+    pub fn has(&self, form: Form) -> bool {
+        match form {
+            Form::Full | Form::Initial => true,
+            Form::Name => self.track.is_none(),
+            Form::Id => self.track.is_some(),
+        }
+    }
+}
+
 /// What a label says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Id, class and confidence.
     Full,
+    /// The class alone, of what is not tracked.
+    Name,
     /// The id alone: where there is one, it is what one looks for.
     Id,
     /// The class's initial.
@@ -26,8 +39,8 @@ pub(super) enum Form {
 }
 
 /// What is tried in turn, and whether in the smallest text, whatever befits the box.
-pub(super) const FORMS: [(Form, bool); 4] =
-    [(Form::Full, false), (Form::Full, true), (Form::Id, true), (Form::Initial, true)];
+pub(super) const FORMS: [(Form, bool); 5] =
+    [(Form::Full, false), (Form::Full, true), (Form::Name, true), (Form::Id, true), (Form::Initial, true)];
 
 /// Where it goes, seen from its box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +93,14 @@ impl Choice {
 }
 
 impl Slot {
+    /// What has to be free for a label to go there, with so much room on every side. Right above another box it would be read
+    /// as that one's.
+    pub fn room(self, area: Area, slack: i32) -> Area {
+        let below = matches!(self, Self::BelowLeft | Self::BelowRight);
+        let room = area.grown(slack);
+        Area { height: room.height + if below { area.height / 2 } else { 0 }, ..room }
+    }
+
     /// Where a label of this size goes, and whether it hides what the box shows; `None` where it does not fit. It begins on
     /// whole chroma samples, and rather on the line of its own box than apart from it.
     pub fn at(self, own: Area, [width, height]: [i32; 2], frame: [i32; 2]) -> Option<(Area, bool)> {

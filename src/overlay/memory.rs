@@ -4,8 +4,8 @@ use super::area::Area;
 use super::candidates::{Choice, Subject};
 use super::grid::Grid;
 
-/// Comparisons of boxes in a frame, at most: some 2 ms. Boxes that are left are taken for new ones.
-const COMPARISONS: u32 = 500_000;
+/// Comparisons of boxes in a frame, at most: some 3 ms. Boxes that are left are taken for new ones.
+const COMPARISONS: u32 = 250_000;
 /// Pixels that every edge of a box may have moved beyond its size: a small one that is fast.
 const FAST: i32 = 16;
 

@@ -28,8 +28,8 @@ pub use paint::OverlayError;
 use paint::{class_colour, dims, fill};
 use text::{LARGEST, Typesetter};
 
-/// Height of text by the side of a square as large as the box: at 1360x765, a box of 60 pixels a side gets the largest.
-const TEXT_BY_SIDE: f32 = 0.3;
+/// Height of text by the side of a square as large as the box: at 1360x765, a box of 72 pixels a side gets the largest.
+const TEXT_BY_SIDE: f32 = 0.25;
 
 /// How it should look.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,7 +64,7 @@ pub struct Overlay {
     placer: Placer,
     subjects: Vec<Subject>,
     /// By subject: where in `written` its forms stand.
-    texts: Vec<[Range<usize>; 3]>,
+    texts: Vec<[Range<usize>; 4]>,
     written: String,
 }
 
@@ -141,7 +141,7 @@ impl Overlay {
     /// The whole label above its box; inside, where there is no room.
     fn draw_above(&mut self, frame: &mut FrameViewMut<'_>, d: &Detection, own: Area) -> Result<(), OverlayError> {
         self.written.clear();
-        let (text, _) = self.write(d);
+        let [text, ..] = self.write(d);
         let (width, height) = dims(&frame.info);
         let text = &self.written[text];
         let above = own.y - self.typesetter.measure(text, LARGEST)[1];
@@ -163,10 +163,10 @@ impl Overlay {
         let (smallest, largest) = (self.typesetter.px(0), self.typesetter.px(LARGEST));
         for d in detections {
             let Some(area) = area_of(frame, d) else { continue };
-            let (full, id) = self.write(d);
+            let [full, name, id] = self.write(d);
             let start = self.written.len();
             self.written.push_str(self.initials.get(usize::from(d.class_id)).map_or("?", String::as_str));
-            self.texts.push([full, id, start..self.written.len()]);
+            self.texts.push([full, name, id, start..self.written.len()]);
             #[expect(clippy::cast_precision_loss, reason = "a box's size")]
             let wanted = (area.pixels() as f32).sqrt() * TEXT_BY_SIDE;
             let share = ((wanted - smallest) / (largest - smallest).max(1.0)).clamp(0.0, 1.0);
@@ -189,9 +189,9 @@ impl Overlay {
         Ok(())
     }
 
-    /// Writes a detection's label; where in `written` it stands, and its id in it. The order is Ultralytics' for tracks.
-    fn write(&mut self, d: &Detection) -> (Range<usize>, Range<usize>) {
-        let name = self.classes.get(usize::from(d.class_id)).map_or("?", String::as_str);
+    /// Writes a detection's label; where in `written` it stands, and its class and id in it. The order is that of Ultralytics.
+    fn write(&mut self, d: &Detection) -> [Range<usize>; 3] {
+        let class = self.classes.get(usize::from(d.class_id)).map_or("?", String::as_str);
         let written = &mut self.written;
         let start = written.len();
         let mut id = start..start;
@@ -202,9 +202,10 @@ impl Overlay {
             id.end = written.len();
             written.push(' ');
         }
-        written.push_str(name);
+        let name = written.len()..written.len() + class.len();
+        written.push_str(class);
         write!(written, " {:.2}", d.confidence).expect("memory takes everything");
-        (start..written.len(), id)
+        [start..written.len(), name, id]
     }
 }
 

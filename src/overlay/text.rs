@@ -97,6 +97,10 @@ impl Typesetter {
         fill(frame, area, background)?;
         let [luma, _, _] = yuv(&frame.info, background);
         let ink = samples(frame, if luma > 140.0 { [0, 0, 0] } else { [255, 255, 255] });
+        let (most, grey) = if frame.hdr.is_some() { (1023.0, 512) } else { (255.0, 128) };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample value")]
+        let ink = [ink[0].round().clamp(0.0, most) as u32, grey];
+        let blend = if frame.hdr.is_some() { blend_glyph::<2> } else { blend_glyph::<1> };
         let (fonts, face) = (&self.fonts, &mut self.faces[step]);
         #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
         let baseline = area.y + (face.px * 0.95).round() as i32;
@@ -106,7 +110,7 @@ impl Typesetter {
             let glyph = face.glyph(fonts, c);
             #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
             let left = pen.round() as i32 + glyph.left;
-            blend_glyph(frame, glyph, left, baseline + glyph.top, ink);
+            blend(frame, glyph, left, baseline + glyph.top, ink);
             pen += glyph.advance;
         }
         Ok(())
@@ -155,48 +159,56 @@ fn rasterised(fonts: &Fonts, c: char, px: f32) -> Glyph {
     Glyph { left, top, width, coverage, advance }
 }
 
-/// Blends the ink into Y by coverage; chroma follows where a block is covered.
-fn blend_glyph(frame: &mut FrameViewMut<'_>, glyph: &Glyph, left: i32, top: i32, ink: [f64; 3]) {
-    if glyph.width == 0 {
-        return;
-    }
+/// Blends the ink into Y by coverage; chroma follows where a block is covered: each luma pixel pulls its sample towards grey by
+/// its share of the block. Samples have so many bytes.
+fn blend_glyph<const BYTES: usize>(
+    frame: &mut FrameViewMut<'_>,
+    glyph: &Glyph,
+    left: i32,
+    top: i32,
+    [luma, grey]: [u32; 2],
+) {
     let (width, height) = dims(&frame.info);
     let (across, down) = frame.info.format.chroma_shift();
-    let (most, grey, bytes) = if frame.hdr.is_some() { (1023.0, 512, 2) } else { (255.0, 128, 1) };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a sample value")]
-    let luma = ink[0].round().clamp(0.0, most) as u16;
-    let mix = |plane: &mut PlaneMut<'_>, at: usize, over: u16, alpha: u8| {
-        let Some(sample) = plane.data.get_mut(at..at + bytes) else { return };
-        let under = sample.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-        let (over, alpha) = (u32::from(over), u32::from(alpha));
-        let mixed = ((under * (255 - alpha) + over * alpha + 127) / 255).to_le_bytes();
-        sample.copy_from_slice(&mixed[..bytes]);
-    };
-    for (row, line) in (0i32..).zip(glyph.coverage.chunks_exact(glyph.width)) {
-        for (column, alpha) in (0i32..).zip(line) {
-            let (x, y) = (left + column, top + row);
-            if *alpha == 0 || x < 0 || y < 0 || x >= width || y >= height {
+    let interleaved = frame.info.format == PixelFormat::Nv12;
+    let columns = left.max(0)..left.saturating_add(i32::try_from(glyph.width).unwrap_or(0)).min(width);
+    for (row, line) in (top..height).zip(glyph.coverage.chunks_exact(glyph.width.max(1))) {
+        if row < 0 {
+            continue;
+        }
+        for (index, plane) in frame.planes.iter_mut().enumerate().take(frame.info.format.planes()) {
+            let (over, across, down) = if index == 0 { (luma, 0, 0) } else { (grey, across, down) };
+            let samples = if index > 0 && interleaved { 2 } else { 1 };
+            let start = usize::try_from(row >> down).unwrap_or(0) * plane.stride;
+            if across == 0 && down == 0 && samples == 1 {
+                // A sample a pixel: without a look at each one's place.
+                let [first, skipped] = [columns.start, columns.start - left].map(|v| usize::try_from(v).unwrap_or(0));
+                let line = &line[skipped.min(line.len())..];
+                let Some(under) = plane.data.get_mut(start + first * BYTES..) else { continue };
+                let count = columns.len();
+                for (sample, alpha) in under.chunks_exact_mut(BYTES).zip(line).take(count) {
+                    mix(sample, over, u32::from(*alpha));
+                }
                 continue;
             }
-            let place = |shift: (u32, u32), step: usize, stride: usize| {
-                let (x, y) = (x >> shift.0, y >> shift.1);
-                usize::try_from(y).unwrap_or(0) * stride + usize::try_from(x).unwrap_or(0) * step
-            };
-            let at = place((0, 0), bytes, frame.planes[0].stride);
-            mix(&mut frame.planes[0], at, luma, *alpha);
-            // Each luma pixel pulls its chroma sample by its share of the block.
-            let share = *alpha >> (across + down);
-            if frame.info.format == PixelFormat::Nv12 {
-                let at = place((across, down), 2, frame.planes[1].stride);
-                for offset in 0..2 {
-                    mix(&mut frame.planes[1], at + offset, grey, share);
+            for column in columns.clone() {
+                let alpha = line[usize::try_from(column - left).unwrap_or(0)] >> (across + down);
+                if alpha == 0 {
+                    continue;
                 }
-            } else {
-                for plane in &mut frame.planes[1..] {
-                    let at = place((across, down), bytes, plane.stride);
-                    mix(plane, at, grey, share);
-                }
+                let at = start + usize::try_from(column >> across).unwrap_or(0) * samples * BYTES;
+                let Some(block) = plane.data.get_mut(at..at + samples * BYTES) else { continue };
+                block.chunks_exact_mut(BYTES).for_each(|sample| mix(sample, over, u32::from(alpha)));
             }
         }
+    }
+}
+
+/// A sample, of which `alpha` parts in 255 become `over`.
+fn mix(sample: &mut [u8], over: u32, alpha: u32) {
+    let under = sample.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
+    let mixed = ((under * (255 - alpha) + over * alpha + 127) / 255).to_le_bytes();
+    for (byte, mixed) in sample.iter_mut().zip(mixed) {
+        *byte = mixed;
     }
 }

@@ -1,12 +1,13 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::candidates::Slot;
 use super::*;
 
 /// Sizes as text has them: a line is higher by step, and a label longer by form.
 fn size(_: usize, form: Form, step: usize) -> [i32; 2] {
     let height = 14 + 4 * i32::try_from(step).expect("a step");
-    [height * [5, 2, 1][form as usize], height]
+    [height * [5, 3, 2, 1][form as usize], height]
 }
 
 fn place(placer: &mut Placer, frame: [i32; 2], subjects: &[Subject]) -> Vec<Option<Label>> {
@@ -44,7 +45,7 @@ fn laws(frame: [i32; 2], subjects: &[Subject], placed: &[Option<Label>]) -> Resu
         prop_assert!(area.within(whole), "{area:?} in {frame:?}");
         prop_assert_eq!((area.x & 1, area.y & 1), (0, 0));
         prop_assert_eq!([area.width, area.height], size(index, form, step));
-        prop_assert!(form != Form::Id || own.track.is_some());
+        prop_assert!(own.has(form));
         prop_assert!(area.shared(own.area.grown(2)) > 0, "{area:?} is apart from {:?}", own.area);
         for (other, label) in placed.iter().enumerate().filter(|(other, _)| *other != index) {
             prop_assert!(label.is_none_or(|label| label.area.shared(area) == 0), "labels {index} and {other}");
@@ -118,7 +119,7 @@ fn the_more_certain_one_gets_the_room() {
 }
 
 #[test]
-fn a_label_moves_before_it_shrinks_and_an_id_comes_before_an_initial() {
+fn a_label_moves_before_it_shrinks_and_class_and_id_come_before_an_initial() {
     let alone = boxed([300, 200, 40, 40], 0.5);
     let of = |subjects: &[Subject]| place(&mut Placer::default(), [640, 480], subjects)[0].expect("it has a label");
     assert_eq!(of(&[alone]).area, Area { x: 300, y: 186, width: 70, height: 14 }, "above");
@@ -131,6 +132,7 @@ fn a_label_moves_before_it_shrinks_and_an_id_comes_before_an_initial() {
     let right = boxed([370, 200, 100, 40], 0.4);
     let walled = [alone, above, below, left, right];
     assert_eq!(of(&walled).form, Form::Initial);
+    assert_eq!(of(&[alone, above, below, left, boxed([382, 200, 100, 40], 0.4)]).form, Form::Name);
     let tracked = Subject { track: Some(7), ..alone };
     assert_eq!(of(&[tracked, above, below, left, right]).form, Form::Id);
     let close = [alone, above, below, boxed([200, 200, 100, 40], 0.4), boxed([340, 200, 100, 40], 0.4)];
@@ -139,6 +141,18 @@ fn a_label_moves_before_it_shrinks_and_an_id_comes_before_an_initial() {
     let small = boxed([300, 200, 18, 40], 0.5);
     let all = [small, close[1], close[2], close[3], boxed([318, 200, 100, 40], 0.4)];
     assert_eq!(place(&mut Placer::default(), [640, 480], &all)[0], None, "it would fill its own box");
+}
+
+#[test]
+fn no_label_goes_right_above_another_box_than_its_own() {
+    let above = boxed([200, 100, 300, 100], 0.4);
+    let own = boxed([300, 200, 40, 40], 0.5);
+    for (below, side) in [(259, Slot::RightTop), (261, Slot::BelowLeft)] {
+        let subjects = [own, above, boxed([200, below, 300, 100], 0.3)];
+        let expected = side.at(own.area, [70, 14], [640, 480]).map(|(area, _)| area);
+        let placed = place(&mut Placer::default(), [640, 480], &subjects)[0];
+        assert_eq!(placed.map(|label| label.area), expected, "{below}");
+    }
 }
 
 #[test]
