@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::{DetectionOptions, RunOptions};
+use super::options::{DetectionOptions, DrawingOptions, RunOptions};
 use crate::controls::Controls;
 use crate::model::Origin;
-use crate::overlay::Style;
+use crate::overlay::{Labels, Style};
 use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
 use crate::postprocess::Thresholds;
@@ -93,7 +93,7 @@ impl RunOptions {
             live: self.live.options()?,
             delays: self.measure.delay,
             provider: self.model.provider_options(),
-            style: Style { line_width: self.drawing.line_width, hide_labels: self.drawing.hide_labels },
+            style: self.drawing.style(),
             controls,
             encoder: EncoderOptions {
                 names: self.encoding.encoder.clone(),
@@ -103,6 +103,13 @@ impl RunOptions {
                 delay: self.measure.delay.encode,
             },
         })
+    }
+}
+
+impl DrawingOptions {
+    fn style(&self) -> Style {
+        let labels = if self.hide_labels { Labels::None } else { self.labels };
+        Style { line_width: self.line_width, labels }
     }
 }
 

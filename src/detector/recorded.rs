@@ -273,7 +273,9 @@ mod tests {
         let mut into = Vec::new();
         let size = Size { width: 100, height: 50 };
         recorded.find((StreamId(0), frame), size, (&thresholds, conf), &mut into);
-        into.iter().map(|d| (d.confidence, [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2], d.track.map(|track| track.id))).collect()
+        into.iter()
+            .map(|d| (d.confidence, [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2], d.track.map(|track| track.id)))
+            .collect()
     }
 
     #[test]
