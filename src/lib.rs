@@ -38,6 +38,8 @@ pub mod postprocess;
 
 pub mod detector;
 
+pub mod counting;
+
 pub mod overlay;
 
 pub mod sink;
