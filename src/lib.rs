@@ -40,6 +40,8 @@ pub mod detector;
 
 pub mod counting;
 
+pub mod heatmap;
+
 pub mod overlay;
 
 pub mod sink;

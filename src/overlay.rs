@@ -1,16 +1,17 @@
-//! Boxes and labels, drawn on the Y, U and V planes where they lie.
+//! Boxes and labels, lines and zones, drawn on the Y, U and V planes where they lie.
 //!
 //! `OpenCV` draws the shapes. Text is set from a font with glyphs beyond ASCII, as class names may be UTF-8; a glyph's
 //! coverage is rasterised once and blended from then on.
 
 pub mod fonts;
+pub mod markings;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ab_glyph::{Font, PxScale, ScaleFont};
-use opencv::core::{CV_8UC1, CV_8UC2, CV_16UC1, Mat, Point, Scalar};
+use opencv::core::{CV_8UC1, CV_8UC2, CV_16UC1, Mat, MatTraitConst, Point, Scalar};
 use opencv::imgproc;
 
 use crate::detection::Detection;
@@ -87,18 +88,7 @@ impl Overlay {
         detections: &[Detection],
         hud: Option<&str>,
     ) -> Result<(), OverlayError> {
-        let size = frame.info.size;
-        let mean_side = f32::midpoint(px(size.width), px(size.height));
-        #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
-        let line = self
-            .style
-            .line_width
-            .map_or((mean_side * 0.0022).round().max(1.0) as i32 * 2, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2));
-        let text_px = (mean_side * 0.0165).clamp(11.0, 64.0).round();
-        if (text_px - self.text_px).abs() > 0.1 {
-            self.text_px = text_px;
-            self.glyphs.clear();
-        }
+        let line = self.fit(&frame.info);
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(0..detections.len());
@@ -111,6 +101,19 @@ impl Overlay {
             self.draw_text(frame, text, 8, 8, [24, 24, 24])?;
         }
         Ok(())
+    }
+
+    /// Fits text to the frame's size; how thick lines are, pixels.
+    fn fit(&mut self, info: &FrameInfo) -> i32 {
+        let mean_side = f32::midpoint(px(info.size.width), px(info.size.height));
+        let text_px = (mean_side * 0.0165).clamp(11.0, 64.0).round();
+        if (text_px - self.text_px).abs() > 0.1 {
+            self.text_px = text_px;
+            self.glyphs.clear();
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
+        let line = (mean_side * 0.0022).round().max(1.0) as i32 * 2;
+        self.style.line_width.map_or(line, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2))
     }
 
     fn draw_one(&mut self, frame: &mut FrameViewMut<'_>, d: &Detection, line: i32) -> Result<(), OverlayError> {
@@ -255,41 +258,49 @@ fn samples(frame: &FrameViewMut<'_>, rgb: [u8; 3]) -> [f64; 3] {
 
 /// Fills `area`, clipped to the frame, on every plane.
 fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
-    let info = frame.info;
-    let wide = frame.hdr.is_some();
-    let [y, u, v] = samples(frame, rgb);
-    let (across, down) = info.format.chroma_shift();
-    for index in 0..info.format.planes() {
-        let (colour, shift) = match (index, info.format) {
-            (0, _) => (Scalar::all(y), (0, 0)),
-            (1, PixelFormat::Nv12) => (Scalar::new(u, v, 0.0, 0.0), (across, down)),
-            (1, _) => (Scalar::all(u), (across, down)),
-            _ => (Scalar::all(v), (across, down)),
-        };
-        let size = info.plane_size(index);
-        let (width, height) = (i32::try_from(size.width).unwrap_or(0), i32::try_from(size.height).unwrap_or(0));
+    if area.width <= 0 || area.height <= 0 {
+        return Ok(());
+    }
+    on_planes(frame, rgb, |plane, colour, shift| {
+        let (width, height) = (plane.cols(), plane.rows());
         let x1 = (area.x >> shift.0).clamp(0, width);
         let y1 = (area.y >> shift.1).clamp(0, height);
         let x2 = ((area.x + area.width - 1) >> shift.0).min(width - 1);
         let y2 = ((area.y + area.height - 1) >> shift.1).min(height - 1);
-        if x2 < x1 || y2 < y1 || area.width <= 0 || area.height <= 0 {
-            continue;
+        if x2 < x1 || y2 < y1 {
+            return Ok(());
         }
+        let (from, to) = (Point::new(x1, y1), Point::new(x2, y2));
+        Ok(imgproc::rectangle_points(plane, from, to, colour, imgproc::FILLED, imgproc::LINE_8, 0)?)
+    })
+}
+
+/// Has `draw` draw on every plane, in the plane's own samples of `rgb`; it is told how far the plane's coordinates are shifted.
+fn on_planes(
+    frame: &mut FrameViewMut<'_>,
+    rgb: [u8; 3],
+    draw: impl Fn(&mut Mat, Scalar, (u32, u32)) -> Result<(), OverlayError>,
+) -> Result<(), OverlayError> {
+    let info = frame.info;
+    let wide = frame.hdr.is_some();
+    let [y, u, v] = samples(frame, rgb);
+    for index in 0..info.format.planes() {
+        let shift = if index == 0 { (0, 0) } else { info.format.chroma_shift() };
+        let colour = match (index, info.format) {
+            (0, _) => Scalar::all(y),
+            (1, PixelFormat::Nv12) => Scalar::new(u, v, 0.0, 0.0),
+            (1, _) => Scalar::all(u),
+            _ => Scalar::all(v),
+        };
+        let size = info.plane_size(index);
+        let (width, height) = (i32::try_from(size.width).unwrap_or(0), i32::try_from(size.height).unwrap_or(0));
         let kind = match (wide, info.format, index) {
             (true, ..) => CV_16UC1,
             (false, PixelFormat::Nv12, 1) => CV_8UC2,
             (false, ..) => CV_8UC1,
         };
         let mut mat = plane_mat(&mut frame.planes[index], height, width, kind)?;
-        imgproc::rectangle_points(
-            &mut mat,
-            Point::new(x1, y1),
-            Point::new(x2, y2),
-            colour,
-            imgproc::FILLED,
-            imgproc::LINE_8,
-            0,
-        )?;
+        draw(&mut mat, colour, shift)?;
     }
     Ok(())
 }

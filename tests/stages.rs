@@ -11,6 +11,7 @@ use streamdet::clock::{self, StreamTime};
 use streamdet::controls::Controls;
 use streamdet::detection::{Detection, DetectionStage, StageFactory, Track, TrackState};
 use streamdet::detections::{DetectionOutput, JsonLines};
+use streamdet::frame::pixelate::Pixelation;
 use streamdet::geometry::{FrameBox, Size};
 use streamdet::inference::{self, ProviderChoice, ProviderOptions, Runtime};
 use streamdet::model::{Model, ModelRef};
@@ -69,6 +70,9 @@ fn a_stage_changes_what_goes_out() {
         batch: 2,
         batch_timeout: Duration::from_millis(20),
         stages: vec![stage],
+        counting: None,
+        heatmaps: Vec::new(),
+        pixelation: Pixelation::default(),
         tiling: None,
         target_latency: None,
         frames: None,

@@ -95,6 +95,12 @@ pub struct DetectArgs {
     /// Crop of every detection: FOLDER/CLASS/NAME-N.jpg
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
+    /// Crossings of --count-line and visits of --zone as CSV, one row each; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    events_csv: Option<PathBuf>,
+    /// Image of where tracked objects stood, by time, over the newest frame: PNG, or JPEG by its ending; of several sources one each, FILE-STEM.png
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    heatmap: Option<PathBuf>,
     #[command(flatten)]
     run: RunOptions,
     #[command(flatten)]
@@ -128,7 +134,9 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    let overwrite = args.overwrite;
-    let task = Task { command: "detect", plan, overwrite, json, save_txt, crops, ..Task::default() };
+    let (events_csv, overwrite) = (args.events_csv.clone(), args.overwrite);
+    let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
+    let rows = Task { json, save_txt, crops, events_csv, ..Task::default() };
+    let task = Task { command: "detect", plan, overwrite, heatmaps, ..rows };
     args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::choices;
+use super::count::CountingOptions;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
 use crate::folders;
@@ -139,6 +140,10 @@ pub struct DrawingOptions {
     /// Line width, pixels [default: from the frame size]
     #[arg(long, value_name = "PIXELS")]
     pub line_width: Option<u32>,
+    /// Pixelate the boxes of these classes in everything that is written, crops and snapshots too: names or ids, comma separated. What is not
+    /// detected is not pixelated: consider a low --conf
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub blur: Vec<String>,
     /// Draw FPS and latency into the frame
     #[arg(long)]
     pub hud: bool,
@@ -196,6 +201,9 @@ pub struct RunOptions {
     /// How live sources are read.
     #[command(flatten)]
     pub live: LiveArgs,
+    /// Where tracked objects are counted.
+    #[command(flatten)]
+    pub counting: CountingOptions,
     /// How boxes look.
     #[command(flatten)]
     pub drawing: DrawingOptions,

@@ -10,7 +10,8 @@ use super::messages::{command_line, print_error, print_failures};
 use super::options::{Invocation, RunOptions};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
-use crate::detections::{Crops, DetectionOutput, JsonLines, Labels};
+use crate::detections::{Crops, DetectionOutput, EventRows, JsonLines, Labels};
+use crate::frame::pixelate::Pixelation;
 use crate::model::Model;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
@@ -43,11 +44,14 @@ impl RunOptions {
         }
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
-        let others: Vec<_> =
-            task.json.as_deref().map(|path| ("--json", path)).into_iter().chain(files.named()).collect();
-        plan::check_distinct(&task.plan.jobs, &others)?;
+        let rows = [("--json", &task.json), ("--events-csv", &task.events_csv)];
+        let rows = rows.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let others: Vec<_> = rows.chain(files.named()).collect();
+        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
+        plan::check_distinct(&task.plan.jobs, &others.iter().copied().chain(heatmaps).collect::<Vec<_>>())?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
+        left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);
         let (runtime, model) = self.model.load()?;
         let to_stdout = task.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
         let presentation = Presentation {
@@ -63,7 +67,11 @@ impl RunOptions {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
                 let metrics = Metrics::new(&sources, &model, clock.clone());
-                let metrics = Arc::new(metrics.watching(live, settings.live.stall_timeout));
+                let mut metrics = metrics.watching(live, settings.live.stall_timeout);
+                if let Some(counting) = &settings.counting {
+                    metrics = metrics.counting(&counting.shapes);
+                }
+                let metrics = Arc::new(metrics);
                 Some((monitoring::serve(address, self.monitoring.token.as_ref(), &metrics)?, metrics))
             }
             None => None,
@@ -71,7 +79,7 @@ impl RunOptions {
         let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&model, at_once, shutdown) {
+        let detections = match task.open_detections(&model, settings.pixelation.clone(), at_once, shutdown) {
             Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
@@ -117,11 +125,12 @@ impl RunOptions {
 }
 
 impl Task {
-    /// Opens `--save-txt`, `--crops`, and last `--json`, so that what is refused leaves no empty file. `at_once`: lines are
+    /// Opens `--save-txt`, `--crops`, and last `--json` and `--events-csv`, so that what is refused leaves no empty file. `at_once`: lines are
     /// flushed one by one.
     fn open_detections(
         &self,
         model: &Model,
+        pixelation: Pixelation,
         at_once: bool,
         stopping: &Shutdown,
     ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
@@ -132,18 +141,32 @@ impl Task {
             outputs.push(Box::new(Labels::create(folder).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(folder) = &self.crops {
-            outputs.push(Box::new(Crops::create(folder, model.classes.clone()).map_err(|e| no_folder(folder, &e))?));
+            outputs.push(Box::new(
+                Crops::create(folder, model.classes.clone(), pixelation).map_err(|e| no_folder(folder, &e))?,
+            ));
         }
+        let no_file = |option: &str, path: &Path, e: &std::io::Error| {
+            let remedy = match e.kind() {
+                ErrorKind::Interrupted => "start its reader first",
+                _ => "name a file in a folder that can be written",
+            };
+            anyhow!("{option} {}: {e}\n  {remedy}", path.display())
+        };
+        let rows = self.events_csv.as_ref().map(|path| {
+            EventRows::create(path, model.classes.clone(), at_once, stopping)
+                .map_err(|e| no_file("--events-csv", path, &e))
+        });
+        let rows = rows.transpose()?;
         if let Some(path) = &self.json {
             let json = JsonLines::create(path, model.classes.clone(), at_once, stopping);
             outputs.push(Box::new(json.map_err(|e| {
-                let remedy = match e.kind() {
-                    ErrorKind::Interrupted => "start its reader first",
-                    _ => "name a file in a folder that can be written",
-                };
-                anyhow!("--json {}: {e}\n  {remedy}", path.display())
+                if let Some(rows) = &rows {
+                    rows.discard(stopping);
+                }
+                no_file("--json", path, &e)
             })?));
         }
+        outputs.extend(rows.map(|rows| Box::new(rows) as Box<dyn DetectionOutput>));
         Ok(outputs)
     }
 }

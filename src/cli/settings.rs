@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::options::{DetectionOptions, RunOptions};
 use crate::controls::Controls;
+use crate::counting::{ShapeError, ShapesFileError};
+use crate::frame::pixelate::Pixelation;
 use crate::model::Model;
 use crate::overlay::Style;
 use crate::pipeline::Settings;
@@ -30,6 +32,9 @@ pub(super) struct Task {
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
+    pub events_csv: Option<PathBuf>,
+    /// One a job, where they are asked for.
+    pub heatmaps: Vec<PathBuf>,
     pub real_time: bool,
     /// Whether the closing figures contain resources and the verdict.
     pub thorough: bool,
@@ -38,9 +43,11 @@ pub(super) struct Task {
 /// Why options make no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// `--classes` names none of the model's.
-    #[error("--classes {class}: {model} has no such class; the nearest is {nearest:?}, ids are 0 to {last}")]
+    /// `--classes` or `--blur` names none of the model's.
+    #[error("{option} {class}: {model} has no such class; the nearest is {nearest:?}, ids are 0 to {last}")]
     UnknownClass {
+        /// Which of them.
+        option: &'static str,
         /// As given.
         class: String,
         /// The model's name.
@@ -50,6 +57,9 @@ pub enum SettingsError {
         /// Its last class id.
         last: usize,
     },
+    /// `--blur` names a class that is not detected.
+    #[error("--blur {0}: --classes leaves it out, and what is not detected is not pixelated\n  add it to --classes")]
+    NotDetected(String),
     /// `--tls-ca` names no file that can be read.
     #[error("--tls-ca {path}: {source}\n  give a PEM file with CA certificates")]
     TlsCa {
@@ -61,12 +71,22 @@ pub enum SettingsError {
     /// `--pipeline` names no file of descriptions.
     #[error(transparent)]
     Templates(#[from] TemplateError),
+    /// `--zones` names no file of lines and zones.
+    #[error(transparent)]
+    ShapesFile(#[from] ShapesFileError),
+    /// Lines and zones do not go together.
+    #[error("--count-line, --zone, --zones: {0}")]
+    Shapes(ShapeError),
+    /// Counting was asked for, and tracking was not.
+    #[error("--count-line and --zone count tracked objects\n  add --track")]
+    Untracked,
 }
 
 impl RunOptions {
     /// The settings of a run of `model`; `attended`: the dashboard can change some of them while it runs.
     pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(model)?;
+        let pixelation = pixelation(&self.drawing.blur, &thresholds, model)?;
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
@@ -81,6 +101,9 @@ impl RunOptions {
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
             stages: Vec::new(),
+            counting: self.counting.counting(true)?,
+            heatmaps: task.heatmaps.clone(),
+            pixelation,
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),
             frames: self.source.frames,
@@ -110,7 +133,7 @@ impl DetectionOptions {
             iou: self.iou.unwrap_or(model.iou),
             max_det: self.max_det,
             agnostic: self.agnostic,
-            classes: wanted_classes(&self.classes, model)?,
+            classes: wanted_classes("--classes", &self.classes, model)?,
         })
     }
 }
@@ -137,8 +160,19 @@ impl LiveArgs {
     }
 }
 
+/// Which classes are pixelated: all of them must be detected.
+fn pixelation(wanted: &[String], thresholds: &Thresholds, model: &Model) -> Result<Pixelation, SettingsError> {
+    let classes = wanted_classes("--blur", wanted, model)?.unwrap_or_default();
+    if let Some(kept) = &thresholds.classes
+        && let Some(id) = classes.iter().zip(kept).position(|(blurred, kept)| *blurred && !kept)
+    {
+        return Err(SettingsError::NotDetected(model.classes[id].clone()));
+    }
+    Ok(Pixelation::of(&classes))
+}
+
 /// By class id: whether it is kept; `None` keeps all.
-fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, SettingsError> {
+fn wanted_classes(option: &'static str, wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, SettingsError> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -147,6 +181,7 @@ fn wanted_classes(wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>,
         let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
         let Some(slot) = id.and_then(|id| keep.get_mut(id)) else {
             return Err(SettingsError::UnknownClass {
+                option,
                 class: class.clone(),
                 model: model.name.clone(),
                 nearest: nearest(class, model.classes.iter()).cloned().unwrap_or_default(),

@@ -49,8 +49,19 @@ struct Run {
 struct Step {
     /// It is the first frame of a new one.
     begins: bool,
-    /// It holds from now on: the side of the one before it that held.
-    holds: Option<Option<bool>>,
+    /// Whether it holds from now on.
+    holds: Holds,
+}
+
+/// Whether a run holds from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// It does not, or did before.
+    No,
+    /// It is the object's first.
+    First,
+    /// The one before it that held was on this side.
+    After(bool),
 }
 
 impl Run {
@@ -59,10 +70,10 @@ impl Run {
         if begins {
             *self = Self { side: Some(side), since: pts, holds: false, settled: self.settled };
         }
-        let mut holds = None;
+        let mut holds = Holds::No;
         if !self.holds && between(self.since, pts) >= hold {
             self.holds = true;
-            holds = Some(self.settled.replace(side));
+            holds = self.settled.replace(side).map_or(Holds::First, Holds::After);
         }
         Step { begins, holds }
     }
@@ -210,7 +221,7 @@ impl Counter {
                 if step.begins {
                     known_at.met = known.at.is_some_and(|from| meets(from, at, *line));
                 }
-                if step.holds == Some(Some(!right)) && known_at.met {
+                if step.holds == Holds::After(!right) && known_at.met {
                     let direction = if right { Direction::In } else { Direction::Out };
                     of_lines[number].add(direction, class_id);
                     let name = shapes.lines[number].name().clone();
@@ -324,13 +335,14 @@ impl AtZone {
         let step = self.run.step(inside, pts, hold);
         let mut happened = None;
         match step.holds {
-            Some(before) if inside && before != Some(true) => {
+            Holds::First | Holds::After(false) if inside => {
                 self.visit = Some(Visit { from: self.run.since, until: pts });
-                tally.begin(before == Some(false), class_id);
                 // Who was first seen inside did not enter.
-                happened = before.map(|_| (self.run.since, ZoneEvent::Enter));
+                let entered = step.holds != Holds::First;
+                tally.begin(entered, class_id);
+                happened = entered.then_some((self.run.since, ZoneEvent::Enter));
             }
-            Some(Some(true)) if !inside => {
+            Holds::After(true) if !inside => {
                 happened = self.visit.take().map(|visit| {
                     let dwell = visit.length();
                     tally.leave(dwell);

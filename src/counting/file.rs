@@ -1,4 +1,4 @@
-//! Lines and zones in a file of their own: TOML, or GeoJSON as drawing programs and label tools write it.
+//! Lines and zones in a file of their own: TOML, or `GeoJSON` as drawing programs and label tools write it.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ struct Entry {
     points: Vec<Vec<f64>>,
 }
 
-/// GeoJSON, of which only what is needed is looked at: other members are allowed (RFC 7946, 6.1).
+/// `GeoJSON`, of which only what is needed is looked at: other members are allowed (RFC 7946, 6.1).
 #[derive(serde::Deserialize)]
 #[serde(tag = "type")]
 enum GeoJson {
@@ -180,7 +180,9 @@ fn geo_json(path: &Path, text: &str) -> Result<(Vec<Entry>, Vec<Entry>), ShapesF
         let name = feature.properties.and_then(|properties| properties.name).ok_or_else(|| wrong("it has no name"))?;
         // A position may have a height.
         let points = |mut positions: Vec<Vec<f64>>| {
-            positions.iter_mut().for_each(|at| at.truncate(2));
+            for at in &mut positions {
+                at.truncate(2);
+            }
             let are_pairs = positions.iter().all(|at| at.len() == 2);
             if are_pairs { Ok(positions) } else { Err(wrong("a position has two numbers")) }
         };

@@ -157,14 +157,14 @@ impl Zone {
     /// # Errors
     /// When it has no name, fewer than three corners, a border that meets itself, or coordinates that are no numbers.
     pub fn new(name: &str, corners: &[[f64; 2]]) -> Result<Self, ShapeError> {
-        let corners = match corners {
-            [first, .., last] if first == last => &corners[..corners.len() - 1],
-            corners => corners,
-        };
-        if !(3..=MOST_CORNERS).contains(&corners.len()) {
-            return Err(ShapeError::Corners(corners.len()));
+        let (name, mut corners) = (checked(name)?, Points::new(corners)?);
+        if corners.points.len() > 1 && corners.points.first() == corners.points.last() {
+            corners.points.pop();
         }
-        let (name, corners) = (checked(name)?, Points::new(corners)?);
+        let count = corners.points.len();
+        if !(3..=MOST_CORNERS).contains(&count) {
+            return Err(ShapeError::Corners(count));
+        }
         match meets_itself(&corners.points) {
             Some(at) => Err(ShapeError::MeetsItself(at + 1)),
             None => Ok(Self { name, corners }),
@@ -377,15 +377,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_triangle_holds_what_lies_between_its_corners(
-            t in prop::array::uniform6(-100f64..100.0), u in 0.01f64..0.98, v in 0.01f64..0.98
+            t in prop::array::uniform6(2f64..100.0), u in 0.01f64..0.98, v in 0.01f64..0.98
         ) {
             let [a, b, c] = [[t[0], t[1]], [t[2], t[3]], [t[4], t[5]]];
             let area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
             prop_assume!(area.abs() > 1.0);
             let corners = zone(&[a, b, c]).expect("a triangle").on(SIZE);
             let at = |u: f64, v: f64| Point { x: a[0] + u * (b[0] - a[0]) + v * (c[0] - a[0]), y: a[1] + u * (b[1] - a[1]) + v * (c[1] - a[1]) };
-            let scale = if corners[0].x == a[0] && corners[1].x == b[0] { 1.0 } else { 0.0 };
-            prop_assume!(scale == 1.0);
             let (u, v) = if u + v < 0.99 { (u, v) } else { (u * 0.5, v * 0.5) };
             prop_assert!(contains(&corners, at(u, v)));
             prop_assert!(!contains(&corners, at(u, 1.02 - u)) && !contains(&corners, at(-0.02, v)));
