@@ -4,7 +4,7 @@ mod program;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use program::{bare, json_lines, said, text, witness};
@@ -51,12 +51,15 @@ impl DetectionStage for Walkers {
     }
 }
 
-fn model_and_runtime() -> (Model, Runtime) {
+/// One a process.
+static RUNTIME: LazyLock<Runtime> =
+    LazyLock::new(|| Runtime::load(None, ProviderChoice::Cpu).expect("ONNX Runtime is installed"));
+
+fn built_in_model() -> Model {
     gstreamer::init().expect("GStreamer");
-    let runtime = Runtime::load(None, ProviderChoice::Cpu).expect("ONNX Runtime is installed");
     let reference = ModelRef::resolve(None).expect("the built-in model");
-    let facts = inference::inspect(&runtime, reference.file()).expect("it can be read");
-    (Model::build(reference, &facts).expect("its layout is known"), runtime)
+    let facts = inference::inspect(&RUNTIME, reference.file()).expect("it can be read");
+    Model::build(reference, &facts).expect("its layout is known")
 }
 
 /// What a run over `jobs` needs, with `stage` in place of a tracker.
@@ -99,14 +102,16 @@ fn grey_clip(folder: &Path) -> std::path::PathBuf {
 }
 
 /// Luma of the frame of `clip` at `s` seconds, or of an image.
-fn luma(clip: &Path, s: &str) -> Vec<u8> {
-    let args = ["-v", "error", "-ss", s, "-i", text(clip), "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"];
+fn luma(clip: &Path, s: Option<&str>) -> Vec<u8> {
+    let seek = s.map(|s| ["-ss", s]).into_iter().flatten();
+    let rest = ["-i", text(clip), "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"];
+    let args = ["-v", "error"].into_iter().chain(seek).chain(rest);
     Command::new("ffmpeg").args(args).output().expect("ffmpeg is installed").stdout
 }
 
 #[test]
 fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
-    let (model, runtime) = model_and_runtime();
+    let model = built_in_model();
     let folder = tempfile::tempdir().expect("a folder");
     let clip = grey_clip(folder.path());
     let annotated = folder.path().join("annotated.mkv");
@@ -129,7 +134,7 @@ fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
     let metrics = Arc::new(Metrics::new(&["grey.mkv".to_owned()], &model, clock.clone()).counting(&shapes));
     let listener: Arc<dyn Listener> = metrics.clone();
     let class = model.classes[0].clone();
-    let Outcome { figures, errors } = pipeline::run(settings, model, &runtime, clock, listener, detections, &stopping);
+    let Outcome { figures, errors } = pipeline::run(settings, model, &RUNTIME, clock, listener, detections, &stopping);
     assert!(errors.is_empty(), "{errors:?}");
 
     // Its point is 10 pixels into its box: at the line, 96 pixels, after 86/120 s, in the zone from 118/120 s to 182/120 s.
@@ -179,7 +184,7 @@ fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
     }
 
     // Before anything walks there, the line and the zone's border are drawn, and nothing between.
-    let luma = luma(&annotated, "0.1");
+    let luma = luma(&annotated, Some("0.1"));
     let at = |x: usize, y: usize| luma[y * 320 + x].abs_diff(luma[230 * 320 + 310]);
     assert!(at(96, 40) > 30 && at(96, 220) > 30, "the line");
     assert!(at(128, 130) > 30 && at(191, 130) > 30 && at(160, 167) > 30, "the zone's border");
@@ -217,7 +222,7 @@ fn detail(luma: &[u8], width: usize, columns: std::ops::Range<usize>, rows: std:
 
 #[test]
 fn pixelated_classes_show_no_detail_in_the_video_the_crops_and_the_heatmap() {
-    let (model, runtime) = model_and_runtime();
+    let model = built_in_model();
     let folder = tempfile::tempdir().expect("a folder");
     let clip = folder.path().join("noise.mkv");
     let noise = "nullsrc=size=320x240:rate=10,geq=lum=random(1)*255:cb=128:cr=128";
@@ -237,16 +242,16 @@ fn pixelated_classes_show_no_detail_in_the_video_the_crops_and_the_heatmap() {
     let classes = model.classes.clone();
     let outputs: Vec<Box<dyn DetectionOutput>> = vec![Box::new(made)];
     let Outcome { figures, errors } =
-        pipeline::run(settings, model, &runtime, clock, Arc::new(EventLog), outputs, &Shutdown::new());
+        pipeline::run(settings, model, &RUNTIME, clock, Arc::new(EventLog), outputs, &Shutdown::new());
     assert!(errors.is_empty(), "{errors:?}");
 
-    let frame = luma(&annotated, "0.5");
+    let frame = luma(&annotated, Some("0.5"));
     assert!(detail(&frame, 320, 90..155, 75..205) < 6, "the box of class 0: {}", detail(&frame, 320, 90..155, 75..205));
     assert!(detail(&frame, 320, 210..290, 75..205) > 25, "that of class 1");
     assert!(detail(&frame, 320, 10..70, 10..230) > 25, "outside");
 
     let crop =
-        |class: usize, number: usize| luma(&crops.join(&classes[class]).join(format!("noise_5-{number}.jpg")), "0");
+        |class: usize, number: usize| luma(&crops.join(&classes[class]).join(format!("noise_5-{number}.jpg")), None);
     let (hidden, shown) = (crop(0, 1), crop(1, 2));
     assert_eq!((hidden.len(), shown.len()), (120 * 160, 140 * 160));
     assert!(detail(&hidden, 120, 0..119, 0..160) < 6, "the crop of class 0");
@@ -255,7 +260,7 @@ fn pixelated_classes_show_no_detail_in_the_video_the_crops_and_the_heatmap() {
 
     assert!(figures.outputs.iter().any(|(path, _)| *path == heatmap), "{:?}", figures.outputs);
     assert!(!heatmap.with_extension("png.part").exists());
-    let heat = luma(&heatmap, "0");
+    let heat = luma(&heatmap, None);
     assert_eq!(heat.len(), 320 * 240);
     let mean = |columns: std::ops::Range<usize>, rows: std::ops::Range<usize>| {
         let count = columns.len() * rows.len();

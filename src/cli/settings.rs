@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::options::{DetectionOptions, RunOptions};
 use crate::controls::Controls;
-use crate::counting::{ShapeError, ShapesFileError};
+use crate::counting::CountingError;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Model;
 use crate::overlay::Style;
@@ -71,14 +71,11 @@ pub enum SettingsError {
     /// `--pipeline` names no file of descriptions.
     #[error(transparent)]
     Templates(#[from] TemplateError),
-    /// `--zones` names no file of lines and zones.
+    /// Lines and zones that cannot be counted at.
     #[error(transparent)]
-    ShapesFile(#[from] ShapesFileError),
-    /// Lines and zones do not go together.
-    #[error("--count-line, --zone, --zones: {0}")]
-    Shapes(ShapeError),
-    /// Counting was asked for, and tracking was not.
-    #[error("--count-line and --zone count tracked objects\n  add --track")]
+    Counting(#[from] CountingError),
+    /// What only tracked objects give was asked for, and tracking was not.
+    #[error("--count-line, --zone and --heatmap are of tracked objects\n  add --track")]
     Untracked,
 }
 
@@ -87,6 +84,12 @@ impl RunOptions {
     pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(model)?;
         let pixelation = pixelation(&self.drawing.blur, &thresholds, model)?;
+        let counting = self.counting.counting()?;
+        // Without `--track`, tracks come from stages of the library's user.
+        let tracked = true;
+        if !tracked && (counting.is_some() || !task.heatmaps.is_empty()) {
+            return Err(SettingsError::Untracked);
+        }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
@@ -101,7 +104,7 @@ impl RunOptions {
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
             stages: Vec::new(),
-            counting: self.counting.counting(true)?,
+            counting,
             heatmaps: task.heatmaps.clone(),
             pixelation,
             tiling: self.tiling.tile,

@@ -10,6 +10,7 @@ mod file;
 mod parse;
 mod shape;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,20 @@ pub use file::{ShapesFileError, read_shapes};
 pub use parse::{line, zone};
 pub use shape::{Line, MOST_CORNERS, MOST_SHAPES, Point, ShapeError, Shapes, Zone};
 
+/// How long objects that are not tracked any more are remembered, unless a tracker finds them again for longer.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// Why lines and zones cannot be counted at.
+#[derive(Debug, thiserror::Error)]
+pub enum CountingError {
+    /// Their file cannot be used.
+    #[error(transparent)]
+    File(#[from] ShapesFileError),
+    /// They do not go together.
+    #[error("--count-line, --zone, --zones: {0}")]
+    Shapes(#[from] ShapeError),
+}
+
 /// What is to be counted.
 #[derive(Debug, Clone, Default)]
 pub struct Counting {
@@ -31,6 +46,25 @@ pub struct Counting {
     pub anchor: Anchor,
     /// How long an object that is not tracked any more is remembered: at least as long as the tracker may still find it again.
     pub kept: Duration,
+}
+
+impl Counting {
+    /// At these lines and zones, and those of `file`; `None` where there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be used, two of them share a name, or there are too many.
+    pub fn of(
+        lines: &[Line],
+        zones: &[Zone],
+        file: Option<&Path>,
+        anchor: Anchor,
+    ) -> Result<Option<Self>, CountingError> {
+        let mut shapes = file.map(read_shapes).transpose()?.unwrap_or_default();
+        shapes.lines.extend_from_slice(lines);
+        shapes.zones.extend_from_slice(zones);
+        let shapes = Shapes::new(shapes.lines, shapes.zones)?;
+        Ok((!shapes.is_empty()).then(|| Self { shapes: Arc::new(shapes), anchor, kept: KEPT }))
+    }
 }
 
 /// The point of a box that decides where an object is.
@@ -107,6 +141,19 @@ mod tests {
             assert_eq!(anchor.of(&bbox), Point { x, y }, "{anchor:?}");
         }
         assert_eq!(Anchor::default(), Anchor::BottomCenter);
+    }
+
+    #[test]
+    fn options_and_file_are_counted_at_together() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("zones.toml");
+        std::fs::write(&file, "[[zone]]\nname = \"yard\"\npoints = [[0, 0], [1, 0], [1, 1]]\n").expect("a file");
+        let gate = line("gate=0.5,0,0.5,1").expect("a line");
+        let counting = Counting::of(&[gate], &[], Some(&file), Anchor::Center).expect("it is fine").expect("shapes");
+        assert_eq!((counting.shapes.lines.len(), counting.shapes.zones.len()), (1, 1));
+        let twice = Counting::of(&[], &[zone("yard=0,0,1,0,1,1").expect("a zone")], Some(&file), Anchor::Center);
+        assert!(twice.expect_err("one name").to_string().contains("`yard` names two of them"));
+        assert!(Counting::of(&[], &[], None, Anchor::Center).expect("it is fine").is_none());
     }
 
     #[test]
