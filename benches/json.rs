@@ -25,6 +25,7 @@ fn write_line(criterion: &mut Criterion) {
             file: None,
             stamps: Stamps::default(),
             detections: (0..count).map(detection).collect(),
+            events: Vec::new(),
             letterbox: None,
         };
         let mut out = Vec::new();

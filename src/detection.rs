@@ -1,6 +1,7 @@
 //! What the model detects, and what is made of it before it is drawn and goes out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::StreamTime;
@@ -66,4 +67,103 @@ pub struct Trail {
     pub class_id: u16,
     /// Centres of its box, with when it was there; pixels of the newest frame.
     pub points: VecDeque<(StreamTime, [f32; 2])>,
+}
+
+/// What happened to a tracked object, known with a frame.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FrameEvent {
+    /// It crossed a line.
+    Line {
+        /// The line's name.
+        name: Arc<str>,
+        /// Which way.
+        direction: Direction,
+        /// The object's number.
+        track_id: u32,
+        /// Its class.
+        class_id: u16,
+        /// When it was first on the other side.
+        at: StreamTime,
+    },
+    /// It visits a zone.
+    Zone {
+        /// The zone's name.
+        name: Arc<str>,
+        /// What it did.
+        what: ZoneEvent,
+        /// The object's number.
+        track_id: u32,
+        /// Its class.
+        class_id: u16,
+        /// When it was first inside, or last.
+        at: StreamTime,
+    },
+}
+
+impl FrameEvent {
+    /// The object's number.
+    #[must_use]
+    pub fn track_id(&self) -> u32 {
+        match self {
+            Self::Line { track_id, .. } | Self::Zone { track_id, .. } => *track_id,
+        }
+    }
+}
+
+/// Which way a line is crossed, as seen by somebody who walks from its first point to its second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the left to the right.
+    In,
+    /// From the right to the left.
+    Out,
+}
+
+impl Direction {
+    /// As JSON, reports and metrics have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
+
+/// What an object does in a zone. Every visit that ends says so once: `Leave` or `Dwell`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZoneEvent {
+    /// It came in from outside.
+    Enter,
+    /// It went out.
+    Leave {
+        /// How long it was inside.
+        dwell: Duration,
+    },
+    /// It is not tracked any more, and was inside when it was last seen.
+    Dwell {
+        /// How long it was inside.
+        dwell: Duration,
+    },
+}
+
+impl ZoneEvent {
+    /// As JSON has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enter => "enter",
+            Self::Leave { .. } => "leave",
+            Self::Dwell { .. } => "dwell",
+        }
+    }
+
+    /// How long the visit was, where it is over.
+    #[must_use]
+    pub fn dwell(self) -> Option<Duration> {
+        match self {
+            Self::Enter => None,
+            Self::Leave { dwell } | Self::Dwell { dwell } => Some(dwell),
+        }
+    }
 }

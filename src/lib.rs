@@ -40,7 +40,10 @@ pub mod postprocess;
 
 pub mod detector;
 
+pub mod counting;
 pub mod track;
+
+pub mod heatmap;
 
 pub mod overlay;
 

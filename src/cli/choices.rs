@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::counting::Anchor;
 use crate::inference::{Precision, ProviderChoice};
 use crate::overlay::Labels;
 use crate::source::{Hdr, Transport};
@@ -73,6 +74,18 @@ const LABELS: [Choice<Labels>; 3] = [
     ("none", "None", Labels::None),
 ];
 
+const ANCHORS: [Choice<Anchor>; 9] = [
+    ("bottom-center", "Where people stand and wheels turn", Anchor::BottomCenter),
+    ("center", "The middle of the box", Anchor::Center),
+    ("top-center", "The middle of its upper edge", Anchor::TopCenter),
+    ("center-left", "The middle of its left edge", Anchor::CenterLeft),
+    ("center-right", "The middle of its right edge", Anchor::CenterRight),
+    ("top-left", "A corner", Anchor::TopLeft),
+    ("top-right", "A corner", Anchor::TopRight),
+    ("bottom-left", "A corner", Anchor::BottomLeft),
+    ("bottom-right", "A corner", Anchor::BottomRight),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
@@ -125,6 +138,11 @@ pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
 /// `--tracker`.
 pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
     one_of(&TRACKERS)
+}
+
+/// `--anchor`.
+pub(super) fn anchor() -> impl TypedValueParser<Value = Anchor> {
+    one_of(&ANCHORS)
 }
 
 /// `--stats-format`.

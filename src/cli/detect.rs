@@ -102,6 +102,12 @@ pub struct DetectArgs {
     /// Take detections from a file instead of a model: MOTChallenge text (its frame 1 is the first), or lines of --json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ModelOptions", "TilingOptions", "iou", "agnostic"], help_heading = "Detections")]
     detections: Option<PathBuf>,
+    /// Crossings of --count-line and visits of --zone as CSV, one row each; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    events_csv: Option<PathBuf>,
+    /// Image of where tracked objects stood, by time, over the newest frame: PNG, or JPEG by its ending; of several sources one each, FILE-STEM.png
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    heatmap: Option<PathBuf>,
     #[command(flatten)]
     run: RunOptions,
     #[command(flatten)]
@@ -136,16 +142,18 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    let overwrite = args.overwrite;
+    let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
     let task = Task {
         command: "detect",
         plan,
-        overwrite,
+        overwrite: args.overwrite,
         detections: args.detections.clone(),
         json,
         save_txt,
         crops,
         mot_output: args.mot_output.clone(),
+        events_csv: args.events_csv.clone(),
+        heatmaps,
         ..Task::default()
     };
     args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)

@@ -4,6 +4,7 @@ pub mod bench;
 mod choices;
 mod compare;
 pub mod config;
+pub mod count;
 pub mod detect;
 pub mod doctor;
 pub mod live;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::choices;
+use super::count::CountingOptions;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
 use super::units::moment;
@@ -171,9 +172,9 @@ impl TrackingOptions {
         }
     }
 
-    /// How objects are tracked, where they are.
-    pub(super) fn tracking(&self) -> Option<track::Options> {
-        let wanted = self.track || self.tracker.is_some() || self.trails.is_some();
+    /// How objects are tracked, where they are; `implied` by other options.
+    pub(super) fn tracking(&self, implied: bool) -> Option<track::Options> {
+        let wanted = implied || self.track || self.tracker.is_some() || self.trails.is_some();
         wanted.then(|| track::Options {
             kind: self.tracker.unwrap_or_default(),
             buffer: self.track_buffer,
@@ -196,6 +197,10 @@ pub struct DrawingOptions {
     /// Line width, pixels [default: from the frame size]
     #[arg(long, value_name = "PIXELS")]
     pub line_width: Option<u32>,
+    /// Pixelate the boxes of these classes in everything that is written, crops and snapshots too: names or ids, comma separated. What is not
+    /// detected is not pixelated: consider a low --conf
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub blur: Vec<String>,
     /// Draw FPS and latency into the frame
     #[arg(long)]
     pub hud: bool,
@@ -256,6 +261,9 @@ pub struct RunOptions {
     /// How live sources are read.
     #[command(flatten)]
     pub live: LiveArgs,
+    /// Where tracked objects are counted.
+    #[command(flatten)]
+    pub counting: CountingOptions,
     /// How boxes look.
     #[command(flatten)]
     pub drawing: DrawingOptions,

@@ -10,8 +10,9 @@ use super::messages::{command_line, print_error, print_failures};
 use super::options::{Invocation, RunOptions};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
-use crate::detections::{Crops, DetectionOutput, JsonLines, Labels, MotLines};
+use crate::detections::{Crops, DetectionOutput, EventRows, JsonLines, Labels, MotLines};
 use crate::detector::Recorded;
+use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
@@ -44,12 +45,15 @@ impl RunOptions {
         }
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
-        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output)];
+        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
+        let to_stdout = lines.iter().any(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-"));
         let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
-        plan::check_distinct(&task.plan.jobs, &others)?;
+        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
+        plan::check_distinct(&task.plan.jobs, &others.iter().copied().chain(heatmaps).collect::<Vec<_>>())?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
+        left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {
@@ -57,7 +61,6 @@ impl RunOptions {
             Finder::Model(Box::new(model), runtime)
         };
         let origin = finder.origin();
-        let to_stdout = [&task.json, &task.mot_output].into_iter().flatten().any(|path| path.as_os_str() == "-");
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -71,7 +74,11 @@ impl RunOptions {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
                 let metrics = Metrics::new(&sources, &origin, clock.clone());
-                let metrics = Arc::new(metrics.watching(live, settings.live.stall_timeout));
+                let mut metrics = metrics.watching(live, settings.live.stall_timeout);
+                if let Some(counting) = &settings.counting {
+                    metrics = metrics.counting(&counting.shapes);
+                }
+                let metrics = Arc::new(metrics);
                 Some((monitoring::serve(address, self.monitoring.token.as_ref(), &metrics)?, metrics))
             }
             None => None,
@@ -79,7 +86,7 @@ impl RunOptions {
         let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&origin, at_once, shutdown) {
+        let detections = match task.open_detections(&origin, settings.pixelation.clone(), at_once, shutdown) {
             Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
@@ -125,11 +132,12 @@ impl RunOptions {
 }
 
 impl Task {
-    /// Opens `--save-txt`, `--crops`, and last `--mot-output` and `--json`, so that what is refused leaves no empty file. `at_once`: lines are
-    /// flushed one by one.
+    /// Opens `--save-txt`, `--crops`, and last the files of lines, so that what is refused leaves no empty file. `at_once`: lines
+    /// are flushed one by one.
     fn open_detections(
         &self,
         origin: &Origin,
+        pixelation: Pixelation,
         at_once: bool,
         stopping: &Shutdown,
     ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
@@ -140,7 +148,8 @@ impl Task {
             outputs.push(Box::new(Labels::create(folder).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(folder) = &self.crops {
-            outputs.push(Box::new(Crops::create(folder, origin.classes.clone()).map_err(|e| no_folder(folder, &e))?));
+            let crops = Crops::create(folder, origin.classes.clone(), pixelation);
+            outputs.push(Box::new(crops.map_err(|e| no_folder(folder, &e))?));
         }
         let no_file = |option: &str, path: &Path, e: &std::io::Error| {
             let remedy = match e.kind() {
@@ -159,10 +168,21 @@ impl Task {
             let tracks = MotLines::create(path, at_once, stopping).map_err(|e| no_file("--mot-output", path, &e))?;
             outputs.push(Box::new(tracks));
         }
+        let rows = self.events_csv.as_ref().map(|path| {
+            EventRows::create(path, origin.classes.clone(), at_once, stopping)
+                .map_err(|e| no_file("--events-csv", path, &e))
+        });
+        let rows = rows.transpose()?;
         if let Some(path) = &self.json {
             let json = JsonLines::create(path, origin.classes.clone(), at_once, stopping);
-            outputs.push(Box::new(json.map_err(|e| no_file("--json", path, &e))?));
+            outputs.push(Box::new(json.map_err(|e| {
+                if let Some(rows) = &rows {
+                    rows.discard(stopping);
+                }
+                no_file("--json", path, &e)
+            })?));
         }
+        outputs.extend(rows.map(|rows| Box::new(rows) as Box<dyn DetectionOutput>));
         Ok(outputs)
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::options::{DetectionOptions, DrawingOptions, RunOptions};
 use crate::controls::Controls;
+use crate::counting::CountingError;
+use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
 use crate::pipeline::Settings;
@@ -33,6 +35,9 @@ pub(super) struct Task {
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
     pub mot_output: Option<PathBuf>,
+    pub events_csv: Option<PathBuf>,
+    /// One a job, where they are asked for.
+    pub heatmaps: Vec<PathBuf>,
     pub real_time: bool,
     /// Whether the closing figures contain resources and the verdict.
     pub thorough: bool,
@@ -41,9 +46,11 @@ pub(super) struct Task {
 /// Why options make no settings.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// `--classes` names none of the model's.
-    #[error("--classes {class}: {model} has no such class; the nearest is {nearest:?}, ids are 0 to {last}")]
+    /// `--classes` or `--blur` names none of the model's.
+    #[error("{option} {class}: {model} has no such class; the nearest is {nearest:?}, ids are 0 to {last}")]
     UnknownClass {
+        /// Which of them.
+        option: &'static str,
         /// As given.
         class: String,
         /// The model's name.
@@ -53,6 +60,9 @@ pub enum SettingsError {
         /// Its last class id.
         last: usize,
     },
+    /// `--blur` names a class that is not detected.
+    #[error("--blur {0}: --classes leaves it out, and what is not detected is not pixelated\n  add it to --classes")]
+    NotDetected(String),
     /// `--tls-ca` names no file that can be read.
     #[error("--tls-ca {path}: {source}\n  give a PEM file with CA certificates")]
     TlsCa {
@@ -64,12 +74,20 @@ pub enum SettingsError {
     /// `--pipeline` names no file of descriptions.
     #[error(transparent)]
     Templates(#[from] TemplateError),
+    /// Lines and zones that cannot be counted at.
+    #[error(transparent)]
+    Counting(#[from] CountingError),
 }
 
 impl RunOptions {
     /// The settings of a run that detects with `origin`; `attended`: the dashboard can change some of them while it runs.
     pub(super) fn settings(&self, task: &Task, origin: &Origin, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(origin)?;
+        let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
+        let counting = self.counting.counting()?;
+        // What is counted is tracked; detections from a file may have their ids.
+        let counted = counting.is_some() || !task.heatmaps.is_empty();
+        let tracking = self.tracking.tracking(counted && task.detections.is_none());
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
@@ -83,7 +101,10 @@ impl RunOptions {
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
-            tracking: self.tracking.tracking(),
+            tracking,
+            counting,
+            heatmaps: task.heatmaps.clone(),
+            pixelation,
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),
             frames: self.source.frames,
@@ -120,7 +141,7 @@ impl DetectionOptions {
             iou: self.iou.unwrap_or(origin.iou),
             max_det: self.max_det,
             agnostic: self.agnostic,
-            classes: wanted_classes(&self.classes, origin)?,
+            classes: wanted_classes("--classes", &self.classes, origin)?,
         })
     }
 }
@@ -147,8 +168,23 @@ impl LiveArgs {
     }
 }
 
+/// Which classes are pixelated: all of them must be detected.
+fn pixelation(wanted: &[String], thresholds: &Thresholds, origin: &Origin) -> Result<Pixelation, SettingsError> {
+    let classes = wanted_classes("--blur", wanted, origin)?.unwrap_or_default();
+    if let Some(kept) = &thresholds.classes
+        && let Some(id) = classes.iter().zip(kept).position(|(blurred, kept)| *blurred && !kept)
+    {
+        return Err(SettingsError::NotDetected(origin.classes[id].clone()));
+    }
+    Ok(Pixelation::of(&classes))
+}
+
 /// By class id: whether it is kept; `None` keeps all.
-fn wanted_classes(wanted: &[String], origin: &Origin) -> Result<Option<Vec<bool>>, SettingsError> {
+fn wanted_classes(
+    option: &'static str,
+    wanted: &[String],
+    origin: &Origin,
+) -> Result<Option<Vec<bool>>, SettingsError> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -157,6 +193,7 @@ fn wanted_classes(wanted: &[String], origin: &Origin) -> Result<Option<Vec<bool>
         let id = origin.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
         let Some(slot) = id.and_then(|id| keep.get_mut(id)) else {
             return Err(SettingsError::UnknownClass {
+                option,
                 class: class.clone(),
                 model: origin.name.clone(),
                 nearest: nearest(class, origin.classes.iter()).cloned().unwrap_or_default(),

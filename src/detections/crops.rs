@@ -9,34 +9,37 @@ use gstreamer_video::prelude::*;
 
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, with};
 use crate::detection::Detection;
-use crate::frame::{FrameInfo, VideoBuffer};
-use crate::geometry::FrameBox;
+use crate::frame::pixelate::Pixelation;
+use crate::frame::{FrameInfo, FrameViewMut, VideoBuffer, planes_mut};
+use crate::geometry::{FrameBox, Size, px};
 use crate::shutdown::Shutdown;
 use crate::stills::{StillError, StillWriter};
 use crate::stream::StreamId;
 
 /// Crops in a folder, as `--crops` asks for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Crops {
     folder: PathBuf,
     classes: Arc<[String]>,
+    pixelation: Pixelation,
 }
 
 impl Crops {
-    /// Crops of objects of these classes in `folder`, which is created where it is not there.
+    /// Crops of objects of these classes in `folder`, which is created where it is not there; what `pixelation` names is
+    /// pixelated in all of them.
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(folder: &Path, classes: Arc<[String]>) -> std::io::Result<Self> {
+    pub fn create(folder: &Path, classes: Arc<[String]>, pixelation: Pixelation) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), classes })
+        Ok(Self { folder: folder.to_owned(), classes, pixelation })
     }
 }
 
 impl DetectionOutput for Crops {
     fn sink(&self, _: StreamId, names: &FileNames, _: &Shutdown) -> Box<dyn DetectionSink> {
-        let (folder, classes) = (self.folder.clone(), self.classes.clone());
-        Box::new(CropSink { folder, classes, names: names.clone(), stills: StillWriter::default() })
+        let Self { folder, classes, pixelation } = self.clone();
+        Box::new(CropSink { folder, classes, pixelation, names: names.clone(), stills: StillWriter::default() })
     }
 }
 
@@ -44,6 +47,7 @@ impl DetectionOutput for Crops {
 struct CropSink {
     folder: PathBuf,
     classes: Arc<[String]>,
+    pixelation: Pixelation,
     names: FileNames,
     stills: StillWriter,
 }
@@ -62,7 +66,7 @@ impl DetectionSink for CropSink {
             let path = folder.join(with(&name, &format!("-{number}.jpg")));
             let unwritable = |source| StillError::Unwritable { path: path.clone(), source };
             std::fs::create_dir_all(&folder).map_err(unwritable)?;
-            let cut = cut_out(&frame.pixels, bbox);
+            let cut = cut_out(&frame.pixels, bbox, &self.pixelation, &frame.detections);
             let (buffer, video) = cut.map_err(|e| StillError::Encode { path: path.clone(), source: e.into() })?;
             self.stills.write(&path, buffer, &video)?;
         }
@@ -90,8 +94,13 @@ fn pixels(info: &FrameInfo, bbox: &FrameBox) -> [usize; 4] {
     [x, y, width, height]
 }
 
-/// The part of the frame inside `bbox`, copied.
-fn cut_out(frame: &VideoBuffer, bbox: &FrameBox) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
+/// The part of the frame inside `bbox`, copied; what is to be pixelated of all that was found in the frame is.
+fn cut_out(
+    frame: &VideoBuffer,
+    bbox: &FrameBox,
+    pixelation: &Pixelation,
+    found: &[Detection],
+) -> Result<(gst::Buffer, gst_video::VideoInfo), gst::glib::BoolError> {
     let info = frame.info();
     let [x, y, width, height] = pixels(&info, bbox);
     let source = frame.video_info();
@@ -115,6 +124,9 @@ fn cut_out(frame: &VideoBuffer, bbox: &FrameBox) -> Result<(gst::Buffer, gst_vid
             to[..bytes].copy_from_slice(&from[..bytes]);
         }
     }
+    let part = FrameInfo { size: Size { width: side(width), height: side(height) }, ..info };
+    let mut part = FrameViewMut { info: part, planes: planes_mut(&mut target), hdr: None };
+    pixelation.apply(&mut part, found, (px(side(x)), px(side(y))));
     Ok((target.into_buffer(), video))
 }
 
@@ -122,7 +134,6 @@ fn cut_out(frame: &VideoBuffer, bbox: &FrameBox) -> Result<(gst::Buffer, gst_vid
 mod tests {
     use super::*;
     use crate::frame::{ChromaSite, Colour, Matrix, PixelFormat, Range};
-    use crate::geometry::Size;
     use proptest::prelude::*;
 
     #[test]

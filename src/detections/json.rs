@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, of_lines};
-use crate::detection::{Track, TrackState};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent};
+use crate::detection::{FrameEvent, Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
@@ -52,7 +52,7 @@ impl DetectionOutput for JsonLines {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 
@@ -80,7 +80,7 @@ impl DetectionSink for JsonSink {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 
@@ -96,6 +96,55 @@ struct Line<'a> {
     /// Other bytes than UTF-8 are replaced.
     file: Option<Cow<'a, str>>,
     detections: Vec<Object<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    events: Vec<Event<'a>>,
+}
+
+/// What happened at a line or in a zone.
+#[derive(serde::Serialize)]
+struct Event<'a> {
+    kind: &'static str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direction: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+    track_id: u32,
+    class_id: u16,
+    class: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dwell_s: Option<f64>,
+    at_pts_ns: u64,
+}
+
+impl<'a> Event<'a> {
+    fn new(event: &'a FrameEvent, classes: &'a [String]) -> Self {
+        let class = |id: u16| classes.get(usize::from(id)).map_or("", String::as_str);
+        match event {
+            FrameEvent::Line { name, direction, track_id, class_id, at } => Self {
+                kind: "line",
+                name,
+                direction: Some(direction.name()),
+                what: None,
+                track_id: *track_id,
+                class_id: *class_id,
+                class: class(*class_id),
+                dwell_s: None,
+                at_pts_ns: at.ns,
+            },
+            FrameEvent::Zone { name, what, track_id, class_id, at } => Self {
+                kind: "zone",
+                name,
+                direction: None,
+                what: Some(what.name()),
+                track_id: *track_id,
+                class_id: *class_id,
+                class: class(*class_id),
+                dwell_s: what.dwell().map(|dwell| dwell.as_secs_f64()),
+                at_pts_ns: at.ns,
+            },
+        }
+    }
 }
 
 /// A detection.
@@ -174,6 +223,7 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
                 track: d.track.as_ref().map(TrackOf::from),
             })
             .collect(),
+        events: frame.events.iter().map(|event| Event::new(event, classes)).collect(),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")

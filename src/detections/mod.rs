@@ -1,9 +1,10 @@
-//! Detections going out: JSON Lines, MOTChallenge text, labels, crops.
+//! Detections going out: JSON Lines, MOTChallenge text, labels, crops; rows of what was counted.
 //!
 //! A [`DetectionOutput`] is what the user asked for; it gives every stream a [`DetectionSink`], which belongs to the stream's
 //! thread. What a failure ends, the sink itself says ([`OnError`]): none of these ever ends a video output.
 
 pub mod crops;
+pub mod events;
 pub mod json;
 pub mod labels;
 mod lines;
@@ -23,6 +24,7 @@ use crate::stream::{Gap, StreamId, StreamInfo};
 use crate::thread::ThreadError;
 
 pub use crops::Crops;
+pub use events::EventRows;
 pub use json::JsonLines;
 pub use labels::Labels;
 pub use mot::MotLines;
@@ -175,15 +177,14 @@ pub enum DetectionError {
     Ended,
 }
 
-/// What an error of lines in a file ends: a reader that goes away stops the run.
-fn of_lines(error: &DetectionError) -> OnError {
-    match error {
-        DetectionError::ReaderGone { .. } => OnError::StopRun,
-        DetectionError::Ended => OnError::Reported,
-        DetectionError::Write { .. }
-        | DetectionError::Still(_)
-        | DetectionError::Stalled { .. }
-        | DetectionError::Thread { .. } => OnError::EndSink,
+impl DetectionError {
+    /// What it ends where lines of all streams go into one file: a reader that goes away stops the run.
+    fn of_lines(&self) -> OnError {
+        match self {
+            Self::ReaderGone { .. } => OnError::StopRun,
+            Self::Ended => OnError::Reported,
+            Self::Write { .. } | Self::Still(_) | Self::Stalled { .. } | Self::Thread { .. } => OnError::EndSink,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
 use super::hdr::Transfer;
-use super::{ChromaSite, Colour, FrameInfo, FrameView, Matrix, PixelFormat, Plane, Range};
+use super::{ChromaSite, Colour, FrameInfo, FrameView, Matrix, PixelFormat, Plane, PlaneMut, Range};
 use crate::geometry::Size;
 
 /// The decoder's buffer with its layout. Dropping it gives the buffer back to the decoder's pool.
@@ -95,6 +95,15 @@ impl VideoBuffer {
         }
         FrameView { info: self.info, planes }
     }
+}
+
+/// The planes of a frame that is made here, to write; those that it does not have are empty.
+pub fn planes_mut(frame: &mut gst_video::VideoFrame<gst_video::video_frame::Writable>) -> [PlaneMut<'_>; 3] {
+    let strides: [usize; 3] =
+        std::array::from_fn(|at| frame.plane_stride().get(at).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0));
+    let [y, u, v, _] = frame.planes_data_mut();
+    let plane = |data, stride| PlaneMut { data, stride };
+    [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])]
 }
 
 fn frame_info(video: &gst_video::VideoInfo, tagged: bool) -> Option<FrameInfo> {

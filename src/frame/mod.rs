@@ -4,6 +4,7 @@
 
 mod buffer;
 pub mod hdr;
+pub mod pixelate;
 mod pool;
 
 use std::path::Path;
@@ -11,11 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{HostTime, StreamTime};
-use crate::detection::Detection;
+use crate::detection::{Detection, FrameEvent};
 use crate::geometry::{Letterbox, Region, Size};
 use crate::stream::StreamId;
 
-pub use buffer::{Drawable, VideoBuffer};
+pub use buffer::{Drawable, VideoBuffer, planes_mut};
 pub use pool::FramePool;
 
 /// Pixel layouts that travel through the pipeline: 8-bit YUV, as the decoder left them.
@@ -186,6 +187,15 @@ pub struct FrameViewMut<'a> {
     pub hdr: Option<hdr::Transfer>,
 }
 
+impl FrameViewMut<'_> {
+    /// The same frame, to read; of HDR video there is none, whose samples are wider.
+    #[must_use]
+    pub fn reading(&self) -> Option<FrameView<'_>> {
+        let planes = self.planes.each_ref().map(|plane| Plane { data: &*plane.data, stride: plane.stride });
+        self.hdr.is_none().then_some(FrameView { info: self.info, planes })
+    }
+}
+
 /// The host times a frame collected on its way, one a boundary. A field is set when the frame passes that boundary.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stamps {
@@ -267,6 +277,8 @@ pub struct Frame<P> {
     pub stamps: Stamps,
     /// What was found in it (empty until postprocessing).
     pub detections: Vec<Detection>,
+    /// What happened at lines and in zones, known with it.
+    pub events: Vec<FrameEvent>,
     /// How it was fitted into the tensor (`None` when it was not inferred).
     pub letterbox: Option<Letterbox>,
 }

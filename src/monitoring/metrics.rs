@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::counts::Counts;
 use super::exposition::Exposition;
 use super::watched::Watched;
 use crate::clock::{Clock, HostTime};
+use crate::counting::Shapes;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
@@ -61,6 +63,7 @@ pub struct Metrics {
     queue: [AtomicU64; 2],
     /// Streams' labels: their numbers.
     names: Vec<String>,
+    counts: Counts,
     /// Most memory the process held, bytes, and when that was read.
     peak: Mutex<Option<(HostTime, u64)>>,
 }
@@ -135,6 +138,7 @@ impl Metrics {
             labels,
             provider: Mutex::default(),
             queue: Default::default(),
+            counts: Counts::default(),
             peak: Mutex::default(),
         }
     }
@@ -146,6 +150,13 @@ impl Metrics {
             watched.is_live = is_live;
         }
         self.stall_timeout = stall_timeout;
+        self
+    }
+
+    /// The same, with counts at these lines and zones.
+    #[must_use]
+    pub fn counting(mut self, shapes: &Shapes) -> Self {
+        self.counts = Counts::new(shapes, self.watched.len(), self.streams.len(), self.labels.len());
         self
     }
 
@@ -170,8 +181,13 @@ impl Metrics {
         known.iter().filter(|(_, (_, since))| is_hung(*since)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The number of a stream's label.
+    fn label(&self, id: StreamId) -> usize {
+        (id.0 as usize).min(self.streams.len() - 1)
+    }
+
     fn stream(&self, id: StreamId) -> &Stream {
-        &self.streams[(id.0 as usize).min(self.streams.len() - 1)]
+        &self.streams[self.label(id)]
     }
 
     /// Appends everything in Prometheus' text format. No lock is held while text is written but one that no thread takes while
@@ -182,6 +198,7 @@ impl Metrics {
         self.about_the_program(&mut out);
         self.about_streams(&mut out, &streams);
         self.counters(&mut out, &streams);
+        self.counts.write(&mut out, &self.names, &self.labels);
         out.family("streamdet_stage_duration_seconds", "histogram", "Elapsed time of frames by stage.");
         for (name, stream) in &streams {
             for (stage, histogram) in STAGES.iter().zip(&stream.stages) {
@@ -356,6 +373,8 @@ impl Metrics {
                 add(&stream.detections[*label], 1);
             }
         }
+        self.counts
+            .add(self.label(frame.stream), &frame.events, |class| self.label_of.get(usize::from(class)).copied());
         lock(&stream.pace).frame(frame.stamps.handed_over);
         if let Some(watched) = self.watched(frame.stream) {
             watched.frame(frame.stamps.handed_over);
@@ -431,6 +450,7 @@ impl Listener for Metrics {
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
+            RunEvent::Occupancy { stream, zones } => self.counts.occupy(stream.0 as usize, zones),
             RunEvent::Outage { stream, gap } => self.outage(stream, gap),
             RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) | RunEvent::Failed { .. } => {}
         }

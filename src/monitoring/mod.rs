@@ -3,6 +3,7 @@
 //! Metrics receive; they never steer. The pipeline's threads add to atomics; one thread of its own answers requests, with
 //! bounded work per second.
 
+mod counts;
 mod exposition;
 mod http;
 mod metrics;

@@ -9,16 +9,18 @@ mod candidates;
 pub mod fonts;
 mod grid;
 mod labels;
+pub mod markings;
 mod memory;
 mod paint;
 mod text;
+mod trails;
 
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::detection::Detection;
-use crate::frame::FrameViewMut;
+use crate::frame::{FrameInfo, FrameViewMut};
 use crate::geometry::px;
 use area::Area;
 use candidates::{Form, Subject};
@@ -95,12 +97,10 @@ impl Overlay {
         detections: &[Detection],
         hud: Option<&str>,
     ) -> Result<(), OverlayError> {
-        let size = frame.info.size;
-        let mean_side = f32::midpoint(px(size.width), px(size.height));
-        self.typesetter.fit(mean_side);
+        let line = self.fit(&frame.info);
         let (width, height) = dims(&frame.info);
         let hud = hud.map(|text| (text, self.typesetter.place([width, height], text, LARGEST, [8, 8])));
-        self.draw_boxes(frame, detections, mean_side)?;
+        self.draw_boxes(frame, detections, line)?;
         if self.style.labels == Labels::Auto {
             let taken = hud.map(|(_, area)| area);
             self.draw_placed(frame, detections, taken.as_slice())?;
@@ -111,17 +111,21 @@ impl Overlay {
         Ok(())
     }
 
+    /// Fits text to the frame's size; how thick lines are, pixels.
+    fn fit(&mut self, info: &FrameInfo) -> i32 {
+        let mean_side = f32::midpoint(px(info.size.width), px(info.size.height));
+        self.typesetter.fit(mean_side);
+        #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
+        let line = (mean_side * 0.0022).round().max(1.0) as i32 * 2;
+        self.style.line_width.map_or(line, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2))
+    }
+
     fn draw_boxes(
         &mut self,
         frame: &mut FrameViewMut<'_>,
         detections: &[Detection],
-        mean_side: f32,
+        line: i32,
     ) -> Result<(), OverlayError> {
-        #[expect(clippy::cast_possible_truncation, reason = "a thickness of a few pixels")]
-        let line = self
-            .style
-            .line_width
-            .map_or((mean_side * 0.0022).round().max(1.0) as i32 * 2, |w| i32::try_from(w.clamp(1, 200)).unwrap_or(2));
         let mut order = std::mem::take(&mut self.order);
         order.clear();
         order.extend(0..detections.len());

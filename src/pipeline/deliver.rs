@@ -8,9 +8,10 @@ use std::time::Duration;
 use crossbeam_channel::RecvTimeoutError;
 use gstreamer as gst;
 use gstreamer_video as gst_video;
-use gstreamer_video::prelude::*;
 
+use super::count::StreamCounts;
 use super::handover::{FromWorker, SinkEvent};
+use super::heat::StreamHeat;
 use super::job::{Job, OutputSpec, SourceSpec, still_files};
 use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
@@ -18,7 +19,7 @@ use super::snapshot::{SnapshotError, Snapshots, free_name};
 use super::{RunError, RunEvent};
 use crate::clock::StreamTime;
 use crate::detections::{DetectedFrame, StreamEvent};
-use crate::frame::{DecodedFrame, Drawable, FramePool, FrameViewMut, PlaneMut};
+use crate::frame::{DecodedFrame, Drawable, FramePool, FrameViewMut, planes_mut};
 use crate::geometry::Size;
 use crate::latency::FrameRecord;
 use crate::overlay::Overlay;
@@ -52,6 +53,10 @@ struct Delivery<'a> {
     /// Where each image of a folder is written.
     files_of_stills: HashMap<PathBuf, PathBuf>,
     tracker: Option<Tracker>,
+    /// Counts at lines and in zones, where that is asked for.
+    counts: Option<StreamCounts<'a>>,
+    /// Gathers where objects stand, where that is asked for.
+    heat: Option<StreamHeat<'a>>,
     detections: DetectionSinks<'a>,
     pool: FramePool,
     /// Mean time between frames, s.
@@ -68,7 +73,7 @@ struct Delivery<'a> {
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
     encoded: Vec<EncodeTimes>,
-    /// The newest frame, for a snapshot; only with a dashboard.
+    /// The newest frame, for a snapshot and under the heatmap; only with a dashboard or a heatmap.
     newest: Option<Box<DecodedFrame>>,
     snapshots: Snapshots,
     turns: Arc<Turns>,
@@ -109,6 +114,8 @@ impl<'a> Delivery<'a> {
             stills: StillWriter::default(),
             files_of_stills: files_of_stills(&shared.settings.jobs[stream.0 as usize]),
             tracker: shared.settings.tracking.map(Tracker::new),
+            counts: StreamCounts::new(shared, stream),
+            heat: StreamHeat::new(shared, stream),
             detections: DetectionSinks::new(shared, stream),
             pool: FramePool::default(),
             interval_s: None,
@@ -141,7 +148,7 @@ impl<'a> Delivery<'a> {
                     if let Err(error) = self.turns.clone().take(|| self.frame(&mut frame)) {
                         self.fail(error);
                         self.finish_sink();
-                    } else if attended {
+                    } else if attended || self.heat.is_some() {
                         self.newest = Some(frame);
                         self.take_snapshot();
                     }
@@ -236,6 +243,12 @@ impl<'a> Delivery<'a> {
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
         self.track(frame);
+        if let Some(counts) = &mut self.counts {
+            counts.frame(frame, size);
+        }
+        if let Some(heat) = &mut self.heat {
+            heat.frame(frame, size);
+        }
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
             let start = shared.clock.now();
@@ -445,18 +458,20 @@ impl<'a> Delivery<'a> {
             let fps = self.interval_s.map_or(0.0, |interval| 1.0 / interval.max(1e-6));
             format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
-        let mut buffer = if frame.detections.is_empty() && hud.is_none() {
+        let markings = self.counts.as_ref().map(StreamCounts::markings).unwrap_or_default();
+        let trails = self.tracker.as_ref().map_or(&[][..], Tracker::trails);
+        let nothing = frame.detections.is_empty() && hud.is_none() && markings.is_empty() && trails.is_empty();
+        let mut buffer = if nothing {
             drawable.frame.buffer().copy()
         } else {
             let fail = |e: gst::glib::BoolError| RunError::FrameCopy { problem: e.to_string() };
             let mut copy = self.pool.take(drawable.video).map_err(fail)?;
             drawable.frame.copy(&mut copy).map_err(fail)?;
-            let strides: [usize; 3] =
-                std::array::from_fn(|i| copy.plane_stride().get(i).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0));
-            let [y, u, v, _] = copy.planes_data_mut();
-            let plane = |data, stride| PlaneMut { data, stride };
-            let planes = [plane(y, strides[0]), plane(u, strides[1]), plane(v, strides[2])];
-            let mut view = FrameViewMut { info: frame.pixels.info(), planes, hdr: drawable.hdr };
+            let (info, hdr) = (frame.pixels.info(), drawable.hdr);
+            let mut view = FrameViewMut { info, planes: planes_mut(&mut copy), hdr };
+            self.shared.settings.pixelation.apply(&mut view, &frame.detections, (0.0, 0.0));
+            self.overlay.draw_markings(&mut view, &markings)?;
+            self.overlay.draw_trails(&mut view, trails)?;
             self.overlay.draw(&mut view, &frame.detections, hud.as_deref())?;
             copy.into_buffer()
         };
@@ -470,6 +485,9 @@ impl<'a> Delivery<'a> {
     /// Finishes what was written, and says what came of it.
     fn finish(&mut self) {
         self.detections.finish();
+        if let Some(counts) = &self.counts {
+            counts.finish();
+        }
         // Now, while the threads are still there.
         self.shared.sample_now();
         self.finish_sink();
@@ -480,6 +498,9 @@ impl<'a> Delivery<'a> {
         self.take_snapshot();
         if let Some(written) = self.snapshots.finish() {
             self.say_snapshot(written);
+        }
+        if let Some((heat, frame)) = self.heat.take().zip(self.newest.as_deref()) {
+            heat.finish(frame);
         }
         if self.announced {
             self.shared.listener.on(&RunEvent::StreamEnded { stream: self.stream });

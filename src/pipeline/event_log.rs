@@ -32,7 +32,7 @@ impl Listener for EventLog {
                 let (index, detections) = (frame.index, frame.detections.len());
                 trace!(stream = frame.stream.0, frame = index, detections, "frame done");
             }
-            RunEvent::FrameRecorded(_) | RunEvent::Queue { .. } => {}
+            RunEvent::FrameRecorded(_) | RunEvent::Queue { .. } | RunEvent::Occupancy { .. } => {}
             RunEvent::Dropped { stream, dropped, .. } => {
                 debug!(stream = stream.0, ?dropped, "frames dropped");
             }

@@ -64,6 +64,13 @@ pub enum RunEvent<'a> {
         /// When.
         at: HostTime,
     },
+    /// Other numbers of objects are in the zones than before.
+    Occupancy {
+        /// Which stream.
+        stream: StreamId,
+        /// Objects in each, in the order of the settings.
+        zones: &'a [u32],
+    },
     /// Decoded frames that wait for the worker.
     Queue {
         /// So many wait.

@@ -173,6 +173,7 @@ impl Listener for Instruments {
             | RunEvent::Outage { .. }
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameDone { .. }
+            | RunEvent::Occupancy { .. }
             | RunEvent::Queue { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)

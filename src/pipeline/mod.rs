@@ -7,6 +7,7 @@
 //! A panic in a thread ends its stream with an error, the worker's ends the run. A thread that does not end is left alone,
 //! which is an error, too: nothing waits forever (`pipeline/drain.rs`).
 
+mod count;
 mod delays;
 mod deliver;
 mod drain;
@@ -17,6 +18,7 @@ mod feed;
 mod finder;
 mod first;
 mod handover;
+mod heat;
 mod images;
 pub mod instruments;
 mod job;

@@ -1,10 +1,13 @@
 //! What a run is to do.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Delays, Job};
 use crate::controls::Controls;
+use crate::counting::Counting;
+use crate::frame::pixelate::Pixelation;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
 use crate::postprocess::Thresholds;
@@ -29,6 +32,12 @@ pub struct Settings {
     pub batch_timeout: Duration,
     /// How objects are tracked, where they are.
     pub tracking: Option<track::Options>,
+    /// Lines and zones at which tracked objects are counted, after the stages.
+    pub counting: Option<Counting>,
+    /// Where the heatmap of each stream is written; none where there are none.
+    pub heatmaps: Vec<PathBuf>,
+    /// Classes that nobody is to recognise in what is written.
+    pub pixelation: Pixelation,
     /// Tiles that the model is run on besides the whole frame.
     pub tiling: Option<Tiling>,
     /// What preprocess, inference and postprocess may take a frame: tiles are left out to keep to it.

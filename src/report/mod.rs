@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use self::threads::ProcStat;
+use crate::counting::{LineFigures, ZoneFigures};
 use crate::detector::TilingFigures;
 use crate::inference::{ProviderChoice, ProviderReport};
 use crate::latency::Summary;
@@ -168,6 +169,12 @@ pub struct StreamReport {
     /// Tiles, where they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tiling: Option<TilingReport>,
+    /// What was counted at lines, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lines: BTreeMap<String, LineFigures>,
+    /// What was counted in zones, by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub zones: BTreeMap<String, ZoneFigures>,
 }
 
 /// A time without a stream.

@@ -141,6 +141,7 @@ impl Delivery {
                 file,
                 stamps,
                 detections: Vec::new(),
+                events: Vec::new(),
                 letterbox: None,
             }))
         };

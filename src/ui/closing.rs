@@ -34,6 +34,14 @@ pub(crate) fn show(origin: &Origin, figures: &RunFigures, report: &RunReport, sc
             screen.line(&format!("  {}", tables::tiles(tiling)));
         }
         found(origin, figures, screen);
+        for stream in &report.streams {
+            // With several streams, whose they are.
+            let of =
+                if report.streams.len() > 1 { format!("{} · ", text::printable(&stream.uri)) } else { String::new() };
+            for line in tables::counts(&stream.lines, &stream.zones) {
+                screen.line(&format!("  {of}{line}"));
+            }
+        }
     }
     for stream in report.streams.iter().filter(|stream| !stream.outages.is_empty()) {
         let times = text::counted(stream.reconnects, "reconnect");

@@ -313,6 +313,7 @@ impl Listener for Screen {
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameRecorded(_)
             | RunEvent::Dropped { .. }
+            | RunEvent::Occupancy { .. }
             | RunEvent::Queue { .. }
             | RunEvent::Failed { .. } => {}
         }

@@ -153,6 +153,7 @@ impl Listener for Counts {
             | RunEvent::Outage { .. }
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameRecorded(_)
+            | RunEvent::Occupancy { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)
             | RunEvent::Occurrence(_)

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::counting::{Crossings, LineFigures, ZoneFigures};
 use crate::detection::Detection;
 use crate::latency::{LatencyBook, STAGES};
 use crate::report::TilingReport;
 use crate::report::threads::{ThreadTimes, WORKERS};
-use crate::text::counted;
+use crate::text::{counted, grouped};
 
 /// What a frame shows, most frequent classes in order of their ids: `4 persons, 1 car`.
 pub(crate) fn objects(detections: &[Detection], classes: &[String]) -> String {
@@ -58,6 +59,30 @@ pub(crate) fn tiles(tiling: &TilingReport) -> String {
     }
 }
 
+/// What was counted, a line each: `line gate   18 in (18 cars) · 13 out (13 cars)`.
+pub(crate) fn counts(lines: &BTreeMap<String, LineFigures>, zones: &BTreeMap<String, ZoneFigures>) -> Vec<String> {
+    let width = lines.keys().chain(zones.keys()).map(|name| name.chars().count()).max().unwrap_or(0);
+    let crossed = |way: &str, Crossings { total, by_class }: &Crossings| {
+        let classes: Vec<String> = by_class.iter().map(|(class, n)| counted(*n, class)).collect();
+        let classes = if classes.is_empty() { String::new() } else { format!(" ({})", classes.join(", ")) };
+        format!("{} {way}{classes}", grouped(*total))
+    };
+    let lines = lines.iter().map(|(name, LineFigures { inwards, outwards })| {
+        format!("line {name:<width$}  {} · {}", crossed("in", inwards), crossed("out", outwards))
+    });
+    let zones = zones.iter().map(|(name, zone)| {
+        let ZoneFigures { entered, left, now, dwell_s, dwell_max_s, visits, occupancy_max, .. } = zone;
+        format!(
+            "zone {name:<width$}  {} · {dwell_s:.1} s in all, the longest {dwell_max_s:.1} s · {} entered, {} left, {now} inside now, {} at most",
+            counted(*visits, "visit"),
+            grouped(*entered),
+            grouped(*left),
+            occupancy_max
+        )
+    });
+    lines.chain(zones).collect()
+}
+
 /// Each part's share of the CPU time, the largest first: `decode 41 % · inference 38 %`.
 pub(crate) fn bottleneck(threads: &ThreadTimes) -> String {
     let Some(shares) = threads.shares() else { return "not known: the run was too short".into() };
@@ -78,6 +103,33 @@ mod tests {
         let classes = ["person".to_owned(), "car\u{1b}".to_owned()];
         assert_eq!(objects(&[d(0), d(1), d(0)], &classes), "2 persons, 1 car?");
         assert_eq!(objects(&[], &classes), "(no detections)");
+    }
+
+    #[test]
+    fn lines_and_zones_are_summed_up_a_line_each() {
+        let crossings = |total, by_class: &[(&str, u64)]| Crossings {
+            total,
+            by_class: by_class.iter().map(|(class, n)| ((*class).to_owned(), *n)).collect(),
+        };
+        let gate = LineFigures { inwards: crossings(19, &[("bus", 2), ("car", 17)]), outwards: crossings(0, &[]) };
+        let yard = ZoneFigures {
+            entered: 21,
+            left: 19,
+            now: 1,
+            dwell_s: 111.3,
+            dwell_max_s: 12.1,
+            visits: 22,
+            occupancy_max: 4,
+            ..ZoneFigures::default()
+        };
+        let said = counts(&[("north gate".to_owned(), gate)].into(), &[("yard".to_owned(), yard)].into());
+        assert_eq!(
+            said,
+            [
+                "line north gate  19 in (2 buses, 17 cars) · 0 out",
+                "zone yard        22 visits · 111.3 s in all, the longest 12.1 s · 21 entered, 19 left, 1 inside now, 4 at most",
+            ]
+        );
     }
 
     #[test]

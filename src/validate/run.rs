@@ -71,14 +71,7 @@ impl DatasetRun {
         let stream = StreamReport {
             uri: crate::secrets::redact(&dataset.name),
             frame_rate: "0/1".into(),
-            width: 0,
-            height: 0,
-            frames: FrameCounts::default(),
-            accounted: false,
-            reconnects: 0,
-            outages_s: 0.0,
-            outages: Vec::new(),
-            tiling: None,
+            ..StreamReport::default()
         };
         let figures = RunFigures {
             streams: vec![stream],

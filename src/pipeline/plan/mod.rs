@@ -12,13 +12,15 @@ mod sources;
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use distinct::check_distinct;
 pub use error::PlanError;
 pub use request::{MAX_CLIENTS, OutputRequest};
 
-use super::job::{Job, OutputSpec, SourceSpec, still_files};
+use super::job::{Job, OutputSpec, SourceSpec, file_names, free, still_files};
+use crate::detections::FileNames;
+use crate::part::with_suffix;
 use crate::secrets::Credentials;
 use crate::sink::{Target, check_display, check_output, check_playlist, check_segments};
 use names::Names;
@@ -99,6 +101,30 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> 
                 }
             }
         }
+    }
+    Ok(notices)
+}
+
+/// Where the heatmap of each job is written, of which `path` was asked for: of several, each has its source's name.
+#[must_use]
+pub fn heatmaps(path: &Path, jobs: &[Job]) -> Vec<PathBuf> {
+    if jobs.len() == 1 {
+        return vec![path.to_owned()];
+    }
+    let named = |names: FileNames| with_suffix(path, &format!("-{}", names.stem.to_string_lossy()));
+    let mut taken = HashSet::new();
+    let own = file_names(jobs).into_iter().map(named).enumerate();
+    own.map(|(number, own)| free(number, |more| with_suffix(&own, more), |path| taken.insert(path.clone()))).collect()
+}
+
+/// Checks that these files may be written; what runs that did not end left of them is moved aside, each with a notice.
+///
+/// # Errors
+/// When one exists and `overwrite` is not given, another run writes it, or it cannot be written.
+pub fn prepare_files(files: &[PathBuf], overwrite: bool) -> Result<Vec<String>, PlanError> {
+    let mut notices = Vec::new();
+    for path in files {
+        notices.extend(check_output(path, overwrite)?);
     }
     Ok(notices)
 }

@@ -340,7 +340,11 @@ impl Listener for State {
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
             RunEvent::Failed { stream, error } => self.failed(stream, error),
-            RunEvent::Outage { .. } | RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) => {}
+            RunEvent::Outage { .. }
+            | RunEvent::Occupancy { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::Notice(_)
+            | RunEvent::Occurrence(_) => {}
         }
     }
 }

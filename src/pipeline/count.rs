@@ -1,0 +1,71 @@
+//! Counting at lines and in zones, on a stream's sink thread.
+
+use super::RunEvent;
+use super::shared::Shared;
+use crate::counting::{Counter, Counting, sightings};
+use crate::frame::DecodedFrame;
+use crate::geometry::Size;
+use crate::overlay::markings::Marking;
+use crate::stream::StreamId;
+
+/// What a stream counts, where that is asked for.
+pub(super) struct StreamCounts<'a> {
+    shared: &'a Shared,
+    stream: StreamId,
+    counting: &'a Counting,
+    counter: Counter,
+    size: Option<Size>,
+    /// Objects in each zone, as told last.
+    occupancy: Vec<u32>,
+}
+
+impl<'a> StreamCounts<'a> {
+    pub fn new(shared: &'a Shared, stream: StreamId) -> Option<Self> {
+        let counting = shared.settings.counting.as_ref()?;
+        let counter = Counter::new(counting);
+        Some(Self { shared, stream, counting, counter, size: None, occupancy: Vec::new() })
+    }
+
+    /// Counts the frame's objects; what happened is noted with it.
+    pub fn frame(&mut self, frame: &mut DecodedFrame, size: Size) {
+        if self.size.replace(size) != Some(size) {
+            self.say_outside(size);
+        }
+        let found = sightings(&frame.detections, self.counting.anchor);
+        self.counter.frame(frame.pts, size, found, &mut frame.events);
+        if !self.counter.zones().map(|(.., now)| now).eq(self.occupancy.iter().copied()) {
+            self.occupancy.clear();
+            self.occupancy.extend(self.counter.zones().map(|(.., now)| now));
+            let zones = &self.occupancy;
+            self.shared.listener.on(&RunEvent::Occupancy { stream: self.stream, zones });
+        }
+    }
+
+    fn say_outside(&self, Size { width, height }: Size) {
+        for name in self.counting.shapes.outside(Size { width, height }) {
+            let stream = self.shared.name_of(self.stream);
+            self.shared.notice(&format!(
+                "{stream}: `{name}` lies outside of its frames of {width}×{height} pixels and counts nothing\n  give \
+                 coordinates inside, or from 0 to 1 for frames of every size"
+            ));
+        }
+    }
+
+    /// Lines and zones with their counts, to be drawn.
+    pub fn markings(&self) -> Vec<Marking> {
+        let lines = self.counter.lines().map(|(name, ends, [inwards, outwards])| {
+            Marking::line(ends.map(|end| (end.x, end.y)), format!("{name}: {inwards} in, {outwards} out"))
+        });
+        let zones = self.counter.zones().map(|(name, corners, now)| {
+            Marking::zone(corners.iter().map(|corner| (corner.x, corner.y)).collect(), format!("{name}: {now}"))
+        });
+        zones.chain(lines).collect()
+    }
+
+    /// Has what was counted go on record.
+    pub fn finish(&self) {
+        let figures = self.counter.figures(&self.shared.origin.classes);
+        let mut own = self.shared.stream(self.stream).figures();
+        (own.report.lines, own.report.zones) = (figures.lines, figures.zones);
+    }
+}
