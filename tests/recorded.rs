@@ -98,8 +98,10 @@ fn tracks_are_written_as_motchallenge_text() {
     succeeds(&printed);
     assert_eq!(String::from_utf8_lossy(&printed.stdout), tracks);
     // It is what the evaluator reads.
+    let truth = tracks.replace("0.9000", "1").replace("0.3000", "1").replace("0.8000", "1");
+    std::fs::write(folder.path().join("gt.txt"), truth).expect("a file");
     let scored =
-        bare(folder.path(), "val").args(["--mot", "out.txt", "out.txt", "--report", "-"]).output().expect("it starts");
+        bare(folder.path(), "val").args(["--mot", "gt.txt", "out.txt", "--report", "-"]).output().expect("it starts");
     succeeds(&scored);
     let report: Value = serde_json::from_slice(&scored.stdout).expect("JSON");
     assert_eq!(report["mot"]["combined"]["IDF1"], 1.0);
