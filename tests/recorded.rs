@@ -124,5 +124,6 @@ fn files_that_are_no_detections_are_refused_before_anything_is_written() {
     refused(&["--detections", "good.txt", "--imgsz", "640"], "cannot be used with");
     refused(&["--detections", "good.txt", "--classes", "car"], "--classes car: good.txt has no such class");
     refused(&["--detections", "good.txt", text(&clip)], "2 sources");
+    refused(&["--detections", "good.txt", "--mot-output", "good.txt"], "good.txt");
     refused(&["--mot-output", "m.txt", "--detections", "good.txt", "--json", "m.txt"], "m.txt");
 }

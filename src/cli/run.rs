@@ -47,7 +47,8 @@ impl RunOptions {
         let lines = [("--json", &task.json), ("--mot-output", &task.mot_output)];
         let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
-        plan::check_distinct(&task.plan.jobs, &others)?;
+        let read = task.detections.iter().map(|path| ("--detections", path.as_path()));
+        plan::check_distinct(&task.plan.jobs, &others.iter().copied().chain(read).collect::<Vec<_>>())?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
         let finder = if let Some(path) = &task.detections {
