@@ -46,7 +46,7 @@ fn detection(number: u16) -> Detection {
         class_id: number % 2,
         confidence: 0.873_125,
         bbox: FrameBox::new(x, x / 2.0, x + 101.7, x / 2.0 + 213.25),
-        track_id: None,
+        track: None,
     }
 }
 

@@ -40,6 +40,8 @@ pub mod postprocess;
 
 pub mod detector;
 
+pub mod track;
+
 pub mod overlay;
 
 pub mod sink;

@@ -3,7 +3,9 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::inference::{Precision, ProviderChoice};
+use crate::overlay::Labels;
 use crate::source::{Hdr, Transport};
+use crate::track;
 use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
 use crate::validate::mot::Format as MotFormat;
@@ -53,6 +55,24 @@ const HDR_MODES: [Choice<Hdr>; 2] = [
     ),
 ];
 
+const TRACKERS: [Choice<track::Kind>; 5] = [
+    ("timed", "By the time between frames, with camera motion and looks", track::Kind::Timed),
+    ("byte", "ByteTrack, by frames", track::Kind::Byte),
+    ("botsort", "BoT-SORT, by frames, with camera motion", track::Kind::BotSort),
+    ("ocsort", "OC-SORT, by frames", track::Kind::OcSort),
+    ("sort", "SORT, by frames", track::Kind::Sort),
+];
+
+const LABELS: [Choice<Labels>; 3] = [
+    (
+        "auto",
+        "As large as their boxes allow, and where they cover no other box: moved, shrunk to the class's initial or the id, or left out",
+        Labels::Auto,
+    ),
+    ("all", "All, above their boxes, whatever they cover", Labels::All),
+    ("none", "None", Labels::None),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
@@ -92,9 +112,19 @@ pub(super) fn hdr() -> impl TypedValueParser<Value = Hdr> {
     one_of(&HDR_MODES)
 }
 
+/// `--labels`.
+pub(super) fn labels() -> impl TypedValueParser<Value = Labels> {
+    one_of(&LABELS)
+}
+
 /// `--log-format`.
 pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     one_of(&LOG_FORMATS)
+}
+
+/// `--tracker`.
+pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
+    one_of(&TRACKERS)
 }
 
 /// `--stats-format`.

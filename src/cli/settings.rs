@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::{DetectionOptions, RunOptions};
+use super::options::{DetectionOptions, DrawingOptions, RunOptions};
 use crate::controls::Controls;
 use crate::model::Origin;
-use crate::overlay::Style;
+use crate::overlay::{Labels, Style};
 use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
 use crate::postprocess::Thresholds;
@@ -78,12 +78,12 @@ impl RunOptions {
         });
         Ok(Settings {
             jobs,
-            track: self.source.track,
+            video_track: self.source.video_track,
             imgsz: self.model.imgsz.unwrap_or(origin.default_size),
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
-            stages: Vec::new(),
+            tracking: self.tracking.tracking(),
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),
             frames: self.source.frames,
@@ -93,7 +93,7 @@ impl RunOptions {
             live: self.live.options()?,
             delays: self.measure.delay,
             provider: self.model.provider_options(),
-            style: Style { line_width: self.drawing.line_width, hide_labels: self.drawing.hide_labels },
+            style: self.drawing.style(),
             controls,
             encoder: EncoderOptions {
                 names: self.encoding.encoder.clone(),
@@ -103,6 +103,13 @@ impl RunOptions {
                 delay: self.measure.delay.encode,
             },
         })
+    }
+}
+
+impl DrawingOptions {
+    fn style(&self) -> Style {
+        let labels = if self.hide_labels { Labels::None } else { self.labels };
+        Style { line_width: self.line_width, labels }
     }
 }
 
@@ -196,6 +203,8 @@ pub(super) fn resolved(settings: &Settings, origin: &Origin) -> BTreeMap<&'stati
     maybe("threads", provider.threads.map(|n| n.to_string()));
     maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
     maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
+    maybe("tracker", settings.tracking.map(|tracking| tracking.kind.name().to_owned()));
+    maybe("track-buffer", settings.tracking.map(|tracking| format!("{} s", tracking.buffer.as_secs_f64())));
     maybe("encoder", (!settings.encoder.names.is_empty()).then(|| settings.encoder.names.join(",")));
     maybe("preset", settings.encoder.preset.clone());
     said

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, of_lines};
+use crate::detection::{Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
@@ -106,6 +107,26 @@ struct Object<'a> {
     #[serde(rename = "box")]
     corners: [f32; 4],
     track_id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<TrackOf>,
+}
+
+/// A detection's track.
+#[derive(serde::Serialize)]
+struct TrackOf {
+    age_s: f64,
+    state: &'static str,
+    speed_px_s: [f32; 2],
+}
+
+impl From<&Track> for TrackOf {
+    fn from(track: &Track) -> Self {
+        let state = match track.state {
+            TrackState::Confirmed => "confirmed",
+            TrackState::Lost => "lost",
+        };
+        Self { age_s: track.age.as_secs_f64(), state, speed_px_s: track.speed }
+    }
 }
 
 /// An outage.
@@ -149,7 +170,8 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
                 class: classes.get(usize::from(d.class_id)).map_or("", String::as_str),
                 confidence: d.confidence,
                 corners: [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2],
-                track_id: d.track_id,
+                track_id: d.track.map(|track| track.id),
+                track: d.track.as_ref().map(TrackOf::from),
             })
             .collect(),
     };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, of_lines};
+use crate::detection::Detection;
 use crate::mot::{MotBox, write_row};
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -52,18 +53,19 @@ impl DetectionSink for MotSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
         self.used.store(true, Ordering::SeqCst);
         let frame = detected.frame;
-        if frame.detections.iter().all(|d| d.track_id.is_none()) {
+        let tracked = |d: &Detection| d.track.filter(|_| d.is_seen());
+        if !frame.detections.iter().any(|d| tracked(d).is_some()) {
             return Ok(());
         }
         // Numbers beyond are those of years of video.
         let number = u32::try_from(frame.index + 1).unwrap_or(u32::MAX);
         self.lines.send(|lines| {
             for detection in &frame.detections {
-                let Some(id) = detection.track_id else { continue };
+                let Some(track) = tracked(detection) else { continue };
                 let [x1, y1, x2, y2] =
                     [detection.bbox.x1, detection.bbox.y1, detection.bbox.x2, detection.bbox.y2].map(f64::from);
                 let bbox = MotBox { left: x1, top: y1, width: x2 - x1, height: y2 - y1 };
-                write_row(lines, number, id.into(), &bbox, detection.confidence.into())?;
+                write_row(lines, number, track.id.into(), &bbox, detection.confidence.into())?;
             }
             Ok(())
         })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::detection::Detection;
+use crate::detection::{Detection, Track};
 use crate::geometry::{FrameBox, Size};
 use crate::model::{Origin, RecordedIn};
 use crate::mot::{self, MotError};
@@ -119,8 +119,8 @@ impl Recorded {
             #[expect(clippy::cast_possible_truncation, reason = "pixels and confidences are f32 here")]
             let [x1, y1, x2, y2, confidence] =
                 [left, top, left + width, top + height, row.confidence.clamp(0.0, 1.0)].map(|v| v as f32);
-            let track_id = u32::try_from(row.id).ok().filter(|id| *id > 0);
-            let detection = Detection { class_id: 0, confidence, bbox: FrameBox::new(x1, y1, x2, y2), track_id };
+            let track = u32::try_from(row.id).ok().filter(|id| *id > 0).map(Track::numbered);
+            let detection = Detection { class_id: 0, confidence, bbox: FrameBox::new(x1, y1, x2, y2), track };
             let place = || format!("{}:{}", self.path.display(), row.line);
             if self.boxes == MOST_BOXES {
                 return Err(too_many(place()));
@@ -186,8 +186,9 @@ impl Recorded {
                     (None, Some(name)) => classes[id] = Some(name),
                     _ => {}
                 }
-                let (class_id, confidence, track_id) = (object.class_id, object.confidence, object.track_id);
-                found.push(Detection { class_id, confidence, bbox, track_id });
+                let (class_id, confidence, track) =
+                    (object.class_id, object.confidence, object.track_id.map(Track::numbered));
+                found.push(Detection { class_id, confidence, bbox, track });
             }
             self.boxes += found.len() as u64;
             if self.boxes > MOST_BOXES {
@@ -272,7 +273,9 @@ mod tests {
         let mut into = Vec::new();
         let size = Size { width: 100, height: 50 };
         recorded.find((StreamId(0), frame), size, (&thresholds, conf), &mut into);
-        into.iter().map(|d| (d.confidence, [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2], d.track_id)).collect()
+        into.iter()
+            .map(|d| (d.confidence, [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2], d.track.map(|track| track.id)))
+            .collect()
     }
 
     #[test]

@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use super::{Delays, Job};
 use crate::controls::Controls;
-use crate::detection::StageFactory;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
 use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::source::{Hdr, LiveOptions};
 use crate::tiling::Tiling;
+use crate::track;
 
 /// Everything a run needs, validated.
 pub struct Settings {
     /// Sources with their outputs, in order of their stream numbers.
     pub jobs: Vec<Job>,
     /// Video track, from 1.
-    pub track: Option<u32>,
+    pub video_track: Option<u32>,
     /// Input size for dynamic models.
     pub imgsz: Size,
     /// What counts as a detection.
@@ -27,8 +27,8 @@ pub struct Settings {
     pub batch: usize,
     /// How long a batch waits to fill.
     pub batch_timeout: Duration,
-    /// What works on a stream's detections before they are drawn and go out, in this order.
-    pub stages: Vec<StageFactory>,
+    /// How objects are tracked, where they are.
+    pub tracking: Option<track::Options>,
     /// Tiles that the model is run on besides the whole frame.
     pub tiling: Option<Tiling>,
     /// What preprocess, inference and postprocess may take a frame: tiles are left out to keep to it.

@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn object(x: f32, y: f32, w: f32, h: f32, confidence: f32) -> Detection {
-        Detection { class_id: 1, confidence, bbox: FrameBox::new(x, y, x + w, y + h), track_id: None }
+        Detection { class_id: 1, confidence, bbox: FrameBox::new(x, y, x + w, y + h), track: None }
     }
 
     fn grid(columns: u32, rows: u32) -> Grid {
@@ -299,7 +299,7 @@ mod tests {
             let regions: Vec<Region> = std::iter::once(Region::whole(FRAME)).chain(grid(2, 2).tiles(FRAME)).collect();
             for (view, region) in regions.iter().enumerate() {
                 let found: Vec<Detection> = boxes.iter().filter(|b| b.0 == view)
-                    .map(|&(_, class_id, confidence, x, y, w, h)| Detection { class_id, confidence, bbox: FrameBox::new(x, y, x + w, y + h), track_id: None })
+                    .map(|&(_, class_id, confidence, x, y, w, h)| Detection { class_id, confidence, bbox: FrameBox::new(x, y, x + w, y + h), track: None })
                     .collect();
                 merger.add(*region, FRAME, &found);
             }

@@ -101,7 +101,7 @@ impl Postprocessor {
         out.extend(self.kept.iter().filter_map(|c| {
             let bbox = letterbox.frame_from_model(&c.bbox);
             let confidence = c.confidence.min(1.0);
-            (bbox.area() > 0.0).then_some(Detection { class_id: c.class_id, confidence, bbox, track_id: None })
+            (bbox.area() > 0.0).then_some(Detection { class_id: c.class_id, confidence, bbox, track: None })
         }));
         Ok(())
     }

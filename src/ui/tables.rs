@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn counts_read_as_people_say_them() {
         let d =
-            |class_id| Detection { class_id, confidence: 0.5, bbox: FrameBox::new(0.0, 0.0, 1.0, 1.0), track_id: None };
+            |class_id| Detection { class_id, confidence: 0.5, bbox: FrameBox::new(0.0, 0.0, 1.0, 1.0), track: None };
         let classes = ["person".to_owned(), "car\u{1b}".to_owned()];
         assert_eq!(objects(&[d(0), d(1), d(0)], &classes), "2 persons, 1 car?");
         assert_eq!(objects(&[], &classes), "(no detections)");

@@ -45,7 +45,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "detector", rooms: &["detector"], among: Among::All },
     Layer {
         name: "stages",
-        rooms: &["source", "sink", "stills", "detections", "overlay", "latency"],
+        rooms: &["source", "sink", "stills", "detections", "track", "overlay", "latency"],
         among: Among::Only(&[("sink", "stills"), ("detections", "stills")]),
     },
     // The charts and the machine are the report's.
