@@ -7,7 +7,7 @@ use trackforge::trackers::common::CameraMotion;
 use trackforge::trackers::ocsort::OcSort;
 use trackforge::trackers::sort::Sort;
 
-use super::Kind;
+use super::kind::Kind;
 use super::motion::Motion;
 use crate::detection::Detection;
 use crate::geometry::FrameBox;

@@ -8,6 +8,7 @@ mod appearance;
 mod by_frames;
 mod confidence;
 mod kalman;
+mod kind;
 mod motion;
 mod timed;
 
@@ -20,6 +21,7 @@ use crate::frame::FrameView;
 use crate::geometry::{FrameBox, Size, px};
 use appearance::Appearance;
 use by_frames::ByFrames;
+pub use kind::Kind;
 use motion::CameraMotion;
 pub use motion::Motion;
 pub use timed::MOST;
@@ -31,39 +33,6 @@ pub const BUFFER: Duration = Duration::from_secs(3);
 const LOST_SHOWN_S: f64 = 0.3;
 /// Points of a trail, at most.
 const TRAIL_POINTS: usize = 64;
-
-/// Which tracker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
-    /// Ours: by time, position, size, looks.
-    #[default]
-    Timed,
-    /// `ByteTrack`.
-    Byte,
-    /// BoT-SORT.
-    BotSort,
-    /// OC-SORT.
-    OcSort,
-    /// SORT.
-    Sort,
-}
-
-impl Kind {
-    /// All, with the names that users give.
-    pub const NAMES: [(&'static str, Self); 5] = [
-        ("timed", Self::Timed),
-        ("byte", Self::Byte),
-        ("botsort", Self::BotSort),
-        ("ocsort", Self::OcSort),
-        ("sort", Self::Sort),
-    ];
-
-    /// The name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-}
 
 /// How objects are tracked.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -295,13 +264,6 @@ impl Tracker {
             }
         }
         self.trails.retain(|trail| !trail.points.is_empty());
-    }
-}
-
-impl Kind {
-    /// Whether it takes the camera's motion into account.
-    fn knows_the_camera(self) -> bool {
-        matches!(self, Self::Timed | Self::BotSort)
     }
 }
 

@@ -1,0 +1,101 @@
+//! Tracking: better than others on the same detections, and what a user sees of it.
+
+#[path = "../program/mod.rs"]
+mod program;
+
+mod cuts;
+
+use program::{bare, json_lines, made_clip, said, shared, streamdet, succeeds, text};
+
+/// Lines of JSON: a box that walks to the right by 4 pixels a frame, detected on every second frame only.
+fn walker(frames: u32) -> String {
+    let line = |n: u32| {
+        let x = 20 + n * 4;
+        let found = if n % 2 == 0 {
+            format!(
+                r#"{{"class_id":0,"class":"person","confidence":0.9,"box":[{x},100,{},180],"track_id":null}}"#,
+                x + 30
+            )
+        } else {
+            String::new()
+        };
+        format!(r#"{{"stream":0,"frame":{n},"pts_ns":0,"width":320,"height":240,"detections":[{found}]}}"#)
+    };
+    (0..frames).map(|n| line(n) + "\n").collect()
+}
+
+#[test]
+fn the_default_tracker_is_better_than_others_on_the_same_detections() {
+    let Some(data) = shared() else { return };
+    let mot = data.join("data/mot");
+    let folder = mot.join("PETS09-S2L1");
+    for detections in cuts::DETECTIONS {
+        let peers = cuts::peers(&mot, detections);
+        let ours = cuts::many(&folder, detections, None);
+        assert_eq!(ours.len(), 4, "thin, drop50, every4, outage");
+        for (condition, outcome) in ours {
+            let best = peers[&condition];
+            for (at, name) in ["HOTA", "IDF1"].into_iter().enumerate() {
+                let (mean, best) = (outcome.mean[at], best[at]);
+                assert!(mean >= best, "{detections} {condition}: {name} {mean:.3}, others reach {best:.3}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_object_has_one_id_wherever_detections_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let found = folder.path().join("found.jsonl");
+    std::fs::write(&found, walker(30)).expect("a file");
+    let args = ["--track", "--detections", "found.jsonl", "-o", "none", "--json", "out.jsonl", "--report", "r.json"];
+    let more = ["--mot-output", "out.txt", "--save-txt", "labels"];
+    succeeds(&streamdet(folder.path(), &[&[text(&clip)][..], &args, &more].concat()));
+    let [json, mot, labels, report] = ["out.jsonl", "out.txt", "labels", "r.json"].map(|name| folder.path().join(name));
+    let lines = json_lines(&json);
+    assert_eq!(lines.len(), 30);
+    for line in &lines {
+        let seen = line["frame"].as_u64().expect("a number") % 2 == 0;
+        let object = &line["detections"][0];
+        assert_eq!(object["track_id"], 1, "{line}");
+        assert_eq!(object["track"]["state"], if seen { "confirmed" } else { "lost" }, "{line}");
+    }
+    let speed = lines[28]["detections"][0]["track"]["speed_px_s"][0].as_f64().expect("a speed");
+    assert!((speed - 120.0).abs() < 20.0, "4 pixels a frame, 30 frames a second: {speed}");
+    let mot = std::fs::read_to_string(&mot).expect("MOTChallenge text");
+    assert_eq!(mot.lines().count(), 15, "what was detected, not what was predicted: {mot}");
+    assert!(mot.lines().all(|line| line.split(',').nth(1) == Some("1")), "{mot}");
+    let label = std::fs::read_to_string(labels.join("made_0.txt")).expect("labels");
+    assert_eq!(label.split_whitespace().last(), Some("1"), "{label}");
+    let report: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&report).expect("a report")).expect("JSON");
+    assert_eq!(report["latency_ms"]["track"]["count"], 25, "{report}");
+}
+
+#[test]
+fn frames_between_inferred_ones_show_objects_where_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let found = folder.path().join("found.jsonl");
+    std::fs::write(&found, walker(30)).expect("a file");
+    let args = ["--track", "--detections", "found.jsonl", "--stride", "2", "-o", "none", "--json", "out.jsonl"];
+    succeeds(&streamdet(folder.path(), &[&[text(&clip)][..], &args].concat()));
+    for line in json_lines(&folder.path().join("out.jsonl")).iter().skip(10) {
+        let frame = line["frame"].as_f64().expect("a number");
+        let object = &line["detections"][0];
+        assert_eq!(object["track"]["state"], "confirmed", "{line}");
+        let miss = object["box"][0].as_f64().expect("a box") - (20.0 + frame * 4.0);
+        assert!(miss.abs() < 2.0, "{miss} pixels: {line}");
+    }
+}
+
+#[test]
+fn a_number_after_track_is_told_to_be_a_video_track() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for command in ["detect", "bench"] {
+        let run = bare(folder.path(), command).args(["clip.mp4", "--track", "2"]).output().expect("it runs");
+        assert_eq!(run.status.code(), Some(2), "{}", said(&run));
+        assert!(said(&run).contains("--video-track 2"), "{}", said(&run));
+    }
+}
