@@ -67,7 +67,7 @@ const TRACKERS: [Choice<track::Kind>; 5] = [
 const LABELS: [Choice<Labels>; 3] = [
     (
         "auto",
-        "As large as their boxes allow, and where they cover no other box: moved, shrunk to the class's initial or the id, or left out",
+        "As large as befits their boxes, where they cover no other box: moved, shrunk to an initial, or left out",
         Labels::Auto,
     ),
     ("all", "All, above their boxes, whatever they cover", Labels::All),

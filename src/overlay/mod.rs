@@ -45,7 +45,7 @@ pub struct Style {
 /// Which labels boxes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Labels {
-    /// As large as their boxes allow, where they cover no other box: moved, shrunk to an initial, or left out.
+    /// As large as befits their boxes, where they cover no other box: moved, shrunk to an initial, or left out.
     #[default]
     Auto,
     /// Every one, above its box, whatever it covers.
