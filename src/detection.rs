@@ -1,11 +1,11 @@
 //! What the model detects, and what is made of it before it is drawn and goes out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::StreamTime;
-use crate::geometry::{FrameBox, Size};
-use crate::stream::{Gap, StreamId};
+use crate::geometry::FrameBox;
 
 /// One detected object.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +18,14 @@ pub struct Detection {
     pub bbox: FrameBox,
     /// What is known of the object over time, where it is tracked and confirmed.
     pub track: Option<Track>,
+}
+
+impl Detection {
+    /// Whether it was detected, and not only predicted ([`TrackState::Lost`]).
+    #[must_use]
+    pub fn is_seen(&self) -> bool {
+        self.track.is_none_or(|track| track.state == TrackState::Confirmed)
+    }
 }
 
 /// What a tracker knows of a detected object.
@@ -42,17 +50,16 @@ pub enum TrackState {
     Lost,
 }
 
-/// Works on the detections of one stream, frame by frame in order, on the stream's thread: a tracker, a filter.
-pub trait DetectionStage: Send {
-    /// A frame of this size, in pixels as displayed, shown at `pts`. May change its detections.
-    fn frame(&mut self, pts: StreamTime, size: Size, detections: &mut Vec<Detection>);
-
-    /// The stream was disconnected for so long.
-    fn gap(&mut self, gap: &Gap);
+/// Where an object was, oldest point first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trail {
+    /// The object.
+    pub id: u32,
+    /// Its class.
+    pub class_id: u16,
+    /// Centres of its box, with when it was there; pixels of the newest frame.
+    pub points: VecDeque<(StreamTime, [f32; 2])>,
 }
-
-/// Makes a stage for a stream.
-pub type StageFactory = Arc<dyn Fn(StreamId) -> Box<dyn DetectionStage> + Send + Sync>;
 
 /// What happened to a tracked object, known with a frame.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,6 +7,7 @@
 
 pub mod cli;
 
+pub mod assignment;
 pub mod backoff;
 pub mod channel;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod folders;
 pub mod frame;
 pub mod geometry;
 pub mod image_file;
+pub mod mot;
 pub mod part;
 pub mod secrets;
 pub mod shutdown;
@@ -37,6 +39,8 @@ pub mod inference;
 pub mod postprocess;
 
 pub mod detector;
+
+pub mod track;
 
 pub mod counting;
 

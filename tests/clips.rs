@@ -39,7 +39,7 @@ fn rows() -> impl Iterator<Item = Row<'static>> {
 fn check(row: &Row<'_>, clip: &Path) -> Result<String, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut args = vec![text(clip), "-o", "o.mp4", "--report", "r.json", "--preset", "ultrafast", "--imgsz", "320"];
-    args.extend(row.track.map(|n| ["--track", n]).into_iter().flatten());
+    args.extend(row.track.map(|n| ["--video-track", n]).into_iter().flatten());
     let mut run = Running::start(detect(folder.path(), &args));
     let Some(status) = run.ends_within(HANGS) else {
         return Err(format!("it hangs: not ended after {} s", HANGS.as_secs()));

@@ -150,6 +150,7 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
     let credentials = args.run.live.credentials();
     let overwrite = args.overwrite || args.into.is_some();
     let request = OutputRequest { outputs, overwrite, ..OutputRequest::default() };
+    args.run.tracking.check(&args.sources)?;
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Images(_))) {
         plan.notices.push("images have no time of their own: they come as fast as they can".into());

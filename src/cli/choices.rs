@@ -5,8 +5,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use crate::counting::Anchor;
 use crate::inference::{Precision, ProviderChoice};
 use crate::source::{Hdr, Transport};
+use crate::track;
 use crate::ui::logs::LogFormat;
 use crate::ui::stats::Format;
+use crate::validate::mot::Format as MotFormat;
 
 /// A name, what it means, and the value it stands for.
 type Choice<T> = (&'static str, &'static str, T);
@@ -65,10 +67,26 @@ const ANCHORS: [Choice<Anchor>; 9] = [
     ("bottom-right", "A corner", Anchor::BottomRight),
 ];
 
+const TRACKERS: [Choice<track::Kind>; 5] = [
+    ("timed", "By the time between frames, with camera motion and looks", track::Kind::Timed),
+    ("byte", "ByteTrack, by frames", track::Kind::Byte),
+    ("botsort", "BoT-SORT, by frames, with camera motion", track::Kind::BotSort),
+    ("ocsort", "OC-SORT, by frames", track::Kind::OcSort),
+    ("sort", "SORT, by frames", track::Kind::Sort),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
     ("ultralytics", "The newest frame's line, as -v prints it for every frame", Format::Ultralytics),
+];
+
+const MOT_FORMATS: [Choice<MotFormat>; 5] = [
+    ("mot15", "No classes; rows of ground truth with a 0 in column 7 are left out", MotFormat::Mot15),
+    ("mot16", "Classes in column 8: pedestrians, without what is found on distractors", MotFormat::Mot16),
+    ("mot17", "As mot16", MotFormat::Mot16),
+    ("mot20", "As mot16, with other vehicles as distractors", MotFormat::Mot20),
+    ("visdrone", "Categories in column 8, ignored regions", MotFormat::VisDrone),
 ];
 
 const LOG_FORMATS: [Choice<LogFormat>; 2] = [
@@ -106,9 +124,19 @@ pub(super) fn anchor() -> impl TypedValueParser<Value = Anchor> {
     one_of(&ANCHORS)
 }
 
+/// `--tracker`.
+pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
+    one_of(&TRACKERS)
+}
+
 /// `--stats-format`.
 pub(super) fn stats_format() -> impl TypedValueParser<Value = Format> {
     one_of(&STATS_FORMATS)
+}
+
+/// `--mot-format`.
+pub(super) fn mot_format() -> impl TypedValueParser<Value = MotFormat> {
+    one_of(&MOT_FORMATS)
 }
 
 fn one_of<T: Copy + Send + Sync + 'static>(choices: &'static [Choice<T>]) -> impl TypedValueParser<Value = T> {

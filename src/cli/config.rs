@@ -25,8 +25,16 @@ use crate::text::{append, nearest, printable};
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
 /// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
 /// measure with, and a folder of charts is no video.
-const OF_A_COMMAND: [(&str, &str); 5] =
-    [("val", "conf"), ("val", "iou"), ("val", "max-det"), ("val", "output"), ("val", "report")];
+const OF_A_COMMAND: [(&str, &str); 8] = [
+    ("val", "conf"),
+    ("val", "iou"),
+    ("val", "max-det"),
+    ("val", "output"),
+    ("val", "report"),
+    ("val", "mot"),
+    ("val", "mot-format"),
+    ("val", "mot-frames"),
+];
 
 /// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]

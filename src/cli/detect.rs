@@ -131,6 +131,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         tls_key: args.tls_key.clone(),
     };
     let credentials = args.run.live.credentials();
+    args.run.tracking.check(&args.sources)?;
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());

@@ -11,6 +11,7 @@ pub mod live;
 pub mod measure;
 mod messages;
 pub mod model;
+mod mot;
 pub mod options;
 pub mod profile;
 pub mod run;

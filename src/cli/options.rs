@@ -1,7 +1,9 @@
 //! Options that several commands share.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,6 +11,7 @@ use super::choices;
 use super::count::CountingOptions;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
+use super::units::moment;
 use crate::folders;
 use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
@@ -17,6 +20,7 @@ use crate::monitoring;
 use crate::secrets::Secret;
 use crate::source::Hdr;
 use crate::tiling::Tiling;
+use crate::track;
 use crate::ui::logs::{self, LogFormat};
 use crate::ui::screen::Verbosity;
 
@@ -127,7 +131,56 @@ pub struct SourceOptions {
     pub stride: u64,
     /// Video track, from 1 [default: the container's default]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub track: Option<u32>,
+    pub video_track: Option<u32>,
+}
+
+/// Which object is which.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tracking")]
+pub struct TrackingOptions {
+    /// Track objects: ids in labels, --json and --save-txt
+    #[arg(long)]
+    pub track: bool,
+    /// Tracker; implies --track [default: timed]
+    #[arg(long, value_name = "TRACKER", value_parser = choices::tracker())]
+    pub tracker: Option<track::Kind>,
+    /// Keep the ids of objects that are not seen for so long: 3s, 1m (tracker timed)
+    #[arg(long, value_name = "LENGTH", value_parser = moment, default_value = "3s")]
+    pub track_buffer: Duration,
+    /// Draw where objects were, so long back; implies --track [default without a length: 2s]
+    #[arg(long, value_name = "LENGTH", value_parser = moment, num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
+    pub trails: Option<Duration>,
+    /// The camera stands still: do not look for its motion
+    #[arg(long)]
+    pub fixed_camera: bool,
+}
+
+impl TrackingOptions {
+    /// Refuses `--track N`, which chose a file's video track once: now N would be a source.
+    pub(super) fn check(&self, sources: &[OsString]) -> anyhow::Result<()> {
+        let is_number = |source: &&OsString| {
+            source.to_str().is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+                && !Path::new(source).exists()
+        };
+        match sources.iter().find(is_number).and_then(|source| source.to_str()) {
+            Some(number) if self.track => anyhow::bail!(
+                "--track {number}: --track follows objects, and {number} is no file\n  a file's video track is chosen with \
+                 --video-track {number}"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// How objects are tracked, where they are.
+    pub(super) fn tracking(&self) -> Option<track::Options> {
+        let wanted = self.track || self.tracker.is_some() || self.trails.is_some();
+        wanted.then(|| track::Options {
+            kind: self.tracker.unwrap_or_default(),
+            buffer: self.track_buffer,
+            camera_motion: !self.fixed_camera,
+            trails: self.trails.unwrap_or_default(),
+        })
+    }
 }
 
 /// How boxes look.
@@ -198,6 +251,9 @@ pub struct RunOptions {
     /// Which frames.
     #[command(flatten)]
     pub source: SourceOptions,
+    /// Which object is which.
+    #[command(flatten)]
+    pub tracking: TrackingOptions,
     /// How live sources are read.
     #[command(flatten)]
     pub live: LiveArgs,

@@ -84,11 +84,13 @@ impl RunOptions {
     pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(model)?;
         let pixelation = pixelation(&self.drawing.blur, &thresholds, model)?;
-        let counting = self.counting.counting()?;
-        // Without `--track`, tracks come from stages of the library's user.
-        let tracked = true;
-        if !tracked && (counting.is_some() || !task.heatmaps.is_empty()) {
-            return Err(SettingsError::Untracked);
+        let (tracking, mut counting) = (self.tracking.tracking(), self.counting.counting()?);
+        match (tracking, &mut counting) {
+            // One that is found again by then goes on.
+            (Some(tracking), Some(counting)) => counting.kept = counting.kept.max(tracking.buffer),
+            (None, None) if task.heatmaps.is_empty() => {}
+            (None, _) => return Err(SettingsError::Untracked),
+            (Some(_), None) => {}
         }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
@@ -98,12 +100,12 @@ impl RunOptions {
         });
         Ok(Settings {
             jobs,
-            track: self.source.track,
+            video_track: self.source.video_track,
             imgsz: self.model.imgsz.unwrap_or(model.default_size),
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
-            stages: Vec::new(),
+            tracking,
             counting,
             heatmaps: task.heatmaps.clone(),
             pixelation,
@@ -225,6 +227,8 @@ pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static 
     maybe("threads", provider.threads.map(|n| n.to_string()));
     maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
     maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
+    maybe("tracker", settings.tracking.map(|tracking| tracking.kind.name().to_owned()));
+    maybe("track-buffer", settings.tracking.map(|tracking| format!("{} s", tracking.buffer.as_secs_f64())));
     maybe("encoder", (!settings.encoder.names.is_empty()).then(|| settings.encoder.names.join(",")));
     maybe("preset", settings.encoder.preset.clone());
     said

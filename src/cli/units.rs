@@ -16,6 +16,18 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 
 /// A length of time: `30s`, `10m`, `24h`, `7d`; a bare number is seconds.
 pub(super) fn length(text: &str) -> Result<Duration, String> {
+    let at_least = |length: &Duration| *length >= Duration::from_secs(1);
+    any_length(text)?.filter(at_least).ok_or_else(|| "give at least one second, as 30s, 10m or 24h".into())
+}
+
+/// A length of time that may be shorter than a second.
+pub(super) fn moment(text: &str) -> Result<Duration, String> {
+    let at_least = |length: &Duration| *length >= Duration::from_millis(100);
+    any_length(text)?.filter(at_least).ok_or_else(|| "give at least a tenth of a second, as 0.5s, 3s or 1m".into())
+}
+
+/// What is written, where it is a length.
+fn any_length(text: &str) -> Result<Option<Duration>, String> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
         None => (text, "s"),
@@ -27,10 +39,7 @@ pub(super) fn length(text: &str) -> Result<Duration, String> {
         "d" => 86_400.0,
         _ => return Err("give a length as 30s, 10m, 24h or 7d".into()),
     };
-    let length = number.parse::<f64>().ok().and_then(|number| Duration::try_from_secs_f64(number * seconds).ok());
-    length
-        .filter(|length| *length >= Duration::from_secs(1))
-        .ok_or_else(|| "give at least one second, as 30s, 10m or 24h".into())
+    Ok(number.parse::<f64>().ok().and_then(|number| Duration::try_from_secs_f64(number * seconds).ok()))
 }
 
 /// A size on disk: `500MB`, `50GB`, `1.5TB`, of 1000; `50GiB` of 1024.

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::messages::{command_line, print_error, print_failures, print_line};
+use super::mot::MotOptions;
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
 use crate::clock::{Clock, Deadline, RealClock};
@@ -37,6 +38,8 @@ const EXAMPLES: &str = "Examples:
   streamdet val VisDrone2019-DET-val --imgsz 960 --html visdrone.html
   streamdet val VisDrone2019-DET-val -m yolov8n.onnx --map 'person=pedestrian,motorcycle=motor'
   streamdet val instances.json --predictions results.json       score given boxes; no model runs
+  streamdet val --mot gt.txt tracks.txt --report figures.json   score a tracker's result: HOTA, MOTA, IDF1
+  streamdet val --mot MOT17/train results/                      all sequences, and what they are worth together
 
 Figures are those of the official COCO evaluator (101 recalls, at most 100 boxes per image and class). For VisDrone, \
 the toolkit's rules are applied first: boxes and objects that lie by half or more in ignored regions are removed, category 11 \
@@ -44,6 +47,12 @@ the toolkit's rules are applied first: boxes and objects that lie by half or mor
 does not have are not scored.
 
 Precision, recall, F1 and the confusion matrix are at IoU 0.5 and the confidence with the best mean F1.
+
+With --mot the figures are TrackEval's. Ground truth is SEQ/gt/gt.txt, SEQ/gt.txt or SEQ.txt in its folder, the result SEQ.txt, \
+data/SEQ.txt or SEQ/result.txt. Frames are those of seqinfo.ini where there is one, else up to the last in either file. For \
+VisDrone, pedestrian, car, van, truck and bus are scored and summed up, as by its toolkit: categories 0 and 11 are ignored regions, \
+boxes that lie in them by half or more are left out, and a class is not scored where a sequence has none of it; a result without \
+categories is scored as one class.
 
 Settings: as with detect; thresholds and outputs are taken from the command line only.
 
@@ -54,7 +63,7 @@ Exit codes: 0 done; 1 failed while running; 2 unusable dataset, model or options
 #[command(after_help = EXAMPLES)]
 pub struct ValArgs {
     /// COCO .json, YOLO data.yaml, or a folder with images/ and labels/ (YOLO) or annotations/ (VisDrone)
-    #[arg(required_unless_present = "show_config", value_name = "DATASET")]
+    #[arg(required_unless_present_any = ["show_config", "mot"], value_name = "DATASET")]
     dataset: Option<PathBuf>,
     /// Folder of the images [default: images/ beside the labels]
     #[arg(long, value_name = "FOLDER", help_heading = "Dataset")]
@@ -68,6 +77,8 @@ pub struct ValArgs {
     /// Score these boxes (COCO results) instead of a model's; the images need not be there
     #[arg(long, value_name = "FILE", help_heading = "Dataset")]
     predictions: Option<PathBuf>,
+    #[command(flatten)]
+    mot: MotOptions,
     #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
@@ -120,13 +131,16 @@ pub fn run(args: &ValArgs) -> u8 {
 
 fn validate(args: &ValArgs, signals: &Signals) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
-    let path = args.dataset.as_ref().ok_or_else(|| anyhow!("give a dataset"))?;
     for file in args.html.iter().chain(&args.save_json).chain(&args.report).filter(|p| p.as_os_str() != "-") {
         let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
         if folder.is_some_and(|f| !f.is_dir()) {
             return Err(anyhow!("{}: no such folder\n  create it, or name another", file.display()));
         }
     }
+    if let Some((gt, result)) = args.mot.files() {
+        return args.mot.run((gt, result), args.report.as_deref(), args.invocation.quiet, &signals.shutdown);
+    }
+    let path = args.dataset.as_ref().ok_or_else(|| anyhow!("give a dataset"))?;
     let say = |text: &str| {
         if !args.invocation.quiet {
             print_line(text);

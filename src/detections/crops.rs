@@ -60,7 +60,7 @@ impl DetectionSink for CropSink {
             return Ok(());
         }
         let name = self.names.of(frame);
-        for (number, Detection { class_id, bbox, .. }) in (1..).zip(&frame.detections) {
+        for (number, Detection { class_id, bbox, .. }) in (1..).zip(frame.detections.iter().filter(|d| d.is_seen())) {
             let class = self.classes.get(usize::from(*class_id));
             let folder = self.folder.join(class.map_or_else(|| class_id.to_string(), |class| folder_name(class)));
             let path = folder.join(with(&name, &format!("-{number}.jpg")));

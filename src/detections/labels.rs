@@ -59,11 +59,15 @@ impl DetectionSink for LabelSink {
 /// The labels of a frame of `size` pixels.
 fn label(out: &mut String, detections: &[Detection], size: Size) -> std::fmt::Result {
     let (w, h) = (f64::from(size.width), f64::from(size.height));
-    for d in detections {
+    for d in detections.iter().filter(|d| d.is_seen()) {
         let [x1, y1, x2, y2] = [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2].map(f64::from);
         let (cx, cy) = (f64::midpoint(x1, x2) / w, f64::midpoint(y1, y2) / h);
         let (width, height) = ((x2 - x1) / w, (y2 - y1) / h);
-        writeln!(out, "{} {cx:.6} {cy:.6} {width:.6} {height:.6} {:.6}", d.class_id, d.confidence)?;
+        write!(out, "{} {cx:.6} {cy:.6} {width:.6} {height:.6} {:.6}", d.class_id, d.confidence)?;
+        if let Some(track) = &d.track {
+            write!(out, " {}", track.id)?;
+        }
+        out.push('\n');
     }
     Ok(())
 }

@@ -221,6 +221,10 @@ pub struct Stamps {
     pub inference: Duration,
     /// Time spent on decoding the output, NMS and mapping back.
     pub postprocess: Duration,
+    /// Tracking began (`None` where nothing is tracked).
+    pub tracked_from: Option<HostTime>,
+    /// Time spent tracking.
+    pub track: Duration,
     /// Drawing began (`None` where nothing is written).
     pub drawn_from: Option<HostTime>,
     /// Time spent drawing.

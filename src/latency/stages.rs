@@ -103,6 +103,7 @@ impl StageTimes {
             (Stage::Preprocess, inferred(s.preprocess)),
             (Stage::Inference, inferred(s.inference)),
             (Stage::Postprocess, inferred(s.postprocess)),
+            (Stage::Track, s.tracked_from.map(|_| s.track)),
             (Stage::Overlay, s.drawn_from.map(|_| s.overlay)),
         ];
         let end_to_end = s.handed_over.since(s.decoded);
@@ -138,8 +139,9 @@ mod tests {
         /// Whatever a frame's way was like: what lies inside `end_to_end` sums to it, to the nanosecond.
         #[test]
         fn rows_inside_sum_to_end_to_end(
-            steps in prop::array::uniform10(0_u64..5_000_000_000),
+            steps in prop::array::uniform11(0_u64..5_000_000_000),
             inferred in any::<bool>(),
+            tracked in any::<bool>(),
             drawn in any::<bool>(),
         ) {
             let mut now = Duration::ZERO;
@@ -158,6 +160,11 @@ mod tests {
                     next(*step);
                 }
             }
+            if tracked {
+                stamps.tracked_from = Some(next(0));
+                stamps.track = Duration::from_nanos(steps[10]);
+                next(steps[10]);
+            }
             if drawn {
                 stamps.drawn_from = Some(next(0));
                 stamps.overlay = Duration::from_nanos(steps[8]);
@@ -168,6 +175,7 @@ mod tests {
             let sum: Duration = INSIDE.iter().filter_map(|stage| times.get(*stage)).sum();
             prop_assert_eq!(Some(sum), times.get(Stage::EndToEnd));
             prop_assert_eq!(times.get(Stage::Inference).is_some(), inferred);
+            prop_assert_eq!(times.get(Stage::Track).is_some(), tracked);
             prop_assert_eq!(times.get(Stage::Decode), Some(Duration::from_nanos(steps[1])));
         }
     }

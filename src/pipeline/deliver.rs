@@ -18,7 +18,6 @@ use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
 use super::{RunError, RunEvent};
 use crate::clock::StreamTime;
-use crate::detection::DetectionStage;
 use crate::detections::{DetectedFrame, StreamEvent};
 use crate::frame::{DecodedFrame, Drawable, FramePool, FrameViewMut, planes_mut};
 use crate::geometry::Size;
@@ -28,10 +27,14 @@ use crate::report::Outage;
 use crate::sink::{AudioWritten, EncodeTimes, FILES, OutputEvent, OutputListener, OutputOptions, StreamSink};
 use crate::stills::StillWriter;
 use crate::stream::{AudioKept, AudioTrack, Gap, Opening, StreamId, StreamInfo};
+use crate::text::counted;
 use crate::thread::{Turns, catch, test_panic_point};
+use crate::track::{FrameToTrack, Tracker};
 
 /// How often it is seen whether a snapshot was asked for while no frame comes; only with a dashboard, which can ask for one.
 const IDLE: Duration = Duration::from_millis(100);
+/// Time from one image of a folder to the next, for a tracker: 25 a second.
+const IMAGE_NS: u64 = 40_000_000;
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
@@ -49,8 +52,7 @@ struct Delivery<'a> {
     stills: StillWriter,
     /// Where each image of a folder is written.
     files_of_stills: HashMap<PathBuf, PathBuf>,
-    /// What works on the detections before they are drawn and go out.
-    stages: Vec<Box<dyn DetectionStage>>,
+    tracker: Option<Tracker>,
     /// Counts at lines and in zones, where that is asked for.
     counts: Option<StreamCounts<'a>>,
     /// Gathers where objects stand, where that is asked for.
@@ -111,7 +113,7 @@ impl<'a> Delivery<'a> {
             listener: output_listener(shared, stream),
             stills: StillWriter::default(),
             files_of_stills: files_of_stills(&shared.settings.jobs[stream.0 as usize]),
-            stages: shared.settings.stages.iter().map(|make| make(stream)).collect(),
+            tracker: shared.settings.tracking.map(Tracker::new),
             counts: StreamCounts::new(shared, stream),
             heat: StreamHeat::new(shared, stream),
             detections: DetectionSinks::new(shared, stream),
@@ -212,7 +214,7 @@ impl<'a> Delivery<'a> {
         }
         drop(own);
         shared.listener.on(&RunEvent::Outage { stream: self.stream, gap });
-        self.stages.iter_mut().for_each(|stage| stage.gap(gap));
+        self.tell_tracker(gap);
         self.detections.event(StreamEvent::Gap(gap));
         if let Some(sink) = &mut self.sink {
             sink.gap();
@@ -240,12 +242,13 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
-        self.stages.iter_mut().for_each(|stage| stage.frame(frame.pts, size, &mut frame.detections));
+        self.track(frame);
+        let pts = time_of(frame);
         if let Some(counts) = &mut self.counts {
-            counts.frame(frame, size);
+            counts.frame(frame, pts, size);
         }
         if let Some(heat) = &mut self.heat {
-            heat.frame(frame, size);
+            heat.frame(frame, pts, size);
         }
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
@@ -263,6 +266,34 @@ impl<'a> Delivery<'a> {
         self.count(frame);
         shared.listener.on(&RunEvent::FrameDone { frame, size });
         Ok(())
+    }
+
+    /// Gives the frame's detections their tracks.
+    fn track(&mut self, frame: &mut DecodedFrame) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let start = self.shared.clock.now();
+        let view = frame.pixels.view();
+        let pts = time_of(frame);
+        let inferred = frame.letterbox.is_some();
+        tracker.frame(&FrameToTrack { view: Some(view), pts, size: view.info.size, inferred }, &mut frame.detections);
+        frame.stamps.tracked_from = Some(start);
+        frame.stamps.track = self.shared.clock.now().since(start);
+    }
+
+    /// The stream was away: objects may have gone.
+    fn tell_tracker(&mut self, gap: &Gap) {
+        let Some(tracker) = &mut self.tracker else { return };
+        let length = Duration::from_nanos(gap.to.ns.saturating_sub(gap.from.ns));
+        let gone = tracker.gap(length);
+        if gone > 0 && gap.resumed {
+            let said = format!(
+                "{}: the outage of {:.1} s was longer than --track-buffer: {} will have new ids",
+                self.job().name,
+                length.as_secs_f64(),
+                counted(gone as u64, "object")
+            );
+            self.shared.listener.on(&RunEvent::Occurrence(&said));
+        }
     }
 
     /// Writes the newest frame as it is drawn, where that is asked for: a paused file has one, too.
@@ -373,7 +404,7 @@ impl<'a> Delivery<'a> {
         self.shared.seconds.lock().unwrap_or_else(PoisonError::into_inner).add(now);
         let mut own = stream.figures();
         own.last_frame = own.last_frame.max(Some(now));
-        for d in &frame.detections {
+        for d in frame.detections.iter().filter(|d| d.is_seen()) {
             if let Some(n) = own.objects.get_mut(usize::from(d.class_id)) {
                 *n += 1;
             }
@@ -495,6 +526,11 @@ impl<'a> Delivery<'a> {
             self.shared.fail_stream(self.stream, error.into());
         }
     }
+}
+
+/// When a frame was; images have no times: as if they were those of a video.
+fn time_of(frame: &DecodedFrame) -> StreamTime {
+    if frame.file.is_some() { StreamTime { ns: frame.index * IMAGE_NS } } else { frame.pts }
 }
 
 /// Where each image of a job with a folder is written.

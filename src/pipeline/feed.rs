@@ -102,7 +102,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
         controls: settings.controls.clone(),
     };
     let wanted = Wanted {
-        track: settings.track,
+        track: settings.video_track,
         limit: settings.frames,
         real_time: settings.real_time,
         hdr: settings.hdr,

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::{Delays, Job};
 use crate::controls::Controls;
 use crate::counting::Counting;
-use crate::detection::StageFactory;
 use crate::frame::pixelate::Pixelation;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
@@ -15,13 +14,14 @@ use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::source::{Hdr, LiveOptions};
 use crate::tiling::Tiling;
+use crate::track;
 
 /// Everything a run needs, validated.
 pub struct Settings {
     /// Sources with their outputs, in order of their stream numbers.
     pub jobs: Vec<Job>,
     /// Video track, from 1.
-    pub track: Option<u32>,
+    pub video_track: Option<u32>,
     /// Input size for dynamic models.
     pub imgsz: Size,
     /// What counts as a detection.
@@ -30,8 +30,8 @@ pub struct Settings {
     pub batch: usize,
     /// How long a batch waits to fill.
     pub batch_timeout: Duration,
-    /// What works on a stream's detections before they are drawn and go out, in this order.
-    pub stages: Vec<StageFactory>,
+    /// How objects are tracked, where they are.
+    pub tracking: Option<track::Options>,
     /// Lines and zones at which tracked objects are counted, after the stages.
     pub counting: Option<Counting>,
     /// Where the heatmap of each stream is written; none where there are none.

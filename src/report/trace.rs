@@ -87,8 +87,10 @@ impl TraceFile {
                 from = HostTime::from_start(from.since_start() + elapsed);
             }
         }
-        if let Some((from, elapsed)) = s.drawn_from.zip(times.get(Stage::Overlay)) {
-            self.on_lane(record, OVERLAY, &[(Stage::Overlay, from, elapsed)]);
+        for (from, stage) in [(s.tracked_from, Stage::Track), (s.drawn_from, Stage::Overlay)] {
+            if let Some((from, elapsed)) = from.zip(times.get(stage)) {
+                self.on_lane(record, OVERLAY, &[(stage, from, elapsed)]);
+            }
         }
         if let Some((entered, left)) = record.encode {
             self.on_lane(record, ENCODE, &[(Stage::Encode, entered, left.since(entered))]);

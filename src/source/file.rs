@@ -299,7 +299,7 @@ impl FileSource {
     fn unusable(&self, problem: &str, missing: &[MissingPlugin]) -> SourceError {
         // Whatever came first: with the track refused, the rest of the file ends in errors of its own.
         let (problem, remedy) = if let Some(refusal) = self.shared.selection.refusal() {
-            (refusal.to_owned(), "choose another with --track".to_owned())
+            (refusal.to_owned(), "choose another with --video-track".to_owned())
         } else if let Some(plugin) = missing.iter().find(|m| m.is_video()) {
             (format!("GStreamer has no {} here", plugin.name), format!("install {}", package_for(&plugin.detail)))
         } else if self.is_cut_short() {

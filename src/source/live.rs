@@ -117,7 +117,7 @@ impl LiveConnection {
             }
             let seen = self.seen();
             if let Some(refusal) = self.shared.selection.refusal().filter(|_| !seen.first_frame) {
-                return Err(ConnectError::new(refusal, "choose another with --track").into());
+                return Err(ConnectError::new(refusal, "choose another with --video-track").into());
             }
             let left = match connecting.check(self.now(), &seen)? {
                 Progress::Ready => return Ok(()),

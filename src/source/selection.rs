@@ -78,7 +78,7 @@ impl TrackSelection {
                 let number = videos.iter().position(|(_, is_default)| *is_default).unwrap_or(0);
                 if videos.len() > 1 {
                     let others = format!("it has {count} video tracks; this is number {}", number + 1);
-                    notice = Some(format!("{others}, --track chooses another"));
+                    notice = Some(format!("{others}, --video-track chooses another"));
                 }
                 number
             }

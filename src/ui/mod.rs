@@ -10,6 +10,7 @@ pub(crate) mod models;
 pub(crate) mod screen;
 pub mod stats;
 pub(crate) mod tables;
+pub(crate) mod tracking;
 pub(crate) mod validation;
 mod view;
 

@@ -133,7 +133,7 @@ fn figure(value: Option<f64>) -> String {
 }
 
 /// A name in exactly `width` characters.
-fn fitted(name: &str, width: usize) -> String {
+pub(super) fn fitted(name: &str, width: usize) -> String {
     if name.chars().count() <= width {
         return format!("{name:<width$}");
     }

@@ -3,6 +3,7 @@
 //! [`dataset`] reads the truth and says what is wrong with it, [`predictions`] reads and writes boxes as COCO's results,
 //! [`classes`] brings the model's classes and the dataset's together, [`evaluate`] gives the figures of the official COCO
 //! evaluator, [`curves`] and [`confusion`] what is drawn, [`charts`] and [`page`] draw it; [`run`] has a model detect on the images.
+//! [`mot`] scores a tracker's result.
 
 pub mod charts;
 pub mod classes;
@@ -10,6 +11,7 @@ pub mod confusion;
 pub mod curves;
 pub mod dataset;
 pub mod evaluate;
+pub mod mot;
 pub mod outputs;
 pub mod page;
 pub mod predictions;

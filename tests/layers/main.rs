@@ -31,16 +31,21 @@ const LAYERS: &[Layer] = &[
             "backoff",
             "image_file",
             "teardown",
+            "assignment",
         ],
         among: Among::All,
     },
-    Layer { name: "vocabulary", rooms: &["frame", "stream", "detection", "tensor", "controls"], among: Among::All },
+    Layer {
+        name: "vocabulary",
+        rooms: &["frame", "stream", "detection", "tensor", "controls", "mot"],
+        among: Among::All,
+    },
     Layer { name: "models", rooms: &["model"], among: Among::All },
     Layer { name: "steps", rooms: &["preprocess", "inference", "postprocess", "tiling"], among: Among::Only(&[]) },
     Layer { name: "detector", rooms: &["detector"], among: Among::All },
     Layer {
         name: "stages",
-        rooms: &["source", "sink", "stills", "detections", "counting", "heatmap", "overlay", "latency"],
+        rooms: &["source", "sink", "stills", "detections", "track", "counting", "heatmap", "overlay", "latency"],
         among: Among::Only(&[("sink", "stills"), ("detections", "stills")]),
     },
     // The charts and the machine are the report's.

@@ -137,7 +137,7 @@ impl Image {
 }
 
 /// Area of `bbox` that `regions` cover together, square pixels.
-pub(super) fn covered(bbox: &LabelBox, regions: &[&LabelBox]) -> f64 {
+pub(in crate::validate) fn covered(bbox: &LabelBox, regions: &[&LabelBox]) -> f64 {
     let (left, right) = (bbox.x, bbox.x + bbox.width);
     let (top, bottom) = (bbox.y, bbox.y + bbox.height);
     let mut edges: Vec<f64> =

@@ -25,6 +25,7 @@ pub(super) use lines::Lines;
 
 pub use error::DatasetError;
 pub use findings::{Finding, Findings, Issue};
+pub(in crate::validate) use labelled::covered;
 pub use labelled::{Class, Dataset, Image, ImageId, Kind, Places, Truth};
 pub use summary::{ClassCount, Summary};
 
