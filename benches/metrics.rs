@@ -21,7 +21,7 @@ const SCRAPES: u32 = 5_000;
 /// Metrics of a run over so many streams, every stage of which has passed some frames.
 fn metrics(model: &Model, streams: u32) -> Metrics {
     let names: Vec<String> = (0..streams).map(|n| format!("rtsp://camera-{n}/stream")).collect();
-    let metrics = Metrics::new(&names, model, Arc::new(RealClock::new()));
+    let metrics = Metrics::new(&names, &model.into(), Arc::new(RealClock::new()));
     let at = |ms: u64| HostTime::from_start(Duration::from_millis(ms));
     for (stream, frame) in (0..streams).flat_map(|stream| (0..200).map(move |frame| (stream, frame))) {
         let ms = frame * 33;

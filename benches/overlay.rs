@@ -1,4 +1,4 @@
-//! Boxes and labels on a 1080p picture, by layout and number of boxes.
+//! Boxes and labels on a 1080p picture, by layout, number of boxes and which labels they have.
 
 mod noise;
 mod picture;
@@ -11,7 +11,7 @@ use streamdet::detection::Detection;
 use streamdet::frame::{FrameViewMut, PixelFormat, PlaneMut};
 use streamdet::geometry::FrameBox;
 use streamdet::overlay::fonts::Fonts;
-use streamdet::overlay::{Overlay, Style};
+use streamdet::overlay::{Labels, Overlay, Style};
 
 use noise::Noise;
 
@@ -23,10 +23,15 @@ fn overlay(criterion: &mut Criterion) {
     for (name, format) in [("1080p I420", PixelFormat::I420), ("1080p NV12", PixelFormat::Nv12)] {
         let info = picture::info(format, (1920, 1080));
         let mut planes = [0, 1, 2].map(|index| picture::plane(&info, index));
-        for count in [0, 5, 50] {
+        let runs = [(0, Labels::Auto), (5, Labels::Auto), (50, Labels::Auto)]
+            .into_iter()
+            .chain([Labels::Auto, Labels::All, Labels::None].map(|labels| (100, labels)))
+            .chain([(10_000, Labels::Auto), (10_000, Labels::None)]);
+        for (count, labels) in runs {
             let detections = detections(count);
-            let mut overlay = Overlay::new(Style::default(), &classes, Arc::new(Fonts::built_in()));
-            group.bench_function(BenchmarkId::new(name, count), |bencher| {
+            let style = Style { labels, ..Style::default() };
+            let mut overlay = Overlay::new(style, &classes, Arc::new(Fonts::built_in()));
+            group.bench_function(BenchmarkId::new(format!("{name}, labels {labels:?}"), count), |bencher| {
                 bencher.iter(|| {
                     let planes = planes.each_mut().map(|(data, stride)| PlaneMut { data, stride: *stride });
                     let mut picture = FrameViewMut { info, planes, hdr: None };

@@ -41,6 +41,14 @@ pub struct Track {
     pub speed: [f32; 2],
 }
 
+impl Track {
+    /// Of an object of which only the number is known.
+    #[must_use]
+    pub fn numbered(id: u32) -> Self {
+        Self { id, age: Duration::ZERO, state: TrackState::Confirmed, speed: [0.0; 2] }
+    }
+}
+
 /// Whether a tracked object is seen now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrackState {

@@ -88,6 +88,23 @@ fn what_excludes_a_setting_of_a_lower_layer_beats_it() {
 }
 
 #[test]
+fn labels_are_a_setting_that_hide_labels_yields_to() {
+    let folder = folder_with("hide-labels = true\n");
+    let file = ["--config", "c.toml", "--show-config"];
+    let output = detect(folder.path(), &["--show-config"], &[]);
+    assert_eq!(shown(&output, "labels"), pair("auto", "default"));
+    assert_eq!(shown(&detect(folder.path(), &file, &[]), "hide-labels"), pair("true", "c.toml:1"));
+    let output = detect(folder.path(), &file, &[("STREAMDET_LABELS", "all")]);
+    assert_eq!(shown(&output, "labels"), pair("all", "environment STREAMDET_LABELS"));
+    assert_eq!(shown(&output, "hide-labels"), pair("false", "not used with labels"));
+    let both = detect(folder.path(), &["x.mp4", "--hide-labels", "--labels", "all"], &[]);
+    assert_eq!(both.status.code(), Some(2));
+    let said = detect(folder.path(), &["x.mp4", "--labels", "some"], &[]);
+    let text = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.code() == Some(2) && text.contains("auto, all, none"), "{text}");
+}
+
+#[test]
 fn the_users_file_is_found_and_another_can_be_named() {
     let folder = folder_with("frames = 9\n");
     let home = folder.path().join("xdg/streamdet");

@@ -298,3 +298,19 @@ fn images_of_one_name_and_several_kinds_are_all_written() {
     assert_eq!(again.status.code(), Some(2), "{}", said(&again));
     assert!(said(&again).contains("out/x.bmp.png"), "{}", said(&again));
 }
+
+#[test]
+fn labels_are_chosen_and_hide_labels_is_none_of_them() {
+    let Some(root) = shared() else { return };
+    let source = root.join("data/visdrone/images/0000295_02000_d_0000031.jpg");
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawn = |options: &[&str]| {
+        let args = [&[text(&source), "-o", "o.png", "--imgsz", "640", "--overwrite"][..], options].concat();
+        succeeds(&streamdet(folder.path(), &args));
+        std::fs::read(folder.path().join("o.png")).expect("an image")
+    };
+    let [usual, auto, all, none, hidden] =
+        [&[][..], &["--labels", "auto"], &["--labels", "all"], &["--labels", "none"], &["--hide-labels"]].map(drawn);
+    assert!(usual == auto && none == hidden);
+    assert!(auto != all && auto != none && all != none);
+}

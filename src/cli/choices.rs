@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::counting::Anchor;
 use crate::inference::{Precision, ProviderChoice};
+use crate::overlay::Labels;
 use crate::source::{Hdr, Transport};
 use crate::track;
 use crate::ui::logs::LogFormat;
@@ -75,6 +76,16 @@ const TRACKERS: [Choice<track::Kind>; 5] = [
     ("sort", "SORT, by frames", track::Kind::Sort),
 ];
 
+const LABELS: [Choice<Labels>; 3] = [
+    (
+        "auto",
+        "As large as their boxes allow, and where they cover no other box: moved, shrunk to the class's initial or the id, or left out",
+        Labels::Auto,
+    ),
+    ("all", "All, above their boxes, whatever they cover", Labels::All),
+    ("none", "None", Labels::None),
+];
+
 const STATS_FORMATS: [Choice<Format>; 3] = [
     ("streamdet", "Frame rate, latency, drops and queue", Format::Streamdet),
     ("deepstream", "`**PERF:` lines, one column per stream", Format::Deepstream),
@@ -112,6 +123,11 @@ pub(super) fn transport() -> impl TypedValueParser<Value = Transport> {
 /// `--hdr`.
 pub(super) fn hdr() -> impl TypedValueParser<Value = Hdr> {
     one_of(&HDR_MODES)
+}
+
+/// `--labels`.
+pub(super) fn labels() -> impl TypedValueParser<Value = Labels> {
+    one_of(&LABELS)
 }
 
 /// `--log-format`.

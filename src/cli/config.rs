@@ -25,16 +25,8 @@ use crate::text::{append, nearest, printable};
 const NOT_SETTINGS: [&str; 4] = ["config", "show-config", "verbose", "quiet"];
 /// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
 /// measure with, and a folder of charts is no video.
-const OF_A_COMMAND: [(&str, &str); 8] = [
-    ("val", "conf"),
-    ("val", "iou"),
-    ("val", "max-det"),
-    ("val", "output"),
-    ("val", "report"),
-    ("val", "mot"),
-    ("val", "mot-format"),
-    ("val", "mot-frames"),
-];
+const OF_A_COMMAND: [(&str, &[&str]); 1] =
+    [("val", &["conf", "iou", "max-det", "output", "report", "mot", "mot-format", "mot-frames"])];
 
 /// Why there are no settings to run with.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +132,9 @@ fn command() -> clap::Command {
 
 /// The settings, in the order of `--help`.
 fn settings(of: &clap::Command) -> impl Iterator<Item = &Arg> {
-    let is_setting = |name: &str| !NOT_SETTINGS.contains(&name) && !OF_A_COMMAND.contains(&(of.get_name(), name));
+    let own =
+        |name: &str| OF_A_COMMAND.iter().any(|(command, names)| *command == of.get_name() && names.contains(&name));
+    let is_setting = move |name: &str| !NOT_SETTINGS.contains(&name) && !own(name);
     of.get_arguments().filter(move |option| !option.is_hide_set() && option.get_long().is_some_and(is_setting))
 }
 

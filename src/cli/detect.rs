@@ -30,6 +30,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, reconnects
   streamdet detect test:ball --frames 300            GStreamer's test pattern
   streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
+  streamdet detect clip.mp4 --detections found.jsonl draws what was found before; no model is loaded
 
 Settings: every option but --config, --show-config, -v and -q can also be set in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags override the environment, which overrides the file; --hud=false \
@@ -89,12 +90,18 @@ pub struct DetectArgs {
     /// Detections as JSON Lines; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
+    /// Tracked detections as MOTChallenge text, frames from 1; `-` is standard output
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    mot_output: Option<PathBuf>,
     /// Labels in YOLO text format, one file per frame
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     save_txt: Option<PathBuf>,
     /// Crop of every detection: FOLDER/CLASS/NAME-N.jpg
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
+    /// Take detections from a file instead of a model: MOTChallenge text (its frame 1 is the first), or lines of --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ModelOptions", "TilingOptions", "iou", "agnostic"], help_heading = "Detections")]
+    detections: Option<PathBuf>,
     /// Crossings of --count-line and visits of --zone as CSV, one row each; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     events_csv: Option<PathBuf>,
@@ -135,9 +142,20 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    let (events_csv, overwrite) = (args.events_csv.clone(), args.overwrite);
     let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
-    let rows = Task { json, save_txt, crops, events_csv, ..Task::default() };
-    let task = Task { command: "detect", plan, overwrite, heatmaps, ..rows };
+    let overwrite = args.overwrite;
+    let task = Task {
+        command: "detect",
+        plan,
+        overwrite,
+        detections: args.detections.clone(),
+        json,
+        save_txt,
+        crops,
+        mot_output: args.mot_output.clone(),
+        events_csv: args.events_csv.clone(),
+        heatmaps,
+        ..Task::default()
+    };
     args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
 }

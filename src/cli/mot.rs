@@ -13,39 +13,13 @@ use crate::ui::tracking::tables;
 use crate::ui::validation::width;
 use crate::validate::mot::{Format, Options, Report, find, score};
 
-/// What has no meaning where no model runs.
-const OF_IMAGES: [&str; 23] = [
-    "dataset",
-    "images",
-    "split",
-    "map",
-    "predictions",
-    "model",
-    "provider",
-    "precision",
-    "device",
-    "threads",
-    "onnxruntime",
-    "imgsz",
-    "batch",
-    "batch_timeout",
-    "tile",
-    "target_latency",
-    "conf",
-    "iou",
-    "max_det",
-    "output",
-    "html",
-    "samples",
-    "save_json",
-];
-
 /// Options of a tracker's evaluation.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tracking")]
 pub(super) struct MotOptions {
     /// Score a tracker's result (MOTChallenge text) against ground truth: two files, or two folders of sequences
-    #[arg(long, num_args = 2, value_names = ["GT", "RESULT"], conflicts_with_all = OF_IMAGES)]
+    #[arg(long, num_args = 2, value_names = ["GT", "RESULT"], conflicts_with_all = ["ModelOptions", "TilingOptions",
+        "dataset", "images", "split", "map", "predictions", "conf", "iou", "max_det", "output", "html", "samples", "save_json"])]
     mot: Option<Vec<PathBuf>>,
     // Clap waives a requirement that a given option excludes, so that these exclude it too.
     /// Benchmark whose rules apply [default: by the columns of ground truth]

@@ -17,6 +17,7 @@ use crate::geometry::Size;
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
 use crate::monitoring;
+use crate::overlay::Labels;
 use crate::secrets::Secret;
 use crate::source::Hdr;
 use crate::tiling::Tiling;
@@ -187,8 +188,11 @@ impl TrackingOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Drawing")]
 pub struct DrawingOptions {
-    /// Draw boxes without labels
-    #[arg(long)]
+    /// Which labels boxes have
+    #[arg(long, value_name = "WHICH", value_parser = choices::labels(), default_value = "auto")]
+    pub labels: Labels,
+    /// Draw boxes without labels: --labels none
+    #[arg(long, conflicts_with = "labels")]
     pub hide_labels: bool,
     /// Line width, pixels [default: from the frame size]
     #[arg(long, value_name = "PIXELS")]

@@ -10,13 +10,14 @@ use super::messages::{command_line, print_error, print_failures};
 use super::options::{Invocation, RunOptions};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
-use crate::detections::{Crops, DetectionOutput, EventRows, JsonLines, Labels};
+use crate::detections::{Crops, DetectionOutput, EventRows, JsonLines, Labels, MotLines};
+use crate::detector::Recorded;
 use crate::frame::pixelate::Pixelation;
-use crate::model::Model;
+use crate::model::Origin;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Listener, Outcome};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome};
 use crate::report::{RunContext, RunReport};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -44,16 +45,23 @@ impl RunOptions {
         }
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
-        let rows = [("--json", &task.json), ("--events-csv", &task.events_csv)];
-        let rows = rows.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let others: Vec<_> = rows.chain(files.named()).collect();
+        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
+        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
         plan::check_distinct(&task.plan.jobs, &others.iter().copied().chain(heatmaps).collect::<Vec<_>>())?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
         left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);
-        let (runtime, model) = self.model.load()?;
-        let to_stdout = task.json.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        let finder = if let Some(path) = &task.detections {
+            Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
+        } else {
+            let (runtime, model) = self.model.load()?;
+            Finder::Model(Box::new(model), runtime)
+        };
+        let origin = finder.origin();
+        let to_stdout =
+            [&task.json, &task.mot_output, &task.events_csv].into_iter().flatten().any(|path| path.as_os_str() == "-");
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -61,12 +69,12 @@ impl RunOptions {
             to_stdout,
         };
         let presentation = presentation.resolve();
-        let settings = self.settings(task, &model, presentation.has_dashboard())?;
+        let settings = self.settings(task, &origin, presentation.has_dashboard())?;
         let monitoring = match self.monitoring.metrics {
             Some(address) => {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
-                let metrics = Metrics::new(&sources, &model, clock.clone());
+                let metrics = Metrics::new(&sources, &origin, clock.clone());
                 let mut metrics = metrics.watching(live, settings.live.stall_timeout);
                 if let Some(counting) = &settings.counting {
                     metrics = metrics.counting(&counting.shapes);
@@ -79,7 +87,7 @@ impl RunOptions {
         let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&model, settings.pixelation.clone(), at_once, shutdown) {
+        let detections = match task.open_detections(&origin, settings.pixelation.clone(), at_once, shutdown) {
             Ok(detections) => detections,
             Err(refusal) => {
                 instruments.discard();
@@ -87,9 +95,9 @@ impl RunOptions {
             }
         };
         let instruments = Arc::new(instruments);
-        let said = resolved(&settings, &model);
-        let notices = task.plan.notices.iter().chain(&left).chain(&model.notices);
-        let view = View::open(presentation, &settings, &model, notices, shutdown);
+        let said = resolved(&settings, &origin);
+        let notices = task.plan.notices.iter().chain(&left).chain(&origin.notices);
+        let view = View::open(presentation, &settings, &origin, notices, shutdown);
         let mut listeners: Vec<Arc<dyn Listener>> = view.listeners();
         listeners.push(instruments.clone());
         listeners.push(Arc::new(EventLog));
@@ -99,12 +107,12 @@ impl RunOptions {
         }
         let listeners: Arc<dyn Listener> = Arc::new(listeners);
         let Outcome { figures, errors } =
-            pipeline::run(settings, model.clone(), &runtime, clock.clone(), listeners, detections, shutdown);
+            pipeline::run(settings, &finder, clock.clone(), listeners, detections, shutdown);
         let (screen, panicked) = view.close();
         let context =
-            RunContext { command: command_line(), model: &model, requested: self.model.provider, settings: said };
+            RunContext { command: command_line(), origin: &origin, requested: self.model.provider, settings: said };
         let report = RunReport::assemble(&context, &figures, clock.now());
-        ui::closing::show(&model, &figures, &report, &screen, task.thorough);
+        ui::closing::show(&origin, &figures, &report, &screen, task.thorough);
         let mut code = 0;
         for error in &panicked {
             print_error(&error);
@@ -125,11 +133,11 @@ impl RunOptions {
 }
 
 impl Task {
-    /// Opens `--save-txt`, `--crops`, and last `--json` and `--events-csv`, so that what is refused leaves no empty file. `at_once`: lines are
+    /// Opens `--save-txt`, `--crops`, and last `--mot-output`, `--events-csv` and `--json`, so that what is refused leaves no empty file. `at_once`: lines are
     /// flushed one by one.
     fn open_detections(
         &self,
-        model: &Model,
+        origin: &Origin,
         pixelation: Pixelation,
         at_once: bool,
         stopping: &Shutdown,
@@ -142,7 +150,7 @@ impl Task {
         }
         if let Some(folder) = &self.crops {
             outputs.push(Box::new(
-                Crops::create(folder, model.classes.clone(), pixelation).map_err(|e| no_folder(folder, &e))?,
+                Crops::create(folder, origin.classes.clone(), pixelation).map_err(|e| no_folder(folder, &e))?,
             ));
         }
         let no_file = |option: &str, path: &Path, e: &std::io::Error| {
@@ -152,13 +160,23 @@ impl Task {
             };
             anyhow!("{option} {}: {e}\n  {remedy}", path.display())
         };
+        if let Some(path) = &self.mot_output {
+            if self.plan.jobs.len() > 1 {
+                let sources = self.plan.jobs.len();
+                return Err(anyhow!(
+                    "--mot-output: MOTChallenge text has no streams, and there are {sources} sources\n  give one source, or use --json"
+                ));
+            }
+            let tracks = MotLines::create(path, at_once, stopping).map_err(|e| no_file("--mot-output", path, &e))?;
+            outputs.push(Box::new(tracks));
+        }
         let rows = self.events_csv.as_ref().map(|path| {
-            EventRows::create(path, model.classes.clone(), at_once, stopping)
+            EventRows::create(path, origin.classes.clone(), at_once, stopping)
                 .map_err(|e| no_file("--events-csv", path, &e))
         });
         let rows = rows.transpose()?;
         if let Some(path) = &self.json {
-            let json = JsonLines::create(path, model.classes.clone(), at_once, stopping);
+            let json = JsonLines::create(path, origin.classes.clone(), at_once, stopping);
             outputs.push(Box::new(json.map_err(|e| {
                 if let Some(rows) = &rows {
                     rows.discard(stopping);

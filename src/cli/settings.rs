@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::{DetectionOptions, RunOptions};
+use super::options::{DetectionOptions, DrawingOptions, RunOptions};
 use crate::controls::Controls;
 use crate::counting::CountingError;
 use crate::frame::pixelate::Pixelation;
-use crate::model::Model;
-use crate::overlay::Style;
+use crate::model::Origin;
+use crate::overlay::{Labels, Style};
 use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
 use crate::postprocess::Thresholds;
@@ -28,10 +28,13 @@ pub(super) struct Task {
     pub plan: Plan,
     /// Outputs that exist are replaced.
     pub overwrite: bool,
+    /// Where detections come from, instead of a model.
+    pub detections: Option<PathBuf>,
     /// Where detections go.
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
+    pub mot_output: Option<PathBuf>,
     pub events_csv: Option<PathBuf>,
     /// One a job, where they are asked for.
     pub heatmaps: Vec<PathBuf>,
@@ -80,17 +83,18 @@ pub enum SettingsError {
 }
 
 impl RunOptions {
-    /// The settings of a run of `model`; `attended`: the dashboard can change some of them while it runs.
-    pub(super) fn settings(&self, task: &Task, model: &Model, attended: bool) -> Result<Settings, SettingsError> {
-        let thresholds = self.detections.thresholds(model)?;
-        let pixelation = pixelation(&self.drawing.blur, &thresholds, model)?;
+    /// The settings of a run that detects with `origin`; `attended`: the dashboard can change some of them while it runs.
+    pub(super) fn settings(&self, task: &Task, origin: &Origin, attended: bool) -> Result<Settings, SettingsError> {
+        let thresholds = self.detections.thresholds(origin)?;
+        let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
         let (tracking, mut counting) = (self.tracking.tracking(), self.counting.counting()?);
         match (tracking, &mut counting) {
             // One that is found again by then goes on.
             (Some(tracking), Some(counting)) => counting.kept = counting.kept.max(tracking.buffer),
             (None, None) if task.heatmaps.is_empty() => {}
-            (None, _) => return Err(SettingsError::Untracked),
-            (Some(_), None) => {}
+            // A file's detections may have numbers.
+            (None, _) if task.detections.is_none() => return Err(SettingsError::Untracked),
+            (None | Some(_), _) => {}
         }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
@@ -101,7 +105,7 @@ impl RunOptions {
         Ok(Settings {
             jobs,
             video_track: self.source.video_track,
-            imgsz: self.model.imgsz.unwrap_or(model.default_size),
+            imgsz: self.model.imgsz.unwrap_or(origin.default_size),
             thresholds,
             batch: usize::from(self.model.batch),
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
@@ -118,7 +122,7 @@ impl RunOptions {
             live: self.live.options()?,
             delays: self.measure.delay,
             provider: self.model.provider_options(),
-            style: Style { line_width: self.drawing.line_width, hide_labels: self.drawing.hide_labels },
+            style: self.drawing.style(),
             controls,
             encoder: EncoderOptions {
                 names: self.encoding.encoder.clone(),
@@ -131,14 +135,21 @@ impl RunOptions {
     }
 }
 
+impl DrawingOptions {
+    fn style(&self) -> Style {
+        let labels = if self.hide_labels { Labels::None } else { self.labels };
+        Style { line_width: self.line_width, labels }
+    }
+}
+
 impl DetectionOptions {
-    fn thresholds(&self, model: &Model) -> Result<Thresholds, SettingsError> {
+    fn thresholds(&self, origin: &Origin) -> Result<Thresholds, SettingsError> {
         Ok(Thresholds {
-            conf: self.conf.unwrap_or(model.conf),
-            iou: self.iou.unwrap_or(model.iou),
+            conf: self.conf.unwrap_or(origin.conf),
+            iou: self.iou.unwrap_or(origin.iou),
             max_det: self.max_det,
             agnostic: self.agnostic,
-            classes: wanted_classes("--classes", &self.classes, model)?,
+            classes: wanted_classes("--classes", &self.classes, origin)?,
         })
     }
 }
@@ -166,31 +177,35 @@ impl LiveArgs {
 }
 
 /// Which classes are pixelated: all of them must be detected.
-fn pixelation(wanted: &[String], thresholds: &Thresholds, model: &Model) -> Result<Pixelation, SettingsError> {
-    let classes = wanted_classes("--blur", wanted, model)?.unwrap_or_default();
+fn pixelation(wanted: &[String], thresholds: &Thresholds, origin: &Origin) -> Result<Pixelation, SettingsError> {
+    let classes = wanted_classes("--blur", wanted, origin)?.unwrap_or_default();
     if let Some(kept) = &thresholds.classes
         && let Some(id) = classes.iter().zip(kept).position(|(blurred, kept)| *blurred && !kept)
     {
-        return Err(SettingsError::NotDetected(model.classes[id].clone()));
+        return Err(SettingsError::NotDetected(origin.classes[id].clone()));
     }
     Ok(Pixelation::of(&classes))
 }
 
 /// By class id: whether it is kept; `None` keeps all.
-fn wanted_classes(option: &'static str, wanted: &[String], model: &Model) -> Result<Option<Vec<bool>>, SettingsError> {
+fn wanted_classes(
+    option: &'static str,
+    wanted: &[String],
+    origin: &Origin,
+) -> Result<Option<Vec<bool>>, SettingsError> {
     if wanted.is_empty() {
         return Ok(None);
     }
-    let mut keep = vec![false; model.classes.len()];
+    let mut keep = vec![false; origin.classes.len()];
     for class in wanted {
-        let id = model.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
+        let id = origin.classes.iter().position(|c| c.eq_ignore_ascii_case(class)).or_else(|| class.parse().ok());
         let Some(slot) = id.and_then(|id| keep.get_mut(id)) else {
             return Err(SettingsError::UnknownClass {
                 option,
                 class: class.clone(),
-                model: model.name.clone(),
-                nearest: nearest(class, model.classes.iter()).cloned().unwrap_or_default(),
-                last: model.classes.len() - 1,
+                model: origin.name.clone(),
+                nearest: nearest(class, origin.classes.iter()).cloned().unwrap_or_default(),
+                last: origin.classes.len() - 1,
             });
         };
         *slot = true;
@@ -199,9 +214,9 @@ fn wanted_classes(option: &'static str, wanted: &[String], model: &Model) -> Res
 }
 
 /// The settings that decide how fast it is, as text for the report.
-pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static str, String> {
+pub(super) fn resolved(settings: &Settings, origin: &Origin) -> BTreeMap<&'static str, String> {
     let Settings { imgsz, thresholds, provider, .. } = settings;
-    let size = model.static_size.unwrap_or(*imgsz);
+    let size = origin.static_size.unwrap_or(*imgsz);
     let mut said = BTreeMap::from([
         ("imgsz", format!("{}x{}", size.height, size.width)),
         ("conf", thresholds.conf.to_string()),
@@ -213,6 +228,12 @@ pub(super) fn resolved(settings: &Settings, model: &Model) -> BTreeMap<&'static 
         ("stride", settings.stride.to_string()),
         ("real-time", settings.real_time.to_string()),
     ]);
+    if origin.recorded.is_some() {
+        // No model runs.
+        for key in ["imgsz", "iou", "provider", "batch", "batch-timeout"] {
+            said.remove(key);
+        }
+    }
     if settings.jobs.iter().any(|job| job.source.is_live()) {
         let live = &settings.live;
         said.extend([

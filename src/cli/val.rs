@@ -210,7 +210,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     let mut run = DatasetRun::new(dataset, &map, detector, clock.clone(), args.model.device);
     let imgsz = args.model.imgsz.unwrap_or(model.default_size);
     let (name, total) = (vec![dataset.name.clone()], Some(run.images() as u64));
-    let screen = Screen::of_streams(args.invocation.verbosity(), &name, total, &model, imgsz);
+    let screen = Screen::of_streams(args.invocation.verbosity(), &name, total, &(&model).into(), imgsz);
     for notice in map.notices(dataset, &model.classes) {
         screen.notice(&notice);
     }
@@ -230,7 +230,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     }
     let (figures, boxes) = run.finish(dataset);
     let (command, requested) = (command_line(), args.model.provider);
-    let context = RunContext { command, model: &model, requested, settings: BTreeMap::new() };
+    let context = RunContext { command, origin: &(&model).into(), requested, settings: BTreeMap::new() };
     let report = RunReport::assemble(&context, &figures, clock.now());
     Ok(Ok(Scoring {
         counted: boxes.iter().map(Option::is_some).collect(),

@@ -1,4 +1,4 @@
-//! Detections going out: JSON Lines, labels, crops; rows of what was counted.
+//! Detections going out: JSON Lines, MOTChallenge text, labels, crops; rows of what was counted.
 //!
 //! A [`DetectionOutput`] is what the user asked for; it gives every stream a [`DetectionSink`], which belongs to the stream's
 //! thread. What a failure ends, the sink itself says ([`OnError`]): none of these ever ends a video output.
@@ -8,6 +8,7 @@ pub mod events;
 pub mod json;
 pub mod labels;
 mod lines;
+pub mod mot;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -26,6 +27,7 @@ pub use crops::Crops;
 pub use events::EventRows;
 pub use json::JsonLines;
 pub use labels::Labels;
+pub use mot::MotLines;
 
 /// Where detections go, as the user asked for it; shared by all streams.
 pub trait DetectionOutput: Send + Sync {
@@ -175,14 +177,15 @@ pub enum DetectionError {
     Ended,
 }
 
-impl DetectionError {
-    /// What it ends where lines of all streams go into one file: a reader that goes away stops the run.
-    fn of_lines(&self) -> OnError {
-        match self {
-            Self::ReaderGone { .. } => OnError::StopRun,
-            Self::Ended => OnError::Reported,
-            Self::Write { .. } | Self::Still(_) | Self::Stalled { .. } | Self::Thread { .. } => OnError::EndSink,
-        }
+/// What an error of lines in a file ends: a reader that goes away stops the run.
+fn of_lines(error: &DetectionError) -> OnError {
+    match error {
+        DetectionError::ReaderGone { .. } => OnError::StopRun,
+        DetectionError::Ended => OnError::Reported,
+        DetectionError::Write { .. }
+        | DetectionError::Still(_)
+        | DetectionError::Stalled { .. }
+        | DetectionError::Thread { .. } => OnError::EndSink,
     }
 }
 

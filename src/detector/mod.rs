@@ -24,6 +24,7 @@
 mod frames;
 mod measure;
 mod options;
+mod recorded;
 #[cfg(test)]
 mod tests;
 mod tiler;
@@ -47,6 +48,7 @@ use tiler::Tiler;
 
 pub use frames::{Detections, DetectorInput, Timings};
 pub use options::DetectorOptions;
+pub use recorded::{Recorded, RecordedError};
 pub use tiler::TilingFigures;
 
 /// Views in one run of the session, at most: a batch of frames with many tiles takes several runs.

@@ -16,7 +16,7 @@ use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, STAGES};
-use crate::model::Model;
+use crate::model::Origin;
 use crate::pipeline::{Listener, RunEvent};
 use crate::report::Resources;
 use crate::secrets::redact;
@@ -118,17 +118,17 @@ struct Histogram {
 }
 
 impl Metrics {
-    /// For a run of `model` over sources of these names.
+    /// For a run that detects with `origin` over sources of these names.
     #[must_use]
-    pub fn new(sources: &[String], model: &Model, clock: Arc<dyn Clock>) -> Self {
-        let (label_of, labels) = class_labels(&model.classes);
+    pub fn new(sources: &[String], origin: &Origin, clock: Arc<dyn Clock>) -> Self {
+        let (label_of, labels) = class_labels(&origin.classes);
         let own = sources.iter().take(STREAMS).map(|name| redact(name));
         let shared = (sources.len() > STREAMS).then(|| OTHER.to_owned());
         let streams: Vec<Stream> = own.chain(shared).map(|uri| Stream::new(uri, labels.len())).collect();
         let name = |at: usize| if at < STREAMS { at.to_string() } else { OTHER.into() };
         Self {
             clock,
-            model: [model.name.clone(), model.sha256.clone()],
+            model: [origin.name.clone(), origin.sha256.clone()],
             names: (0..streams.len()).map(name).collect(),
             streams,
             watched: sources.iter().map(|name| Watched::new(redact(name))).collect(),

@@ -1,9 +1,8 @@
 //! Lines and zones at which is counted, drawn under the boxes: a line with an arrow to where `in` leads, a zone's border.
 
-use opencv::core::Point;
-use opencv::imgproc;
-
-use super::{Overlay, OverlayError, on_planes};
+use super::paint::{dims, stroke};
+use super::text::LARGEST;
+use super::{Overlay, OverlayError};
 use crate::frame::FrameViewMut;
 use crate::geometry::px;
 
@@ -45,15 +44,15 @@ impl Overlay {
     /// When `OpenCV` refuses a plane.
     pub fn draw_markings(&mut self, frame: &mut FrameViewMut<'_>, markings: &[Marking]) -> Result<(), OverlayError> {
         let thickness = self.fit(&frame.info);
+        self.marked.clear();
         for marking in markings {
             let rgb = if marking.closed { ZONE } else { LINE };
             let points = &marking.points;
             let back = marking.closed.then(|| points.last().zip(points.first())).flatten();
             for (from, to) in points.windows(2).map(|pair| (&pair[0], &pair[1])).chain(back) {
-                stroke(frame, *from, *to, rgb, thickness)?;
+                draw_line(frame, *from, *to, rgb, thickness)?;
             }
-            let (width, height) = self.measure(&marking.label);
-            let (width, height) = (f64::from(width), f64::from(height));
+            let [width, height] = self.typesetter.measure(&marking.label, LARGEST).map(f64::from);
             let place = match points[..] {
                 [a, b] if !marking.closed => {
                     self.arrow(frame, (a, b), rgb, thickness)?.map(|(middle, across)| {
@@ -68,7 +67,10 @@ impl Overlay {
             let Some((x, y)) = place else { continue };
             #[expect(clippy::cast_possible_truncation, reason = "it is moved into the frame")]
             let (x, y) = (x.clamp(-1e6, 1e6) as i32, y.clamp(-1e6, 1e6) as i32);
-            self.draw_text(frame, &marking.label, x, y, rgb)?;
+            let (across, down) = dims(&frame.info);
+            let area = self.typesetter.place([across, down], &marking.label, LARGEST, [x, y]);
+            self.typesetter.draw(frame, &marking.label, LARGEST, area, rgb)?;
+            self.marked.push(area);
         }
         Ok(())
     }
@@ -89,14 +91,14 @@ impl Overlay {
             return Ok(None);
         }
         let (along, across) = ((dx / length, dy / length), (-dy / length, dx / length));
-        let reach = f64::from(self.text_px) * 1.5;
+        let reach = f64::from(self.typesetter.px(LARGEST)) * 1.5;
         let middle = (f64::midpoint(a.0, b.0), f64::midpoint(a.1, b.1));
         let at = |right: f64, on: f64| {
             let (right, on) = (right * reach, on * reach);
             (middle.0 + across.0 * right + along.0 * on, middle.1 + across.1 * right + along.1 * on)
         };
         for from in [middle, at(0.6, 0.3), at(0.6, -0.3)] {
-            stroke(frame, from, at(1.0, 0.0), rgb, thickness)?;
+            draw_line(frame, from, at(1.0, 0.0), rgb, thickness)?;
         }
         Ok(Some((middle, across)))
     }
@@ -107,8 +109,8 @@ fn topmost(points: &[Place]) -> Option<Place> {
     points.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0)))
 }
 
-/// A straight line of this thickness, pixels, clipped to the frame.
-fn stroke(
+/// A straight line of this thickness, pixels, as far as it can be seen.
+fn draw_line(
     frame: &mut FrameViewMut<'_>,
     from: Place,
     to: Place,
@@ -116,12 +118,9 @@ fn stroke(
     thickness: i32,
 ) -> Result<(), OverlayError> {
     let Some((from, to)) = visible(from, to, frame) else { return Ok(()) };
-    on_planes(frame, rgb, |plane, colour, shift| {
-        #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
-        let point = |(x, y): Place| Point::new(x.floor() as i32 >> shift.0, y.floor() as i32 >> shift.1);
-        let thickness = (thickness >> shift.0.min(shift.1)).max(1);
-        Ok(imgproc::line(plane, point(from), point(to), colour, thickness, imgproc::LINE_8, 0)?)
-    })
+    #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
+    let whole = |(x, y): Place| (x.floor() as i32, y.floor() as i32);
+    stroke(frame, whole(from), whole(to), rgb, thickness)
 }
 
 /// The part of a straight line inside the frame (Liang and Barsky, 1984).

@@ -65,7 +65,7 @@ impl<'a> StreamCounts<'a> {
 
     /// Has what was counted go on record.
     pub fn finish(&self) {
-        let figures = self.counter.figures(&self.shared.model.classes);
+        let figures = self.counter.figures(&self.shared.origin.classes);
         let mut own = self.shared.stream(self.stream).figures();
         (own.report.lines, own.report.zones) = (figures.lines, figures.zones);
     }

@@ -84,7 +84,7 @@ struct Delivery<'a> {
 pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &FromWorker<SinkEvent>) {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or_default();
-    let overlay = Overlay::new(shared.settings.style, &shared.model.classes, shared.fonts.clone());
+    let overlay = Overlay::new(shared.settings.style, &shared.origin.classes, shared.fonts.clone());
     let mut delivery = Delivery::new(shared, stream, overlay);
     if let Err(panicked) = catch(name, || delivery.work(frames)) {
         delivery.fail(panicked.into());

@@ -15,6 +15,7 @@ mod error;
 mod event_log;
 mod events;
 mod feed;
+mod finder;
 mod first;
 mod handover;
 mod heat;
@@ -36,9 +37,7 @@ use std::sync::{Arc, PoisonError};
 use crate::channel::lanes;
 use crate::clock::Clock;
 use crate::detections::DetectionOutput;
-use crate::inference::Runtime;
 use crate::latency::LatencyBook;
-use crate::model::Model;
 use crate::report::figures::RunFigures;
 use crate::shutdown::Shutdown;
 use crate::source::SourceEvent;
@@ -52,6 +51,7 @@ pub use delays::Delays;
 pub use error::RunError;
 pub use event_log::EventLog;
 pub use events::{Listener, RunEvent};
+pub use finder::Finder;
 pub use first::first_frames;
 pub use images::{Images, NextImage, decode_image};
 pub use job::{Job, OutputSpec, SourceSpec};
@@ -74,14 +74,13 @@ pub struct Outcome {
 #[must_use]
 pub fn run(
     settings: Settings,
-    model: Model,
-    runtime: &Runtime,
+    finder: &Finder,
     clock: Arc<dyn Clock>,
     listener: Arc<dyn Listener>,
     detections: Vec<Box<dyn DetectionOutput>>,
     requested: &Shutdown,
 ) -> Outcome {
-    let shared = Arc::new(Shared::new(settings, model, clock, listener, detections, requested));
+    let shared = Arc::new(Shared::new(settings, finder.origin(), clock, listener, detections, requested));
     if let Some(notice) = shared.fonts.notice() {
         shared.notice(&notice);
     }
@@ -90,7 +89,7 @@ pub fn run(
         *shared.sampler.lock().unwrap_or_else(PoisonError::into_inner) = Some(sampler);
         thread
     });
-    let worker = work(&shared, runtime);
+    let worker = work(&shared, finder);
     drain::join(&shared);
     for output in &shared.detections {
         if let Err(error) = output.finish(&shared.shutdown) {
@@ -105,7 +104,7 @@ pub fn run(
 }
 
 /// Runs the sources and the worker until nothing more comes; sink threads finish their outputs meanwhile and afterwards.
-fn work(shared: &Arc<Shared>, runtime: &Runtime) -> WorkerFigures {
+fn work(shared: &Arc<Shared>, finder: &Finder) -> WorkerFigures {
     let jobs = &shared.settings.jobs;
     let live = shared.settings.real_time || jobs.iter().any(|job| job.source.is_live());
     let (lanes, decoded) = lanes("decoded", jobs.len(), if live { DECODED_LIVE } else { DECODED });
@@ -114,7 +113,7 @@ fn work(shared: &Arc<Shared>, runtime: &Runtime) -> WorkerFigures {
     let (mut figures, mut batch) = (WorkerFigures::default(), Vec::with_capacity(shared.settings.batch));
     let mut held = Vec::new();
     let worked = thread::catch("main", || {
-        worker::work(shared, runtime, (&decoded, ready), &mut outboxes, (&mut batch, &mut held), &mut figures)
+        worker::work(shared, finder, (&decoded, ready), &mut outboxes, (&mut batch, &mut held), &mut figures)
     });
     if let Err(error) = worked.map_err(RunError::from).flatten() {
         shared.shutdown.request();
@@ -142,7 +141,7 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
         input,
         outputs: Vec::new(),
         live_outputs: Vec::new(),
-        objects: vec![0; shared.model.classes.len()],
+        objects: vec![0; shared.origin.classes.len()],
         batches,
         threads,
         gpu,

@@ -13,7 +13,7 @@ use crate::clock::{Clock, HostTime};
 use crate::detections::{DetectionOutput, FileNames};
 use crate::inference::ProviderReport;
 use crate::latency::{LatencyBook, SecondCounts};
-use crate::model::Model;
+use crate::model::Origin;
 use crate::overlay::fonts::Fonts;
 use crate::report::{StreamReport, TilingReport};
 use crate::secrets::redact;
@@ -25,7 +25,8 @@ use crate::thread::{self, Thread, ThreadError};
 /// What every thread of a run shares.
 pub(super) struct Shared {
     pub settings: Settings,
-    pub model: Model,
+    /// Where detections come from.
+    pub origin: Origin,
     pub clock: Arc<dyn Clock>,
     pub listener: Arc<dyn Listener>,
     /// Draw the class names.
@@ -116,22 +117,22 @@ impl Stream {
 impl Shared {
     pub fn new(
         settings: Settings,
-        model: Model,
+        origin: Origin,
         clock: Arc<dyn Clock>,
         listener: Arc<dyn Listener>,
         detections: Vec<Box<dyn DetectionOutput>>,
         requested: &Shutdown,
     ) -> Self {
         let shutdown = requested.child();
-        let stream = |name: &str| Stream::new(name, &shutdown, model.classes.len());
+        let stream = |name: &str| Stream::new(name, &shutdown, origin.classes.len());
         let draws = settings.jobs.iter().any(|job| !matches!(job.output, OutputSpec::None));
-        let fonts = if draws { Fonts::for_names(&model.classes) } else { Fonts::built_in() };
+        let fonts = if draws { Fonts::for_names(&origin.classes) } else { Fonts::built_in() };
         Self {
             names: file_names(&settings.jobs),
             fonts: Arc::new(fonts),
             streams: settings.jobs.iter().map(|job| stream(&job.name)).collect(),
             settings,
-            model,
+            origin,
             clock,
             listener,
             detections,

@@ -63,6 +63,11 @@ impl WarmUps {
         self.waiting.push_back(Opened { stream, size, one_size });
     }
 
+    /// The stream needs none: its source goes on.
+    pub fn are_needless_for(&mut self, stream: StreamId) {
+        self.ready[stream.0 as usize] = None;
+    }
+
     /// Hands sessions that are made to the detector, lets the stream's source go on, and begins with those of the next one. Where
     /// they cannot be made, the stream ends, and the others go on.
     pub fn go_on(&mut self, detector: &mut Detector, shared: &Arc<Shared>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
+use super::finder::{Finder, look_up};
 use super::handover::SinkEvent;
 use super::outbox::{Outboxes, is_live};
 use super::shared::{Shared, WorkerFigures};
@@ -17,7 +18,6 @@ use crate::detection::Detection;
 use crate::detector::{Detector, DetectorInput, DetectorOptions};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
-use crate::inference::Runtime;
 use crate::source::SourceEvent;
 use crate::stream::{Dropped, StreamId};
 use crate::tensor::InputShape;
@@ -33,7 +33,9 @@ const FLOWS: Duration = Duration::from_secs(1);
 struct Worker<'a> {
     figures: &'a mut WorkerFigures,
     shared: &'a Arc<Shared>,
-    detector: Detector,
+    finder: &'a Finder,
+    /// The model's; none where a file is looked up.
+    detector: Option<Detector>,
     warm_ups: WarmUps,
     /// When the first session was made.
     began: Option<HostTime>,
@@ -52,7 +54,7 @@ struct Worker<'a> {
 #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
 pub(super) fn work(
     shared: &Arc<Shared>,
-    runtime: &Runtime,
+    finder: &Finder,
     (events, ready): (&Lanes<SourceEvent>, Vec<Sender<()>>),
     outboxes: &mut Outboxes<'_>,
     (batch, held): (&mut Vec<Box<DecodedFrame>>, &mut Vec<Box<DecodedFrame>>),
@@ -71,7 +73,8 @@ pub(super) fn work(
     let mut worker = Worker {
         figures,
         shared,
-        detector: Detector::new(runtime, &shared.model, options),
+        finder,
+        detector: finder.detector(options),
         warm_ups: WarmUps::new(ready),
         began: None,
         flows: vec![None; settings.jobs.len()],
@@ -173,8 +176,9 @@ impl Worker<'_> {
     /// What is known at the end.
     fn finish(self) {
         let shared = self.shared;
-        self.figures.tiling = self.detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
-        for notice in self.detector.notices() {
+        let Some(detector) = self.detector else { return };
+        self.figures.tiling = detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
+        for notice in detector.notices() {
             shared.notice(&notice);
         }
     }
@@ -234,9 +238,14 @@ impl Worker<'_> {
     fn warm_up(&mut self, stream: StreamId, size: Size) -> Result<(), RunError> {
         let settings = &self.shared.settings;
         self.sizes[stream.0 as usize] = Some(size);
+        let Some(detector) = &mut self.detector else {
+            self.warm_ups.are_needless_for(stream);
+            self.sessions_are_made();
+            return Ok(());
+        };
         let one_size = settings.jobs[stream.0 as usize].source.is_video();
         if self.figures.batches.is_empty() {
-            self.detector.warm_up(stream, size, one_size)?;
+            detector.warm_up(stream, size, one_size)?;
             self.sessions_are_made();
         }
         self.warm_ups.add(stream, size, one_size);
@@ -247,7 +256,9 @@ impl Worker<'_> {
     /// Takes over sessions that were made beside, and has further ones made.
     fn take_over_sessions(&mut self) {
         let Self { warm_ups, detector, shared, .. } = self;
-        warm_ups.go_on(detector, shared);
+        if let Some(detector) = detector {
+            warm_ups.go_on(detector, shared);
+        }
     }
 
     /// Takes a frame into the batch; one whose stream has no sessions any more has failed.
@@ -278,7 +289,7 @@ impl Worker<'_> {
             return;
         }
         let shared = self.shared;
-        let provider = self.detector.provider().cloned();
+        let provider = self.detector.as_ref().and_then(Detector::provider).cloned();
         if let Some(notice) = provider.as_ref().and_then(|provider| provider.notice.as_ref()) {
             shared.notice(notice);
         }
@@ -295,7 +306,9 @@ impl Worker<'_> {
             return Ok(());
         }
         let shared = self.shared;
-        self.detector.set_confidence(shared.settings.controls.confidence());
+        if let Some(detector) = &mut self.detector {
+            detector.set_confidence(shared.settings.controls.confidence());
+        }
         let closed = shared.clock.now();
         let stride = shared.settings.stride;
         for frame in batch.iter_mut() {
@@ -329,7 +342,16 @@ impl Worker<'_> {
             return Ok(());
         }
         let inferred = &self.inferred;
-        let results = self.detector.detect_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;
+        if let Finder::File(recorded) = self.finder {
+            let settings = &self.shared.settings;
+            for index in inferred {
+                let wanted = (&settings.thresholds, settings.controls.confidence());
+                look_up(recorded, &mut batch[*index], wanted, &*self.shared.clock);
+            }
+            return Ok(());
+        }
+        let Some(detector) = &mut self.detector else { return Ok(()) };
+        let results = detector.detect_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;
         for (index, result) in inferred.iter().zip(results) {
             let (frame, timings) = (&mut batch[*index], result.timings);
             frame.detections.extend_from_slice(&result.objects);

@@ -9,15 +9,15 @@ use super::{Batches, Fps, Machine, ModelReport, ProviderFigures, Resources, RunR
 use crate::clock::HostTime;
 use crate::inference::ProviderChoice;
 use crate::latency::{STAGES, Stage};
-use crate::model::Model;
+use crate::model::Origin;
 
 /// What ran, as far as its figures do not say.
 #[derive(Debug, Clone)]
 pub struct RunContext<'a> {
     /// The command line, without secrets.
     pub command: String,
-    /// The model.
-    pub model: &'a Model,
+    /// Where detections come from.
+    pub origin: &'a Origin,
     /// The execution provider that was asked for.
     pub requested: ProviderChoice,
     /// The settings that decide how fast it is, as text.
@@ -52,7 +52,12 @@ impl RunReport {
             version: env!("CARGO_PKG_VERSION"),
             command: run.command.clone(),
             machine: Machine { gpu: gpu.map(|gpu| gpu.name.clone()), ..Machine::read() },
-            model: ModelReport { name: run.model.name.clone(), sha256: run.model.sha256.clone(), input: figures.input },
+            model: run.origin.recorded.is_none().then(|| ModelReport {
+                name: run.origin.name.clone(),
+                sha256: run.origin.sha256.clone(),
+                input: figures.input,
+            }),
+            detections: run.origin.recorded.clone(),
             provider: figures
                 .provider
                 .as_ref()

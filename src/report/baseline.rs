@@ -65,7 +65,7 @@ impl Baseline {
     pub fn compare(&self, now: &RunReport, limit: f64) -> (String, bool) {
         let mut text =
             format!("\n  {:<14}{:>9}{:>9}{:>10}   against {}", "", "before", "now", "change", self.path.display());
-        if self.model != now.model.sha256 {
+        if self.model != now.model.as_ref().map_or("", |model| &model.sha256) {
             text += "\n  notice: the baseline is of another model";
         }
         let mut held = true;

@@ -21,6 +21,7 @@ use crate::counting::{LineFigures, ZoneFigures};
 use crate::detector::TilingFigures;
 use crate::inference::{ProviderChoice, ProviderReport};
 use crate::latency::Summary;
+use crate::model::RecordedIn;
 use crate::shutdown::Shutdown;
 use crate::stream::{FrameCounts, LiveOutput};
 
@@ -36,8 +37,11 @@ pub struct RunReport {
     pub command: String,
     /// What it ran on.
     pub machine: Machine,
-    /// The model.
-    pub model: ModelReport,
+    /// The model; none where detections come from a file.
+    pub model: Option<ModelReport>,
+    /// The file that detections come from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detections: Option<RecordedIn>,
     /// The execution provider.
     pub provider: ProviderFigures,
     /// One a source.

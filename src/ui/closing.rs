@@ -2,7 +2,7 @@
 
 use super::screen::Screen;
 use super::tables;
-use crate::model::Model;
+use crate::model::Origin;
 use crate::report::RunReport;
 use crate::report::figures::RunFigures;
 use crate::report::verdict::{Verdict, bound_by};
@@ -10,11 +10,13 @@ use crate::stream::{AudioKept, Dropped, LiveOutput};
 use crate::text;
 
 /// Shows what was found and where the time went; `thoroughly` also what it took, and whether it keeps up.
-pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, screen: &Screen, thoroughly: bool) {
+pub(crate) fn show(origin: &Origin, figures: &RunFigures, report: &RunReport, screen: &Screen, thoroughly: bool) {
     if report.processed() > 0 {
         screen.line("");
         screen.line(&tables::stage_table(&figures.book));
-        screen.line(&tables::speed_line(&figures.book, figures.input));
+        if origin.recorded.is_none() {
+            screen.line(&tables::speed_line(&figures.book, figures.input));
+        }
         screen.line("");
         if thoroughly {
             cost(report, figures, screen);
@@ -31,7 +33,7 @@ pub(crate) fn show(model: &Model, figures: &RunFigures, report: &RunReport, scre
         for tiling in report.streams.iter().filter_map(|stream| stream.tiling.as_ref()) {
             screen.line(&format!("  {}", tables::tiles(tiling)));
         }
-        found(model, figures, screen);
+        found(origin, figures, screen);
         for stream in &report.streams {
             // With several streams, whose they are.
             let of =
@@ -87,9 +89,9 @@ fn live(output: &LiveOutput) -> String {
     said
 }
 
-fn found(model: &Model, figures: &RunFigures, screen: &Screen) {
+fn found(origin: &Origin, figures: &RunFigures, screen: &Screen) {
     let mut seen: Vec<(u64, &String)> =
-        figures.objects.iter().copied().zip(model.classes.iter()).filter(|(n, _)| *n > 0).collect();
+        figures.objects.iter().copied().zip(origin.classes.iter()).filter(|(n, _)| *n > 0).collect();
     seen.sort_by_key(|(n, _)| std::cmp::Reverse(*n));
     if !seen.is_empty() {
         let parts: Vec<String> = seen.iter().map(|(n, c)| text::counted(*n, c)).collect();

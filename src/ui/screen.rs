@@ -14,7 +14,7 @@ use crate::clock::{self, HostTime, StreamTime};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
-use crate::model::Model;
+use crate::model::{Origin, RecordedIn};
 use crate::pipeline::{Job, Listener, RunEvent, SourceSpec};
 use crate::stream::{Gap, StreamId, StreamInfo};
 use crate::text::{counted, print_stderr, printable};
@@ -46,6 +46,8 @@ pub(crate) struct Screen {
     known: Mutex<Vec<(String, u64)>>,
     fixed_total: Option<u64>,
     model: String,
+    /// Detections come from a file.
+    recorded: bool,
     classes: Arc<[String]>,
     said: Mutex<HashSet<String>>,
     plain: Mutex<(HostTime, u64)>,
@@ -57,14 +59,14 @@ pub(crate) struct Screen {
 }
 
 impl Screen {
-    pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, model: &Model, imgsz: Size) -> Self {
+    pub(crate) fn new(verbosity: Verbosity, jobs: &[Job], frames: Option<u64>, origin: &Origin, imgsz: Size) -> Self {
         let images = |job: &Job| match &job.source {
             SourceSpec::Images(paths) => Some(paths.len() as u64),
             SourceSpec::Video(_) | SourceSpec::Live(_) => None,
         };
         let fixed_total = jobs.iter().map(images).sum::<Option<u64>>().or_else(|| frames.filter(|_| jobs.len() == 1));
         let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-        Self::of_streams(verbosity, &names, fixed_total, model, imgsz)
+        Self::of_streams(verbosity, &names, fixed_total, origin, imgsz)
     }
 
     /// For streams of these names; `fixed_total` is the number of frames, where it is known beforehand.
@@ -72,7 +74,7 @@ impl Screen {
         verbosity: Verbosity,
         names: &[String],
         fixed_total: Option<u64>,
-        model: &Model,
+        origin: &Origin,
         imgsz: Size,
     ) -> Self {
         let (quiet, streams) = (verbosity == Verbosity::Quiet, names.len());
@@ -98,8 +100,9 @@ impl Screen {
             streams,
             known: Mutex::new(names.iter().map(|name| (printable(name), 0)).collect()),
             fixed_total,
-            model: described(model, imgsz),
-            classes: model.classes.clone(),
+            model: described(origin, imgsz),
+            classes: origin.classes.clone(),
+            recorded: origin.recorded.is_some(),
             said: Mutex::default(),
             plain: Mutex::new((clock::now(), 0)),
             started: clock::now(),
@@ -193,6 +196,9 @@ impl Screen {
                     self.line(&format!("  {} not used: {reason}", rejected.name()));
                 }
             }
+        }
+        if self.recorded && stream.0 == 0 {
+            self.line(&format!("  {}", self.model));
         }
         let frames = info.duration.zip(rate(info)).map_or(0.0, |(d, r)| d.as_secs_f64() * r);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -314,10 +320,13 @@ impl Listener for Screen {
     }
 }
 
-/// Name, classes and input size of the model.
-fn described(model: &Model, imgsz: Size) -> String {
-    let Size { width, height } = model.static_size.unwrap_or(imgsz);
+/// Name, classes and input size of the model, or what a file has.
+fn described(origin: &Origin, imgsz: Size) -> String {
+    if let Some(RecordedIn { format, boxes, .. }) = &origin.recorded {
+        return format!("{} · {} ({format}) · no model", printable(&origin.name), counted(*boxes, "box"));
+    }
+    let Size { width, height } = origin.static_size.unwrap_or(imgsz);
     let side = if width == height { width.to_string() } else { format!("{height}×{width}") };
-    let classes = counted(model.classes.len() as u64, "class");
-    format!("{} · {classes} · {side}", printable(&model.name))
+    let classes = counted(origin.classes.len() as u64, "class");
+    format!("{} · {classes} · {side}", printable(&origin.name))
 }

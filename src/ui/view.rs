@@ -7,7 +7,7 @@ use super::dashboard::{self, Dashboard};
 use super::logs;
 use super::screen::{Screen, Verbosity};
 use super::stats::{Format, Stats};
-use crate::model::Model;
+use crate::model::Origin;
 use crate::pipeline::{Listener, Settings};
 use crate::shutdown::Shutdown;
 use crate::thread::ThreadError;
@@ -60,11 +60,11 @@ impl View {
     pub fn open<'a>(
         Resolved { asked, log, refused }: Resolved,
         settings: &Settings,
-        model: &Model,
+        origin: &Origin,
         notices: impl Iterator<Item = &'a String>,
         shutdown: &Shutdown,
     ) -> Self {
-        let screen = Screen::new(asked.verbosity, &settings.jobs, settings.frames, model, settings.imgsz);
+        let screen = Screen::new(asked.verbosity, &settings.jobs, settings.frames, origin, settings.imgsz);
         let lines = asked.stats.filter(|(_, format)| *format == Format::Ultralytics).map(|(every, _)| every);
         let screen = Arc::new(screen.lines_every(lines).logged(log.clone()));
         if let Some(reason) = refused {
@@ -81,8 +81,8 @@ impl View {
             started.map_err(|e| screen.notice(&format!("no --stats lines: {e}"))).ok()
         });
         let dashboard = log.zip(asked.dashboard).and_then(|(log, command)| {
-            let facts = dashboard::Facts { command, model: screen.model().to_owned(), classes: model.classes.clone() };
-            let (jobs, classes) = (&settings.jobs, model.classes.len());
+            let facts = dashboard::Facts { command, model: screen.model().to_owned(), classes: origin.classes.clone() };
+            let (jobs, classes) = (&settings.jobs, origin.classes.len());
             let state = dashboard::State::new(jobs, settings.frames, settings.real_time, classes, log.clone());
             let started = Dashboard::start(facts, state, &settings.controls, &log, shutdown);
             started.map_err(|e| screen.notice(&format!("--tui: {e}; printing lines instead"))).ok()

@@ -5,7 +5,7 @@ mod charts;
 
 use super::plot::{escaped, to_svg};
 use super::sheet;
-use super::{RunReport, StreamReport};
+use super::{ModelReport, RunReport, StreamReport};
 use crate::latency::{LatencyBook, Timeline};
 use crate::text::{append, counted, grouped, megabytes};
 
@@ -37,14 +37,19 @@ pub fn page(report: &RunReport, book: &LatencyBook, timeline: &Timeline) -> Stri
 
 fn head(out: &mut String, report: &RunReport, title: &str) {
     let (provider, machine) = (&report.provider, &report.machine);
-    let [_, _, height, width] = report.model.input;
+    let with = match (&report.model, &report.detections) {
+        (Some(ModelReport { name, input: [_, _, height, width], .. }), _) => {
+            format!("{} at {height}×{width}", escaped(name))
+        }
+        (None, Some(recorded)) => format!("detections of {}", escaped(&recorded.file)),
+        (None, None) => String::new(),
+    };
     let cores = counted(machine.cores as u64, "core");
     append(
         out,
         format_args!(
-            "<h1>{}</h1><p class=\"sub\">{} at {height}×{width} · {} ({}) · {} · {cores}</p><div class=\"tiles\">",
+            "<h1>{}</h1><p class=\"sub\">{with} · {} ({}) · {} · {cores}</p><div class=\"tiles\">",
             escaped(title),
-            escaped(&report.model.name),
             provider.actual,
             escaped(&provider.detail),
             escaped(&machine.cpu)
@@ -147,15 +152,18 @@ fn facts(out: &mut String, report: &RunReport) {
         .extend(r.cpu_share.iter().map(|(worker, share)| (*worker, format!("{:.0} % of the CPU time", share * 100.0))));
     resources.extend(r.gpu_utilisation.map(|share| ("GPU", format!("{:.0} % busy", share * 100.0))));
     resources.extend(r.gpu_memory_bytes.map(|bytes| ("GPU memory", megabytes(bytes))));
-    let place = vec![
+    let mut place = vec![
         ("CPU", machine.cpu.clone()),
         ("cores", machine.cores.to_string()),
         ("memory", megabytes(machine.memory_bytes)),
         ("GPU", machine.gpu.clone().unwrap_or_else(|| "none".into())),
-        ("model", report.model.name.clone()),
-        ("sha256", report.model.sha256.clone()),
-        ("input", format!("{:?}", report.model.input)),
     ];
+    if let Some(model) = &report.model {
+        place.push(("model", model.name.clone()));
+        place.push(("sha256", model.sha256.clone()));
+        place.push(("input", format!("{:?}", model.input)));
+    }
+    place.extend(report.detections.iter().map(|recorded| ("detections", recorded.file.clone())));
     let settings = report.settings.iter().map(|(key, value)| (*key, value.clone())).collect();
     out.push_str("<div class=\"facts\">\n");
     for (title, rows) in [("Resources", resources), ("Settings", settings), ("Machine and model", place)] {
