@@ -40,9 +40,8 @@ pub mod postprocess;
 
 pub mod detector;
 
-pub mod track;
-
 pub mod counting;
+pub mod track;
 
 pub mod heatmap;
 

@@ -116,7 +116,8 @@ fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
 fn what_the_tracker_follows_is_counted_once() {
     let folder = tempfile::tempdir().expect("a folder");
     walk(folder.path(), false);
-    succeeds(&count(folder.path(), &["--track"]));
+    // Without numbers in the file, counting tracks by itself.
+    succeeds(&count(folder.path(), &[]));
     let counted = json(&folder.path().join("r.json"))["streams"][0].clone();
     let totals = ["in", "out"].map(|way| counted["lines"]["gate"][way]["total"].clone());
     assert_eq!(totals, [json!(1), json!(0)], "{counted}");
@@ -190,11 +191,9 @@ fn lines_and_zones_that_cannot_be_counted_at_are_refused_with_the_remedy() {
         (vec!["--zones", text(&zones)], "zones.toml:3: unknown key `corners`; the nearest is"),
         (vec!["--zones", "nowhere.toml"], "give the path of a TOML or GeoJSON file"),
         (vec!["--zone", YARD, "--anchor", "feet"], "bottom-center"),
-        (vec!["--zone", YARD], "add --track"),
-        (vec!["--heatmap", "new.png"], "add --track"),
         (vec!["--blur", "persn"], "--blur persn: "),
         (vec!["--blur", "pedestrian", "--classes", "car"], "--blur pedestrian: --classes leaves it out"),
-        (vec!["--track", "--heatmap", text(&taken)], "--overwrite"),
+        (vec!["--heatmap", text(&taken)], "--overwrite"),
     ] {
         let mut command = bare(folder.path(), "detect");
         let output =

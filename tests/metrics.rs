@@ -18,7 +18,7 @@ use program::{
 use rtsp::{Feed, ServerProcess, Told};
 use streamdet::clock::RealClock;
 use streamdet::inference::{self, ProviderChoice, Runtime};
-use streamdet::model::{Model, ModelRef};
+use streamdet::model::{Model, ModelRef, Origin};
 use streamdet::monitoring::{self, Metrics};
 
 #[test]
@@ -406,7 +406,7 @@ fn nobody_is_ready_before_the_first_frame() {
     let facts = inference::inspect(&runtime, reference.file()).expect("it can be read");
     let model = Model::build(reference, &facts).expect("its layout is known");
     let sources: Vec<String> = (0..100).map(|n| format!("rtsp://user:secret{n}@host/{n}")).collect();
-    let metrics = Arc::new(Metrics::new(&sources, &model, Arc::new(RealClock::new())));
+    let metrics = Arc::new(Metrics::new(&sources, &Origin::from(&model), Arc::new(RealClock::new())));
     let server = monitoring::serve(([127, 0, 0, 1], 0).into(), None, &metrics).expect("a server");
     let address = server.address().to_string();
     assert_eq!(get(&address, "/readyz").expect("an answer").0, "503");

@@ -56,18 +56,6 @@ const HDR_MODES: [Choice<Hdr>; 2] = [
     ),
 ];
 
-const ANCHORS: [Choice<Anchor>; 9] = [
-    ("bottom-center", "Where people stand and wheels turn", Anchor::BottomCenter),
-    ("center", "The middle of the box", Anchor::Center),
-    ("top-center", "The middle of its upper edge", Anchor::TopCenter),
-    ("center-left", "The middle of its left edge", Anchor::CenterLeft),
-    ("center-right", "The middle of its right edge", Anchor::CenterRight),
-    ("top-left", "A corner", Anchor::TopLeft),
-    ("top-right", "A corner", Anchor::TopRight),
-    ("bottom-left", "A corner", Anchor::BottomLeft),
-    ("bottom-right", "A corner", Anchor::BottomRight),
-];
-
 const TRACKERS: [Choice<track::Kind>; 5] = [
     ("timed", "By the time between frames, with camera motion and looks", track::Kind::Timed),
     ("byte", "ByteTrack, by frames", track::Kind::Byte),
@@ -84,6 +72,18 @@ const LABELS: [Choice<Labels>; 3] = [
     ),
     ("all", "All, above their boxes, whatever they cover", Labels::All),
     ("none", "None", Labels::None),
+];
+
+const ANCHORS: [Choice<Anchor>; 9] = [
+    ("bottom-center", "Where people stand and wheels turn", Anchor::BottomCenter),
+    ("center", "The middle of the box", Anchor::Center),
+    ("top-center", "The middle of its upper edge", Anchor::TopCenter),
+    ("center-left", "The middle of its left edge", Anchor::CenterLeft),
+    ("center-right", "The middle of its right edge", Anchor::CenterRight),
+    ("top-left", "A corner", Anchor::TopLeft),
+    ("top-right", "A corner", Anchor::TopRight),
+    ("bottom-left", "A corner", Anchor::BottomLeft),
+    ("bottom-right", "A corner", Anchor::BottomRight),
 ];
 
 const STATS_FORMATS: [Choice<Format>; 3] = [
@@ -135,14 +135,14 @@ pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     one_of(&LOG_FORMATS)
 }
 
-/// `--anchor`.
-pub(super) fn anchor() -> impl TypedValueParser<Value = Anchor> {
-    one_of(&ANCHORS)
-}
-
 /// `--tracker`.
 pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
     one_of(&TRACKERS)
+}
+
+/// `--anchor`.
+pub(super) fn anchor() -> impl TypedValueParser<Value = Anchor> {
+    one_of(&ANCHORS)
 }
 
 /// `--stats-format`.

@@ -143,11 +143,10 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
     let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
-    let overwrite = args.overwrite;
     let task = Task {
         command: "detect",
         plan,
-        overwrite,
+        overwrite: args.overwrite,
         detections: args.detections.clone(),
         json,
         save_txt,

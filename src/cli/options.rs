@@ -172,9 +172,9 @@ impl TrackingOptions {
         }
     }
 
-    /// How objects are tracked, where they are.
-    pub(super) fn tracking(&self) -> Option<track::Options> {
-        let wanted = self.track || self.tracker.is_some() || self.trails.is_some();
+    /// How objects are tracked, where they are; `implied` by other options.
+    pub(super) fn tracking(&self, implied: bool) -> Option<track::Options> {
+        let wanted = implied || self.track || self.tracker.is_some() || self.trails.is_some();
         wanted.then(|| track::Options {
             kind: self.tracker.unwrap_or_default(),
             buffer: self.track_buffer,

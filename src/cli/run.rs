@@ -46,6 +46,7 @@ impl RunOptions {
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
         let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
+        let to_stdout = lines.iter().any(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-"));
         let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
@@ -60,8 +61,6 @@ impl RunOptions {
             Finder::Model(Box::new(model), runtime)
         };
         let origin = finder.origin();
-        let to_stdout =
-            [&task.json, &task.mot_output, &task.events_csv].into_iter().flatten().any(|path| path.as_os_str() == "-");
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -133,8 +132,8 @@ impl RunOptions {
 }
 
 impl Task {
-    /// Opens `--save-txt`, `--crops`, and last `--mot-output`, `--events-csv` and `--json`, so that what is refused leaves no empty file. `at_once`: lines are
-    /// flushed one by one.
+    /// Opens `--save-txt`, `--crops`, and last the files of lines, so that what is refused leaves no empty file. `at_once`: lines
+    /// are flushed one by one.
     fn open_detections(
         &self,
         origin: &Origin,
@@ -149,9 +148,8 @@ impl Task {
             outputs.push(Box::new(Labels::create(folder).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(folder) = &self.crops {
-            outputs.push(Box::new(
-                Crops::create(folder, origin.classes.clone(), pixelation).map_err(|e| no_folder(folder, &e))?,
-            ));
+            let crops = Crops::create(folder, origin.classes.clone(), pixelation);
+            outputs.push(Box::new(crops.map_err(|e| no_folder(folder, &e))?));
         }
         let no_file = |option: &str, path: &Path, e: &std::io::Error| {
             let remedy = match e.kind() {

@@ -77,9 +77,6 @@ pub enum SettingsError {
     /// Lines and zones that cannot be counted at.
     #[error(transparent)]
     Counting(#[from] CountingError),
-    /// What only tracked objects give was asked for, and tracking was not.
-    #[error("--count-line, --zone and --heatmap are of tracked objects\n  add --track")]
-    Untracked,
 }
 
 impl RunOptions {
@@ -87,14 +84,14 @@ impl RunOptions {
     pub(super) fn settings(&self, task: &Task, origin: &Origin, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(origin)?;
         let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
-        let (tracking, mut counting) = (self.tracking.tracking(), self.counting.counting()?);
-        match (tracking, &mut counting) {
+        let mut counting = self.counting.counting()?;
+        // What is counted is tracked, unless a file's detections have their ids.
+        let counted = counting.is_some() || !task.heatmaps.is_empty();
+        let numbered = origin.recorded.as_ref().is_some_and(|file| file.numbered);
+        let tracking = self.tracking.tracking(counted && !numbered);
+        if let Some((counting, tracking)) = counting.as_mut().zip(tracking) {
             // One that is found again by then goes on.
-            (Some(tracking), Some(counting)) => counting.kept = counting.kept.max(tracking.buffer),
-            (None, None) if task.heatmaps.is_empty() => {}
-            // A file's detections may have numbers.
-            (None, _) if task.detections.is_none() => return Err(SettingsError::Untracked),
-            (None | Some(_), _) => {}
+            counting.kept = counting.kept.max(tracking.buffer);
         }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {

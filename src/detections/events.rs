@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, of_lines};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError};
 use crate::detection::FrameEvent;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -49,7 +49,7 @@ impl DetectionOutput for EventRows {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 
@@ -74,7 +74,7 @@ impl DetectionSink for RowSink {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, of_lines};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent};
 use crate::detection::{FrameEvent, Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -52,7 +52,7 @@ impl DetectionOutput for JsonLines {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 
@@ -80,7 +80,7 @@ impl DetectionSink for JsonSink {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 

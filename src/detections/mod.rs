@@ -177,15 +177,14 @@ pub enum DetectionError {
     Ended,
 }
 
-/// What an error of lines in a file ends: a reader that goes away stops the run.
-fn of_lines(error: &DetectionError) -> OnError {
-    match error {
-        DetectionError::ReaderGone { .. } => OnError::StopRun,
-        DetectionError::Ended => OnError::Reported,
-        DetectionError::Write { .. }
-        | DetectionError::Still(_)
-        | DetectionError::Stalled { .. }
-        | DetectionError::Thread { .. } => OnError::EndSink,
+impl DetectionError {
+    /// What it ends where lines of all streams go into one file: a reader that goes away stops the run.
+    fn of_lines(&self) -> OnError {
+        match self {
+            Self::ReaderGone { .. } => OnError::StopRun,
+            Self::Ended => OnError::Reported,
+            Self::Write { .. } | Self::Still(_) | Self::Stalled { .. } | Self::Thread { .. } => OnError::EndSink,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, of_lines};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError};
 use crate::detection::Detection;
 use crate::mot::{MotBox, write_row};
 use crate::shutdown::Shutdown;
@@ -40,7 +40,7 @@ impl DetectionOutput for MotLines {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }
 
@@ -76,6 +76,6 @@ impl DetectionSink for MotSink {
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
-        of_lines(error)
+        error.of_lines()
     }
 }

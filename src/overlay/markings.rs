@@ -1,17 +1,13 @@
 //! Lines and zones at which is counted, drawn under the boxes: a line with an arrow to where `in` leads, a zone's border.
 
-use super::paint::{dims, stroke};
+use super::paint::{Place, dims, stroke, visible};
 use super::text::LARGEST;
 use super::{Overlay, OverlayError};
 use crate::frame::FrameViewMut;
-use crate::geometry::px;
 
 /// Colours that few classes have, and that differ in lightness too.
 const LINE: [u8; 3] = [255, 214, 10];
 const ZONE: [u8; 3] = [100, 210, 255];
-
-/// Across and down, pixels.
-type Place = (f64, f64);
 
 /// A line or a zone's border with its label.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +34,7 @@ impl Marking {
 }
 
 impl Overlay {
-    /// Draws `markings` in place.
+    /// Draws `markings` in place, before the boxes of the same frame, whose labels keep off theirs.
     ///
     /// # Errors
     /// When `OpenCV` refuses a plane.
@@ -50,7 +46,7 @@ impl Overlay {
             let points = &marking.points;
             let back = marking.closed.then(|| points.last().zip(points.first())).flatten();
             for (from, to) in points.windows(2).map(|pair| (&pair[0], &pair[1])).chain(back) {
-                draw_line(frame, *from, *to, rgb, thickness)?;
+                stroke(frame, *from, *to, rgb, thickness)?;
             }
             let [width, height] = self.typesetter.measure(&marking.label, LARGEST).map(f64::from);
             let place = match points[..] {
@@ -67,8 +63,8 @@ impl Overlay {
             let Some((x, y)) = place else { continue };
             #[expect(clippy::cast_possible_truncation, reason = "it is moved into the frame")]
             let (x, y) = (x.clamp(-1e6, 1e6) as i32, y.clamp(-1e6, 1e6) as i32);
-            let (across, down) = dims(&frame.info);
-            let area = self.typesetter.place([across, down], &marking.label, LARGEST, [x, y]);
+            let (width, height) = dims(&frame.info);
+            let area = self.typesetter.place([width, height], &marking.label, LARGEST, [x, y]);
             self.typesetter.draw(frame, &marking.label, LARGEST, area, rgb)?;
             self.marked.push(area);
         }
@@ -98,7 +94,7 @@ impl Overlay {
             (middle.0 + across.0 * right + along.0 * on, middle.1 + across.1 * right + along.1 * on)
         };
         for from in [middle, at(0.6, 0.3), at(0.6, -0.3)] {
-            draw_line(frame, from, at(1.0, 0.0), rgb, thickness)?;
+            stroke(frame, from, at(1.0, 0.0), rgb, thickness)?;
         }
         Ok(Some((middle, across)))
     }
@@ -107,41 +103,6 @@ impl Overlay {
 /// The highest corner.
 fn topmost(points: &[Place]) -> Option<Place> {
     points.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1).then(a.0.total_cmp(&b.0)))
-}
-
-/// A straight line of this thickness, pixels, as far as it can be seen.
-fn draw_line(
-    frame: &mut FrameViewMut<'_>,
-    from: Place,
-    to: Place,
-    rgb: [u8; 3],
-    thickness: i32,
-) -> Result<(), OverlayError> {
-    let Some((from, to)) = visible(from, to, frame) else { return Ok(()) };
-    #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
-    let whole = |(x, y): Place| (x.floor() as i32, y.floor() as i32);
-    stroke(frame, whole(from), whole(to), rgb, thickness)
-}
-
-/// The part of a straight line inside the frame (Liang and Barsky, 1984).
-fn visible(from: Place, to: Place, frame: &FrameViewMut<'_>) -> Option<(Place, Place)> {
-    let size = frame.info.size;
-    let (right, bottom) = (f64::from(px(size.width)) - 1.0, f64::from(px(size.height)) - 1.0);
-    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
-    let (mut enters, mut leaves) = (0.0f64, 1.0f64);
-    for (step, room) in [(-dx, from.0), (dx, right - from.0), (-dy, from.1), (dy, bottom - from.1)] {
-        if step == 0.0 {
-            if room < 0.0 {
-                return None;
-            }
-        } else if step < 0.0 {
-            enters = enters.max(room / step);
-        } else {
-            leaves = leaves.min(room / step);
-        }
-    }
-    let at = |share: f64| (from.0 + dx * share, from.1 + dy * share);
-    (enters <= leaves).then(|| (at(enters), at(leaves)))
 }
 
 #[cfg(test)]

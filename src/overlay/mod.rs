@@ -1,4 +1,4 @@
-//! Boxes and labels, lines and zones, drawn on the Y, U and V planes where they lie.
+//! Boxes and labels, drawn on the Y, U and V planes where they lie.
 //!
 //! `OpenCV` draws the shapes. Text is set from a font with glyphs beyond ASCII, as class names may be UTF-8; a glyph's
 //! coverage is rasterised once a size and blended from then on. What is kept between frames keeps its memory: a frame like
@@ -13,6 +13,7 @@ pub mod markings;
 mod memory;
 mod paint;
 mod text;
+mod trails;
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -106,8 +107,9 @@ impl Overlay {
         if self.style.labels == Labels::Auto {
             let mut taken = std::mem::take(&mut self.marked);
             taken.extend(hud.map(|(_, area)| area));
-            self.draw_placed(frame, detections, &taken)?;
+            let placed = self.draw_placed(frame, detections, &taken);
             self.marked = taken;
+            placed?;
         }
         self.marked.clear();
         if let Some((text, area)) = hud {

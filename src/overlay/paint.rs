@@ -8,10 +8,14 @@ use opencv::imgproc;
 use super::area::Area;
 use crate::frame::hdr::graphics;
 use crate::frame::{FrameInfo, FrameViewMut, PixelFormat, PlaneMut, Range};
+use crate::geometry::px;
 
 /// Pixels below which an area is thin, as the lines of boxes are: it is filled here. `OpenCV` draws a filled shape's edges pixel by
 /// pixel first, which takes several times as long for these (`benches/overlay.rs`).
 const THIN: i32 = 16;
+
+/// Across and down, pixels.
+pub(super) type Place = (f64, f64);
 
 /// Why a frame could not be drawn on.
 #[derive(Debug, thiserror::Error)]
@@ -62,85 +66,113 @@ pub(super) fn samples(frame: &FrameViewMut<'_>, rgb: [u8; 3]) -> [f64; 3] {
     [y * 876.0 + 64.0, u * 896.0 + 512.0, v * 896.0 + 512.0]
 }
 
+/// One plane of a frame, with its own samples of a colour.
+pub(super) struct Canvas<'a, 'b> {
+    plane: &'a mut PlaneMut<'b>,
+    /// Columns and rows.
+    size: [i32; 2],
+    kind: i32,
+    pub colour: Scalar,
+    /// By how many bits the plane's coordinates are shifted, across and down.
+    pub shift: (u32, u32),
+}
+
+impl Canvas<'_, '_> {
+    /// For `OpenCV` to draw on.
+    pub fn mat(&mut self) -> Result<Mat, OverlayError> {
+        plane_mat(self.plane, self.size[1], self.size[0], self.kind)
+    }
+}
+
+/// Has `draw` draw on every plane.
+pub(super) fn on_planes(
+    frame: &mut FrameViewMut<'_>,
+    rgb: [u8; 3],
+    mut draw: impl FnMut(&mut Canvas<'_, '_>) -> Result<(), OverlayError>,
+) -> Result<(), OverlayError> {
+    let info = frame.info;
+    let wide = frame.hdr.is_some();
+    let [y, u, v] = samples(frame, rgb);
+    for index in 0..info.format.planes() {
+        let shift = if index == 0 { (0, 0) } else { info.format.chroma_shift() };
+        let colour = match (index, info.format) {
+            (0, _) => Scalar::all(y),
+            (1, PixelFormat::Nv12) => Scalar::new(u, v, 0.0, 0.0),
+            (1, _) => Scalar::all(u),
+            _ => Scalar::all(v),
+        };
+        let size = info.plane_size(index);
+        let size = [size.width, size.height].map(|side| i32::try_from(side).unwrap_or(0));
+        let kind = match (wide, info.format, index) {
+            (true, ..) => CV_16UC1,
+            (false, PixelFormat::Nv12, 1) => CV_8UC2,
+            (false, ..) => CV_8UC1,
+        };
+        draw(&mut Canvas { plane: &mut frame.planes[index], size, kind, colour, shift })?;
+    }
+    Ok(())
+}
+
 /// Fills `area`, clipped to the frame, on every plane.
 pub(super) fn fill(frame: &mut FrameViewMut<'_>, area: Area, rgb: [u8; 3]) -> Result<(), OverlayError> {
-    let samples = samples(frame, rgb);
-    for index in 0..frame.info.format.planes() {
-        let Surface { colour, shift, width, height, kind } = surface(frame, index, samples);
+    if area.width <= 0 || area.height <= 0 {
+        return Ok(());
+    }
+    on_planes(frame, rgb, |canvas| {
+        let ([width, height], shift) = (canvas.size, canvas.shift);
         let x1 = (area.x >> shift.0).clamp(0, width);
         let y1 = (area.y >> shift.1).clamp(0, height);
         let x2 = ((area.x + area.width - 1) >> shift.0).min(width - 1);
         let y2 = ((area.y + area.height - 1) >> shift.1).min(height - 1);
-        if x2 < x1 || y2 < y1 || area.width <= 0 || area.height <= 0 {
-            continue;
+        if x2 < x1 || y2 < y1 {
+            return Ok(());
         }
-        let plane = &mut frame.planes[index];
+        let colour = canvas.colour;
         if (x2 - x1).min(y2 - y1) < THIN {
-            fill_rows(plane, x1..=x2, y1..=y2, kind, colour)?;
-            continue;
+            return fill_rows(canvas.plane, x1..=x2, y1..=y2, canvas.kind, colour);
         }
-        let mut mat = plane_mat(plane, height, width, kind)?;
-        imgproc::rectangle_points(
-            &mut mat,
-            Point::new(x1, y1),
-            Point::new(x2, y2),
-            colour,
-            imgproc::FILLED,
-            imgproc::LINE_8,
-            0,
-        )?;
-    }
-    Ok(())
+        let (from, to) = (Point::new(x1, y1), Point::new(x2, y2));
+        Ok(imgproc::rectangle_points(&mut canvas.mat()?, from, to, colour, imgproc::FILLED, imgproc::LINE_8, 0)?)
+    })
 }
 
-/// Draws a straight line of this thickness, pixels, on every plane; both ends lie in the frame.
+/// A straight line of this thickness, pixels, clipped to the frame.
 pub(super) fn stroke(
     frame: &mut FrameViewMut<'_>,
-    from: (i32, i32),
-    to: (i32, i32),
+    from: Place,
+    to: Place,
     rgb: [u8; 3],
     thickness: i32,
 ) -> Result<(), OverlayError> {
-    let samples = samples(frame, rgb);
-    for index in 0..frame.info.format.planes() {
-        let Surface { colour, shift, width, height, kind } = surface(frame, index, samples);
-        let mut mat = plane_mat(&mut frame.planes[index], height, width, kind)?;
-        let point = |(x, y): (i32, i32)| Point::new(x >> shift.0, y >> shift.1);
+    let Some((from, to)) = visible(from, to, frame) else { return Ok(()) };
+    on_planes(frame, rgb, |canvas| {
+        let (colour, shift) = (canvas.colour, canvas.shift);
+        #[expect(clippy::cast_possible_truncation, reason = "inside the frame")]
+        let point = |(x, y): Place| Point::new(x.floor() as i32 >> shift.0, y.floor() as i32 >> shift.1);
         let thickness = (thickness >> shift.0.min(shift.1)).max(1);
-        imgproc::line(&mut mat, point(from), point(to), colour, thickness, imgproc::LINE_8, 0)?;
-    }
-    Ok(())
+        Ok(imgproc::line(&mut canvas.mat()?, point(from), point(to), colour, thickness, imgproc::LINE_8, 0)?)
+    })
 }
 
-/// A plane as it is drawn on: the colour's samples, how far coordinates are shifted, its size, and `OpenCV`'s kind of it.
-struct Surface {
-    colour: Scalar,
-    shift: (u32, u32),
-    width: i32,
-    height: i32,
-    kind: i32,
-}
-
-fn surface(frame: &FrameViewMut<'_>, index: usize, [y, u, v]: [f64; 3]) -> Surface {
-    let info = frame.info;
-    let colour = match (index, info.format) {
-        (0, _) => Scalar::all(y),
-        (1, PixelFormat::Nv12) => Scalar::new(u, v, 0.0, 0.0),
-        (1, _) => Scalar::all(u),
-        _ => Scalar::all(v),
-    };
-    let size = info.plane_size(index);
-    Surface {
-        colour,
-        shift: if index == 0 { (0, 0) } else { info.format.chroma_shift() },
-        width: i32::try_from(size.width).unwrap_or(0),
-        height: i32::try_from(size.height).unwrap_or(0),
-        kind: match (frame.hdr.is_some(), info.format, index) {
-            (true, ..) => CV_16UC1,
-            (false, PixelFormat::Nv12, 1) => CV_8UC2,
-            (false, ..) => CV_8UC1,
-        },
+/// The part of a straight line inside the frame (Liang and Barsky, 1984).
+pub(super) fn visible(from: Place, to: Place, frame: &FrameViewMut<'_>) -> Option<(Place, Place)> {
+    let size = frame.info.size;
+    let (right, bottom) = (f64::from(px(size.width)) - 1.0, f64::from(px(size.height)) - 1.0);
+    let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+    let (mut enters, mut leaves) = (0.0f64, 1.0f64);
+    for (step, room) in [(-dx, from.0), (dx, right - from.0), (-dy, from.1), (dy, bottom - from.1)] {
+        if step == 0.0 {
+            if room < 0.0 {
+                return None;
+            }
+        } else if step < 0.0 {
+            enters = enters.max(room / step);
+        } else {
+            leaves = leaves.min(room / step);
+        }
     }
+    let at = |share: f64| (from.0 + dx * share, from.1 + dy * share);
+    (enters <= leaves).then(|| (at(enters), at(leaves)))
 }
 
 /// Fills an area as `OpenCV` does.

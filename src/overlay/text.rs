@@ -8,7 +8,7 @@ use ab_glyph::{Font, PxScale, ScaleFont};
 use super::area::Area;
 use super::fonts::Fonts;
 use super::paint::{OverlayError, dims, fill, samples, yuv};
-use crate::frame::{FrameViewMut, PixelFormat, PlaneMut};
+use crate::frame::{FrameViewMut, PixelFormat};
 
 /// Sizes of text in one frame: few, as each keeps glyphs of its own.
 pub(super) const STEPS: usize = 4;

@@ -459,7 +459,9 @@ impl<'a> Delivery<'a> {
             format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
         let markings = self.counts.as_ref().map(StreamCounts::markings).unwrap_or_default();
-        let mut buffer = if frame.detections.is_empty() && hud.is_none() && markings.is_empty() {
+        let trails = self.tracker.as_ref().map_or(&[][..], Tracker::trails);
+        let nothing = frame.detections.is_empty() && hud.is_none() && markings.is_empty() && trails.is_empty();
+        let mut buffer = if nothing {
             drawable.frame.buffer().copy()
         } else {
             let fail = |e: gst::glib::BoolError| RunError::FrameCopy { problem: e.to_string() };
@@ -469,6 +471,7 @@ impl<'a> Delivery<'a> {
             let mut view = FrameViewMut { info, planes: planes_mut(&mut copy), hdr };
             self.shared.settings.pixelation.apply(&mut view, &frame.detections, (0.0, 0.0));
             self.overlay.draw_markings(&mut view, &markings)?;
+            self.overlay.draw_trails(&mut view, trails)?;
             self.overlay.draw(&mut view, &frame.detections, hud.as_deref())?;
             copy.into_buffer()
         };
