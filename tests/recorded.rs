@@ -98,8 +98,10 @@ fn tracks_are_written_as_motchallenge_text() {
     succeeds(&printed);
     assert_eq!(String::from_utf8_lossy(&printed.stdout), tracks);
     // It is what the evaluator reads.
+    let truth = tracks.replace("0.9000", "1").replace("0.3000", "1").replace("0.8000", "1");
+    std::fs::write(folder.path().join("gt.txt"), truth).expect("a file");
     let scored =
-        bare(folder.path(), "val").args(["--mot", "out.txt", "out.txt", "--report", "-"]).output().expect("it starts");
+        bare(folder.path(), "val").args(["--mot", "gt.txt", "out.txt", "--report", "-"]).output().expect("it starts");
     succeeds(&scored);
     let report: Value = serde_json::from_slice(&scored.stdout).expect("JSON");
     assert_eq!(report["mot"]["combined"]["IDF1"], 1.0);
@@ -122,5 +124,6 @@ fn files_that_are_no_detections_are_refused_before_anything_is_written() {
     refused(&["--detections", "good.txt", "--imgsz", "640"], "cannot be used with");
     refused(&["--detections", "good.txt", "--classes", "car"], "--classes car: good.txt has no such class");
     refused(&["--detections", "good.txt", text(&clip)], "2 sources");
+    refused(&["--detections", "good.txt", "--mot-output", "good.txt"], "good.txt");
     refused(&["--mot-output", "m.txt", "--detections", "good.txt", "--json", "m.txt"], "m.txt");
 }

@@ -164,6 +164,10 @@ fn nothing_found_and_nothing_there_are_scored() {
         assert_eq!(found, [0.0, 0.0, 1.0, fp, fn_].map(Some), "{name}");
     }
     assert_eq!(ours["combined"]["MOTA"], -1.5);
+    // Confidences in the place of flags leave nothing to be found, which is said.
+    write(&folder.path().join("dets.txt"), "1,1,0,0,10,10,0.9\n");
+    let ours = mot(folder.path(), &["dets.txt", "dets.txt"]);
+    assert!(ours["notices"][0].as_str().is_some_and(|notice| notice.contains("column 7 is a flag")), "{ours}");
 }
 
 /// A line a rule: a car that is found, one in an ignored region, a truck that is found as a car.

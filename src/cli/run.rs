@@ -50,7 +50,9 @@ impl RunOptions {
         let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
-        plan::check_distinct(&task.plan.jobs, &others.iter().copied().chain(heatmaps).collect::<Vec<_>>())?;
+        let read = task.detections.iter().map(|path| ("--detections", path.as_path()));
+        let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
+        plan::check_distinct(&task.plan.jobs, &all)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
         left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);

@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(seen, [(2, 7, 10, 1), (1, 8, 6, 3), (3, 9, 7, 4), (4, 1, 6, 5), (5, 1, 9, 6)]);
         assert_eq!(rows[0].bbox, MotBox { left: 1.5, top: -2.0, width: 3.0, height: 4.0 });
         assert_eq!((rows[0].confidence, rows[1].confidence), (0.5, 1.0));
-        assert_eq!(rows[4].extra, [3.0, 0.25, -1.0]);
+        assert_eq!(format!("{:?}", rows[4].extra), "[3.0, 0.25, -1.0]");
     }
 
     #[test]

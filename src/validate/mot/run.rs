@@ -97,7 +97,7 @@ pub fn score(found: &Found, options: &Options, stopping: &Shutdown) -> Result<Op
     let listed = options.frames.as_deref().map(frames).transpose()?;
     let mut known: Option<(Format, &str)> = options.format.map(|format| (format, "--mot-format"));
     let (mut sequences, mut classes, mut agnostic) = (Vec::new(), BTreeMap::<i64, Vec<Counts>>::new(), Vec::new());
-    let mut without_categories = None;
+    let (mut without_categories, mut gt_rows) = (None, 0);
     for sequence in &found.sequences {
         let gt = rows(&sequence.gt)?;
         let guessed = options.format.unwrap_or_else(|| Format::guess(&sequence.name, &gt));
@@ -107,6 +107,7 @@ pub fn score(found: &Found, options: &Options, stopping: &Shutdown) -> Result<Op
             return Err(MotError::new(sequence.gt.display(), problem, "say which it is with --mot-format"));
         }
         let read = read(sequence, gt, format, listed.as_ref())?;
+        gt_rows += read.gt.len();
         let scene = |scene: &Scene| match Counts::of(scene, read.frames, stopping) {
             Ok(counts) => Ok(Some(counts)),
             Err(Unscored::Stopped) => Ok(None),
@@ -131,17 +132,24 @@ pub fn score(found: &Found, options: &Options, stopping: &Shutdown) -> Result<Op
     }
     let format = known.map_or(Format::Mot15, |(format, _)| format);
     let counts: Vec<Counts> = sequences.iter().map(|(_, counts)| *counts).collect();
+    let combined = Counts::sum(&counts).together();
+    let mut notices = notices(found, without_categories == Some(true));
+    if gt_rows > 0 && combined.gt_boxes == 0 {
+        notices.push(
+            "no row of ground truth counts: there column 7 is a flag, and what is below 1 is left out".to_owned(),
+        );
+    }
     let names: BTreeMap<i64, &'static str> = DRONE_CLASSES.into_iter().collect();
     Ok(Some(Scored {
         format,
-        combined: Counts::sum(&counts).together(),
+        combined,
         sequences: sequences.into_iter().map(|(name, counts)| (name, counts.alone())).collect(),
         classes: classes
             .iter()
             .filter_map(|(class, all)| Some((*names.get(class)?, Counts::sum(all).together())))
             .collect(),
         class_agnostic: (format == Format::VisDrone).then(|| Counts::sum(&agnostic).together()),
-        notices: notices(found, without_categories == Some(true)),
+        notices,
     }))
 }
 
