@@ -1,107 +1,53 @@
-//! Lines and zones: what happens there is in the JSON lines, the rows, the report, the metrics and the frame.
+//! Lines and zones: what happens there is in the JSON lines, the rows, the report, the terminal and the frame. Objects come from
+//! files of detections, so that every frame has what is written there.
 
 mod program;
 
-use std::path::Path;
-use std::process::Command;
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
-use program::{bare, json_lines, said, text, witness};
-use streamdet::clock::{self, StreamTime};
-use streamdet::controls::Controls;
-use streamdet::counting::{Anchor, Counting, Line, Shapes, Zone};
-use streamdet::detection::{Detection, DetectionStage, StageFactory, Track, TrackState};
-use streamdet::detections::{Crops, DetectionOutput, EventRows, JsonLines};
-use streamdet::frame::pixelate::Pixelation;
-use streamdet::geometry::{FrameBox, Size};
-use streamdet::inference::{self, ProviderChoice, ProviderOptions, Runtime};
-use streamdet::model::{Model, ModelRef};
-use streamdet::monitoring::Metrics;
-use streamdet::overlay::Style;
-use streamdet::pipeline::plan::{OutputRequest, plan, prepare};
-use streamdet::pipeline::{self, Delays, EventLog, Job, Listener, Outcome, Settings};
-use streamdet::postprocess::Thresholds;
-use streamdet::shutdown::Shutdown;
-use streamdet::sink::EncoderOptions;
-use streamdet::source::{Hdr, LiveOptions};
-use streamdet::stream::Gap;
+use program::{bare, json, json_lines, said, succeeds, text, witness};
+use serde_json::{Value, json};
 
-/// Objects that walk from the left to the right, 120 pixels a second: one that is confirmed, and below it one that is not.
-struct Walkers;
+const YARD: &str = "yard=0.4,0.4,0.6,0.4,0.6,0.7,0.4,0.7";
 
-impl DetectionStage for Walkers {
-    fn frame(&mut self, pts: StreamTime, _: Size, detections: &mut Vec<Detection>) {
-        #[expect(clippy::cast_possible_truncation, reason = "pixels")]
-        let x = (Duration::from_nanos(pts.ns).as_secs_f64() * 120.0) as f32;
-        let walker = |y: f32, track| Detection {
-            class_id: 0,
-            confidence: 0.5,
-            bbox: FrameBox::new(x, y, x + 20.0, y + 40.0),
-            track,
-        };
-        let (age, state, speed) = (Duration::ZERO, TrackState::Confirmed, [120.0, 0.0]);
-        detections.clear();
-        detections.push(walker(100.0, Some(Track { id: 7, age, state, speed })));
-        detections.push(walker(180.0, None));
-    }
-
-    fn gap(&mut self, _: &Gap) {
-        unreachable!("a file has no outage");
-    }
+/// A clip that `ffmpeg` makes of `source`, 320 by 240 pixels.
+fn clip(folder: &Path, name: &str, source: &str, seconds: &str) -> PathBuf {
+    let path = folder.join(name);
+    let coding = ["-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", "-y"];
+    witness("ffmpeg", &[&["-f", "lavfi", "-i", source, "-t", seconds][..], &coding, &[text(&path)]].concat());
+    path
 }
 
-/// One a process.
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Runtime::load(None, ProviderChoice::Cpu).expect("ONNX Runtime is installed"));
-
-fn built_in_model() -> Model {
-    gstreamer::init().expect("GStreamer");
-    let reference = ModelRef::resolve(None).expect("the built-in model");
-    let facts = inference::inspect(&RUNTIME, reference.file()).expect("it can be read");
-    Model::build(reference, &facts).expect("its layout is known")
+/// Writes what each of so many frames shows, as `--json` does.
+fn write_detections(path: &Path, frames: u32, objects: impl Fn(u32) -> Vec<Value>) {
+    let line = |frame: u32| json!({"stream": 0, "frame": frame, "detections": objects(frame)}).to_string() + "\n";
+    std::fs::write(path, (0..frames).map(line).collect::<String>()).expect("a file");
 }
 
-/// What a run over `jobs` needs, with `stage` in place of a tracker.
-fn settings(jobs: Vec<Job>, stage: StageFactory) -> Settings {
-    Settings {
-        jobs,
-        track: None,
-        imgsz: Size { width: 96, height: 96 },
-        thresholds: Thresholds { conf: 0.25, iou: 0.7, max_det: 300, agnostic: false, classes: None },
-        batch: 1,
-        batch_timeout: Duration::from_millis(20),
-        stages: vec![stage],
-        counting: None,
-        heatmaps: Vec::new(),
-        pixelation: Pixelation::default(),
-        tiling: None,
-        target_latency: None,
-        frames: None,
-        stride: 1,
-        real_time: false,
-        hdr: Hdr::ToneMap,
-        live: LiveOptions::default(),
-        delays: Delays::default(),
-        provider: ProviderOptions { choice: ProviderChoice::Cpu, ..ProviderOptions::default() },
-        style: Style::default(),
-        controls: Arc::new(Controls::fixed(0.25, false)),
-        encoder: EncoderOptions::default(),
-    }
+/// Two seconds of grey, 30 frames a second, and objects that walk over it from the left to the right, 120 pixels a second: one
+/// that has a number where `numbered` says so, and below it one that never has.
+fn walk(folder: &Path, numbered: bool) {
+    clip(folder, "grey.mkv", "color=0x808080:size=320x240:rate=30", "2");
+    write_detections(&folder.join("walk.jsonl"), 60, |frame| {
+        let x = f64::from(frame) * 4.0;
+        let walker = |y: f64, id: Option<u32>| json!({"class_id": 0, "class": "person", "confidence": 0.9, "box": [x, y, x + 20.0, y + 40.0], "track_id": id});
+        let mut walkers = vec![walker(100.0, numbered.then_some(7))];
+        walkers.extend(numbered.then(|| walker(180.0, None)));
+        walkers
+    });
 }
 
-/// A grey clip of two seconds, 30 frames a second.
-fn grey_clip(folder: &Path) -> std::path::PathBuf {
-    let clip = folder.join("grey.mkv");
-    let source = "color=0x808080:size=320x240:rate=30";
-    witness(
-        "ffmpeg",
-        &["-f", "lavfi", "-i", source, "-t", "2", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-y", text(&clip)],
-    );
-    clip
+/// Counts who walks over the grey clip: a gate that is walked upwards, so that its right-hand side is the right of the frame.
+fn count(folder: &Path, more: &[&str]) -> Output {
+    let counting = ["--count-line", "gate=0.3,1,0.3,0", "--zone", YARD, "--json", "d.jsonl", "--report", "r.json"];
+    let mut command = bare(folder, "detect");
+    command.args(["grey.mkv", "-o", "annotated.mkv", "--detections", "walk.jsonl"]).args(counting).args(more);
+    command.output().expect("it starts")
 }
 
-/// Luma of the frame of `clip` at `s` seconds, or of an image.
+/// Luma of the frame of a clip at `s` seconds, or of an image.
 fn luma(clip: &Path, s: Option<&str>) -> Vec<u8> {
     let seek = s.map(|s| ["-ss", s]).into_iter().flatten();
     let rest = ["-i", text(clip), "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-"];
@@ -111,35 +57,15 @@ fn luma(clip: &Path, s: Option<&str>) -> Vec<u8> {
 
 #[test]
 fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
-    let model = built_in_model();
     let folder = tempfile::tempdir().expect("a folder");
-    let clip = grey_clip(folder.path());
-    let annotated = folder.path().join("annotated.mkv");
-    let request = OutputRequest { outputs: vec![annotated.clone().into()], ..OutputRequest::default() };
-    let jobs = plan(&[clip.into()], None, &request).expect("a plan").jobs;
-    prepare(&jobs, false).expect("an output");
-    // Walked upwards: its right-hand side is the right of the frame.
-    let gate = Line::new("gate", [0.3, 1.0], [0.3, 0.0]).expect("a line");
-    let yard = Zone::new("yard", &[[0.4, 0.4], [0.6, 0.4], [0.6, 0.7], [0.4, 0.7]]).expect("a zone");
-    let shapes = Arc::new(Shapes::new(vec![gate], vec![yard]).expect("shapes"));
-    let counting = Counting { shapes: shapes.clone(), anchor: Anchor::default(), kept: Duration::from_secs(9) };
-    let stage: StageFactory = Arc::new(|_| Box::new(Walkers));
-    let settings = Settings { counting: Some(counting), ..settings(jobs, stage) };
-    let (lines, rows) = (folder.path().join("d.jsonl"), folder.path().join("events.csv"));
-    let stopping = Shutdown::new();
-    let json = JsonLines::create(&lines, model.classes.clone(), false, &stopping).expect("a file");
-    let csv = EventRows::create(&rows, model.classes.clone(), false, &stopping).expect("a file");
-    let detections: Vec<Box<dyn DetectionOutput>> = vec![Box::new(json), Box::new(csv)];
-    let clock = clock::process().clone();
-    let metrics = Arc::new(Metrics::new(&["grey.mkv".to_owned()], &model, clock.clone()).counting(&shapes));
-    let listener: Arc<dyn Listener> = metrics.clone();
-    let class = model.classes[0].clone();
-    let Outcome { figures, errors } = pipeline::run(settings, model, &RUNTIME, clock, listener, detections, &stopping);
-    assert!(errors.is_empty(), "{errors:?}");
+    let folder = folder.path();
+    walk(folder, true);
+    let output = count(folder, &["--events-csv", "events.csv"]);
+    succeeds(&output);
 
-    // Its point is 10 pixels into its box: at the line, 96 pixels, after 86/120 s, in the zone from 118/120 s to 182/120 s.
-    let lines = json_lines(&lines);
-    let events: Vec<_> = lines
+    // Its point is 10 pixels into its box: at the line, 96 pixels, between frames 21 and 22; in the zone in frames 30 to 45.
+    let lines = json_lines(&folder.join("d.jsonl"));
+    let events: Vec<(u64, Value)> = lines
         .iter()
         .filter_map(|line| Some((line["frame"].as_u64()?, line["events"].as_array()?)))
         .flat_map(|(frame, events)| events.iter().map(move |event| (frame, event.clone())))
@@ -153,67 +79,54 @@ fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
         .collect();
     assert_eq!(told, [(31, "line", "in", 7), (39, "zone", "enter", 7), (55, "zone", "leave", 7)]);
     let (line, leave) = (&events[0].1, &events[2].1);
-    assert_eq!((&line["name"], &line["class"]), (&"gate".into(), &class.as_str().into()), "{line}");
-    let pts = |frame: usize| lines[frame]["pts_ns"].as_u64().expect("a time");
-    assert_eq!(line["at_pts_ns"], pts(22), "the first frame on the other side");
+    assert_eq!((&line["name"], &line["class"], &line["class_id"]), (&json!("gate"), &json!("person"), &json!(0)));
+    assert_eq!(line["at_pts_ns"], lines[22]["pts_ns"], "the first frame on the other side");
+    assert_eq!(leave["at_pts_ns"], lines[45]["pts_ns"], "the last frame inside");
     assert!((leave["dwell_s"].as_f64().expect("a length") - 0.5).abs() < 0.01, "{leave}");
     assert_eq!(lines.iter().filter(|line| line.get("events").is_some()).count(), 3, "others have none");
 
-    let counted = serde_json::to_value(&figures.streams[0]).expect("JSON");
-    assert_eq!(counted["lines"]["gate"]["in"]["total"], 1, "{counted}");
-    assert_eq!(counted["lines"]["gate"]["in"]["by_class"][&class], 1, "{counted}");
-    assert_eq!(counted["lines"]["gate"]["out"]["total"], 0, "{counted}");
+    let report = json(&folder.join("r.json"));
+    let counted = &report["streams"][0];
+    assert_eq!(counted["lines"]["gate"]["in"], json!({"total": 1, "by_class": {"person": 1}}), "{counted}");
+    assert_eq!(counted["lines"]["gate"]["out"], json!({"total": 0, "by_class": {}}), "{counted}");
     let yard = &counted["zones"]["yard"];
-    assert_eq!((&yard["entered"], &yard["left"], &yard["now"]), (&1.into(), &1.into(), &0.into()), "{yard}");
+    assert_eq!((&yard["entered"], &yard["left"], &yard["now"]), (&json!(1), &json!(1), &json!(0)), "{yard}");
     assert_eq!(yard["dwell_s"], leave["dwell_s"]);
 
-    let rows = std::fs::read_to_string(&rows).expect("rows");
+    let rows = std::fs::read_to_string(folder.join("events.csv")).expect("rows");
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split(',').collect()).collect();
     assert_eq!(rows.len(), 4, "{rows:?}");
     assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{rows:?}");
     assert_eq!((rows[1][1], rows[1][4], rows[1][6]), ("31", "line", "in"));
-
-    let mut samples = String::new();
-    metrics.write(&mut samples);
-    for sample in [
-        &format!(r#"streamdet_line_crossings_total{{stream="0",line="gate",direction="in",class="{class}"}} 1"#),
-        r#"streamdet_zone_entries_total{stream="0",zone="yard"} 1"#,
-        r#"streamdet_zone_occupancy{stream="0",zone="yard"} 0"#,
-    ] {
-        assert!(samples.lines().any(|line| line == sample), "{sample}: {samples}");
-    }
+    let told = said(&output);
+    assert!(
+        told.contains("line gate  1 in (1 person) · 0 out") && told.contains("zone yard  1 visit · 0.5 s in all"),
+        "{told}"
+    );
 
     // Before anything walks there, the line and the zone's border are drawn, and nothing between.
-    let luma = luma(&annotated, Some("0.1"));
+    let luma = luma(&folder.join("annotated.mkv"), Some("0.1"));
     let at = |x: usize, y: usize| luma[y * 320 + x].abs_diff(luma[230 * 320 + 310]);
     assert!(at(96, 40) > 30 && at(96, 220) > 30, "the line");
     assert!(at(128, 130) > 30 && at(191, 130) > 30 && at(160, 167) > 30, "the zone's border");
     assert!(at(160, 130) < 8 && at(250, 130) < 8, "inside and outside");
 }
 
-/// Two objects that stand still and overlap: one of class 0, one of class 1.
-struct Standing;
-
-impl DetectionStage for Standing {
-    fn frame(&mut self, _: StreamTime, _: Size, detections: &mut Vec<Detection>) {
-        let (age, state, speed) = (Duration::ZERO, TrackState::Confirmed, [0.0, 0.0]);
-        let found = |class_id, x1, x2| Detection {
-            class_id,
-            confidence: 0.5,
-            bbox: FrameBox::new(x1, 60.0, x2, 220.0),
-            track: Some(Track { id: u32::from(class_id) + 1, age, state, speed }),
-        };
-        detections.clear();
-        detections.extend([found(0, 80.0, 200.0), found(1, 160.0, 300.0)]);
-    }
-
-    fn gap(&mut self, _: &Gap) {
-        unreachable!("a file has no outage");
-    }
+#[test]
+fn what_the_tracker_follows_is_counted_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    walk(folder.path(), false);
+    // Without numbers in the file, counting tracks by itself.
+    succeeds(&count(folder.path(), &[]));
+    let counted = json(&folder.path().join("r.json"))["streams"][0].clone();
+    let totals = ["in", "out"].map(|way| counted["lines"]["gate"][way]["total"].clone());
+    assert_eq!(totals, [json!(1), json!(0)], "{counted}");
+    let yard = &counted["zones"]["yard"];
+    assert_eq!((&yard["visits"], &yard["left"]), (&json!(1), &json!(1)), "{yard}");
 }
 
 /// How much pixels differ from those beside them, in a part of an image of this width: in noise a lot.
-fn detail(luma: &[u8], width: usize, columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> u32 {
+fn detail(luma: &[u8], width: usize, columns: Range<usize>, rows: Range<usize>) -> u32 {
     let count = u32::try_from(columns.len() * rows.len()).expect("a small image");
     let at = |x: usize, y: usize| luma[y * width + x];
     let differences = rows.flat_map(|y| columns.clone().map(move |x| u32::from(at(x, y).abs_diff(at(x + 1, y)))));
@@ -222,53 +135,44 @@ fn detail(luma: &[u8], width: usize, columns: std::ops::Range<usize>, rows: std:
 
 #[test]
 fn pixelated_classes_show_no_detail_in_the_video_the_crops_and_the_heatmap() {
-    let model = built_in_model();
     let folder = tempfile::tempdir().expect("a folder");
-    let clip = folder.path().join("noise.mkv");
-    let noise = "nullsrc=size=320x240:rate=10,geq=lum=random(1)*255:cb=128:cr=128";
-    let coding = ["-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", "-y"];
-    witness("ffmpeg", &[&["-f", "lavfi", "-i", noise, "-t", "1"][..], &coding, &[text(&clip)]].concat());
-    let annotated = folder.path().join("annotated.mkv");
-    let request = OutputRequest { outputs: vec![annotated.clone().into()], ..OutputRequest::default() };
-    let jobs = plan(&[clip.into()], None, &request).expect("a plan").jobs;
-    prepare(&jobs, false).expect("an output");
-    let (heatmap, crops) = (folder.path().join("heat.png"), folder.path().join("crops"));
-    let pixelation = Pixelation::of(&[true, false]);
-    let made = Crops::create(&crops, model.classes.clone(), pixelation.clone()).expect("a folder");
-    let style = Style { hide_labels: true, ..Style::default() };
-    let stage: StageFactory = Arc::new(|_| Box::new(Standing));
-    let settings = Settings { pixelation, heatmaps: vec![heatmap.clone()], style, ..settings(jobs, stage) };
-    let clock = clock::process().clone();
-    let classes = model.classes.clone();
-    let outputs: Vec<Box<dyn DetectionOutput>> = vec![Box::new(made)];
-    let Outcome { figures, errors } =
-        pipeline::run(settings, model, &RUNTIME, clock, Arc::new(EventLog), outputs, &Shutdown::new());
-    assert!(errors.is_empty(), "{errors:?}");
+    let folder = folder.path();
+    clip(folder, "noise.mkv", "nullsrc=size=320x240:rate=10,geq=lum=random(1)*255:cb=128:cr=128", "1");
+    // Two objects that stand still and overlap.
+    write_detections(&folder.join("stand.jsonl"), 10, |_| {
+        let object = |id: u32, class: &str, x1: u32, x2: u32| json!({"class_id": id, "class": class, "confidence": 0.9, "box": [x1, 60, x2, 220], "track_id": id + 1});
+        vec![object(0, "face", 80, 200), object(1, "sign", 160, 300)]
+    });
+    let mut command = bare(folder, "detect");
+    command.args(["noise.mkv", "-o", "annotated.mkv", "--detections", "stand.jsonl", "--hide-labels"]);
+    let output =
+        command.args(["--blur", "face", "--heatmap", "heat.png", "--crops", "crops"]).output().expect("it starts");
+    succeeds(&output);
 
-    let frame = luma(&annotated, Some("0.5"));
-    assert!(detail(&frame, 320, 90..155, 75..205) < 6, "the box of class 0: {}", detail(&frame, 320, 90..155, 75..205));
-    assert!(detail(&frame, 320, 210..290, 75..205) > 25, "that of class 1");
+    let frame = luma(&folder.join("annotated.mkv"), Some("0.5"));
+    let hidden = detail(&frame, 320, 90..155, 75..205);
+    assert!(hidden < 6, "the box that is pixelated: {hidden}");
+    assert!(detail(&frame, 320, 210..290, 75..205) > 25, "the other one");
     assert!(detail(&frame, 320, 10..70, 10..230) > 25, "outside");
 
-    let crop =
-        |class: usize, number: usize| luma(&crops.join(&classes[class]).join(format!("noise_5-{number}.jpg")), None);
-    let (hidden, shown) = (crop(0, 1), crop(1, 2));
+    let (hidden, shown) =
+        (luma(&folder.join("crops/face/noise_5-1.jpg"), None), luma(&folder.join("crops/sign/noise_5-2.jpg"), None));
     assert_eq!((hidden.len(), shown.len()), (120 * 160, 140 * 160));
-    assert!(detail(&hidden, 120, 0..119, 0..160) < 6, "the crop of class 0");
-    assert!(detail(&shown, 140, 2..36, 0..160) < 6, "the part of class 0 in the crop of class 1");
-    assert!(detail(&shown, 140, 45..139, 0..160) > 25, "the rest of it");
+    assert!(detail(&hidden, 120, 0..119, 0..160) < 6, "the crop of what is pixelated");
+    assert!(detail(&shown, 140, 2..36, 0..160) < 6, "its part of the other's crop");
+    assert!(detail(&shown, 140, 45..139, 0..160) > 25, "the rest of that");
 
-    assert!(figures.outputs.iter().any(|(path, _)| *path == heatmap), "{:?}", figures.outputs);
-    assert!(!heatmap.with_extension("png.part").exists());
-    let heat = luma(&heatmap, None);
+    assert!(said(&output).contains("→ heat.png"), "{}", said(&output));
+    assert!(!folder.join("heat.png.part").exists());
+    let heat = luma(&folder.join("heat.png"), None);
     assert_eq!(heat.len(), 320 * 240);
-    let mean = |columns: std::ops::Range<usize>, rows: std::ops::Range<usize>| {
+    let mean = |columns: Range<usize>, rows: Range<usize>| {
         let count = columns.len() * rows.len();
-        rows.flat_map(|y| columns.clone().map(move |x| y * 320 + x)).map(|at| usize::from(heat[at])).sum::<usize>()
-            / count
+        let places = rows.flat_map(|y| columns.clone().map(move |x| y * 320 + x));
+        places.map(|at| usize::from(heat[at])).sum::<usize>() / count
     };
-    assert!(mean(136..144, 216..224) > 150, "where one stood: {}", mean(136..144, 216..224));
-    assert!(mean(10..60, 20..60) < 80, "where nobody stood: {}", mean(10..60, 20..60));
+    let (stood, empty) = (mean(136..144, 216..224), mean(10..60, 20..60));
+    assert!(stood > 150 && empty < 80, "where one stood {stood}, where nobody did {empty}");
     assert!(detail(&heat, 320, 90..150, 70..150) < 4, "who is pixelated is so under the heat");
 }
 
@@ -279,15 +183,14 @@ fn lines_and_zones_that_cannot_be_counted_at_are_refused_with_the_remedy() {
     std::fs::write(&zones, "[[zone]]\nname = \"yard\"\ncorners = [[0, 0], [1, 0], [1, 1]]\n").expect("a file");
     let taken = folder.path().join("heat.png");
     std::fs::write(&taken, "something").expect("a file");
-    let yard = "yard=0,0,1,0,1,1";
     for (args, expected) in [
         (vec!["--count-line", "gate=0.5,0.5,0.5,0.5"], "its ends are one point"),
         (vec!["--count-line", "gate=0.5,0.5,0.5"], "give NAME=x1,y1,x2,y2"),
         (vec!["--zone", "yard=0,0,1,1,1,0,0,1"], "its border meets itself"),
-        (vec!["--zone", yard, "--count-line", "yard=0,0,1,1"], "`yard` names two of them"),
+        (vec!["--zone", YARD, "--count-line", "yard=0,0,1,1"], "`yard` names two of them"),
         (vec!["--zones", text(&zones)], "zones.toml:3: unknown key `corners`; the nearest is"),
         (vec!["--zones", "nowhere.toml"], "give the path of a TOML or GeoJSON file"),
-        (vec!["--zone", yard, "--anchor", "feet"], "bottom-center"),
+        (vec!["--zone", YARD, "--anchor", "feet"], "bottom-center"),
         (vec!["--blur", "persn"], "--blur persn: "),
         (vec!["--blur", "pedestrian", "--classes", "car"], "--blur pedestrian: --classes leaves it out"),
         (vec!["--heatmap", text(&taken)], "--overwrite"),
@@ -305,24 +208,19 @@ fn lines_and_zones_that_cannot_be_counted_at_are_refused_with_the_remedy() {
 fn lines_and_zones_are_settings_of_the_config_file_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = folder.path().join("c.toml");
-    let written =
-        "count-line = [\"gate=0.5,0,0.5,1\", \"exit=9,0,9,240\"]\nzone = \"yard=0,0,1,0,1,1\"\nanchor = \"center\"\n";
-    std::fs::write(&config, written).expect("a file");
-    let shown =
-        bare(folder.path(), "detect").args(["--show-config", "--config", text(&config)]).output().expect("it starts");
-    let table = String::from_utf8_lossy(&shown.stdout).into_owned();
-    let row = |key: &str| {
-        table.lines().find(|line| line.split_whitespace().next() == Some(key)).unwrap_or_default().to_owned()
+    let shown = |written: &str| {
+        std::fs::write(&config, written).expect("a file");
+        let mut command = bare(folder.path(), "detect");
+        command.args(["--show-config", "--config", text(&config)]).output().expect("it starts")
     };
-    assert!(row("count-line").contains("gate=0.5,0,0.5,1,exit=9,0,9,240"), "{table}{}", said(&shown));
+    let lines = "count-line = [\"gate=0.5,0,0.5,1\", \"exit=9,0,9,240\"]\n";
+    let output = shown(&format!("{lines}zone = \"yard=0,0,1,0,1,1\"\nanchor = \"center\"\n"));
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = |key: &str| table.lines().find(|line| line.split_whitespace().next() == Some(key)).unwrap_or_default();
+    assert!(row("count-line").contains("gate=0.5,0,0.5,1,exit=9,0,9,240"), "{table}{}", said(&output));
     assert!(row("zone").contains("yard=0,0,1,0,1,1") && row("anchor").contains("center"), "{table}");
-    std::fs::write(&config, "count-line = [\"gate=0.5,0,0.5\"]\n").expect("a file");
-    let refused =
-        bare(folder.path(), "detect").args(["--show-config", "--config", text(&config)]).output().expect("it starts");
+    let refused = shown("count-line = [\"gate=0.5,0,0.5\"]\n");
     assert_eq!(refused.status.code(), Some(2));
-    assert!(
-        said(&refused).contains("c.toml:1: count-line = ") && said(&refused).contains("3 coordinates"),
-        "{}",
-        said(&refused)
-    );
+    let told = said(&refused);
+    assert!(told.contains("c.toml:1: count-line = ") && told.contains("3 coordinates"), "{told}");
 }

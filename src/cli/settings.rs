@@ -84,10 +84,15 @@ impl RunOptions {
     pub(super) fn settings(&self, task: &Task, origin: &Origin, attended: bool) -> Result<Settings, SettingsError> {
         let thresholds = self.detections.thresholds(origin)?;
         let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
-        let counting = self.counting.counting()?;
-        // What is counted is tracked; detections from a file may have their ids.
+        let mut counting = self.counting.counting()?;
+        // What is counted is tracked, unless a file's detections have their ids.
         let counted = counting.is_some() || !task.heatmaps.is_empty();
-        let tracking = self.tracking.tracking(counted && task.detections.is_none());
+        let numbered = origin.recorded.as_ref().is_some_and(|file| file.numbered);
+        let tracking = self.tracking.tracking(counted && !numbered);
+        if let Some((counting, tracking)) = counting.as_mut().zip(tracking) {
+            // One that is found again by then goes on.
+            counting.kept = counting.kept.max(tracking.buffer);
+        }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())

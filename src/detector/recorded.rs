@@ -224,6 +224,7 @@ impl Recorded {
                 file: self.path.display().to_string(),
                 format: self.format,
                 boxes: self.boxes,
+                numbered: self.frames.values().flatten().any(|found| found.track.is_some()),
             }),
         }
     }

@@ -37,6 +37,9 @@ pub struct RecordedIn {
     pub format: &'static str,
     /// How many boxes it has.
     pub boxes: u64,
+    /// Whether any of them has its object's number.
+    #[serde(skip)]
+    pub numbered: bool,
 }
 
 impl From<&Model> for Origin {

@@ -34,12 +34,13 @@ impl Marking {
 }
 
 impl Overlay {
-    /// Draws `markings` in place.
+    /// Draws `markings` in place, before the boxes of the same frame, whose labels keep off theirs.
     ///
     /// # Errors
     /// When `OpenCV` refuses a plane.
     pub fn draw_markings(&mut self, frame: &mut FrameViewMut<'_>, markings: &[Marking]) -> Result<(), OverlayError> {
         let thickness = self.fit(&frame.info);
+        self.marked.clear();
         for marking in markings {
             let rgb = if marking.closed { ZONE } else { LINE };
             let points = &marking.points;
@@ -65,6 +66,7 @@ impl Overlay {
             let (width, height) = dims(&frame.info);
             let area = self.typesetter.place([width, height], &marking.label, LARGEST, [x, y]);
             self.typesetter.draw(frame, &marking.label, LARGEST, area, rgb)?;
+            self.marked.push(area);
         }
         Ok(())
     }

@@ -68,6 +68,8 @@ pub struct Overlay {
     /// By subject: where in `written` its forms stand.
     texts: Vec<[Range<usize>; 4]>,
     written: String,
+    /// Where the labels of lines and zones stand in this frame.
+    marked: Vec<Area>,
 }
 
 impl Overlay {
@@ -84,6 +86,7 @@ impl Overlay {
             subjects: Vec::new(),
             texts: Vec::new(),
             written: String::new(),
+            marked: Vec::new(),
         }
     }
 
@@ -102,9 +105,13 @@ impl Overlay {
         let hud = hud.map(|text| (text, self.typesetter.place([width, height], text, LARGEST, [8, 8])));
         self.draw_boxes(frame, detections, line)?;
         if self.style.labels == Labels::Auto {
-            let taken = hud.map(|(_, area)| area);
-            self.draw_placed(frame, detections, taken.as_slice())?;
+            let mut taken = std::mem::take(&mut self.marked);
+            taken.extend(hud.map(|(_, area)| area));
+            let placed = self.draw_placed(frame, detections, &taken);
+            self.marked = taken;
+            placed?;
         }
+        self.marked.clear();
         if let Some((text, area)) = hud {
             self.typesetter.draw(frame, text, LARGEST, area, [24, 24, 24])?;
         }

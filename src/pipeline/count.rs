@@ -2,6 +2,7 @@
 
 use super::RunEvent;
 use super::shared::Shared;
+use crate::clock::StreamTime;
 use crate::counting::{Counter, Counting, sightings};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
@@ -27,12 +28,12 @@ impl<'a> StreamCounts<'a> {
     }
 
     /// Counts the frame's objects; what happened is noted with it.
-    pub fn frame(&mut self, frame: &mut DecodedFrame, size: Size) {
+    pub fn frame(&mut self, frame: &mut DecodedFrame, pts: StreamTime, size: Size) {
         if self.size.replace(size) != Some(size) {
             self.say_outside(size);
         }
         let found = sightings(&frame.detections, self.counting.anchor);
-        self.counter.frame(frame.pts, size, found, &mut frame.events);
+        self.counter.frame(pts, size, found, &mut frame.events);
         if !self.counter.zones().map(|(.., now)| now).eq(self.occupancy.iter().copied()) {
             self.occupancy.clear();
             self.occupancy.extend(self.counter.zones().map(|(.., now)| now));

@@ -243,11 +243,12 @@ impl<'a> Delivery<'a> {
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
         self.track(frame);
+        let pts = time_of(frame);
         if let Some(counts) = &mut self.counts {
-            counts.frame(frame, size);
+            counts.frame(frame, pts, size);
         }
         if let Some(heat) = &mut self.heat {
-            heat.frame(frame, size);
+            heat.frame(frame, pts, size);
         }
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
@@ -272,8 +273,7 @@ impl<'a> Delivery<'a> {
         let Some(tracker) = &mut self.tracker else { return };
         let start = self.shared.clock.now();
         let view = frame.pixels.view();
-        // Images have no times: as if they were those of a video.
-        let pts = if frame.file.is_some() { StreamTime { ns: frame.index * IMAGE_NS } } else { frame.pts };
+        let pts = time_of(frame);
         let inferred = frame.letterbox.is_some();
         tracker.frame(&FrameToTrack { view: Some(view), pts, size: view.info.size, inferred }, &mut frame.detections);
         frame.stamps.tracked_from = Some(start);
@@ -529,6 +529,11 @@ impl<'a> Delivery<'a> {
             self.shared.fail_stream(self.stream, error.into());
         }
     }
+}
+
+/// When a frame was; images have no times: as if they were those of a video.
+fn time_of(frame: &DecodedFrame) -> StreamTime {
+    if frame.file.is_some() { StreamTime { ns: frame.index * IMAGE_NS } } else { frame.pts }
 }
 
 /// Where each image of a job with a folder is written.
