@@ -13,6 +13,9 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 const UDP_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long an audio track may take to show itself and its format after the first frame.
 const AUDIO_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same where the server has announced it: a recording that begins without it has none until the next connection. Outputs wait as
+/// long for a live track's first packet.
+pub(super) const ANNOUNCED_AUDIO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a source that has shown only audio so far may be silent.
 const VIDEO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -27,6 +30,8 @@ pub(super) struct Seen {
     pub first_frame: bool,
     /// Whether every track is there with its format, or nothing more comes.
     pub complete: bool,
+    /// Whether audio is announced that the stream does not have yet.
+    pub awaits_audio: bool,
 }
 
 /// What to do now.
@@ -68,7 +73,8 @@ impl Connecting {
     /// When a time limit is over.
     pub fn check(&mut self, now: HostTime, seen: &Seen) -> Result<Progress, ConnectError> {
         if seen.first_frame {
-            let until = self.first_frame.get_or_insert(now).after(AUDIO_TIMEOUT);
+            let timeout = if seen.awaits_audio { ANNOUNCED_AUDIO_TIMEOUT } else { AUDIO_TIMEOUT };
+            let until = self.first_frame.get_or_insert(now).after(timeout);
             let is_ready = seen.complete || now >= until;
             return Ok(if is_ready { Progress::Ready } else { Progress::Within(until.since(now)) });
         }
@@ -195,5 +201,8 @@ mod tests {
         assert_eq!(check(&mut connecting, 3000, Seen { complete: true, ..frame }), Ok(Progress::Ready));
         assert_eq!(check(&mut connecting, 3499, frame), Ok(within(1)));
         assert_eq!(check(&mut connecting, 3500, frame), Ok(Progress::Ready));
+        let announced = Seen { awaits_audio: true, ..frame };
+        assert_eq!(check(&mut connecting, 3500, announced), Ok(within(4000)));
+        assert_eq!(check(&mut connecting, 7500, announced), Ok(Progress::Ready));
     }
 }
