@@ -58,6 +58,8 @@ pub(super) struct FileBranch {
     gaps: Gaps,
     /// How long a file is, where that is known, and the stream's frame rate.
     length: Option<Duration>,
+    /// How long it will be, as far as that is known.
+    likely: Option<Duration>,
     frame_rate: Option<(i32, i32)>,
     /// Formats of the audio tracks, and what became of each.
     audio: Vec<(gst::Caps, Fate)>,
@@ -127,6 +129,7 @@ impl FileBranch {
             segments,
             gaps,
             length,
+            likely: length.or(context.info.duration),
             frame_rate: context.info.frame_rate,
             audio: context.audio.iter().map(|caps| (caps.clone(), Fate::Comes)).collect(),
             live: context.live,
@@ -172,7 +175,7 @@ impl FileBranch {
             parser: &self.container.parser,
             ending: &self.ending,
             frame_rate: self.frame_rate,
-            length: self.length,
+            length: self.likely,
             audio: &self.audio,
             live: self.live,
             listener: &self.listener,
