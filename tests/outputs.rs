@@ -410,8 +410,8 @@ fn a_peer_that_is_down_at_the_start_is_called_again_beside_a_recording() {
     run.wait_for("trying again", 1);
     let server = watcher(folder.path(), &["-listen", "1"], &url, &[], "seen.mkv");
     run.wait_for("sending to ", 1);
-    let said = run.succeeds();
-    assert!(!said.contains("connected again"), "it never was: {said}");
+    let log = run.succeeds();
+    assert!(!log.contains("connected again"), "it never was: {log}");
     let _ = { server }.wait();
     decodes(&folder.path().join("seen.mkv"));
     assert_eq!(times(&folder.path().join("o.mkv")).len(), times(&clip).len());

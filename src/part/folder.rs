@@ -24,6 +24,12 @@ impl Folder {
         &self.path
     }
 
+    /// Whether it was deleted.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        !self.path.is_dir()
+    }
+
     /// Creates it again where it was deleted. Where its disk is gone as well, it is not: that would fill another one.
     pub fn restore(&self) {
         let above =

@@ -28,10 +28,20 @@ pub(super) struct Seen {
     pub audio_only: bool,
     /// Whether the first frame is decoded.
     pub first_frame: bool,
-    /// Whether every track is there with its format, or nothing more comes.
-    pub complete: bool,
-    /// Whether audio is announced that the stream does not have yet.
-    pub awaits_audio: bool,
+    /// What else may come.
+    pub missing: Missing,
+}
+
+/// What may come after the first frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A track, or its format.
+    #[default]
+    Something,
+    /// Audio that is announced and that the stream has not had yet.
+    Announced,
+    /// Nothing: every track is there with its format, or nothing more comes.
+    Nothing,
 }
 
 /// What to do now.
@@ -73,9 +83,13 @@ impl Connecting {
     /// When a time limit is over.
     pub fn check(&mut self, now: HostTime, seen: &Seen) -> Result<Progress, ConnectError> {
         if seen.first_frame {
-            let timeout = if seen.awaits_audio { ANNOUNCED_AUDIO_TIMEOUT } else { AUDIO_TIMEOUT };
+            let timeout = match seen.missing {
+                Missing::Nothing => Duration::ZERO,
+                Missing::Something => AUDIO_TIMEOUT,
+                Missing::Announced => ANNOUNCED_AUDIO_TIMEOUT,
+            };
             let until = self.first_frame.get_or_insert(now).after(timeout);
-            let is_ready = seen.complete || now >= until;
+            let is_ready = now >= until;
             return Ok(if is_ready { Progress::Ready } else { Progress::Within(until.since(now)) });
         }
         let limit = self.limits(seen).into_iter().flatten().min_by_key(|(until, _)| *until);
@@ -198,10 +212,10 @@ mod tests {
         assert_eq!(check(&mut connecting, 2500, audio), Err("it has audio but no video".into()));
         let frame = Seen { first_frame: true, ..audio };
         assert_eq!(check(&mut connecting, 2500, frame), Ok(within(1000)));
-        assert_eq!(check(&mut connecting, 3000, Seen { complete: true, ..frame }), Ok(Progress::Ready));
+        assert_eq!(check(&mut connecting, 3000, Seen { missing: Missing::Nothing, ..frame }), Ok(Progress::Ready));
         assert_eq!(check(&mut connecting, 3499, frame), Ok(within(1)));
         assert_eq!(check(&mut connecting, 3500, frame), Ok(Progress::Ready));
-        let announced = Seen { awaits_audio: true, ..frame };
+        let announced = Seen { missing: Missing::Announced, ..frame };
         assert_eq!(check(&mut connecting, 3500, announced), Ok(within(4000)));
         assert_eq!(check(&mut connecting, 7500, announced), Ok(Progress::Ready));
     }

@@ -72,7 +72,7 @@ impl ImageDecoder {
         let bytes = whole(path)?;
         let file = jpeg::File::of_image(&bytes);
         let mut encoded = read(bytes)?;
-        if let Some(parser) = chosen(&encoded.caps, file, true).filter(|factory| is_parser(factory)) {
+        if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
             encoded = element(&parser, file)?.pass(&encoded)?;
         }
         let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
@@ -109,13 +109,12 @@ impl ImageDecoder {
         decoded.orientation = tag.filter(|_| direction == Some("auto"));
         let name = format!("{} {}", direction.unwrap_or("upright"), decoded.orientation.as_deref().unwrap_or_default());
         // One that gives nothing is not used again.
-        let filter = match self.filters.remove(&name) {
-            Some(filter) => filter,
-            None => {
-                let filter = elements(direction, Some(&video)).ok()?;
-                offer_video_meta(&filter.static_pad("sink")?);
-                Chain::new(filter.upcast(), false)?
-            }
+        let filter = if let Some(filter) = self.filters.remove(&name) {
+            filter
+        } else {
+            let filter = elements(direction, Some(&video)).ok()?;
+            offer_video_meta(&filter.static_pad("sink")?);
+            Chain::new(filter.upcast(), false)?
         };
         let shown = filter.pass(&decoded)?;
         self.filters.insert(name, filter);

@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 
 use super::activity::{Activity, StallTimer};
 use super::address::{Address, Kind};
-use super::connecting::{ANNOUNCED_AUDIO_TIMEOUT, Connecting, Progress, Seen};
+use super::connecting::{ANNOUNCED_AUDIO_TIMEOUT, Connecting, Missing, Progress, Seen};
 use super::connection::{Connection, ConnectionEnd, OpenError};
 use super::decoding::Decoding;
 use super::diagnose::diagnose;
@@ -167,8 +167,11 @@ impl LiveConnection {
             last_packet: self.packets.last(),
             audio_only: self.shared.is_audio_only(),
             first_frame: self.shared.first.is_decoded(),
-            complete: self.has_ended || (tracks && self.shared.audio.all_have_format()),
-            awaits_audio: self.awaits_audio(),
+            missing: match self.has_ended || (tracks && self.shared.audio.all_have_format()) {
+                true => Missing::Nothing,
+                false if self.awaits_audio() => Missing::Announced,
+                false => Missing::Something,
+            },
         }
     }
 

@@ -156,6 +156,18 @@ impl FileBranch {
         self.number += 1;
         self.folder.restore();
         let begins = self.time_at(pts);
+        match self.begin_file(begins) {
+            // Deleted meanwhile.
+            Err(_) if self.folder.is_gone() => {
+                self.folder.restore();
+                self.begin_file(begins)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Opens a file that begins at this time.
+    fn begin_file(&mut self, begins: Timestamp) -> Result<OpenFile, SinkError> {
         let reserve = |path: &Path| PartFile::reserve(path).map_err(|error| SinkError::unwritable(path, error));
         let part = match &mut self.names {
             Names::One { path, .. } if self.number == 1 => reserve(path)?,
@@ -218,7 +230,12 @@ impl FileBranch {
                 }
                 closed => closed?,
             }
-            return playlist.add(&path, Duration::from(end.saturating_sub(began)));
+            let added = playlist.add(&path, Duration::from(end.saturating_sub(began)));
+            if added.is_err() && self.folder.is_gone() {
+                playlist.forget_deleted();
+                return Ok(());
+            }
+            return added;
         }
         if self.written.len() == FILES {
             self.written.pop_front();

@@ -400,7 +400,7 @@ mod tests {
         for (numer, hours) in [(25, 20), (30_000, 20), (30_000, 50), (0, 20), (90_000, 1000)] {
             let length = Duration::from_hours(hours);
             let base = timescale(numer, Some(length));
-            assert!(u64::from(base) * length.as_secs() <= u64::from(u32::MAX), "{numer} {hours}: {base}");
+            assert!(u32::try_from(u64::from(base) * length.as_secs()).is_ok(), "{numer} {hours}: {base}");
         }
         assert_eq!(timescale(25, Some(Duration::from_hours(20))) % 25, 0);
         assert_eq!(timescale(30_000, Some(Duration::from_hours(20))), 30_000);
