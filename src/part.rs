@@ -1,5 +1,7 @@
 //! Files that take their name when they are whole.
 
+mod folder;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -15,6 +17,8 @@ use rustix::io::Errno;
 use crate::shutdown::Shutdown;
 use crate::text::print_stderr;
 use crate::thread::spawn;
+
+pub use folder::Folder;
 
 /// `NAME.part`, where a file is written until it is whole.
 #[must_use]

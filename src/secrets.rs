@@ -1,6 +1,7 @@
 //! Secrets never reach a log, a file, a metric or a panic: what holds one does not show it, and addresses are shown without.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
@@ -111,6 +112,28 @@ fn user_info_end(rest: &str) -> (Option<usize>, usize) {
     (rest[..end].rfind('@').or_else(|| rest.find('@').filter(|_| rest[..end].contains(':'))), end)
 }
 
+/// What follows an '@' behind the authority of `USER:PASSWORD@HOST/…`: where the password holds both an '@' and a '/' as they are, that is
+/// the host, and what looks like one is a part of the password.
+fn after_another_at(rest: &str) -> Option<&str> {
+    let (at, end) = user_info_end(rest);
+    at.filter(|at| *at < end && rest[..*at].contains(':'))?;
+    let path = rest[end..].starts_with('/');
+    // In a query, it is a value's.
+    let end_of_path = rest[end..].find(['?', '#']).filter(|_| path).map_or(rest.len(), |query| end + query);
+    rest[end..end_of_path].rfind('@').map(|at| &rest[end + at + 1..])
+}
+
+/// Whether two hosts stand in what follows `SCHEME://`: user info may end before either.
+#[must_use]
+pub fn has_two_hosts(rest: &str) -> bool {
+    after_another_at(rest).is_some_and(|after| {
+        let place = &after[..after.find(['/', '?', '#']).unwrap_or(after.len())];
+        let is_v4 = place.parse::<Ipv4Addr>().is_ok();
+        // A name may be that of a file.
+        is_v4 || is_port(place) || place.starts_with('[') || place.contains('.') && place.len() < after.len()
+    })
+}
+
 /// Whether `HOST:DIGITS` stands there.
 fn is_port(authority: &str) -> bool {
     authority.rsplit_once(':').is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()))
@@ -193,6 +216,7 @@ pub fn shown(word: &str) -> String {
     let (user, rest) = match user_info_end(rest) {
         // A user with a password, or a host and its port, with the '@' in the path: either may be a secret.
         (Some(at), end) if at > end && is_port(&rest[..end]) => return format!("{lead}{named}://***"),
+        _ if after_another_at(rest).is_some() => return format!("{lead}{named}://***"),
         (Some(at), _) => ("***@", &rest[at + 1..]),
         (None, _) => ("", rest),
     };
@@ -303,6 +327,9 @@ mod tests {
             ("clip@home.mp4", "clip@home.mp4"),
             ("srt://h:1?passphrase=s3cret: not there", "srt://h:1?***: not there"),
             ("rtsp://u:12/b@host/x", "rtsp://***"),
+            ("rtsp://u:p@ss/@host:554/x", "rtsp://***"),
+            ("rtsp://u:p@ss?w@host/x", "rtsp://***"),
+            ("rtsp://u:pass@host/x?mail=a@b", "rtsp://***@host/x?***"),
             ("rtsp://h/user=admin&password=x&channel=1", "rtsp://h/user=***"),
             ("detect --password hunter2 x", "detect --password *** x"),
             ("detect --password=hunter2", "detect --password=***"),
@@ -338,7 +365,7 @@ mod tests {
             place in 0..9_usize,
             key in "[a-zA-Z_-]{1,12}",
             secret in "[a-z]{2}[0-9]{2}[A-Za-z0-9]{12,20}",
-            symbol in proptest::sample::select(vec!["", "/", "@", ":", "?", "#", "%40", "&"]),
+            symbol in proptest::sample::select(vec!["", "/", "@", ":", "?", "#", "%40", "&", "@/", "/@", "@?", "@x#"]),
         ) {
             let secret = format!("{}{symbol}{}", &secret[..8], &secret[8..]);
             let address = match place {
@@ -385,6 +412,14 @@ mod tests {
         assert_eq!(split_user_info("u:p@ss@host/x"), (Some("u:p@ss"), "host/x"));
         assert_eq!(split_user_info("host:554/cam@1"), (None, "host:554/cam@1"));
         assert_eq!(split_user_info("u:a/b@host"), (Some("u:a/b"), "host"));
+        for two in ["u:p@ss/@10.0.0.2/x", "u:p@ss/@host:554/x", "u:p@ss?@cam.local/x", "u:p@ss/@[::1]/x"] {
+            assert!(has_two_hosts(two), "{two}");
+        }
+        for one in
+            ["u:p@host/cam@1", "u:p@host/cam@1.sdp", "u@host/x@y:5", "u:p@host/x?m=a@b.c/", "host:554/c@10.0.0.2"]
+        {
+            assert!(!has_two_hosts(one), "{one}");
+        }
     }
 
     #[test]

@@ -268,3 +268,28 @@ fn a_panic_in_an_outputs_thread_is_an_error_of_its_stream_alone() {
         std::fs::remove_dir_all(folder.path().join("out")).expect("the folder");
     }
 }
+
+/// Whoever tidies up takes the folder of the day, with what is being written in it: what comes next is there.
+#[test]
+fn a_folder_that_is_deleted_during_a_run_is_written_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let day = folder.path().join("day");
+    let outputs = ["-o", "day/seg/cam.mkv", "--segment", "1s", "-o", "hls:day/live/", "--save-txt", "day/labels"];
+    let run = Running::start(detect(folder.path(), &[&["test:ball", "--imgsz", "96"][..], &outputs].concat()));
+    let segments = || glob::glob(text(&day.join("seg/*.mkv"))).expect("a pattern").flatten().collect::<Vec<_>>();
+    let list = day.join("live/index.m3u8");
+    events::state(|| "no segment".into(), || (!segments().is_empty() && list.exists()).then_some(()));
+    // What is written meanwhile is in its way.
+    events::state(|| "it stays".into(), || std::fs::remove_dir_all(&day).is_ok().then_some(()));
+    let labels = || std::fs::read_dir(day.join("labels")).is_ok_and(|labels| labels.count() > 30);
+    events::state(|| "nothing is written".into(), || (segments().len() > 1 && list.exists() && labels()).then_some(()));
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("what was written before was deleted meanwhile") && !said.contains("error:"), "{said}");
+    for segment in segments() {
+        assert!(!times(&segment).is_empty(), "{}", segment.display());
+    }
+    let list = std::fs::read_to_string(list).expect("a list");
+    let named: Vec<&str> = list.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(!named.is_empty() && named.iter().all(|name| day.join("live").join(name).exists()), "{list}");
+}

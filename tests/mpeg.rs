@@ -257,3 +257,19 @@ fn a_local_playlist_is_read() {
     lasts(&result.times, 100, 3.96, "a playlist");
     assert!(result.audio > 150, "{} packets of audio", result.audio);
 }
+
+/// Its times have 33 bits of 1/90000 s: after 26.5 hours they begin anew.
+#[test]
+fn a_stream_whose_times_begin_anew_after_26_hours_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let before = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "25", "-bf", "2", "-c:a", "aac"];
+    // Three seconds before that.
+    let late = ["-output_ts_offset", "95440.7", "-muxdelay", "0", "-muxpreload", "0", "-f", "mpegts"];
+    let file = made(folder.path(), "late.ts", "6", &[&before[..], &late].concat());
+    three_ways(&file, |way, result| {
+        assert_eq!(result.frames, 150, "{way}: {}", result.said);
+        let longest = result.times.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(result.times.len() == 150 && longest < 0.1, "{way}: {longest} s between two frames");
+        assert!(result.audio > 250, "{way}: {} packets of audio", result.audio);
+    });
+}

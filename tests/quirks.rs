@@ -17,7 +17,7 @@ use streamdet::clock;
 
 /// The longest first: they are under way while the others come and go. What happens midway happens after 4 s, at the latest
 /// after 6 s, of 12.5 frames each.
-const PATHS: [(&str, u64); 27] = [
+const PATHS: [(&str, u64); 28] = [
     // For a minute: it is closed after 20 s in which nothing is asked of it.
     ("keep?20", 750),
     ("keep", 100),
@@ -34,6 +34,7 @@ const PATHS: [(&str, u64); 27] = [
     ("jump", 100),
     ("back", 100),
     ("reset", 100),
+    ("wrap", 100),
     ("same", 100),
     ("nosprop", 100),
     ("sdponly", 100),

@@ -57,6 +57,25 @@ fn a_client_too_many_is_refused_and_the_others_go_on_watching() {
 }
 
 #[test]
+fn who_asks_what_is_here_and_does_not_play_it_is_no_client() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = running(folder.path(), &["test:ball", "-o", "rtsp://:0/cam", "--report", "r.json"]);
+    let url = run.rest_after("serving ");
+    let place = url.trim_start_matches("rtsp://").split('/').next().expect("a place");
+    let mut stream = TcpStream::connect(place).expect("it listens");
+    stream.set_read_timeout(Some(events::PATIENCE)).expect("a socket");
+    write!(stream, "DESCRIBE {url} RTSP/1.0\r\nCSeq: 1\r\nAccept: application/sdp\r\n\r\n").expect("sent");
+    let mut answer = [0; 512];
+    let read = stream.read(&mut answer).expect("an answer");
+    assert!(answer[..read].starts_with(b"RTSP/1.0 200"), "{}", String::from_utf8_lossy(&answer[..read]));
+    let watched = glance(&url, "tcp");
+    assert!(watched.status.success(), "{}", said(&watched));
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(130), "{said}");
+    assert_eq!(live(&json(&folder.path().join("r.json")), 0, "clients"), 1);
+}
+
+#[test]
 fn a_stream_with_a_password_is_watched_by_who_has_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = "rtsp://pilot:geh%40im%2F1@127.0.0.1:0/cam";

@@ -91,6 +91,30 @@ fn sounds(file: &Path) -> Vec<String> {
     codecs.lines().map(str::to_owned).collect()
 }
 
+/// Two seconds later than the video, as on a busy machine: the recording has it all the same.
+#[test]
+fn audio_that_begins_late_is_in_the_recording_and_an_outage_begins_no_second_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let feed = Feed { audio: true, late_audio: 1, late_packets: 94, ..Feed::new("/x") };
+    let mut server = ServerProcess::start(Told::showing([feed]));
+    let url = server.url("/x");
+    let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mkv", "--report", "r.json", "-v"];
+    let run = Running::start(live(folder.path(), &args));
+    run.wait_for("video 1/1", 60);
+    server.kill();
+    run.wait_for("disconnected:", 1);
+    server.restart(None);
+    run.wait_for("reconnected after", 1);
+    let frames = run.said().matches("video 1/1").count();
+    run.wait_for("video 1/1", frames + 120);
+    let (_, said) = run.interrupt();
+    let file = folder.path().join("o.mkv");
+    assert_eq!(sounds(&file), ["aac"], "{said}");
+    assert!(!folder.path().join("o-2.mkv").exists(), "{said}");
+    let (end, last) = (*times(&file).last().expect("frames"), *track_times(&file, "a:0").last().expect("audio"));
+    assert!(end - last < 1.0, "audio ends at {last}, the frames at {end}: {said}");
+}
+
 #[test]
 fn two_tracks_of_sound_keep_their_places_after_an_outage() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -2,19 +2,20 @@
 //! box. A file appears whole or not at all.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, with};
 use crate::detection::Detection;
 use crate::geometry::Size;
-use crate::part::write_whole;
+use crate::part::{Folder, write_whole};
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 
 /// Labels in a folder, as `--save-txt` asks for.
 #[derive(Debug)]
 pub struct Labels {
-    folder: PathBuf,
+    folder: Folder,
 }
 
 impl Labels {
@@ -24,7 +25,7 @@ impl Labels {
     /// When it cannot be created.
     pub fn create(folder: &Path) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: Folder::new(folder) })
     }
 }
 
@@ -36,7 +37,7 @@ impl DetectionOutput for Labels {
 
 /// One stream's labels.
 struct LabelSink {
-    folder: PathBuf,
+    folder: Folder,
     names: FileNames,
     /// Its memory is used from frame to frame.
     text: String,
@@ -44,15 +45,16 @@ struct LabelSink {
 
 impl DetectionSink for LabelSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
-        let path = self.folder.join(with(&self.names.of(detected.frame), ".txt"));
+        let path = self.folder.path().join(with(&self.names.of(detected.frame), ".txt"));
         self.text.clear();
         label(&mut self.text, &detected.frame.detections, detected.size).expect("memory takes everything");
-        write_whole(&path, self.text.as_bytes(), None).map_err(|source| DetectionError::Write {
-            option: "--save-txt",
-            path,
-            source,
-            kept: None,
-        })
+        let mut written = write_whole(&path, self.text.as_bytes(), None);
+        if written.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            // The folder was deleted.
+            self.folder.restore();
+            written = write_whole(&path, self.text.as_bytes(), None);
+        }
+        written.map_err(|source| DetectionError::Write { option: "--save-txt", path, source, kept: None })
     }
 }
 

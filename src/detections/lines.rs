@@ -98,7 +98,7 @@ impl Shared {
         if source.kind() == ErrorKind::BrokenPipe {
             return DetectionError::ReaderGone { option, path };
         }
-        DetectionError::Write { option, path, source, kept: self.kept() }
+        DetectionError::Write { option, path, source, kept: self.kept().filter(|kept| kept.exists()) }
     }
 }
 

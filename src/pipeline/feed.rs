@@ -7,10 +7,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::drain::{OUTPUT_IDLE, Patience};
 use super::handover::{FromWorker, SinkEvent, ToSink, handover};
+use super::job::OutputSpec;
 use super::shared::Shared;
 use super::{RunEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
-use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted, watch};
+use crate::source::{FileSource, ImageDecoder, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
 use crate::thread::{self, Guard, test_panic_point};
 
@@ -106,6 +107,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
         limit: settings.frames,
         real_time: settings.real_time,
         hdr: settings.hdr,
+        audio: matches!(job.output, OutputSpec::Stream(_)),
         delay: settings.delays.decode,
         ..Wanted::default()
     };
@@ -136,12 +138,17 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
 fn feed_images(shared: &Shared, paths: &[PathBuf], outlet: &Outlet) -> u64 {
     let most = shared.settings.frames.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let (mut lost, mut opened, mut last) = (0, false, None);
+    let mut decoder = ImageDecoder::default();
     for (number, path) in (0..).zip(paths.iter().take(most)) {
         if shared.shutdown_of(outlet.stream).is_requested() {
             return lost;
         }
         let image = Some((Arc::from(path.as_path()), number));
         let wanted = Wanted { limit: Some(1), image, delay: shared.settings.delays.decode, ..Wanted::default() };
+        // The first one tells what the stream is.
+        if opened && decoder.decode(path, &wanted, outlet, shared.shutdown_of(outlet.stream)) {
+            continue;
+        }
         match feed_file(shared, path, wanted, outlet, !opened) {
             Ok(_) => opened = true,
             Err(error) => {

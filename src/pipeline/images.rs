@@ -11,7 +11,7 @@ use crate::clock::{self, Clock, Deadline};
 use crate::controls::Controls;
 use crate::frame::DecodedFrame;
 use crate::shutdown::Shutdown;
-use crate::source::{FileSource, Outlet, SourceError, SourceEvent, Wanted};
+use crate::source::{FileSource, ImageDecoder, Outlet, SourceError, SourceEvent, Wanted};
 use crate::stream::{StreamId, StreamInfo};
 use crate::thread::{self, Guard, Thread, ThreadError};
 
@@ -77,13 +77,16 @@ impl Images {
         });
         let thread = thread::spawn("source-0", move || {
             let Some(outlet) = outlet else { return };
-            let mut opened = false;
+            let (mut opened, mut decoder) = (false, ImageDecoder::default());
             for (path, number) in paths.into_iter().zip(0..) {
                 if stop.is_requested() {
                     return;
                 }
                 let image = Some((Arc::from(path.as_path()), number));
                 let wanted = Wanted { limit: Some(1), image, ..Wanted::default() };
+                if opened && decoder.decode(&path, &wanted, &outlet, &stop) {
+                    continue;
+                }
                 let decoded = FileSource::open(&path, wanted, &outlet, &stop).and_then(|source| {
                     let Some(mut source) = source else { return Ok(0) };
                     if !std::mem::replace(&mut opened, true) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gstreamer::glib;
 
-use crate::part::BUSY;
+use crate::part::{BUSY, part_path};
 use crate::thread::ThreadError;
 
 /// Why an output cannot be written.
@@ -42,6 +42,14 @@ pub enum SinkError {
         source: OutputError,
         /// The file that holds what was written.
         kept: PathBuf,
+    },
+    /// So it did, and what was written was deleted meanwhile.
+    #[error("{path}: {source}; what was written before was deleted meanwhile")]
+    Deleted {
+        /// The output.
+        path: PathBuf,
+        /// Why.
+        source: OutputError,
     },
     /// Some of a track's audio packets are neither written nor counted as dropped.
     #[error(
@@ -113,6 +121,16 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Writing `path` failed; what was written is in its `.part`, unless somebody has deleted that.
+    pub(super) fn broken(path: &Path, source: OutputError) -> Self {
+        let (path, kept) = (path.to_owned(), part_path(path));
+        // A disk that does not answer would not answer that either.
+        if matches!(source, OutputError::Stalled(_)) || kept.symlink_metadata().is_ok() {
+            return Self::Broken { path, source, kept };
+        }
+        Self::Deleted { path, source }
+    }
+
     /// `path` cannot be created.
     pub(super) fn unwritable(path: &Path, source: impl Into<OutputError>) -> Self {
         match source.into() {

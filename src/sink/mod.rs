@@ -19,6 +19,7 @@ mod segments;
 mod server;
 mod stream;
 mod target;
+mod wall_clock;
 mod writer;
 
 use std::path::Path;

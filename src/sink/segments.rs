@@ -11,6 +11,7 @@ use jiff::Timestamp;
 
 use super::error::SinkError;
 use super::target::Segments;
+use super::wall_clock::CLOCK_ERROR;
 use crate::part::{PartFile, set_aside};
 
 /// What a name without a time gets.
@@ -27,8 +28,6 @@ const FIELDS: [Field; 7] = [
 ];
 /// Segments that begin in one moment, at most: no folder is looked through for longer.
 const MOST: u32 = 10_000;
-/// What clocks of machines that share a folder may differ by.
-const CLOCK_ERROR: Duration = Duration::from_mins(1);
 
 /// How the segments of one output are called: `cam-%Y%m%dT%H%M%SZ.mkv`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,13 +197,12 @@ impl SegmentNames {
     }
 
     /// Deletes the oldest ones, those of earlier runs among them, until what is left is what `segments` keeps, `newest` among them:
-    /// the bytes of one that is about to be whole. The newest one stays, however large.
-    pub fn delete_old(&self, segments: &Segments, newest: Option<u64>) {
+    /// the bytes of one that is about to be whole. The newest one stays, however large. `now` is what ages count to.
+    pub fn delete_old(&self, segments: &Segments, newest: Option<u64>, now: SystemTime) {
         if segments.keep.is_none() && segments.keep_bytes.is_none() {
             return;
         }
         let mut found = self.there();
-        let now = SystemTime::now();
         let mut bytes: u64 = newest.unwrap_or(0) + found.iter().map(|found| found.bytes).sum::<u64>();
         if newest.is_none() {
             found.pop();
@@ -336,21 +334,21 @@ mod tests {
             keep: keep.map(Duration::from_secs),
             keep_bytes,
         };
-        names.delete_old(&segments(None, None), None);
-        names.delete_old(&segments(Some(400), None), None);
+        names.delete_old(&segments(None, None), None, SystemTime::now());
+        names.delete_old(&segments(Some(400), None), None, SystemTime::now());
         assert_eq!(left(), ["cam-000000.mkv.part", "cam-000002.mkv", "cam-000003.mkv", "mine.mkv"]);
-        names.delete_old(&segments(None, Some(300)), Some(100));
+        names.delete_old(&segments(None, Some(300)), Some(100), SystemTime::now());
         assert_eq!(left().len(), 4, "two, and a third that is about to be whole");
-        names.delete_old(&segments(None, Some(299)), Some(100));
+        names.delete_old(&segments(None, Some(299)), Some(100), SystemTime::now());
         assert_eq!(left(), ["cam-000000.mkv.part", "cam-000003.mkv", "mine.mkv"]);
-        names.delete_old(&segments(Some(1), Some(1)), None);
+        names.delete_old(&segments(Some(1), Some(1)), None, SystemTime::now());
         assert_eq!(left().len(), 3, "the newest stays");
         // The clock was a year ahead.
         let path = folder.path().join("cam-000009.mkv");
         std::fs::write(&path, [0; 100]).expect("a file");
         let file = std::fs::File::options().write(true).open(path).expect("the file");
         file.set_modified(SystemTime::now() + Duration::from_hours(24 * 365)).expect("a time");
-        names.delete_old(&segments(None, Some(100)), None);
+        names.delete_old(&segments(None, Some(100)), None, SystemTime::now());
         assert_eq!(left(), ["cam-000000.mkv.part", "cam-000003.mkv", "mine.mkv"]);
     }
 }

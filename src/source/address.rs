@@ -7,7 +7,7 @@ use gstreamer::prelude::*;
 use percent_encoding::percent_decode_str;
 
 use super::rtp;
-use crate::secrets::{Credentials, Secret, shown, split_user_info};
+use crate::secrets::{Credentials, Secret, has_two_hosts, shown, split_user_info};
 use crate::text::nearest;
 
 /// Sites whose pages show a video that `yt-dlp` finds.
@@ -58,6 +58,11 @@ pub enum AddressError {
         /// Before `://`.
         scheme: String,
     },
+    /// Two hosts stand in it: the password holds an `@` and a `/`.
+    #[error(
+        "{0}: a name or password with @ and / in it\n  write %40 for @ and %2F for /, or give --user and --password"
+    )]
+    TwoHosts(String),
     /// It has no port, and its scheme no default one.
     #[error("{address}: no port\n  give {scheme}://HOST:PORT, or {scheme}://:PORT to listen")]
     NoPort {
@@ -214,6 +219,9 @@ impl Address {
                 return Err(AddressError::Scheme { address, scheme: other.to_owned(), nearest });
             }
         };
+        if has_two_hosts(rest) {
+            return Err(AddressError::TwoHosts(address));
+        }
         let (user, rest) = split_user_info(rest);
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let Some((host, own_port)) = host_and_port(&rest[..end]) else {

@@ -105,12 +105,16 @@ impl Passthrough {
 
 /// The audio tracks of a live stream over all its connections.
 #[derive(Default)]
-pub(super) struct StreamAudio(Mutex<Vec<Passthrough>>);
+pub(super) struct StreamAudio {
+    tracks: Mutex<Vec<Passthrough>>,
+    /// What was announced did not come.
+    is_silent: AtomicBool,
+}
 
 impl StreamAudio {
     /// Track number `index`, in this connection and those after it.
     fn track(&self, index: usize) -> Passthrough {
-        let mut tracks = lock(&self.0);
+        let mut tracks = lock(&self.tracks);
         while tracks.len() <= index {
             tracks.push(Passthrough::new());
         }
@@ -119,7 +123,7 @@ impl StreamAudio {
 
     /// Nothing more will come in the tracks so far; what comes later is new ones.
     pub fn close(&self) {
-        lock(&self.0).drain(..).for_each(|track| track.close());
+        lock(&self.tracks).drain(..).for_each(|track| track.close());
     }
 }
 
@@ -171,6 +175,21 @@ impl AudioTracks {
     /// Whether the format of every track is known.
     pub fn all_have_format(&self) -> bool {
         lock(&self.tracks).values().all(|track| track.format().is_some())
+    }
+
+    /// Whether some of so many announced tracks never came, and nobody has waited for them in vain.
+    pub fn awaits(&self, announced: usize) -> bool {
+        self.stream.as_ref().is_some_and(|stream| {
+            let known = lock(&stream.tracks).iter().filter(|track| track.format().is_some()).count();
+            known < announced && !stream.is_silent.load(Ordering::SeqCst)
+        })
+    }
+
+    /// What was announced is not waited for any more, on later connections either.
+    pub fn wait_no_more(&self) {
+        if let Some(stream) = &self.stream {
+            stream.is_silent.store(true, Ordering::SeqCst);
+        }
     }
 
     /// A track came in another format than on an earlier connection.
@@ -262,6 +281,22 @@ mod tests {
         // Without a description, as they come.
         let file = AudioTracks::default();
         assert_eq!([add(&file, None, 2), add(&file, None, 0)], [1, 2]);
+    }
+
+    #[test]
+    fn announced_tracks_are_awaited_until_they_came_once_or_nobody_waits_any_more() {
+        gst::init().expect("GStreamer");
+        let stream = Arc::new(StreamAudio::default());
+        let first = AudioTracks::of_connection(stream.clone());
+        assert!(first.awaits(1) && !first.awaits(0));
+        let (track, _) = first.add(None);
+        assert!(first.awaits(1), "its format is not known");
+        assert!(track.set_format(&gst::Caps::new_empty_simple("audio/mpeg")) && !first.awaits(1) && first.awaits(2));
+        let second = AudioTracks::of_connection(stream);
+        assert!(!second.awaits(1), "it goes on whenever it comes");
+        second.wait_no_more();
+        assert!(!second.awaits(2) && !first.awaits(2));
+        assert!(!AudioTracks::default().awaits(1), "a file shows all at once");
     }
 
     #[test]

@@ -13,6 +13,9 @@ const FRAME_TIMEOUT: Duration = Duration::from_secs(20);
 const UDP_TIMEOUT: Duration = Duration::from_millis(2500);
 /// How long an audio track may take to show itself and its format after the first frame.
 const AUDIO_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same where the server has announced it: a recording that begins without it has none until the next connection. Outputs wait as
+/// long for a live track's first packet.
+pub(super) const ANNOUNCED_AUDIO_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a source that has shown only audio so far may be silent.
 const VIDEO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -25,8 +28,20 @@ pub(super) struct Seen {
     pub audio_only: bool,
     /// Whether the first frame is decoded.
     pub first_frame: bool,
-    /// Whether every track is there with its format, or nothing more comes.
-    pub complete: bool,
+    /// What else may come.
+    pub missing: Missing,
+}
+
+/// What may come after the first frame.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A track, or its format.
+    #[default]
+    Something,
+    /// Audio that is announced and that the stream has not had yet.
+    Announced,
+    /// Nothing: every track is there with its format, or nothing more comes.
+    Nothing,
 }
 
 /// What to do now.
@@ -68,8 +83,13 @@ impl Connecting {
     /// When a time limit is over.
     pub fn check(&mut self, now: HostTime, seen: &Seen) -> Result<Progress, ConnectError> {
         if seen.first_frame {
-            let until = self.first_frame.get_or_insert(now).after(AUDIO_TIMEOUT);
-            let is_ready = seen.complete || now >= until;
+            let timeout = match seen.missing {
+                Missing::Nothing => Duration::ZERO,
+                Missing::Something => AUDIO_TIMEOUT,
+                Missing::Announced => ANNOUNCED_AUDIO_TIMEOUT,
+            };
+            let until = self.first_frame.get_or_insert(now).after(timeout);
+            let is_ready = now >= until;
             return Ok(if is_ready { Progress::Ready } else { Progress::Within(until.since(now)) });
         }
         let limit = self.limits(seen).into_iter().flatten().min_by_key(|(until, _)| *until);
@@ -192,8 +212,11 @@ mod tests {
         assert_eq!(check(&mut connecting, 2500, audio), Err("it has audio but no video".into()));
         let frame = Seen { first_frame: true, ..audio };
         assert_eq!(check(&mut connecting, 2500, frame), Ok(within(1000)));
-        assert_eq!(check(&mut connecting, 3000, Seen { complete: true, ..frame }), Ok(Progress::Ready));
+        assert_eq!(check(&mut connecting, 3000, Seen { missing: Missing::Nothing, ..frame }), Ok(Progress::Ready));
         assert_eq!(check(&mut connecting, 3499, frame), Ok(within(1)));
         assert_eq!(check(&mut connecting, 3500, frame), Ok(Progress::Ready));
+        let announced = Seen { missing: Missing::Announced, ..frame };
+        assert_eq!(check(&mut connecting, 3500, announced), Ok(within(4000)));
+        assert_eq!(check(&mut connecting, 7500, announced), Ok(Progress::Ready));
     }
 }

@@ -29,7 +29,7 @@ fn offer(element: &gst::Element) {
 }
 
 /// What takes `caps`, the best first, as `gstdecodebin2.c` and `gstparsebin.c` have it: parsers, then by rank and name.
-fn for_caps(caps: &gst::CapsRef) -> Vec<gst::ElementFactory> {
+pub(super) fn for_caps(caps: &gst::CapsRef) -> Vec<gst::ElementFactory> {
     static ALL: OnceLock<Vec<gst::ElementFactory>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let all = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODABLE, gst::Rank::NONE);

@@ -35,14 +35,8 @@ pub(super) fn filter(
     probe: &DecoderProbe,
     end: &gst_app::AppSink,
 ) -> Linked {
-    let description = description();
-    let description = match direction {
-        Some(direction) => description.turned.replace("DIRECTION", direction),
-        None => description.upright,
-    };
     let video = pad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-    let description = description.replace('\n', " ").replace("FORMATS", formats(video.as_ref()));
-    let filter = gst::parse::bin_from_description(&description, true).map_err(|e| gst::glib::bool_error!("{}", e))?;
+    let filter = elements(direction, video.as_ref())?;
     follow(pad, &filter);
     if let Some(pad) = filter.static_pad("sink") {
         offer_video_meta(&pad);
@@ -54,9 +48,23 @@ pub(super) fn filter(
     link(pad, filter.upcast_ref())
 }
 
-/// `videoflip`'s direction where an image is to be shown turned or mirrored: by its EXIF `orientation`, else as the container
-/// or the decoder's tags on `pad` say.
-pub(super) fn direction(orientation: u8, pad: &gst::Pad) -> Option<&'static str> {
+/// The filter for frames like `video`.
+pub(super) fn elements(
+    direction: Option<&str>,
+    video: Option<&gst_video::VideoInfo>,
+) -> Result<gst::Bin, gst::glib::BoolError> {
+    let description = description();
+    let description = match direction {
+        Some(direction) => description.turned.replace("DIRECTION", direction),
+        None => description.upright,
+    };
+    let description = description.replace('\n', " ").replace("FORMATS", formats(video));
+    gst::parse::bin_from_description(&description, true).map_err(|e| gst::glib::bool_error!("{}", e))
+}
+
+/// `videoflip`'s direction where an image is to be shown turned or mirrored: by its EXIF `orientation`, else as the container's or
+/// the decoder's tag says.
+pub(super) fn direction(orientation: u8, tag: Option<&str>) -> Option<&'static str> {
     match orientation {
         2 => Some("horiz"),
         3 => Some("180"),
@@ -65,7 +73,7 @@ pub(super) fn direction(orientation: u8, pad: &gst::Pad) -> Option<&'static str>
         6 => Some("90r"),
         7 => Some("ur-ll"),
         8 => Some("90l"),
-        _ => is_turned(pad).then_some("auto"),
+        _ => tag.is_some_and(|tag| tag != "rotate-0").then_some("auto"),
     }
 }
 
@@ -100,12 +108,12 @@ fn follow(pad: &gst::Pad, filter: &gst::Bin) {
     });
 }
 
-fn is_turned(pad: &gst::Pad) -> bool {
+/// How what comes from `pad` lies, where its tags say that.
+pub(super) fn orientation(pad: &gst::Pad) -> Option<String> {
     (0..)
         .map_while(|index| pad.sticky_event::<gst::event::Tag>(index))
         .filter_map(|event| event.tag().get::<gst::tags::ImageOrientation>().map(|o| o.get().to_owned()))
         .last()
-        .is_some_and(|orientation| orientation != "rotate-0")
 }
 
 #[cfg(test)]

@@ -67,10 +67,7 @@ impl Delivery {
         let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps()) else {
             return Ok(gst::FlowSuccess::Ok);
         };
-        let mut video = gst_video::VideoInfo::from_caps(caps).map_err(|_| gst::FlowError::NotNegotiated)?;
-        if video.par().numer() <= 0 || video.par().denom() <= 0 {
-            video = with(caps, "pixel-aspect-ratio", (1, 1)).ok_or(gst::FlowError::NotNegotiated)?;
-        }
+        let mut video = described(caps).ok_or(gst::FlowError::NotNegotiated)?;
         if !shared.first.is_decoded() {
             if let Some(connection) = shared.connection().filter(|connection| connection.last().is_some()) {
                 let (pts, ..) = self.live(connection, sink, &sample);
@@ -205,6 +202,13 @@ fn to_pixels(
         return pixels.written_as(buffer, video.clone());
     }
     Some(pixels)
+}
+
+/// What `caps` say; pixels are square where they say nonsense of that.
+pub(super) fn described(caps: &gst::CapsRef) -> Option<gst_video::VideoInfo> {
+    let video = gst_video::VideoInfo::from_caps(caps).ok()?;
+    let is_sane = video.par().numer() > 0 && video.par().denom() > 0;
+    if is_sane { Some(video) } else { with(caps, "pixel-aspect-ratio", (1, 1)) }
 }
 
 /// What `caps` say, but for this field.

@@ -49,7 +49,8 @@ fn is(element: &gst::Element, factory: &str) -> bool {
     element.factory().is_some_and(|f| f.name() == factory)
 }
 
-fn prepare(element: &gst::Element, file: File) {
+/// Makes ready what decodes `file`, or a part of it.
+pub(super) fn prepare(element: &gst::Element, file: File) {
     if is(element, "parsebin") || is(element, "decodebin") {
         element.connect("autoplug-select", false, move |values| {
             let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
@@ -78,14 +79,21 @@ fn name_type(pad: &gst::Pad) {
 
 /// What is read.
 #[derive(Debug, Clone, Copy, Default)]
-struct File {
+pub(super) struct File {
     is_one: bool,
     /// It is a JPEG image whose end is missing.
     is_cut_short: bool,
 }
 
+impl File {
+    /// An image of these bytes.
+    pub fn of_image(bytes: &[u8]) -> Self {
+        Self { is_one: true, is_cut_short: bytes.starts_with(&[0xFF, SOI]) && !has_end(bytes) }
+    }
+}
+
 /// Whether the element `factory` should be plugged for `caps`.
-fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
+pub(super) fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
     match factory {
         // It reads by HTTP only, and waits forever for segments that are files; `hlsdemux` reads those.
         "hlsdemux2" => !file.is_one,

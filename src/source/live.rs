@@ -8,7 +8,7 @@ use gstreamer::prelude::*;
 
 use super::activity::{Activity, StallTimer};
 use super::address::{Address, Kind};
-use super::connecting::{Connecting, Progress, Seen};
+use super::connecting::{ANNOUNCED_AUDIO_TIMEOUT, Connecting, Missing, Progress, Seen};
 use super::connection::{Connection, ConnectionEnd, OpenError};
 use super::decoding::Decoding;
 use super::diagnose::diagnose;
@@ -91,6 +91,13 @@ impl LiveConnection {
             has_ended: false,
         };
         connection.connect(&mut connecting)?;
+        if connection.awaits_audio() {
+            connection.shared.audio.wait_no_more();
+            connection.shared.notice(format!(
+                "audio is announced, but did not come within {} s: it is left out",
+                ANNOUNCED_AUDIO_TIMEOUT.as_secs()
+            ));
+        }
         connection.info = connection.shared.describe(std::mem::take(&mut connection.info.name));
         connection.info.notices = connection.shared.take_notices();
         if time == Time::Either {
@@ -160,8 +167,16 @@ impl LiveConnection {
             last_packet: self.packets.last(),
             audio_only: self.shared.is_audio_only(),
             first_frame: self.shared.first.is_decoded(),
-            complete: self.has_ended || (tracks && self.shared.audio.all_have_format()),
+            missing: match self.has_ended || (tracks && self.shared.audio.all_have_format()) {
+                true => Missing::Nothing,
+                false if self.awaits_audio() => Missing::Announced,
+                false => Missing::Something,
+            },
         }
+    }
+
+    fn awaits_audio(&self) -> bool {
+        self.shared.wanted.audio && self.shared.audio.awaits(self.server.announced_audio())
     }
 
     /// A server that closes the connection shows as a warning and an end of stream.

@@ -84,6 +84,8 @@ pub struct Wanted {
     pub orientation: u8,
     /// What HDR video is written as.
     pub hdr: Hdr,
+    /// Whether an output takes the audio.
+    pub audio: bool,
     /// Frames enter the decoder when they are due, as from a live source.
     pub real_time: bool,
     /// Added to every frame's time in the decoder, to see that the figures show it.

@@ -295,15 +295,20 @@ pub(super) fn watch_decoders(pipeline: &gst::Pipeline, probe: &DecoderProbe) {
         if !decodes(gst::ElementFactoryType::MEDIA_VIDEO) && !decodes(gst::ElementFactoryType::MEDIA_IMAGE) {
             return;
         }
-        if element.has_property("max-errors") {
-            element.set_property("max-errors", -1);
-        }
+        bear_errors(element);
         // As libav decodes a live stream: threads that share a frame do not delay it, threads that take one each do.
         if probe.live && element.has_property("thread-type") {
             element.set_property_from_str("thread-type", "slice");
         }
         probe.attach(element);
     });
+}
+
+/// Has a decoder go on after errors.
+pub(super) fn bear_errors(decoder: &gst::Element) {
+    if decoder.has_property("max-errors") {
+        decoder.set_property("max-errors", -1);
+    }
 }
 
 /// Answers the decoder's allocation query in the sink's stead: strides and offsets are understood.

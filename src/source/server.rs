@@ -24,6 +24,11 @@ impl ServerState {
         self.announced.load(Ordering::SeqCst)
     }
 
+    /// Audio tracks among them.
+    pub fn announced_audio(&self) -> usize {
+        self.audio.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The place of the track of this number among the announced audio tracks, where it is one of them.
     pub fn audio_place(&self, number: u32) -> Option<Place> {
         let audio = self.audio.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ use gstreamer_app as gst_app;
 
 use super::audio::{Passthrough, Place};
 use super::decoding::Decoding;
-use super::filter::{direction, filter};
+use super::filter::{direction, filter, orientation};
 use super::flv::keep_times;
 use super::frames;
 use super::link::{Linked, compressed_queue, discard, link};
@@ -142,11 +142,13 @@ impl Tracks {
         }
         let (pipeline, probe, end) = (pipeline.downgrade(), self.shared.probe.clone(), sink.clone());
         let (encoded, guard) = (pad.clone(), self.shared.outlet.guard.clone());
-        let orientation = self.shared.wanted.orientation;
+        let exif = self.shared.wanted.orientation;
         decodebin.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
             // What says how it lies comes before the first packet, so it has passed the encoded track's pad by now.
-            let filtered = guard.run("pads", || filter(&pipeline, pad, direction(orientation, &encoded), &probe, &end));
+            let filtered = guard.run("pads", || {
+                filter(&pipeline, pad, direction(exif, orientation(&encoded).as_deref()), &probe, &end)
+            });
             if let Some(Err(error)) = filtered {
                 gst::element_error!(pipeline, gst::CoreError::Failed, ("pipelines/decode.toml: {error}"));
             }

@@ -14,8 +14,8 @@ const HISTOGRAMS: usize = 6;
 const GRID: (u8, u8) = (5, 6);
 /// Colour differences of real scenes lie within ±32 of grey; beyond that, they count as the outermost.
 const CHROMA_SPAN: u32 = 32;
-/// The last bin's place, in 256ths of a bin.
-const LAST_BIN: u32 = (BINS as u32 - 1) * 256;
+/// The last of the [`BINS`], in 256ths of a bin.
+const LAST_BIN: u32 = 7 * 256;
 /// Smaller boxes have no halves, pixels.
 const SMALLEST: f32 = 8.0;
 

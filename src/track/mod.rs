@@ -81,7 +81,7 @@ pub struct Tracker {
 
 enum Method {
     Timed(TimedTracker),
-    ByFrames(ByFrames, Numbers),
+    ByFrames(Box<ByFrames>, Numbers),
 }
 
 /// The program's ids of another tracker's objects, and when each was first and last seen, and where.
@@ -105,7 +105,7 @@ impl Tracker {
     pub fn new(options: Options) -> Self {
         let method = ByFrames::new(options.kind).map_or_else(
             || Method::Timed(TimedTracker::new(options.buffer)),
-            |tracker| Method::ByFrames(tracker, Numbers::default()),
+            |tracker| Method::ByFrames(Box::new(tracker), Numbers::default()),
         );
         let camera = CameraMotion::default();
         Self { options, method, camera, first: None, last: None, shown: Vec::new(), trails: Vec::new() }

@@ -139,7 +139,7 @@ impl CameraMotion {
                 self.pairs.push([from.x, from.y, to.x, to.y].map(f64::from));
             }
         }
-        let Some(small) = similarity(&mut self.pairs) else { return Ok(None) };
+        let Some(small) = similarity(&self.pairs) else { return Ok(None) };
         // Pixel centres lie half a pixel in: the frame's, and those of the small one.
         let k = f64::from(per_pixel);
         let half = k / 2.0 - 0.5;
@@ -204,8 +204,8 @@ fn shrink(view: &FrameView<'_>, small: &mut Mat) -> opencv::Result<()> {
     imgproc::resize(&Mat::roi(&luma, whole)?, small, size, 0.0, 0.0, imgproc::INTER_AREA)
 }
 
-/// The similarity that most `pairs` (x, y before, x, y after) agree on; those that do not are removed.
-fn similarity(pairs: &mut Vec<[f64; 4]>) -> Option<Motion> {
+/// The similarity that most `pairs` (x, y before, x, y after) agree on.
+fn similarity(pairs: &[[f64; 4]]) -> Option<Motion> {
     let median = |mut values: Vec<f64>| {
         let middle = values.len() / 2;
         *values.select_nth_unstable_by(middle, f64::total_cmp).1
@@ -336,7 +336,7 @@ mod tests {
         let paint = |luma: &mut Vec<u8>, left: usize| {
             for row in 100..200 {
                 for column in left..left + 120 {
-                    luma[row * 640 + column] = if (row / 8 + (column - left) / 8) % 2 == 0 { 20 } else { 235 };
+                    luma[row * 640 + column] = if (row / 8 + (column - left) / 8).is_multiple_of(2) { 20 } else { 235 };
                 }
             }
         };

@@ -49,7 +49,7 @@ const LOOKS_KNOWN: f64 = 3.0;
 const LOOKS_FOLLOW: f32 = 0.1;
 /// What a pair of two classes costs: models waver between car and van.
 const OTHER_CLASS: f64 = 2.0;
-/// Detections from this confidence on are paired first (as ByteTrack's), and may be new objects.
+/// Detections from this confidence on are paired first (as `ByteTrack` does), and may be new objects.
 const SURE: f32 = 0.25;
 /// Log-odds at which a new object is confirmed, below which it is given up, and what they lose in a second unseen.
 const CONFIRMED: f64 = 1.0;
@@ -180,7 +180,7 @@ impl Object {
         if let Some((mine, theirs)) = self.looks.as_ref().zip(d.looks.as_ref()) {
             score += LOOKS_WEIGHT * (LOOKS_NEUTRAL - mine.distance(theirs)) * (self.sightings / LOOKS_KNOWN).min(1.0);
         }
-        if d.class_id != self.class_id() { score - OTHER_CLASS } else { score }
+        if d.class_id == self.class_id() { score } else { score - OTHER_CLASS }
     }
 
     fn see(&mut self, d: &Candidate, time: f64, evidence: f64) {

@@ -11,6 +11,7 @@ It prints the port that it listens on, serves TCP interleaved and UDP, and ends 
  rtplate    RTP-Info names a packet that is 20 000 later than the first
  jump       timestamps jump an hour ahead after 4 s       back     they jump 5 s back after 4 s
  reset      they begin again at 0 after 4 s, same SSRC
+ wrap       they pass 2^32 after 5 s, as after 13 hours
  same       every timestamp twice (25 fps camera that stamps 12.5)
  nosprop    parameter sets in-band only                   sdponly  in the SDP only
  nopps      sprop-parameter-sets without PPS, ends in a comma
@@ -95,7 +96,7 @@ class Client(threading.Thread):
                         self.tracks[n] = ('udp', u, (self.s.getpeername()[0], a), u2, (self.s.getpeername()[0], b)); t = f'RTP/AVP;unicast;client_port={a}-{b};server_port={u.getsockname()[1]}-{u2.getsockname()[1]}'
                     self.reply(cseq, Transport=t, Session='12345678' + (f';timeout={limit(path)}' if kind == 'keep' else ';timeout=60'))
                 elif m == 'PLAY':
-                    self.base = random.getrandbits(31); self.seq = random.getrandbits(15)
+                    self.base = (1 << 32) - 5 * 90000 if kind == 'wrap' else random.getrandbits(31); self.seq = random.getrandbits(15)
                     first = {'rtp0': 0, 'rtplate': self.seq + 20000 & 0xffff}.get(kind, self.seq)
                     info = f'url={url.rstrip("/")}/trackID=0;seq={first};rtptime={0 if kind == "rtp0" else self.base}'
                     self.reply(cseq, Session='12345678', Range='npt=0.000-', RTP_Info=info); threading.Thread(target=self.play, args=(kind,), daemon=True).start()

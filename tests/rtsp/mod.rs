@@ -51,8 +51,9 @@ pub struct Feed {
     pub audio: bool,
     /// A second tone, in A-law.
     pub second_audio: bool,
-    /// The tone of this number, from 1, begins later than the other; 0: none does.
+    /// The tone of this number, from 1, begins later than the rest, by so many packets; 0: none does.
     pub late_audio: u8,
+    pub late_packets: u64,
     /// An H.264 recording in MP4 or Matroska, sent as it is in its own time; codec, size and rate above do not apply.
     pub recording: Option<PathBuf>,
     /// Of a hundred RTP packets of pictures, so many are lost.
@@ -81,6 +82,8 @@ impl Feed {
             audio: false,
             second_audio: false,
             late_audio: 0,
+            // Less than half a second.
+            late_packets: 20,
             recording: None,
             loss_percent: 0,
             stop_after_packets: 0,
@@ -158,10 +161,9 @@ impl Feed {
         }
         if self.late_audio > 0 {
             let payloader = bin.by_name(&format!("pay{}", self.late_audio)).expect("a tone");
-            let sent = AtomicU64::new(0);
+            let (sent, late) = (AtomicU64::new(0), self.late_packets);
             payloader.static_pad("src").expect("a pad").add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                // Less than half a second.
-                let is_late = sent.fetch_add(1, Ordering::SeqCst) < 20;
+                let is_late = sent.fetch_add(1, Ordering::SeqCst) < late;
                 if is_late { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
             });
         }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gstreamer as gst;
 
@@ -10,7 +10,8 @@ use jiff::Timestamp;
 
 use super::hls::Playlist;
 use super::open_file::{Closing, Fate, Format, OpenFile};
-use crate::part::{PartFile, part_path, with_suffix};
+use crate::clock;
+use crate::part::{Folder, PartFile, part_path, with_suffix};
 use crate::sink::container::{Container, container_of};
 use crate::sink::encode::KeyframeRequester;
 use crate::sink::error::SinkError;
@@ -20,6 +21,8 @@ use crate::sink::output::{
 use crate::sink::pipeline::Progress;
 use crate::sink::segments::{SegmentNames, later};
 use crate::sink::target::{FileTarget, Gaps, Segments};
+use crate::sink::wall_clock::WallClock;
+use crate::text::counted;
 
 /// A segment may be longer than it should by as much as keyframes are apart.
 const SPARE: Duration = Duration::from_secs(10);
@@ -47,6 +50,7 @@ enum Cut {
 /// A recording, in one file or several.
 pub(super) struct FileBranch {
     path: PathBuf,
+    folder: Folder,
     ending: String,
     container: Container,
     names: Names,
@@ -54,6 +58,8 @@ pub(super) struct FileBranch {
     gaps: Gaps,
     /// How long a file is, where that is known, and the stream's frame rate.
     length: Option<Duration>,
+    /// How long it will be, as far as that is known.
+    likely: Option<Duration>,
     frame_rate: Option<(i32, i32)>,
     /// Formats of the audio tracks, and what became of each.
     audio: Vec<(gst::Caps, Fate)>,
@@ -76,6 +82,8 @@ pub(super) struct FileBranch {
     written: VecDeque<(PathBuf, Vec<AudioWritten>)>,
     /// The audio of all of them.
     audio_written: Vec<AudioWritten>,
+    /// By which segments are old.
+    wall_clock: WallClock,
     progress: Progress,
 }
 
@@ -114,12 +122,14 @@ impl FileBranch {
         let length = segments.map_or(context.info.sure_duration, |segments| Some(segments.length + SPARE));
         let mut branch = Self {
             path: path.to_owned(),
+            folder: Folder::new(path.parent().unwrap_or(Path::new(""))),
             ending: format!(".{ending}"),
             container,
             names,
             segments,
             gaps,
             length,
+            likely: length.or(context.info.duration),
             frame_rate: context.info.frame_rate,
             audio: context.audio.iter().map(|caps| (caps.clone(), Fate::Comes)).collect(),
             live: context.live,
@@ -134,6 +144,7 @@ impl FileBranch {
             opened: (Timestamp::now(), None),
             written: VecDeque::new(),
             audio_written: vec![AudioWritten::default(); context.audio.len()],
+            wall_clock: WallClock::new(SystemTime::now(), clock::now()),
             progress: context.progress.clone(),
         };
         branch.open = Some(branch.next(None)?);
@@ -143,7 +154,20 @@ impl FileBranch {
     /// Opens the file after the one before, which begins at `pts`.
     fn next(&mut self, pts: Option<gst::ClockTime>) -> Result<OpenFile, SinkError> {
         self.number += 1;
+        self.folder.restore();
         let begins = self.time_at(pts);
+        match self.begin_file(begins) {
+            // Deleted meanwhile.
+            Err(_) if self.folder.is_gone() => {
+                self.folder.restore();
+                self.begin_file(begins)
+            }
+            begun => begun,
+        }
+    }
+
+    /// Opens a file that begins at this time.
+    fn begin_file(&mut self, begins: Timestamp) -> Result<OpenFile, SinkError> {
         let reserve = |path: &Path| PartFile::reserve(path).map_err(|error| SinkError::unwritable(path, error));
         let part = match &mut self.names {
             Names::One { path, .. } if self.number == 1 => reserve(path)?,
@@ -163,6 +187,7 @@ impl FileBranch {
             parser: &self.container.parser,
             ending: &self.ending,
             frame_rate: self.frame_rate,
+            length: self.likely,
             audio: &self.audio,
             live: self.live,
             listener: &self.listener,
@@ -197,8 +222,20 @@ impl FileBranch {
         let path = file.path().to_owned();
         if let Names::Playlist(playlist) = &mut self.names {
             // A playlist names what is there: transport streams are finished in no time.
-            Closing::start(file)?.wait()?;
-            return playlist.add(&path, Duration::from(end.saturating_sub(began)));
+            match Closing::start(file)?.wait() {
+                Err(deleted @ SinkError::Deleted { .. }) => {
+                    playlist.forget_deleted();
+                    (self.listener)(OutputEvent::Notice(deleted.to_string()));
+                    return Ok(());
+                }
+                closed => closed?,
+            }
+            let added = playlist.add(&path, Duration::from(end.saturating_sub(began)));
+            if added.is_err() && self.folder.is_gone() {
+                playlist.forget_deleted();
+                return Ok(());
+            }
+            return added;
         }
         if self.written.len() == FILES {
             self.written.pop_front();
@@ -206,10 +243,21 @@ impl FileBranch {
         self.written.push_back((path, audio));
         let bytes = part_path(file.path()).metadata().map_or(0, |part| part.len());
         self.closing = Some(Closing::start(file)?);
-        if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
-            names.delete_old(segments, Some(bytes));
-        }
+        self.delete_old(Some(bytes));
         Ok(())
+    }
+
+    /// Deletes segments that are not kept.
+    fn delete_old(&mut self, newest: Option<u64>) {
+        let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) else { return };
+        let keep = segments.keep.unwrap_or_default();
+        let (now, ahead) = self.wall_clock.look(SystemTime::now(), clock::now(), keep);
+        if let Some(ahead) = ahead.filter(|_| segments.keep.is_some()) {
+            let by = counted(ahead.as_secs() / 60, "minute");
+            let notice = format!("the clock was set ahead by {by}: --keep goes by the time before for a while");
+            (self.listener)(OutputEvent::Notice(notice));
+        }
+        names.delete_old(segments, newest, now);
     }
 
     /// Waits for the file before to be whole.
@@ -218,7 +266,14 @@ impl FileBranch {
         if settled.is_err() {
             self.written.pop_back();
         }
-        settled
+        match settled {
+            // Somebody wants it gone: the next ones are not.
+            Err(deleted @ SinkError::Deleted { .. }) if self.segments.is_some() => {
+                (self.listener)(OutputEvent::Notice(deleted.to_string()));
+                Ok(())
+            }
+            settled => settled,
+        }
     }
 
     /// What failed first; what failed after it is said, as it names what was kept of another file.
@@ -313,9 +368,7 @@ impl Branch for FileBranch {
         let closed = self.close(end);
         let settled = self.settle();
         let closed = self.first_of(closed, settled);
-        if let (Names::Segments(names), Some(segments)) = (&self.names, &self.segments) {
-            names.delete_old(segments, None);
-        }
+        self.delete_old(None);
         finished.begun = finished.begun.max(self.number - self.before);
         let mut last = Ok(());
         if let Names::Playlist(playlist) = &mut self.names {

@@ -143,6 +143,20 @@ impl Playlist {
         Ok(())
     }
 
+    /// The newest segment was deleted while it was written, and others perhaps with it: the list goes on without them.
+    pub fn forget_deleted(&mut self) {
+        while let Some(oldest) = self.segments.pop_front() {
+            if oldest.path.exists() {
+                self.segments.push_front(oldest);
+                break;
+            }
+            self.first += 1;
+            self.discontinuities += u64::from(oldest.is_discontinuous);
+        }
+        self.is_discontinuous = true;
+        self.growing = None;
+    }
+
     /// Nothing comes any more.
     pub fn end(&mut self) -> Result<(), SinkError> {
         self.write(true)

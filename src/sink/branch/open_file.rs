@@ -33,6 +33,8 @@ pub(super) struct Format<'a> {
     /// `.mp4`, …
     pub ending: &'a str,
     pub frame_rate: Option<(i32, i32)>,
+    /// How long the file is, where that is known.
+    pub length: Option<Duration>,
     /// Formats of the audio tracks, with what became of each so far.
     pub audio: &'a [(gst::Caps, Fate)],
     /// The source is live: it is not waited for long.
@@ -102,7 +104,7 @@ impl OpenFile {
         format: &Format,
         progress: &Progress,
     ) -> Result<Self, OutputError> {
-        let Format { muxer, parser, ending, frame_rate, audio: formats, live, listener } = format;
+        let Format { muxer, parser, ending, frame_rate, length, audio: formats, live, listener } = format;
         let description = format!("appsrc name=units ! {parser} ! mux. {muxer} name=mux ! filesink name=file");
         let pipeline = Pipeline::parse("muxer", &description)?;
         let file = pipeline.element("file")?;
@@ -117,7 +119,7 @@ impl OpenFile {
         let (numer, _) = frame_rate.unwrap_or((0, 1));
         for pad in mux.sink_pads() {
             if pad.has_property("trak-timescale") {
-                pad.set_property("trak-timescale", timescale(numer));
+                pad.set_property("trak-timescale", timescale(numer, *length));
             }
         }
         let units = Input::new(pipeline.app_source("units")?, Limit::Bytes(WAITING_BYTES as u64));
@@ -312,7 +314,7 @@ impl OpenFile {
     }
 
     fn broken(&self, source: OutputError) -> SinkError {
-        broken(self.path(), source)
+        SinkError::broken(self.path(), source)
     }
 }
 
@@ -323,10 +325,6 @@ impl Drop for OpenFile {
             part.discard();
         }
     }
-}
-
-fn broken(path: &Path, source: OutputError) -> SinkError {
-    SinkError::Broken { path: path.to_owned(), source, kept: part_path(path) }
 }
 
 /// A file that is being finished, on a thread of its own.
@@ -352,7 +350,7 @@ impl Closing {
         });
         match thread {
             Ok(thread) => Ok(Self { path, thread, ended, progress }),
-            Err(error) => Err(broken(&path, error.into())),
+            Err(error) => Err(SinkError::broken(&path, error.into())),
         }
     }
 
@@ -365,17 +363,25 @@ impl Closing {
         while self.ended.recv_timeout(CLOSE) == Err(RecvTimeoutError::Timeout) {
             let now = self.progress.get();
             if std::mem::replace(&mut before, now) == now {
-                return Err(broken(&self.path, OutputError::Stalled(STALL)));
+                return Err(SinkError::broken(&self.path, OutputError::Stalled(STALL)));
             }
         }
-        self.thread.join().unwrap_or_else(|error| Err(broken(&self.path, error.into())))
+        self.thread.join().unwrap_or_else(|error| Err(SinkError::broken(&self.path, error.into())))
     }
 }
 
-/// A time base in which the frame rate is exact and 1/90000 s is not lost: the numerator, multiplied up.
-fn timescale(numer: i32) -> u32 {
-    let numer = u32::try_from(numer).unwrap_or(0);
-    if numer == 0 || numer > 90_000 { 90_000 } else { numer * 90_000u32.div_ceil(numer) }
+/// A time base in which the frame rate is exact and 1/90000 s is not lost: the numerator, multiplied up. A track's length is stated
+/// in 32 bits of it: a longer one has a coarser base.
+fn timescale(numer: i32, length: Option<Duration>) -> u32 {
+    let numer = u32::try_from(numer).ok().filter(|numer| (1..=90_000).contains(numer));
+    let exact = numer.map_or(90_000, |numer| numer * 90_000u32.div_ceil(numer));
+    // What is stated can be a little too short.
+    let seconds = length.map_or(0, |length| length.as_secs().saturating_add(10));
+    let fits = u64::from(u32::MAX).checked_div(seconds).and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
+    if exact <= fits {
+        return exact;
+    }
+    numer.map_or(fits, |numer| if numer <= fits { fits / numer * numer } else { fits }).max(1000)
 }
 
 #[cfg(test)]
@@ -384,8 +390,20 @@ mod tests {
 
     #[test]
     fn frame_rates_are_exact_in_the_time_base() {
-        assert_eq!(timescale(30_000) % 30_000, 0);
-        assert_eq!(timescale(25) % 25, 0);
-        assert_eq!(timescale(0), 90_000);
+        assert_eq!(timescale(30_000, None), 90_000);
+        assert_eq!(timescale(25, Some(Duration::from_hours(13))), 90_000);
+        assert_eq!(timescale(0, None), 90_000);
+    }
+
+    #[test]
+    fn a_long_track_has_a_base_in_which_its_length_fits() {
+        for (numer, hours) in [(25, 20), (30_000, 20), (30_000, 50), (0, 20), (90_000, 1000)] {
+            let length = Duration::from_hours(hours);
+            let base = timescale(numer, Some(length));
+            assert!(u32::try_from(u64::from(base) * length.as_secs()).is_ok(), "{numer} {hours}: {base}");
+        }
+        assert_eq!(timescale(25, Some(Duration::from_hours(20))) % 25, 0);
+        assert_eq!(timescale(30_000, Some(Duration::from_hours(20))), 30_000);
+        assert_eq!(timescale(25, Some(Duration::MAX)), 1000);
     }
 }

@@ -252,12 +252,14 @@ impl Pusher {
     fn reconnect(&self, problem: &OutputError, outage: u32, backoff: &mut Backoff) -> Option<Connection> {
         let which = if outage > 1 { format!(" (outage {outage})") } else { String::new() };
         (self.listener)(OutputEvent::Occurrence(format!("{}: {problem}; trying again{which}", self.url)));
+        // One that was never there is not connected again.
+        let saying = if outage == 0 { "sending to".to_owned() } else { format!("connected again{which}:") };
         loop {
             test_panic_point();
             if self.stop.wait(backoff.next_delay()) {
                 return None;
             }
-            match self.connect(&format!("connected again{which}:")) {
+            match self.connect(&saying) {
                 Ok(connection) => return connection,
                 Err(error) => tracing::debug!(output = %self.url, %error, "not connected"),
             }

@@ -1,7 +1,7 @@
 //! A stream served over RTSP. Every client has a pipeline of its own that does no more than payloading what is encoded already; it
 //! begins with a keyframe, and a slow client drops frames without slowing anything else.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use gstreamer::prelude::*;
 use gstreamer_app as gst_app;
 use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::glib;
+use rtsp_server::glib::translate::IntoGlib;
 use rtsp_server::gst_rtsp::RTSPLowerTrans;
 use rtsp_server::prelude::*;
 
@@ -80,12 +81,20 @@ impl Clients {
                 let _ = gone.try_send(());
             }
         });
+        // Who asks what is here does not watch.
+        let (this, plays) = (Arc::downgrade(self), AtomicBool::new(false));
+        media.connect_target_state(move |_, state| {
+            if state == gst::State::Playing.into_glib()
+                && !plays.swap(true, Ordering::Relaxed)
+                && let Some(clients) = this.upgrade()
+            {
+                clients.ever.fetch_add(1, Ordering::Relaxed);
+            }
+        });
         let mut list = self.list();
         // One that was never prepared tells of no end.
         list.retain(|client| client.media.upgrade().is_some());
         list.push(Client { media: media.downgrade(), input });
-        drop(list);
-        self.ever.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,0 +1,284 @@
+//! Images one after the other, without a pipeline each: parser, decoder and filter that [`FileSource`](super::FileSource) would use are
+//! called one after the other, on the calling thread.
+//!
+//! It takes what is plain: one image in a file, of a usual kind, undamaged. Whatever else is in a folder is for `FileSource`, which
+//! knows what to say of it. Of a small JPEG's 5 ms with a pipeline, decoding takes 0.4 ms; the rest is pads, threads and states.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::chain::{Chain, Passed};
+use super::factories::for_caps;
+use super::filter::{direction, elements};
+use super::frames::described;
+use super::jpeg;
+use super::options::Wanted;
+use super::outlet::{Outlet, SourceEvent};
+use super::probe::{bear_errors, offer_video_meta};
+use super::rgb::to_yuv;
+use crate::clock::StreamTime;
+use crate::frame::hdr::Transfer;
+use crate::frame::{Frame, Stamps, VideoBuffer};
+use crate::image_file::{ImageFile, open_regular};
+use crate::shutdown::Shutdown;
+use crate::stream::Dropped;
+use crate::thread::test_panic_point;
+
+/// A larger file is not read as a whole, bytes.
+const LARGEST: u64 = 64 << 20;
+/// By which type finders tell what it is, bytes: as many as `typefind` looks at first.
+const HEAD: usize = 4096;
+/// Kinds that are taken.
+const KINDS: [&str; 5] = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"];
+
+/// Decodes images on the calling thread.
+#[derive(Default)]
+pub struct ImageDecoder {
+    /// By how they turn what passes. Parsers and decoders are not kept: `gdkpixbufdec` is not as new once it is stopped, and making them
+    /// costs little; filters are parsed from a description.
+    filters: BTreeMap<String, Chain>,
+}
+
+/// A decoded image.
+struct Decoded {
+    pixels: VideoBuffer,
+    pts: StreamTime,
+    duration: Option<Duration>,
+    stamps: Stamps,
+}
+
+impl ImageDecoder {
+    /// Decodes the image at `path` into `outlet` and returns once it is there; `false` where it is none that this takes: it is for
+    /// [`FileSource`](super::FileSource) then, and nothing of it was sent.
+    pub fn decode(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet, shutdown: &Shutdown) -> bool {
+        test_panic_point();
+        let Some(decoded) = self.decoded(path, wanted, outlet) else { return false };
+        if !shutdown.is_requested() {
+            deliver(decoded, wanted, outlet, shutdown);
+        }
+        true
+    }
+
+    fn decoded(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet) -> Option<Decoded> {
+        let about = ImageFile::read(path);
+        if about.images != 1 || about.undecodable.is_some() {
+            return None;
+        }
+        let bytes = whole(path)?;
+        let file = jpeg::File::of_image(&bytes);
+        let mut encoded = read(bytes)?;
+        if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
+            encoded = element(&parser, file)?.pass(&encoded)?;
+        }
+        let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
+        let tag = encoded.orientation.take();
+        let decoder = chosen(&encoded.caps, file, false).filter(is_decoder)?;
+        // As [`super::probe`] has it.
+        let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), outlet.clock.now());
+        let decoded = element(&decoder, file)?.pass(&encoded)?;
+        if !wanted.delay.is_zero() {
+            outlet.clock.sleep(wanted.delay);
+        }
+        let left = outlet.clock.now();
+        let decode_in = decoded.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
+        let shown = self.turn(decoded, about.turn, tag)?;
+        if shown.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+            return None;
+        }
+        let segment = shown.segment.downcast_ref::<gst::ClockTime>();
+        let pts = segment.zip(shown.buffer.pts()).and_then(|(segment, pts)| segment.to_running_time(pts));
+        let duration = shown.buffer.duration();
+        let (buffer, video) = to_yuv(shown.buffer, &described(&shown.caps)?)?;
+        Some(Decoded {
+            pixels: VideoBuffer::map(buffer, video, states_colours)?,
+            pts: StreamTime { ns: pts.map_or(0, gst::ClockTime::nseconds) },
+            duration: duration.map(Duration::from),
+            stamps: Stamps { decode_in, decoded: left, ..Stamps::default() },
+        })
+    }
+
+    /// Upright, by `turn` or by what the parser says, and in a layout that the pipeline works on; `None` for HDR.
+    fn turn(&mut self, mut decoded: Passed, turn: u8, tag: Option<String>) -> Option<Passed> {
+        let video = described(&decoded.caps).filter(|video| Transfer::of(video).is_none())?;
+        let direction = direction(turn, tag.as_deref());
+        decoded.orientation = tag.filter(|_| direction == Some("auto"));
+        let name = format!("{} {}", direction.unwrap_or("upright"), decoded.orientation.as_deref().unwrap_or_default());
+        // One that gives nothing is not used again.
+        let filter = if let Some(filter) = self.filters.remove(&name) {
+            filter
+        } else {
+            let filter = elements(direction, Some(&video)).ok()?;
+            offer_video_meta(&filter.static_pad("sink")?);
+            Chain::new(filter.upcast(), false)?
+        };
+        let shown = filter.pass(&decoded)?;
+        self.filters.insert(name, filter);
+        Some(shown)
+    }
+}
+
+/// All of a regular file that is not too large.
+fn whole(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= LARGEST).then_some(bytes)
+}
+
+/// An image of a kind that is taken, as `filesrc` and `typefind` pass it on.
+fn read(bytes: Vec<u8>) -> Option<Passed> {
+    let (_, caps) = gst::SliceTypeFind::type_find(bytes.get(..HEAD).unwrap_or(&bytes));
+    let caps = caps.filter(|caps| caps.structure(0).is_some_and(|found| KINDS.contains(&found.name().as_str())))?;
+    let mut buffer = gst::Buffer::from_mut_slice(bytes);
+    let times = buffer.get_mut()?;
+    times.set_pts(gst::ClockTime::ZERO);
+    times.set_dts(gst::ClockTime::ZERO);
+    let segment = gst::FormattedSegment::<gst::format::Bytes>::new().upcast();
+    Some(Passed { buffer, caps, segment, orientation: None })
+}
+
+/// What `parsebin` or `decodebin` would choose for `caps`.
+fn chosen(caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
+    let mut factories = for_caps(caps).into_iter().filter(|factory| may_parse || !is_parser(factory));
+    factories.find(|factory| jpeg::is_used(&factory.name(), caps, file))
+}
+
+fn is_parser(factory: &gst::ElementFactory) -> bool {
+    factory.has_type(gst::ElementFactoryType::PARSER)
+}
+
+/// Whether it decodes images, in memory that everyone reads.
+fn is_decoder(factory: &gst::ElementFactory) -> bool {
+    let decodes = |media| factory.has_type(gst::ElementFactoryType::DECODER | media);
+    (decodes(gst::ElementFactoryType::MEDIA_IMAGE) || decodes(gst::ElementFactoryType::MEDIA_VIDEO))
+        && !factory.has_type(gst::ElementFactoryType::HARDWARE)
+}
+
+/// A parser or decoder.
+fn element(factory: &gst::ElementFactory, file: jpeg::File) -> Option<Chain> {
+    let element = factory.create().build().ok()?;
+    jpeg::prepare(&element, file);
+    bear_errors(&element);
+    Chain::new(element, true)
+}
+
+/// Sends an image as [`super::frames`] sends a frame.
+fn deliver(decoded: Decoded, wanted: &Wanted, outlet: &Outlet, shutdown: &Shutdown) {
+    let Decoded { pixels, pts, duration, mut stamps } = decoded;
+    if outlet.head == 0 && outlet.is_waiting() {
+        outlet.wait_until_ready();
+    }
+    if outlet.controls.hold(shutdown) {
+        // What stood still meanwhile was not late.
+        stamps.not_before(outlet.clock.now());
+    }
+    let (file, index) = wanted.image.as_ref().map_or((None, 0), |(file, number)| (Some(file.clone()), *number));
+    let frame = Frame {
+        stream: outlet.stream,
+        index,
+        pts,
+        duration,
+        pixels,
+        file,
+        stamps,
+        detections: Vec::new(),
+        events: Vec::new(),
+        letterbox: None,
+    };
+    outlet.counters.received(1);
+    if outlet.events.send(SourceEvent::Frame(Box::new(frame))).is_err() {
+        // The worker is gone.
+        outlet.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::channel::lanes;
+    use crate::clock;
+    use crate::controls::Controls;
+    use crate::stream::StreamId;
+    use crate::thread::Guard;
+
+    fn made(folder: &Path, name: &str, description: &str) {
+        let path = folder.join(name);
+        let pipeline = format!("videotestsrc num-buffers=1 ! {description} ! filesink name=file");
+        let pipeline = gst::parse::launch(&pipeline).expect("elements").downcast::<gst::Pipeline>().expect("several");
+        pipeline.by_name("file").expect("a sink").set_property("location", &path);
+        pipeline.set_state(gst::State::Playing).expect("it starts");
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = pipeline.bus().expect("a bus").timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds);
+        assert_eq!(end.map(|end| end.type_()), Some(gst::MessageType::Eos), "{name}");
+        pipeline.set_state(gst::State::Null).expect("it stops");
+    }
+
+    #[test]
+    fn plain_images_need_no_pipeline_and_whatever_else_is_left_with_nothing_sent() {
+        gst::init().expect("GStreamer");
+        let folder = tempfile::tempdir().expect("a folder");
+        let raw = |format: &str| format!("video/x-raw,format={format},width=50,height=30");
+        for (name, description) in [
+            ("a.jpg", raw("I420") + " ! jpegenc"),
+            ("b.jpg", raw("Y444") + " ! jpegenc"),
+            ("c.jpg", raw("Y42B") + " ! jpegenc"),
+            ("d.jpg", raw("GRAY8") + " ! jpegenc"),
+            ("e.png", raw("RGB") + " ! pngenc"),
+            ("f.png", raw("GRAY16_BE") + " ! pngenc"),
+            ("g.webp", raw("RGB") + " ! webpenc"),
+            ("h.bmp", raw("BGR") + " ! avenc_bmp"),
+            ("i.tiff", raw("RGB") + " ! avenc_tiff"),
+            ("j.avi", raw("I420") + " ! jpegenc ! avimux"),
+        ] {
+            made(folder.path(), name, &description);
+        }
+        let whole = std::fs::read(folder.path().join("e.png")).expect("an image");
+        std::fs::write(folder.path().join("k.png"), &whole[..whole.len() / 2]).expect("a file");
+        std::fs::write(folder.path().join("l.jpg"), "no image").expect("a file");
+        std::fs::write(folder.path().join("m.jpg"), "").expect("a file");
+        let (mut events, frames) = lanes("decoded", 1, 16);
+        let (_, ready) = bounded(0);
+        let outlet = Outlet {
+            stream: StreamId(0),
+            events: events.remove(0),
+            clock: clock::process().clone(),
+            ready,
+            head: 0,
+            guard: Guard::new(|panicked| panic!("{panicked}")),
+            counters: Arc::default(),
+            controls: Arc::new(Controls::fixed(0.0, false)),
+        };
+        let mut decoder = ImageDecoder::default();
+        let mut decode = |name: &str, number: u64| {
+            let path = folder.path().join(name);
+            let wanted = Wanted { image: Some((Arc::from(path.as_path()), number)), ..Wanted::default() };
+            decoder.decode(&path, &wanted, &outlet, &Shutdown::new())
+        };
+        let plain = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.png", "f.png", "g.webp", "h.bmp", "i.tiff"];
+        for (name, number) in plain.into_iter().zip(0..) {
+            assert!(decode(name, number), "{name}");
+        }
+        for name in ["j.avi", "k.png", "l.jpg", "m.jpg", "none.jpg"] {
+            assert!(!decode(name, 99), "{name}");
+        }
+        // After what went wrong, too.
+        assert!(decode("a.jpg", 9));
+        drop(outlet);
+        let mut sent = Vec::new();
+        while let Ok(received) = frames.take(None) {
+            let SourceEvent::Frame(frame) = received.item else { panic!("a frame") };
+            assert_eq!((frame.pixels.info().size.width, frame.pts.ns), (50, 0));
+            assert!(frame.stamps.decode_in.is_some_and(|entered| entered <= frame.stamps.decoded));
+            sent.push(frame.index);
+        }
+        assert_eq!(sent, (0..10).collect::<Vec<_>>());
+    }
+}
