@@ -9,10 +9,11 @@
 #[path = "../tests/tracking/cuts.rs"]
 mod cuts;
 
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cuts::{Clip, DETECTIONS, Outcome, Pair};
+use cuts::{Clip, Cut, DETECTIONS, Outcome, Pair};
 use streamdet::geometry::Size;
 
 /// Makes the clip that belongs to the panned detections, 960 pixels across.
@@ -37,11 +38,26 @@ fn main() {
         let whole = decoded("null", 768);
         let many = cuts::many(&folder, detections, whole.as_ref());
         drop(whole);
-        let panned = cuts::panned(&folder, detections, decoded(PAN, 960).as_ref());
+        let panned = panned(&folder, detections, decoded(PAN, 960).as_ref());
         for (condition, outcome) in many.iter().chain(&panned) {
             row(detections, condition, outcome, peers.get(condition).copied().unwrap_or_default());
         }
     }
+}
+
+/// The default tracker on the clip whose camera pans, all its frames and every fourth.
+fn panned(folder: &Path, detections: &str, clip: Option<&Clip>) -> BTreeMap<String, Outcome> {
+    let rows = cuts::rows(&folder.join(format!("{detections}_pan.txt")));
+    let cut = |condition: &str, step: u32| Cut {
+        condition: condition.to_owned(),
+        frames: (1..=cuts::FRAMES).filter(|frame| (frame - 1).is_multiple_of(step)).collect(),
+        without: HashSet::new(),
+    };
+    let of = [cut("pan", 1), cut("pan_every4", 4)].into_iter().map(|cut| {
+        let pair = cuts::figures(&folder.join("gt_pan.txt"), &rows, &cut, clip);
+        (cut.condition, cuts::outcome(&[pair]))
+    });
+    of.collect()
 }
 
 fn row(detections: &str, condition: &str, outcome: &Outcome, peers: Pair) {

@@ -65,7 +65,7 @@ fn a_run_can_be_repeated_from_its_own_lines() {
     let object = |id: u16, class: &str, x: f32| value!({ "class_id": id, "class": class, "confidence": 0.75 - x / 100.0, "box": [x, 2.5, x + 20.0, 40.0], "track_id": null });
     let line = |frame: u64| {
         let found: Vec<Value> =
-            if frame % 3 == 0 { vec![] } else { vec![object(0, "car", 1.5), object(1, "bus", 8.0)] };
+            if frame.is_multiple_of(3) { vec![] } else { vec![object(0, "car", 1.5), object(1, "bus", 8.0)] };
         value!({ "stream": 0, "frame": frame, "pts_ns": 0, "width": 320, "height": 240, "detections": found })
             .to_string()
     };

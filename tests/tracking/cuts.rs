@@ -40,10 +40,10 @@ impl Clip {
 }
 
 /// Which frames a tracker sees, and which rows of the detections it does not.
-struct Cut {
-    condition: String,
-    frames: Vec<u32>,
-    without: HashSet<usize>,
+pub struct Cut {
+    pub condition: String,
+    pub frames: Vec<u32>,
+    pub without: HashSet<usize>,
 }
 
 /// HOTA and IDF1.
@@ -64,21 +64,6 @@ pub fn many(folder: &Path, detections: &str, clip: Option<&Clip>) -> BTreeMap<St
         of.entry(cut.condition).or_default().push(pair);
     }
     of.into_iter().map(|(condition, pairs)| (condition, outcome(&pairs))).collect()
-}
-
-/// The default tracker on the clip whose camera pans, all its frames and every fourth.
-pub fn panned(folder: &Path, detections: &str, clip: Option<&Clip>) -> BTreeMap<String, Outcome> {
-    let rows = rows(&folder.join(format!("{detections}_pan.txt")));
-    let cut = |condition: &str, step: u32| Cut {
-        condition: condition.to_owned(),
-        frames: (1..=FRAMES).filter(|frame| (frame - 1).is_multiple_of(step)).collect(),
-        without: HashSet::new(),
-    };
-    let of = [cut("pan", 1), cut("pan_every4", 4)].into_iter().map(|cut| {
-        let pair = figures(&folder.join("gt_pan.txt"), &rows, &cut, clip);
-        (cut.condition, outcome(&[pair]))
-    });
-    of.collect()
 }
 
 /// The best means of other trackers, each at its best setting, by condition: HOTA of one, IDF1 of another perhaps.
@@ -125,11 +110,11 @@ fn cuts(file: &Path, detections: &str) -> Vec<Cut> {
     text.lines().filter_map(cut).collect()
 }
 
-fn rows(file: &Path) -> Vec<mot::Row> {
+pub fn rows(file: &Path) -> Vec<mot::Row> {
     mot::open(file).expect("detections").map(|row| row.expect("a row")).collect()
 }
 
-fn figures(gt: &Path, rows: &[mot::Row], cut: &Cut, clip: Option<&Clip>) -> Pair {
+pub fn figures(gt: &Path, rows: &[mot::Row], cut: &Cut, clip: Option<&Clip>) -> Pair {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| -> PathBuf {
         let path = folder.path().join(name);
@@ -137,8 +122,8 @@ fn figures(gt: &Path, rows: &[mot::Row], cut: &Cut, clip: Option<&Clip>) -> Pair
         path
     };
     let result = write("result.txt", &tracked(rows, cut, clip));
-    let frames = cut.frames.iter().map(|frame| format!("{frame}\n")).collect::<String>();
-    let scoring = Scoring { frames: Some(write("frames.txt", &frames)), ..Scoring::default() };
+    let frames: Vec<String> = cut.frames.iter().map(ToString::to_string).collect();
+    let scoring = Scoring { frames: Some(write("frames.txt", &frames.join("\n"))), ..Scoring::default() };
     let found = find(gt, &result).expect("two files");
     let scored = score(&found, &scoring, &Shutdown::new()).expect("figures").expect("nobody stops it");
     [scored.combined.hota, scored.combined.idf1]
@@ -178,7 +163,7 @@ fn tracked(rows: &[mot::Row], cut: &Cut, clip: Option<&Clip>) -> String {
     text
 }
 
-fn outcome(pairs: &[Pair]) -> Outcome {
+pub fn outcome(pairs: &[Pair]) -> Outcome {
     #[expect(clippy::cast_precision_loss, reason = "a few cuts")]
     let n = pairs.len() as f64;
     let mean = [0, 1].map(|at| pairs.iter().map(|pair| pair[at]).sum::<f64>() / n);
