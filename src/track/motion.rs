@@ -23,6 +23,11 @@ const TOLERANCE: f64 = 0.5;
 /// the tracks.
 const STILL: f64 = 0.06;
 
+/// After so many looks that showed no motion, a look is taken this often only, seconds: a camera that stands still costs little,
+/// and what was missed is found with the next look.
+const SETTLED: u32 = 10;
+const LOOK_S: f64 = 0.15;
+
 /// A similarity: `x' = a·x − b·y + dx`, `y' = b·x + a·y + dy`, in pixels of the frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Motion {
@@ -60,6 +65,9 @@ impl Motion {
 #[derive(Default)]
 pub struct CameraMotion {
     before: Option<Small>,
+    /// Looks in a row that showed no motion, and seconds since the last.
+    still: u32,
+    since: f64,
     now: Mat,
     mask: Mat,
     corners: Vector<Point2f>,
@@ -76,17 +84,24 @@ struct Small {
 }
 
 impl CameraMotion {
-    /// How the camera moved since the frame before. `objects` are left out. `None` where there is no frame before of the
-    /// same size, it shows nothing that can be followed, or the camera stands still.
-    pub fn frame(&mut self, view: &FrameView<'_>, objects: impl Iterator<Item = FrameBox>) -> Option<Motion> {
-        let motion = self.follow(view, objects);
+    /// How the camera moved since the frame before, `dt` seconds ago. `objects` are left out. `None` where there is no frame
+    /// before of the same size, it shows nothing that can be followed, or the camera stands still.
+    pub fn frame(&mut self, view: &FrameView<'_>, dt: f64, objects: impl Iterator<Item = FrameBox>) -> Option<Motion> {
+        self.since += dt;
+        if self.still >= SETTLED && self.since < LOOK_S {
+            return None;
+        }
+        self.since = 0.0;
         // What OpenCV refuses is a frame too small to follow anything in: tracking goes on without.
-        motion.ok().flatten()
+        let motion = self.follow(view, objects).ok().flatten();
+        self.still = if motion.is_some() { 0 } else { self.still.saturating_add(1) };
+        motion
     }
 
     /// The next frame has none before it.
     pub fn forget(&mut self) {
         self.before = None;
+        self.still = 0;
     }
 
     fn follow(
@@ -292,7 +307,7 @@ mod tests {
         let info = FrameInfo { format: PixelFormat::I420, size: Size { width, height }, colour };
         let empty = Plane { data: &[], stride: 0 };
         let planes = [Plane { data: luma, stride: width as usize }, empty, empty];
-        camera.frame(&FrameView { info, planes }, objects.iter().copied())
+        camera.frame(&FrameView { info, planes }, 0.04, objects.iter().copied())
     }
 
     #[test]
@@ -323,9 +338,14 @@ mod tests {
         let still = seen(0.0, 0.0, 0.0, 1.0, size);
         let mut camera = CameraMotion::default();
         look(&mut camera, &still, size, &[]);
-        for _ in 0..3 {
+        for _ in 0..20 {
             assert_eq!(look(&mut camera, &still, size, &[]), None);
         }
+        // It is looked at less often now, and yet nothing is missed.
+        let panned = seen(6.0, 0.0, 0.0, 1.0, size);
+        let motions = [(); 8].map(|()| look(&mut camera, &panned, size, &[]));
+        let moved: f64 = motions.into_iter().flatten().map(|motion| motion.dx).sum();
+        assert!((moved + 6.0).abs() < 0.5, "{motions:?}");
     }
 
     #[test]

@@ -55,6 +55,11 @@ const SURE: f32 = 0.25;
 const CONFIRMED: f64 = 1.0;
 const GIVEN_UP: f64 = -2.0;
 const UNSEEN_A_SECOND: f64 = 4.0;
+/// What was seen so often, with this confidence in the mean, and has gone this many mean sides of its box, is an object however
+/// doubtful: clutter stands still.
+const GONE: f64 = 1.0;
+const GONE_SIGHTINGS: f64 = 4.0;
+const GONE_CONFIDENCE: f64 = 0.4;
 /// Doubt about a new object does not grow beyond that, while it is seen.
 const DOUBT: f64 = -1.5;
 /// Seconds for which an unconfirmed object may be unseen.
@@ -62,7 +67,7 @@ const UNCONFIRMED_UNSEEN: f64 = 0.3;
 /// A detection that overlaps another one by this IoU is no new object.
 const SAME: f32 = 0.6;
 /// The box that goes out is so far between the detected one and the predicted and updated one.
-const SMOOTH: f32 = 0.5;
+const SMOOTH: f32 = 0.7;
 /// Classes of an object that are voted for, at most.
 const CLASSES: usize = 8;
 /// Pairs of so many objects or detections that hang together are matched exactly; larger clusters, the best pair first.
@@ -77,6 +82,8 @@ pub struct Object {
     y: Coordinate,
     width: Side,
     height: Side,
+    /// Where it was first, in pixels of the newest frame.
+    from: [f64; 2],
     /// First and last seen, seconds.
     pub born: f64,
     pub seen: f64,
@@ -86,6 +93,8 @@ pub struct Object {
     pub confidence: f32,
     looks: Option<Appearance>,
     sightings: f64,
+    /// Of all sightings.
+    confidences: f64,
     /// Confidence by class, of the classes seen most.
     votes: Vec<(u16, f32)>,
 }
@@ -103,12 +112,14 @@ impl Object {
             y: coordinate(cy),
             width: length(width),
             height: length(height),
+            from: [cx, cy],
             born: time,
             seen: time,
             score,
             confidence: d.confidence,
             looks,
             sightings: 1.0,
+            confidences: f64::from(d.confidence),
             votes: vec![(d.class_id, d.confidence)],
         }
     }
@@ -154,8 +165,17 @@ impl Object {
         let scale = camera.scale();
         self.x.move_to(x, across, scale);
         self.y.move_to(y, down, scale);
+        self.from = camera.point(self.from);
         self.width.scale(scale);
         self.height.scale(scale);
+    }
+
+    /// Whether it is an object.
+    fn is_confirmed(&self) -> bool {
+        let [x, y] = self.from;
+        let gone = (self.x.at - x).hypot(self.y.at - y) / self.side();
+        self.score >= CONFIRMED
+            || gone >= GONE && self.sightings >= GONE_SIGHTINGS && self.confidences >= GONE_CONFIDENCE * self.sightings
     }
 
     /// The score of a pair; negative infinity where it is out of the question.
@@ -199,6 +219,7 @@ impl Object {
             (Some(_), None) => {}
         }
         self.sightings += 1.0;
+        self.confidences += f64::from(d.confidence);
         if let Some((_, weight)) = self.votes.iter_mut().find(|(class_id, _)| *class_id == d.class_id) {
             *weight += d.confidence;
         } else if self.votes.len() < CLASSES {
@@ -349,7 +370,7 @@ impl TimedTracker {
 
     fn confirm(&mut self, object: usize) {
         let object = &mut self.objects[object];
-        if object.id == 0 && object.score >= CONFIRMED {
+        if object.id == 0 && object.is_confirmed() {
             self.last_id += 1;
             object.id = self.last_id;
         }
