@@ -288,7 +288,10 @@ fn a_folder_that_is_deleted_during_a_run_is_written_again() {
     events::state(|| "nothing is written".into(), || (segments().len() > 1 && list.exists() && labels()).then_some(()));
     let (code, said) = run.interrupt();
     assert_eq!(code, Some(130), "{said}");
-    assert!(said.contains("what was written before was moved or deleted meanwhile") && !said.contains("error:"), "{said}");
+    assert!(
+        said.contains("what was written before was moved or deleted meanwhile") && !said.contains("error:"),
+        "{said}"
+    );
     for segment in segments() {
         assert!(!times(&segment).is_empty(), "{}", segment.display());
     }
