@@ -415,18 +415,6 @@ fn four_streams_share_the_model_fairly_and_one_that_dies_leaves_the_others() {
     assert!(processed[..3].iter().all(|n| n * 10 >= mean * 8), "{processed:?}");
 }
 
-/// At once: the others may run for days.
-#[test]
-fn a_stream_that_fails_is_told_while_the_others_go_on() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let run = running(folder.path(), &["test:ball", "rtsp://127.0.0.1:1/x", "-o", "none", "-v"]);
-    run.wait_for("the other streams go on", 1);
-    let frames = run.said().matches("video 1/2").count();
-    run.wait_for("video 1/2", frames + 10);
-    let (_, said) = run.interrupt();
-    assert_eq!(said.matches("notice: rtsp://127.0.0.1:1/x: connection refused").count(), 1, "{said}");
-}
-
 /// Everything that is refused, with its exit code.
 #[test]
 fn refusals_name_the_reason_and_the_remedy() {

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +98,6 @@ pub(super) fn run(shared: &Arc<Shared>, stream: StreamId, frames: &FromWorker<Si
             shared.swallow(stream, 1);
         }
     }
-    shared.stream(stream).ended.store(true, Ordering::SeqCst);
 }
 
 impl<'a> Delivery<'a> {

@@ -63,8 +63,6 @@ pub(super) struct Stream {
     pub shutdown: Shutdown,
     /// Its output failed: frames that still come are swallowed.
     pub failed: AtomicBool,
-    /// Its sink thread has ended.
-    pub ended: AtomicBool,
     pub counters: Arc<FrameCounters>,
     /// The sink thread's own.
     pub figures: Mutex<StreamFigures>,
@@ -106,7 +104,6 @@ impl Stream {
         Self {
             shutdown: run.child(),
             failed: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
             counters: Arc::default(),
             figures: Mutex::new(figures),
         }
@@ -192,17 +189,7 @@ impl Shared {
     /// Something failed that only `stream` needs, where one is named.
     pub fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
         self.listener.on(&RunEvent::Failed { stream, error: &error });
-        // Else it would be said when the last stream ends, in days perhaps.
-        if stream.is_some_and(|stream| self.others_go_on(stream)) {
-            self.notice(&format!("{error}; the other streams go on"));
-        }
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
-    }
-
-    fn others_go_on(&self, stream: StreamId) -> bool {
-        let goes_on = |other: &Stream| !other.ended.load(Ordering::SeqCst) && !other.shutdown.is_requested();
-        let own = stream.0 as usize;
-        self.streams.iter().enumerate().any(|(number, other)| number != own && goes_on(other))
     }
 
     /// The stream's output failed: it ends, the others go on.

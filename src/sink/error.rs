@@ -44,7 +44,7 @@ pub enum SinkError {
         kept: PathBuf,
     },
     /// So it did, and what was written was deleted meanwhile.
-    #[error("{path}: {source}; what was written before was deleted meanwhile")]
+    #[error("{path}: {source}; what was written before was moved or deleted meanwhile")]
     Deleted {
         /// The output.
         path: PathBuf,
