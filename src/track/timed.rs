@@ -22,6 +22,8 @@ use crate::geometry::FrameBox;
 pub const MOST: usize = 1000;
 /// Speeds have this standard deviation, in mean sides of the box a second.
 const SPEED: f64 = 0.7;
+/// Nothing is known of a new object's speed: that of a car, three times its own length in a second, is as likely as any.
+const NEW_SPEED: f64 = 3.0;
 /// Seconds for which a speed is remembered.
 const SPEED_MEMORY: f64 = 4.0;
 /// A box's centre is off by this share of its mean side, and its sides by this share of themselves …
@@ -104,7 +106,7 @@ impl Object {
         let [cx, cy, width, height] = shape(&d.bbox);
         let side = (width * height).sqrt();
         let noise = noise(d.confidence);
-        let coordinate = |at| Coordinate::new(at, CENTRE_NOISE * noise * side, SPEED * side);
+        let coordinate = |at| Coordinate::new(at, CENTRE_NOISE * noise * side, NEW_SPEED * side);
         let length = |pixels| Side::new(pixels, SIDE_NOISE * noise);
         Self {
             id: 0,
