@@ -8,6 +8,7 @@ The feed is encoded beforehand. It comes from a live RTSP server on loopback whe
 file in its own time. The program's memory is read once a second. At the end:
 
 - its resident memory after the first minute (or a quarter of the run, if that is less) and at the end differ by 2 % at most
+- it has no more descriptors and threads at the end than after that time, but for two
 - no frame was dropped but in the first five seconds, in which a live stream does not wait for the model to be compiled, and every
   processed one is in a segment
 - sound and pictures are as far apart in the last segment as in the first, to 40 ms
@@ -52,6 +53,15 @@ def make_feed(path, seconds):
     )
 
 
+def opened(pid):
+    """Descriptors and threads."""
+    process = pathlib.Path(f"/proc/{pid}")
+    try:
+        return len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
+    except OSError:
+        return None
+
+
 def resident_kib(pid):
     for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -73,7 +83,7 @@ def first_times(path):
 
 
 def watch(folder, source, args):
-    """Runs the program with a client; returns its memory second by second, KiB, and the client's exit code."""
+    """Runs the program with a client; returns its memory (KiB) and its descriptors and threads, second by second, and the client's exit code."""
     command = [PROGRAM, "detect", *source, "--imgsz", str(args.imgsz), "-o", "out.mkv", "-o", "rtsp://:0/soak"]
     command += ["--segment", f"{args.segment}s", "--report", "report.json", "--json", "found.jsonl"]
     log = folder / "log.txt"
@@ -88,14 +98,16 @@ def watch(folder, source, args):
         sys.exit(log.read_text())
     sound_and_pictures = ["-map", "0", "-c", "copy", "-f", "null", "-"]
     client = subprocess.Popen(["ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", url, *sound_and_pictures])
-    memory = []
+    memory, opens = [], []
     began = time.monotonic()
     while program.poll() is None:
         memory.append(resident_kib(program.pid))
+        opens.append(opened(program.pid))
         time.sleep(max(0.0, began + len(memory) - time.monotonic()))
     if program.returncode != 0:
         sys.exit(log.read_text())
-    return [kib for kib in memory if kib > 0], client.wait(timeout=30)
+    known = [(kib, both) for kib, both in zip(memory, opens) if kib > 0 and both]
+    return [kib for kib, _ in known], [both for _, both in known], client.wait(timeout=30)
 
 
 def main():
@@ -117,9 +129,9 @@ def main():
                 # A little less than there is, so that it ends before the server says goodbye.
                 most = str((args.seconds - 2) * RATE)
                 source = [f"{address}/{feed.name}", "--rtsp-transport", "tcp", "--frames", most]
-                memory, client = watch(folder, source, args)
+                memory, opens, client = watch(folder, source, args)
         else:
-            memory, client = watch(folder, [feed.name], args)
+            memory, opens, client = watch(folder, [feed.name], args)
         report = json.loads((folder / "report.json").read_text())
         seen = [json.loads(line).get("frame") for line in (folder / "found.jsonl").open()]
         segments = [first_times(folder / path) for path in report["outputs"]]
@@ -135,6 +147,12 @@ def main():
     before = statistics.median(memory[settled : settled + window])
     after = statistics.median(memory[-window:])
     drift = (after - before) / before * 100
+    grown = []
+    for number, name in enumerate(("descriptors", "threads")):
+        counts = [both[number] for both in opens]
+        first, last = (statistics.median(part) for part in (counts[settled : settled + window], counts[-window:]))
+        # A segment that is just being changed has one more.
+        grown.append((name, f"{first:.0f} after {settled} s, {last:.0f} at the end, {max(counts)} at most", last <= first + 2))
     offsets = [(sound - pictures) * 1000 for pictures, sound, _ in segments]
     recorded = sum(count for _, _, count in segments)
     served = report["live_outputs"][0]
@@ -148,6 +166,7 @@ def main():
         ("recorded", f"{recorded} frames in {len(segments)} segments", recorded == frames["processed"]),
         ("served", f"{served['frames_sent']} sent, {served['frames_lost']} lost; client ended with {client}", client == 0),
         ("memory", f"{before / 1024:.1f} MiB after {settled} s, {after / 1024:.1f} MiB at the end: {drift:+.2f} %", drift <= 2),
+        *grown,
         ("A/V offset", f"{offsets[0]:.1f} ms at first, {offsets[-1]:.1f} ms at last: {moved:.1f} ms apart", moved <= 40),
         ("end to end", f"p50 {latency['end_to_end']['p50']:.1f} ms, p99 {latency['end_to_end']['p99']:.1f} ms", True),
         ("encode", f"p50 {latency['encode']['p50']:.1f} ms, p99 {latency['encode']['p99']:.1f} ms", True),
