@@ -99,6 +99,9 @@ pub struct DetectArgs {
     /// Crop of every detection: FOLDER/CLASS/NAME-N.jpg
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
+    /// Of --crops, only the best view of every tracked object: FOLDER/CLASS/NAME-idN.jpg; implies --track
+    #[arg(long, requires = "crops", help_heading = "Output")]
+    best_crops: bool,
     /// Take detections from a file instead of a model: MOTChallenge text (its frame 1 is the first), or lines of --json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ModelOptions", "TilingOptions", "iou", "agnostic"], help_heading = "Detections")]
     detections: Option<PathBuf>,
@@ -151,6 +154,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
         json,
         save_txt,
         crops,
+        best_crops: args.best_crops,
         mot_output: args.mot_output.clone(),
         events_csv: args.events_csv.clone(),
         heatmaps,

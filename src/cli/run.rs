@@ -150,7 +150,7 @@ impl Task {
             outputs.push(Box::new(Labels::create(folder).map_err(|e| no_folder(folder, &e))?));
         }
         if let Some(folder) = &self.crops {
-            let crops = Crops::create(folder, origin.classes.clone(), pixelation);
+            let crops = Crops::create(folder, origin.classes.clone(), pixelation, self.best_crops);
             outputs.push(Box::new(crops.map_err(|e| no_folder(folder, &e))?));
         }
         let no_file = |option: &str, path: &Path, e: &std::io::Error| {

@@ -22,6 +22,7 @@ use super::live::LiveArgs;
 
 /// What a command adds to the options.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(super) struct Task {
     /// The command's name.
     pub command: &'static str,
@@ -34,6 +35,7 @@ pub(super) struct Task {
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
     pub crops: Option<PathBuf>,
+    pub best_crops: bool,
     pub mot_output: Option<PathBuf>,
     pub events_csv: Option<PathBuf>,
     /// One a job, where they are asked for.
@@ -86,7 +88,7 @@ impl RunOptions {
         let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
         let mut counting = self.counting.counting()?;
         // What is counted is tracked, unless a file's detections have their ids.
-        let counted = counting.is_some() || !task.heatmaps.is_empty();
+        let counted = counting.is_some() || !task.heatmaps.is_empty() || task.best_crops;
         let numbered = origin.recorded.as_ref().is_some_and(|file| file.numbered);
         let tracking = self.tracking.tracking(counted && !numbered);
         if let Some((counting, tracking)) = counting.as_mut().zip(tracking) {

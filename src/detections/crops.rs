@@ -1,5 +1,8 @@
-//! Every detected object as an image of its own: `FOLDER/CLASS/NAME-N.jpg`.
+//! Every detected object as an image of its own: `FOLDER/CLASS/NAME-N.jpg`; or of every tracked one its best view:
+//! `FOLDER/CLASS/NAME-idN.jpg`.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +13,16 @@ use gstreamer_video::prelude::*;
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, with};
 use crate::detection::Detection;
 use crate::frame::pixelate::Pixelation;
-use crate::frame::{FrameInfo, FrameViewMut, VideoBuffer, planes_mut};
+use crate::frame::{DecodedFrame, FrameInfo, FrameViewMut, VideoBuffer, planes_mut};
 use crate::geometry::{FrameBox, Size, px};
 use crate::shutdown::Shutdown;
 use crate::stills::{StillError, StillWriter};
 use crate::stream::StreamId;
+
+/// Objects whose best view is known, at most: beyond that, the oldest keep the one they have.
+const OBJECTS: usize = 10_000;
+/// A view is better that is better by so much: not every frame is written while an object comes closer.
+const BETTER: f32 = 1.1;
 
 /// Crops in a folder, as `--crops` asks for.
 #[derive(Debug, Clone)]
@@ -22,34 +30,77 @@ pub struct Crops {
     folder: PathBuf,
     classes: Arc<[String]>,
     pixelation: Pixelation,
+    best: bool,
 }
 
 impl Crops {
     /// Crops of objects of these classes in `folder`, which is created where it is not there; what `pixelation` names is
-    /// pixelated in all of them.
+    /// pixelated in all of them. `best`: of tracked objects only, and of each only its best view, the largest of those of which the
+    /// model is sure.
     ///
     /// # Errors
     /// When it cannot be created.
-    pub fn create(folder: &Path, classes: Arc<[String]>, pixelation: Pixelation) -> std::io::Result<Self> {
+    pub fn create(folder: &Path, classes: Arc<[String]>, pixelation: Pixelation, best: bool) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), classes, pixelation })
+        Ok(Self { folder: folder.to_owned(), classes, pixelation, best })
     }
 }
 
 impl DetectionOutput for Crops {
     fn sink(&self, _: StreamId, names: &FileNames, _: &Shutdown) -> Box<dyn DetectionSink> {
-        let Self { folder, classes, pixelation } = self.clone();
-        Box::new(CropSink { folder, classes, pixelation, names: names.clone(), stills: StillWriter::default() })
+        let best = self.best.then(BTreeMap::new);
+        Box::new(CropSink { of: self.clone(), names: names.clone(), stills: StillWriter::default(), best })
     }
 }
 
 /// One stream's crops.
 struct CropSink {
-    folder: PathBuf,
-    classes: Arc<[String]>,
-    pixelation: Pixelation,
+    of: Crops,
     names: FileNames,
     stills: StillWriter,
+    /// By track: how good its best view is, and its file.
+    best: Option<BTreeMap<u32, (f32, PathBuf)>>,
+}
+
+impl CropSink {
+    fn path(&self, class_id: u16, name: &OsStr) -> PathBuf {
+        let class = self.of.classes.get(usize::from(class_id));
+        let folder = class.map_or_else(|| class_id.to_string(), |class| folder_name(class));
+        self.of.folder.join(folder).join(name)
+    }
+
+    fn write(&mut self, frame: &DecodedFrame, d: &Detection, path: &Path) -> Result<(), DetectionError> {
+        let unwritable = |source| StillError::Unwritable { path: path.to_owned(), source };
+        std::fs::create_dir_all(path.parent().unwrap_or(path)).map_err(unwritable)?;
+        let cut = cut_out(&frame.pixels, &d.bbox, &self.of.pixelation, &frame.detections);
+        let (buffer, video) = cut.map_err(|e| StillError::Encode { path: path.to_owned(), source: e.into() })?;
+        Ok(self.stills.write(path, buffer, &video)?)
+    }
+
+    /// Where the object's view goes, if it is its best so far.
+    fn better(&mut self, detected: &DetectedFrame<'_>, d: &Detection) -> Option<PathBuf> {
+        let id = d.track?.id;
+        let path = self.path(d.class_id, &with(&self.names.stem, &format!("-id{id}.jpg")));
+        let (width, height) = (px(detected.size.width), px(detected.size.height));
+        let b = &d.bbox;
+        let whole = b.x1 > 1.0 && b.y1 > 1.0 && b.x2 < width - 1.0 && b.y2 < height - 1.0;
+        // What the frame's edge cuts is half a view.
+        let value = d.confidence * b.area().sqrt() * if whole { 1.0 } else { 0.5 };
+        let best = self.best.as_mut()?;
+        let before = best.get(&id);
+        if before.is_some_and(|(known, _)| value < known * BETTER) {
+            return None;
+        }
+        if let Some((_, elsewhere)) = before.filter(|(_, file)| *file != path) {
+            // It was taken for another class; where it cannot be deleted, both are there.
+            let _ = std::fs::remove_file(elsewhere);
+        }
+        best.insert(id, (value, path.clone()));
+        if best.len() > OBJECTS {
+            best.pop_first();
+        }
+        Some(path)
+    }
 }
 
 impl DetectionSink for CropSink {
@@ -60,15 +111,15 @@ impl DetectionSink for CropSink {
             return Ok(());
         }
         let name = self.names.of(frame);
-        for (number, Detection { class_id, bbox, .. }) in (1..).zip(frame.detections.iter().filter(|d| d.is_seen())) {
-            let class = self.classes.get(usize::from(*class_id));
-            let folder = self.folder.join(class.map_or_else(|| class_id.to_string(), |class| folder_name(class)));
-            let path = folder.join(with(&name, &format!("-{number}.jpg")));
-            let unwritable = |source| StillError::Unwritable { path: path.clone(), source };
-            std::fs::create_dir_all(&folder).map_err(unwritable)?;
-            let cut = cut_out(&frame.pixels, bbox, &self.pixelation, &frame.detections);
-            let (buffer, video) = cut.map_err(|e| StillError::Encode { path: path.clone(), source: e.into() })?;
-            self.stills.write(&path, buffer, &video)?;
+        for (number, d) in (1..).zip(frame.detections.iter().filter(|d| d.is_seen())) {
+            let path = if self.best.is_some() {
+                self.better(detected, d)
+            } else {
+                Some(self.path(d.class_id, &with(&name, &format!("-{number}.jpg"))))
+            };
+            if let Some(path) = path {
+                self.write(frame, d, &path)?;
+            }
         }
         Ok(())
     }

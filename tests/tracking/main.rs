@@ -5,7 +5,7 @@ mod program;
 
 mod cuts;
 
-use program::{bare, json_lines, made_clip, said, shared, streamdet, succeeds, text};
+use program::{bare, json_lines, made_clip, probe, said, shared, streamdet, succeeds, text};
 
 /// Lines of JSON: a box that walks to the right by 4 pixels a frame, detected on every second frame only.
 fn walker(frames: u32) -> String {
@@ -102,4 +102,29 @@ fn a_number_after_track_is_told_to_be_a_video_track() {
         assert_eq!(run.status.code(), Some(2), "{}", said(&run));
         assert!(said(&run).contains("--video-track 2"), "{}", said(&run));
     }
+}
+
+#[test]
+fn of_each_object_the_best_view_is_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    // It comes closer, then goes away.
+    let line = |n: u32| {
+        let half = 20 + 2 * n.min(29 - n);
+        format!(
+            r#"{{"stream":0,"frame":{n},"pts_ns":0,"width":320,"height":240,"detections":[{{"class_id":0,"class":"person","confidence":0.9,"box":[{},{},{},{}],"track_id":null}}]}}"#,
+            160 - half,
+            120 - half,
+            160 + half,
+            120 + half
+        ) + "\n"
+    };
+    std::fs::write(folder.path().join("found.jsonl"), (0..30).map(line).collect::<String>()).expect("a file");
+    let args = ["--detections", "found.jsonl", "-o", "none", "--crops", "crops", "--best-crops"];
+    succeeds(&streamdet(folder.path(), &[&[text(&clip)][..], &args].concat()));
+    let crops: Vec<_> = std::fs::read_dir(folder.path().join("crops/person")).expect("crops").collect();
+    assert_eq!(crops.len(), 1, "{crops:?}");
+    let best = folder.path().join("crops/person/made-id1.jpg");
+    let width: u32 = probe(&best, "width").trim().parse().expect("a width");
+    assert!((80..=110).contains(&width), "{width} pixels, of up to 96");
 }
