@@ -221,7 +221,7 @@ fn texts(option: &Arg, value: &Value) -> Result<Vec<OsString>, &'static str> {
     let is = |parsers: &[ValueParser]| parsers.iter().any(|parser| parser.type_id() == kind);
     let scalar = |value: &Value| match value {
         Value::String(text) => Some(text.into()),
-        Value::Integer(_) | Value::Float(_) => Some(value.to_string().into()),
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => Some(value.to_string().into()),
         _ => None,
     };
     if option.get_value_delimiter().is_some() || matches!(option.get_action(), ArgAction::Append) {

@@ -45,6 +45,12 @@ impl MotOptions {
         quiet: bool,
         stopping: &Shutdown,
     ) -> anyhow::Result<u8> {
+        let same = |path: &Path| {
+            path.canonicalize().ok().is_some_and(|path| Some(path) == report.and_then(|r| r.canonicalize().ok()))
+        };
+        if let Some(read) = [gt, result].into_iter().chain(self.mot_frames.as_deref()).find(|path| same(path)) {
+            anyhow::bail!("--report would replace {}, which is read\n  give it a name of its own", read.display());
+        }
         let options = Options { format: self.mot_format, frames: self.mot_frames.clone() };
         let Some(scored) = score(&find(gt, result)?, &options, stopping)? else { return Ok(0) };
         if !quiet {

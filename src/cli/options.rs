@@ -149,7 +149,7 @@ pub struct TrackingOptions {
     #[arg(long, value_name = "LENGTH", value_parser = moment, default_value = "3s")]
     pub track_buffer: Duration,
     /// Draw where objects were, so long back; implies --track [default without a length: 2s]
-    #[arg(long, value_name = "LENGTH", value_parser = moment, num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
+    #[arg(long, value_name = "LENGTH", value_parser = trails, num_args = 0..=1, require_equals = true, default_missing_value = "2s")]
     pub trails: Option<Duration>,
     /// The camera stands still: do not look for its motion
     #[arg(long)]
@@ -174,7 +174,8 @@ impl TrackingOptions {
 
     /// How objects are tracked, where they are; `implied` by other options.
     pub(super) fn tracking(&self, implied: bool) -> Option<track::Options> {
-        let wanted = implied || self.track || self.tracker.is_some() || self.trails.is_some();
+        let wanted =
+            implied || self.track || self.tracker.is_some() || self.trails.is_some_and(|length| !length.is_zero());
         wanted.then(|| track::Options {
             kind: self.tracker.unwrap_or_default(),
             buffer: self.track_buffer,
@@ -316,6 +317,15 @@ impl Invocation {
             (false, 0) => Verbosity::Normal,
             (false, _) => Verbosity::Frames,
         }
+    }
+}
+
+/// How long trails are; as a switch, 2 s or none.
+fn trails(text: &str) -> Result<Duration, String> {
+    match text {
+        "true" => Ok(Duration::from_secs(2)),
+        "false" => Ok(Duration::ZERO),
+        _ => moment(text),
     }
 }
 

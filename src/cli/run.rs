@@ -23,6 +23,11 @@ use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::ui::{self, Presentation, View};
 
+/// Whether it is, or will be, a file: not standard output, a pipe or a device.
+fn is_file(path: &Path) -> bool {
+    path.as_os_str() != "-" && path.metadata().map_or(true, |metadata| metadata.is_file())
+}
+
 /// How it went.
 pub(super) struct Done {
     pub report: RunReport,
@@ -46,16 +51,24 @@ impl RunOptions {
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
         let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
-        let to_stdout = lines.iter().any(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-"));
+        let to_stdout: Vec<_> =
+            lines.iter().filter(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-")).collect();
+        if let [(first, _), (second, _), ..] = to_stdout[..] {
+            return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
+        }
+        let to_stdout = !to_stdout.is_empty();
         let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
-        let read = task.detections.iter().map(|path| ("--detections", path.as_path()));
+        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
+        let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
         plan::check_distinct(&task.plan.jobs, &all)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
         left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);
+        let rows = [&task.mot_output, &task.events_csv].into_iter().flatten().filter(|path| is_file(path));
+        left.extend(plan::prepare_files(&rows.cloned().collect::<Vec<_>>(), task.overwrite)?);
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {

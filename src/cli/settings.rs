@@ -17,6 +17,7 @@ use crate::postprocess::Thresholds;
 use crate::sink::EncoderOptions;
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
+use crate::track;
 
 use super::live::LiveArgs;
 
@@ -88,12 +89,16 @@ impl RunOptions {
         let pixelation = pixelation(&self.drawing.blur, &thresholds, origin)?;
         let mut counting = self.counting.counting()?;
         // What is counted is tracked, unless a file's detections have their ids.
-        let counted = counting.is_some() || !task.heatmaps.is_empty() || task.best_crops;
+        // Between inferred frames, boxes that are pixelated have to move with what they hide.
+        let moved = !self.drawing.blur.is_empty() && self.source.stride > 1;
+        let counted =
+            counting.is_some() || !task.heatmaps.is_empty() || task.best_crops || task.mot_output.is_some() || moved;
         let numbered = origin.recorded.as_ref().is_some_and(|file| file.numbered);
         let tracking = self.tracking.tracking(counted && !numbered);
         if let Some((counting, tracking)) = counting.as_mut().zip(tracking) {
-            // One that is found again by then goes on.
-            counting.kept = counting.kept.max(tracking.buffer);
+            // One that is found again by then goes on; later, its id is not used again.
+            let kept = counting.kept.max(tracking.buffer);
+            counting.kept = if tracking.kind == track::Kind::Timed { tracking.buffer } else { kept };
         }
         let jobs = task.plan.jobs.clone();
         let controls = Arc::new(if attended {

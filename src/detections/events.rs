@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError};
@@ -16,6 +17,8 @@ const HEAD: &[u8] = b"stream,frame,pts_ns,at_pts_ns,kind,name,what,track_id,clas
 pub struct EventRows {
     file: LineFile,
     classes: Arc<[String]>,
+    /// A frame was there.
+    used: Arc<AtomicBool>,
 }
 
 impl EventRows {
@@ -28,7 +31,7 @@ impl EventRows {
         let file = LineFile::create("--events-csv", path, at_once, stopping)?;
         let head = |row: &mut Vec<u8>| row.write_all(HEAD);
         file.lines(stopping).send(head).map_err(std::io::Error::other)?;
-        Ok(Self { file, classes })
+        Ok(Self { file, classes, used: Arc::default() })
     }
 
     /// Removes the file.
@@ -40,12 +43,12 @@ impl EventRows {
 
 impl DetectionOutput for EventRows {
     fn sink(&self, _: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
-        Box::new(RowSink { rows: self.file.lines(stopping), classes: self.classes.clone() })
+        Box::new(RowSink { rows: self.file.lines(stopping), classes: self.classes.clone(), used: self.used.clone() })
     }
 
-    /// Gives the file its name, without a single event as well: that nothing happened is known then.
+    /// Gives the file its name, without a single event as well: that nothing happened is known then. One without a single frame goes.
     fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
-        self.file.finish(true, stopping)
+        self.file.finish(self.used.load(Ordering::SeqCst), stopping)
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
@@ -57,10 +60,12 @@ impl DetectionOutput for EventRows {
 struct RowSink {
     rows: Lines,
     classes: Arc<[String]>,
+    used: Arc<AtomicBool>,
 }
 
 impl DetectionSink for RowSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
+        self.used.store(true, Ordering::SeqCst);
         let frame = detected.frame;
         for event in &frame.events {
             let place = (frame.stream.0, frame.index, frame.pts.ns);
@@ -100,7 +105,7 @@ fn write_row(
 
 /// A name as RFC 4180 has it: in quotes where it holds a comma or a quote.
 fn quoted(row: &mut Vec<u8>, name: &str) -> std::io::Result<()> {
-    if name.contains([',', '"']) {
+    if name.contains([',', '"', '\n', '\r']) {
         write!(row, "\"{}\"", name.replace('"', "\"\""))
     } else {
         row.write_all(name.as_bytes())

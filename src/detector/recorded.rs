@@ -73,6 +73,14 @@ struct Object {
     #[serde(rename = "box")]
     corners: [f32; 4],
     track_id: Option<u32>,
+    track: Option<State>,
+}
+
+/// Of its track.
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    state: String,
 }
 
 impl Recorded {
@@ -119,7 +127,15 @@ impl Recorded {
             #[expect(clippy::cast_possible_truncation, reason = "pixels and confidences are f32 here")]
             let [x1, y1, x2, y2, confidence] =
                 [left, top, left + width, top + height, row.confidence.clamp(0.0, 1.0)].map(|v| v as f32);
-            let track = u32::try_from(row.id).ok().filter(|id| *id > 0).map(Track::numbered);
+            // -1: of no object.
+            let track = u32::try_from(row.id).ok().map(Track::numbered);
+            if row.id > i64::from(u32::MAX) {
+                return Err(RecordedError::Unusable {
+                    place: format!("{}:{}", self.path.display(), row.line),
+                    problem: format!("id {}", row.id),
+                    remedy: "ids are up to 4294967295",
+                });
+            }
             let detection = Detection { class_id: 0, confidence, bbox: FrameBox::new(x1, y1, x2, y2), track };
             let place = || format!("{}:{}", self.path.display(), row.line);
             if self.boxes == MOST_BOXES {
@@ -167,7 +183,9 @@ impl Recorded {
                 return Err(unusable("no frame".into(), "a line has the frame's number, from 0"));
             };
             let mut found = Vec::with_capacity(line.detections.len());
-            for object in line.detections {
+            // What was only predicted was not detected.
+            let is_seen = |object: &Object| object.track.as_ref().is_none_or(|track| track.state != "lost");
+            for object in line.detections.into_iter().filter(is_seen) {
                 let [x1, y1, x2, y2] = object.corners;
                 let bbox = FrameBox::new(x1, y1, x2, y2);
                 if !bbox.is_finite() || x2 < x1 || y2 < y1 || !(0.0..=1.0).contains(&object.confidence) {

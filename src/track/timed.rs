@@ -18,7 +18,7 @@ use crate::assignment::assign;
 use crate::detection::Detection;
 use crate::geometry::FrameBox;
 
-/// Objects and detections of a frame, at most; the surest detections are taken.
+/// Detections of a frame that take part, at most: the surest. Of objects that are not seen the newest are kept up to that number.
 pub const MOST: usize = 1000;
 /// Speeds have this standard deviation, in mean sides of the box a second.
 const SPEED: f64 = 0.7;
@@ -289,6 +289,7 @@ impl TimedTracker {
         detections: &mut [Detection],
         looks: impl Fn(&FrameBox) -> Option<Appearance>,
     ) -> Vec<Option<usize>> {
+        self.make_room();
         let candidates = self.candidates(detections, looks);
         let mut pairs = vec![None; candidates.len()];
         let mut taken = vec![false; self.objects.len()];
@@ -370,6 +371,22 @@ impl TimedTracker {
         clusters(&edges, self.objects.len(), candidates.len()).iter().flat_map(|cluster| matched(cluster)).collect()
     }
 
+    /// Gives up what was not seen for longest, where there are too many objects.
+    fn make_room(&mut self) {
+        if self.objects.len() <= MOST {
+            return;
+        }
+        let mut seen: Vec<f64> = self.objects.iter().map(|object| object.seen).collect();
+        let over = seen.len() - MOST;
+        let (_, newest_to_go, _) = seen.select_nth_unstable_by(over - 1, f64::total_cmp);
+        let (newest_to_go, mut over) = (*newest_to_go, over);
+        self.objects.retain(|object| {
+            let goes = over > 0 && object.seen <= newest_to_go;
+            over -= usize::from(goes);
+            !goes
+        });
+    }
+
     fn confirm(&mut self, object: usize) {
         let object = &mut self.objects[object];
         if object.id == 0 && object.is_confirmed() {
@@ -382,7 +399,7 @@ impl TimedTracker {
     fn add_new(&mut self, time: f64, candidates: &[Candidate], pairs: &mut [Option<usize>], detections: &[Detection]) {
         let known = pairs.to_vec();
         for (number, candidate) in candidates.iter().enumerate() {
-            if known[number].is_some() || candidate.confidence < SURE || self.objects.len() >= MOST {
+            if known[number].is_some() || candidate.confidence < SURE {
                 continue;
             }
             let d = &detections[candidate.place];

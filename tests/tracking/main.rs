@@ -5,7 +5,8 @@ mod program;
 
 mod cuts;
 
-use program::{bare, json_lines, made_clip, probe, said, shared, streamdet, succeeds, text};
+use program::{bare, json, json_lines, made_clip, number, probe, said, shared, streamdet, succeeds, text, witness};
+use serde_json::Value;
 
 /// Lines of JSON: a box that walks to the right by 4 pixels a frame, detected on every second frame only.
 fn walker(frames: u32) -> String {
@@ -127,4 +128,47 @@ fn of_each_object_the_best_view_is_kept() {
     let best = folder.path().join("crops/person/made-id1.jpg");
     let width: u32 = probe(&best, "width").trim().parse().expect("a width");
     assert!((80..=110).contains(&width), "{width} pixels, of up to 96");
+}
+
+/// Lines and polygons of `crossings.json` as `--zones` reads them.
+fn shapes(truth: &Value) -> String {
+    let of = |kind: &str, key: &str, points: &dyn Fn(&Value) -> Value| -> String {
+        let shapes = truth[key].as_object().expect("shapes").iter();
+        shapes.map(|(name, shape)| format!("[[{kind}]]\nname = \"{name}\"\npoints = {}\n", points(shape))).collect()
+    };
+    let lines = of("line", "lines", &|line| serde_json::json!([line["a"], line["b"]]));
+    lines + &of("zone", "polygons", &|zone| zone["corners"].clone())
+}
+
+#[test]
+fn tracked_people_are_counted_as_they_went() {
+    let Some(data) = shared() else { return };
+    let mot = data.join("data/mot");
+    let truth = json(&mot.join("crossings.json"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let grey = "color=0x808080:size=768x576:rate=10";
+    let coding = ["-frames:v", "795", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-y"];
+    let clip = folder.path().join("grey.mkv");
+    witness("ffmpeg", &[&["-f", "lavfi", "-i", grey][..], &coding, &[text(&clip)]].concat());
+    std::fs::write(folder.path().join("zones.toml"), shapes(&truth)).expect("a file");
+    let detections = mot.join("PETS09-S2L1/det_streamdet.txt");
+    let args = ["--track", "--detections", text(&detections), "--zones", "zones.toml", "-o", "none"];
+    succeeds(&streamdet(folder.path(), &[&[text(&clip)][..], &args, &["--report", "r.json"]].concat()));
+    let stream = &json(&folder.path().join("r.json"))["streams"][0];
+    for (name, line) in truth["lines"].as_object().expect("lines") {
+        // At `path`, where boxes jump, even perfect ids give one more.
+        let off = if name == "path" { 3 } else { 1 };
+        for (direction, went) in [("in", &line["left_to_right"]), ("out", &line["right_to_left"])] {
+            let counted = number(&stream["lines"][name][direction]["total"]);
+            assert!(counted.abs_diff(number(went)) <= off, "{name} {direction}: {counted}, {went} went");
+        }
+    }
+    for (name, zone) in truth["polygons"].as_object().expect("polygons") {
+        let counted = &stream["zones"][name];
+        let (visits, were) = (number(&counted["visits"]), number(&zone["visits"]));
+        assert!(visits.abs_diff(were) <= 2, "{name}: {visits} visits of {were}");
+        let dwell = |value: &Value| value["dwell_s"].as_f64().expect("a length");
+        let share = dwell(counted) / dwell(zone);
+        assert!((share - 1.0).abs() < 0.05, "{name}: {share} of the time");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::PlanError;
 use crate::part::part_path;
-use crate::pipeline::job::{Job, OutputSpec};
+use crate::pipeline::job::{Job, OutputSpec, SourceSpec};
 use crate::sink::{PLAYLIST, Target};
 
 /// Checks that the files of `jobs` and `others`, each with the option that names it, are different ones. `-` and what is not
@@ -27,7 +27,21 @@ pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<
             }
         }
     }
+    for path in jobs.iter().flat_map(|job| sources(&job.source)) {
+        if let Some(first) = named.get(&real(path)) {
+            return Err(PlanError::SameFile { first, second: "a source", path: path.clone() });
+        }
+    }
     Ok(())
+}
+
+/// The files that a source reads.
+fn sources(source: &SourceSpec) -> &[PathBuf] {
+    match source {
+        SourceSpec::Video(path) => std::slice::from_ref(path),
+        SourceSpec::Images(paths) => paths,
+        SourceSpec::Live(_) => &[],
+    }
 }
 
 /// The files that an output names; segments have names of their own.
