@@ -145,13 +145,23 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_events_leaves_a_file_with_its_head() {
+    fn a_name_with_a_line_break_is_one_field() {
+        let mut row = Vec::new();
+        quoted(&mut row, "a\nb").expect("memory takes everything");
+        assert_eq!(row, b"\"a\nb\"");
+    }
+
+    #[test]
+    fn a_run_without_events_leaves_a_file_with_its_head_and_one_without_frames_none() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("events.csv");
         let stopping = Shutdown::new();
-        let rows = EventRows::create(&path, Arc::new([]), false, &stopping).expect("a file");
-        assert!(!path.exists());
-        rows.finish(&stopping).expect("it is finished");
-        assert_eq!(std::fs::read(&path).expect("the file"), HEAD);
+        for frames in [false, true] {
+            let rows = EventRows::create(&path, Arc::new([]), false, &stopping).expect("a file");
+            rows.used.store(frames, Ordering::SeqCst);
+            assert!(!path.exists());
+            rows.finish(&stopping).expect("it is finished");
+            assert_eq!(std::fs::read(&path).ok().as_deref(), frames.then_some(HEAD));
+        }
     }
 }

@@ -134,6 +134,22 @@ fn ten_thousand_boxes_a_frame_and_numbers_that_are_none_do_not_hang() {
 }
 
 #[test]
+fn a_long_buffer_fills_and_what_is_new_is_tracked_all_the_same() {
+    let mut tracker = Tracker::new(Options { buffer: Duration::from_secs(3600), ..Options::default() });
+    for n in 0..300u16 {
+        let ns = u64::from(n) * FRAME_NS;
+        // Ten new objects in every frame, none of which is seen again.
+        let x = f32::from(n % 60) * 15.0;
+        let new: Vec<Detection> =
+            (0..10u8).map(|k| detection(x, f32::from(k) * 3000.0 + f32::from(n / 60) * 500.0)).collect();
+        let mut detections = new.clone();
+        let size = Size { width: 100_000, height: 100_000 };
+        tracker.frame(&FrameToTrack { view: None, pts: StreamTime { ns }, size, inferred: true }, &mut detections);
+        assert!(detections[..10].iter().all(|d| id(d).is_some()), "frame {n}");
+    }
+}
+
+#[test]
 fn the_fields_trackers_follow_an_object() {
     for (name, kind) in Kind::NAMES {
         let mut tracker = Tracker::new(Options { kind, ..Options::default() });

@@ -172,3 +172,31 @@ fn tracked_people_are_counted_as_they_went() {
         assert!((share - 1.0).abs() < 0.05, "{name}: {share} of the time");
     }
 }
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = made_clip(folder.path(), "made.mp4", "320x240", "1", &[]);
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("found.jsonl"), walker(30)).expect("a file");
+    std::fs::write(at("zones.toml"), "[[line]]\nname = \"a\"\npoints = [[0.5, 0], [0.5, 1]]\n").expect("a file");
+    std::fs::write(at("there.txt"), "precious").expect("a file");
+    let whole = std::fs::read(&clip).expect("a clip");
+    let common = [text(&clip), "--detections", "found.jsonl", "--zones", "zones.toml", "-o", "none"];
+    for (args, named) in [
+        (&["--mot-output", "made.mp4", "--overwrite"][..], "a source"),
+        (&["--json", "made.mp4"], "a source"),
+        (&["--events-csv", "zones.toml", "--overwrite"], "--zones"),
+        (&["--mot-output", "found.jsonl", "--overwrite"], "--detections"),
+        (&["--mot-output", "there.txt"], "--overwrite"),
+        (&["--events-csv", "there.txt"], "--overwrite"),
+        (&["--json", "-", "--events-csv", "-"], "standard output"),
+        (&["--heatmap", "heat.bmp"], ".png"),
+    ] {
+        let run = streamdet(folder.path(), &[&common[..], args].concat());
+        assert_eq!(run.status.code(), Some(2), "{args:?}: {}", said(&run));
+        assert!(said(&run).contains(named), "{args:?}: {}", said(&run));
+    }
+    assert_eq!(std::fs::read(&clip).expect("a clip"), whole);
+    assert_eq!(std::fs::read_to_string(at("there.txt")).expect("a file"), "precious");
+}
