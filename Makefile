@@ -41,7 +41,7 @@ lint: setup ## Check the formatting, and that clippy has nothing to say
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
 
 doc: setup ## Build the library's documentation; a warning is an error
-	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --locked
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --no-deps --locked
 
 cov: setup-test $(live555) ## Measure which lines the tests reach, into target/llvm-cov/html (ARGS=--lib: the unit tests alone)
 	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || { echo 'make cov needs cargo-llvm-cov: cargo install --locked cargo-llvm-cov' >&2; exit 1; }
