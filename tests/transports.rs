@@ -115,15 +115,14 @@ fn audio_that_begins_late_is_in_the_recording_and_an_outage_begins_no_second_one
     assert!(end - last < 1.0, "audio ends at {last}, the frames at {end}: {said}");
 }
 
-#[test]
-fn two_tracks_of_sound_keep_their_places_after_an_outage() {
-    let folder = tempfile::tempdir().expect("a folder");
+/// A recording of two tracks of which one begins late, across an outage: where it is, and what was said.
+fn recorded_across_an_outage(folder: &Path) -> String {
     let feed = |late_audio| vec![Feed { audio: true, second_audio: true, late_audio, ..Feed::new("/x") }];
     // The second shows itself before the first, and after the outage the other way round.
     let mut server = ServerProcess::start(Told::showing(feed(1)));
     let url = server.url("/x");
     let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mkv", "--report", "r.json", "-v"];
-    let run = Running::start(live(folder.path(), &args));
+    let run = Running::start(live(folder, &args));
     run.wait_for("video 1/1", 60);
     server.kill();
     run.wait_for("disconnected:", 1);
@@ -131,7 +130,17 @@ fn two_tracks_of_sound_keep_their_places_after_an_outage() {
     run.wait_for("reconnected after", 1);
     let frames = run.said().matches("video 1/1").count();
     run.wait_for("video 1/1", frames + 60);
-    let (_, said) = run.interrupt();
+    run.interrupt().1
+}
+
+#[test]
+fn two_tracks_of_sound_keep_their_places_after_an_outage() {
+    // On a busy machine one of the tracks has not come within 5 s, as the program says then: once more.
+    let (said, folder) = (0..3)
+        .map(|_| tempfile::tempdir().expect("a folder"))
+        .map(|folder| (recorded_across_an_outage(folder.path()), folder))
+        .find(|(said, _)| !said.contains("did not come within"))
+        .expect("both tracks, in one of three tries");
     let file = folder.path().join("o.mkv");
     witness("ffmpeg", &["-i", text(&file), "-f", "null", "-"]);
     assert_eq!(sounds(&file), ["aac", "pcm_alaw"], "{said}");
