@@ -135,7 +135,7 @@ fn ten_thousand_boxes_a_frame_and_numbers_that_are_none_do_not_hang() {
 
 #[test]
 fn a_long_buffer_fills_and_what_is_new_is_tracked_all_the_same() {
-    let mut tracker = Tracker::new(Options { buffer: Duration::from_secs(3600), ..Options::default() });
+    let mut tracker = Tracker::new(Options { buffer: Duration::from_hours(1), ..Options::default() });
     for n in 0..300u16 {
         let ns = u64::from(n) * FRAME_NS;
         // Ten new objects in every frame, none of which is seen again.
