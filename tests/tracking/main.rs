@@ -134,7 +134,9 @@ fn of_each_object_the_best_view_is_kept() {
 fn shapes(truth: &Value) -> String {
     let of = |kind: &str, key: &str, points: &dyn Fn(&Value) -> Value| -> String {
         let shapes = truth[key].as_object().expect("shapes").iter();
-        shapes.map(|(name, shape)| format!("[[{kind}]]\nname = \"{name}\"\npoints = {}\n", points(shape))).collect()
+        let entry =
+            |(name, shape): (&String, &Value)| format!("[[{kind}]]\nname = \"{name}\"\npoints = {}\n", points(shape));
+        shapes.map(entry).collect::<Vec<_>>().concat()
     };
     let lines = of("line", "lines", &|line| serde_json::json!([line["a"], line["b"]]));
     lines + &of("zone", "polygons", &|zone| zone["corners"].clone())
