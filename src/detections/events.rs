@@ -3,10 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError};
+use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, class_name};
 use crate::detection::FrameEvent;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -17,8 +16,6 @@ const HEAD: &[u8] = b"stream,frame,pts_ns,at_pts_ns,kind,name,what,track_id,clas
 pub struct EventRows {
     file: LineFile,
     classes: Arc<[String]>,
-    /// A frame was there.
-    used: Arc<AtomicBool>,
 }
 
 impl EventRows {
@@ -31,24 +28,24 @@ impl EventRows {
         let file = LineFile::create("--events-csv", path, at_once, stopping)?;
         let head = |row: &mut Vec<u8>| row.write_all(HEAD);
         file.lines(stopping).send(head).map_err(std::io::Error::other)?;
-        Ok(Self { file, classes, used: Arc::default() })
+        Ok(Self { file, classes })
     }
 
-    /// Removes the file.
+    /// Removes the file, in which there is no frame yet.
     pub fn discard(&self, stopping: &Shutdown) {
         // What is removed need not be whole.
-        let _ = self.file.finish(false, stopping);
+        let _ = self.file.finish(stopping);
     }
 }
 
 impl DetectionOutput for EventRows {
     fn sink(&self, _: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
-        Box::new(RowSink { rows: self.file.lines(stopping), classes: self.classes.clone(), used: self.used.clone() })
+        Box::new(RowSink { rows: self.file.lines(stopping), classes: self.classes.clone() })
     }
 
     /// Gives the file its name, without a single event as well: that nothing happened is known then. One without a single frame goes.
     fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
-        self.file.finish(self.used.load(Ordering::SeqCst), stopping)
+        self.file.finish(stopping)
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
@@ -60,12 +57,11 @@ impl DetectionOutput for EventRows {
 struct RowSink {
     rows: Lines,
     classes: Arc<[String]>,
-    used: Arc<AtomicBool>,
 }
 
 impl DetectionSink for RowSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
-        self.used.store(true, Ordering::SeqCst);
+        self.rows.note_frame();
         let frame = detected.frame;
         for event in &frame.events {
             let place = (frame.stream.0, frame.index, frame.pts.ns);
@@ -96,7 +92,7 @@ fn write_row(
     write!(row, "{stream},{frame},{pts_ns},{},{kind},", at.ns)?;
     quoted(row, name)?;
     write!(row, ",{what},{},", event.track_id())?;
-    quoted(row, classes.get(usize::from(*class_id)).map_or("", String::as_str))?;
+    quoted(row, class_name(classes, *class_id))?;
     match dwell {
         Some(dwell) => writeln!(row, ",{:.3}", dwell.as_secs_f64()),
         None => writeln!(row, ","),
@@ -158,7 +154,9 @@ mod tests {
         let stopping = Shutdown::new();
         for frames in [false, true] {
             let rows = EventRows::create(&path, Arc::new([]), false, &stopping).expect("a file");
-            rows.used.store(frames, Ordering::SeqCst);
+            if frames {
+                rows.file.lines(&stopping).note_frame();
+            }
             assert!(!path.exists());
             rows.finish(&stopping).expect("it is finished");
             assert_eq!(std::fs::read(&path).ok().as_deref(), frames.then_some(HEAD));

@@ -7,10 +7,11 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent};
+use super::{
+    DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, class_name,
+};
 use crate::detection::{FrameEvent, Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -24,8 +25,6 @@ use crate::stream::{Gap, StreamId};
 pub struct JsonLines {
     file: LineFile,
     classes: Arc<[String]>,
-    /// A frame is in it.
-    used: Arc<AtomicBool>,
 }
 
 impl JsonLines {
@@ -36,19 +35,18 @@ impl JsonLines {
     /// When it cannot be created, or no thread can be started.
     pub fn create(path: &Path, classes: Arc<[String]>, at_once: bool, stopping: &Shutdown) -> std::io::Result<Self> {
         let file = LineFile::create("--json", path, at_once, stopping)?;
-        Ok(Self { file, classes, used: Arc::default() })
+        Ok(Self { file, classes })
     }
 }
 
 impl DetectionOutput for JsonLines {
     fn sink(&self, stream: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
-        let (classes, used) = (self.classes.clone(), self.used.clone());
-        Box::new(JsonSink { lines: self.file.lines(stopping), stream, classes, used })
+        Box::new(JsonSink { lines: self.file.lines(stopping), stream, classes: self.classes.clone() })
     }
 
     /// Gives the file its name; one without a single frame goes, and what was there before stays.
     fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
-        self.file.finish(self.used.load(Ordering::SeqCst), stopping)
+        self.file.finish(stopping)
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
@@ -61,12 +59,11 @@ struct JsonSink {
     lines: Lines,
     stream: StreamId,
     classes: Arc<[String]>,
-    used: Arc<AtomicBool>,
 }
 
 impl DetectionSink for JsonSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
-        self.used.store(true, Ordering::SeqCst);
+        self.lines.note_frame();
         self.lines.send(|line| write_line(line, detected.frame, detected.size, &self.classes))
     }
 
@@ -119,7 +116,6 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
     fn new(event: &'a FrameEvent, classes: &'a [String]) -> Self {
-        let class = |id: u16| classes.get(usize::from(id)).map_or("", String::as_str);
         match event {
             FrameEvent::Line { name, direction, track_id, class_id, at } => Self {
                 kind: "line",
@@ -128,7 +124,7 @@ impl<'a> Event<'a> {
                 what: None,
                 track_id: *track_id,
                 class_id: *class_id,
-                class: class(*class_id),
+                class: class_name(classes, *class_id),
                 dwell_s: None,
                 at_pts_ns: at.ns,
             },
@@ -139,7 +135,7 @@ impl<'a> Event<'a> {
                 what: Some(what.name()),
                 track_id: *track_id,
                 class_id: *class_id,
-                class: class(*class_id),
+                class: class_name(classes, *class_id),
                 dwell_s: what.dwell().map(|dwell| dwell.as_secs_f64()),
                 at_pts_ns: at.ns,
             },
@@ -216,7 +212,7 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
             .iter()
             .map(|d| Object {
                 class_id: d.class_id,
-                class: classes.get(usize::from(d.class_id)).map_or("", String::as_str),
+                class: class_name(classes, d.class_id),
                 confidence: d.confidence,
                 corners: [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2],
                 track_id: d.track.map(|track| track.id),

@@ -56,6 +56,8 @@ struct Shared {
     is_pipe: bool,
     /// Bytes written so far.
     written: AtomicU64,
+    /// A frame was there, with or without lines of its own.
+    used: AtomicBool,
     /// Why it ended, for the first that asks.
     failure: Mutex<Option<DetectionError>>,
     /// It took nothing for too long, and that was told.
@@ -110,14 +112,14 @@ impl LineFile {
         let out = file.writer()?;
         let is_pipe = !file.can_rewrite();
         let (written, failure) = (AtomicU64::new(0), Mutex::default());
-        let hung = AtomicBool::new(false);
-        let shared = Arc::new(Shared { option, path: path.to_owned(), is_pipe, written, failure, hung });
+        let (hung, used) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { option, path: path.to_owned(), is_pipe, written, used, failure, hung });
         let (messages, coming) = bounded(WAITING);
-        let (used, spare) = bounded(WAITING);
+        let (emptied, spare) = bounded(WAITING);
         let (alive, ended) = bounded::<()>(0);
         let (own, ending) = (shared.clone(), Shutdown::new());
         let block = Vec::with_capacity(BLOCK);
-        let mut writer = Writer { out, shared: shared.clone(), coming, used, block, at_once: at_once || is_pipe };
+        let mut writer = Writer { out, shared: shared.clone(), coming, emptied, block, at_once: at_once || is_pipe };
         let asked = ending.clone();
         let thread = spawn("json", move || {
             let _alive = alive;
@@ -147,8 +149,8 @@ impl LineFile {
         Lines { shared, messages, spare, stopping: stopping.clone() }
     }
 
-    /// Ends it after all lines; it takes its name where it is to be kept, else it goes.
-    pub fn finish(&self, keep: bool, stopping: &Shutdown) -> Result<(), DetectionError> {
+    /// Ends it after all lines; it takes its name where there was a frame, else it goes, and what was there before stays.
+    pub fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
         let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).take() else { return Ok(()) };
         open.ending.request();
         if self.shared.hung.load(Ordering::SeqCst) {
@@ -179,7 +181,7 @@ impl LineFile {
             }
             return Err(self.shared.ended());
         }
-        if keep {
+        if self.shared.used.load(Ordering::SeqCst) {
             return open.file.finish().map_err(|error| self.shared.failed(error));
         }
         open.file.discard();
@@ -196,6 +198,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
+    /// There was a frame: the file is to be kept.
+    pub fn note_frame(&self) {
+        self.shared.used.store(true, Ordering::SeqCst);
+    }
+
     /// Makes a line and hands it over; waits while too many are waiting.
     ///
     /// # Errors
@@ -236,7 +243,7 @@ struct Writer {
     shared: Arc<Shared>,
     coming: Receiver<Message>,
     /// Lines whose memory is used again.
-    used: Sender<Vec<u8>>,
+    emptied: Sender<Vec<u8>>,
     /// Whole lines that are not written yet.
     block: Vec<u8>,
     /// Lines are written as they come.
@@ -258,7 +265,7 @@ impl Writer {
                     self.block.extend_from_slice(&line);
                     line.clear();
                     // One more than can be used again is freed.
-                    drop(self.used.try_send(line));
+                    drop(self.emptied.try_send(line));
                     if self.block.len() >= BLOCK || (self.at_once && self.coming.is_empty()) {
                         self.write()?;
                     }
@@ -331,6 +338,7 @@ mod tests {
             for stream in 0..3 {
                 let lines = file.lines(&stopping);
                 scope.spawn(move || {
+                    lines.note_frame();
                     for number in 0..500 {
                         lines.send(line(stream * 1000 + number)).expect("it is taken");
                     }
@@ -338,7 +346,7 @@ mod tests {
             }
         });
         assert!(!path.exists());
-        file.finish(true, &stopping).expect("it is finished");
+        file.finish(&stopping).expect("it is finished");
         let text = std::fs::read_to_string(&path).expect("the file");
         let numbers: Vec<usize> = text.lines().map(|line| line.parse().expect("a number")).collect();
         for stream in 0..3 {
@@ -352,6 +360,7 @@ mod tests {
         let stopping = Shutdown::new();
         let file = LineFile::create("--json", Path::new("/dev/full"), false, &stopping).expect("a device");
         let (one, other) = (file.lines(&stopping), file.lines(&stopping));
+        one.note_frame();
         let mut errors = Vec::new();
         while errors.len() < 2 {
             errors.extend(one.send(line(1)).err());
@@ -359,7 +368,7 @@ mod tests {
         }
         assert!(errors[0].to_string().starts_with("--json /dev/full: No space left"), "{}", errors[0]);
         assert!(matches!(errors[1], DetectionError::Ended));
-        assert!(matches!(file.finish(true, &stopping), Err(DetectionError::Ended)));
+        assert!(matches!(file.finish(&stopping), Err(DetectionError::Ended)));
     }
 
     #[test]

@@ -215,6 +215,11 @@ impl FileNames {
     }
 }
 
+/// The class's name; nothing where it has none.
+fn class_name(classes: &[String], class_id: u16) -> &str {
+    classes.get(usize::from(class_id)).map_or("", String::as_str)
+}
+
 /// `name` with more at its end.
 pub(crate) fn with(name: &OsStr, more: &str) -> OsString {
     let mut name = name.to_owned();

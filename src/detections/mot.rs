@@ -1,8 +1,6 @@
 //! Tracked detections as MOTChallenge text, one a line, in frame order: what trackers' evaluators read.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lines::{LineFile, Lines};
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError};
@@ -15,8 +13,6 @@ use crate::stream::StreamId;
 /// it ends JSON Lines.
 pub struct MotLines {
     file: LineFile,
-    /// A frame was there.
-    used: Arc<AtomicBool>,
 }
 
 impl MotLines {
@@ -25,18 +21,18 @@ impl MotLines {
     /// # Errors
     /// When it cannot be created, or no thread can be started.
     pub fn create(path: &Path, at_once: bool, stopping: &Shutdown) -> std::io::Result<Self> {
-        Ok(Self { file: LineFile::create("--mot-output", path, at_once, stopping)?, used: Arc::default() })
+        Ok(Self { file: LineFile::create("--mot-output", path, at_once, stopping)? })
     }
 }
 
 impl DetectionOutput for MotLines {
     fn sink(&self, _: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
-        Box::new(MotSink { lines: self.file.lines(stopping), used: self.used.clone() })
+        Box::new(MotSink { lines: self.file.lines(stopping) })
     }
 
     /// Gives the file its name; one without a single frame goes.
     fn finish(&self, stopping: &Shutdown) -> Result<(), DetectionError> {
-        self.file.finish(self.used.load(Ordering::SeqCst), stopping)
+        self.file.finish(stopping)
     }
 
     fn on_error(&self, error: &DetectionError) -> OnError {
@@ -46,12 +42,11 @@ impl DetectionOutput for MotLines {
 
 struct MotSink {
     lines: Lines,
-    used: Arc<AtomicBool>,
 }
 
 impl DetectionSink for MotSink {
     fn frame(&mut self, detected: &DetectedFrame<'_>) -> Result<(), DetectionError> {
-        self.used.store(true, Ordering::SeqCst);
+        self.lines.note_frame();
         let frame = detected.frame;
         let tracked = |d: &Detection| d.track.filter(|_| d.is_seen());
         if !frame.detections.iter().any(|d| tracked(d).is_some()) {
