@@ -283,6 +283,15 @@ pub struct Frame<P> {
     pub letterbox: Option<Letterbox>,
 }
 
+impl<P> Frame<P> {
+    /// A frame as it was decoded, by its stream and its number there.
+    #[must_use]
+    pub fn new((stream, index): (StreamId, u64), pts: StreamTime, pixels: P, stamps: Stamps) -> Self {
+        let (detections, events) = (Vec::new(), Vec::new());
+        Self { stream, index, pts, duration: None, pixels, file: None, stamps, detections, events, letterbox: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,6 @@ use super::rgb;
 use super::stream_clock::ConnectionClock;
 use crate::clock::{HostTime, StreamTime};
 use crate::frame::{Frame, Stamps, VideoBuffer};
-use crate::stream::Dropped;
 
 /// How far a frame without any time is put after the one before it.
 const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -129,24 +128,15 @@ impl Delivery {
             let pixels =
                 to_pixels(buffer, &video, &mut self.tone_mapper, shared).ok_or(gst::FlowError::NotSupported)?;
             self.good += 1;
+            let duration = duration.map(Duration::from);
             SourceEvent::Frame(Box::new(Frame {
-                stream: outlet.stream,
-                index,
-                pts,
-                duration: duration.map(Duration::from),
-                pixels,
+                duration,
                 file,
-                stamps,
-                detections: Vec::new(),
-                events: Vec::new(),
-                letterbox: None,
+                ..Frame::new((outlet.stream, index), pts, pixels, stamps)
             }))
         };
         shared.report_late();
-        outlet.counters.received(1);
-        if outlet.events.send(event).is_err() {
-            // The worker is gone.
-            outlet.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
+        if !outlet.send(event) {
             return Err(gst::FlowError::Eos);
         }
         // However long the lane was full, the stream goes on now.

@@ -26,7 +26,6 @@ use crate::frame::hdr::Transfer;
 use crate::frame::{Frame, Stamps, VideoBuffer};
 use crate::image_file::{ImageFile, open_regular};
 use crate::shutdown::Shutdown;
-use crate::stream::Dropped;
 use crate::thread::test_panic_point;
 
 /// A larger file is not read as a whole, bytes.
@@ -177,23 +176,9 @@ fn deliver(decoded: Decoded, wanted: &Wanted, outlet: &Outlet, shutdown: &Shutdo
         stamps.not_before(outlet.clock.now());
     }
     let (file, index) = wanted.image.as_ref().map_or((None, 0), |(file, number)| (Some(file.clone()), *number));
-    let frame = Frame {
-        stream: outlet.stream,
-        index,
-        pts,
-        duration,
-        pixels,
-        file,
-        stamps,
-        detections: Vec::new(),
-        events: Vec::new(),
-        letterbox: None,
-    };
-    outlet.counters.received(1);
-    if outlet.events.send(SourceEvent::Frame(Box::new(frame))).is_err() {
-        // The worker is gone.
-        outlet.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
-    }
+    let frame = Frame { duration, file, ..Frame::new((outlet.stream, index), pts, pixels, stamps) };
+    // Where the worker is gone, the next image is not asked for.
+    outlet.send(SourceEvent::Frame(Box::new(frame)));
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::channel::Lane;
 use crate::clock::Clock;
 use crate::controls::Controls;
 use crate::frame::DecodedFrame;
-use crate::stream::{FrameCounters, Gap, Opening, StreamId};
+use crate::stream::{Dropped, FrameCounters, Gap, Opening, StreamId};
 use crate::thread::Guard;
 
 /// What sources send through their lane.
@@ -63,6 +63,16 @@ pub struct Outlet {
 }
 
 impl Outlet {
+    /// Sends a frame, or that one is damaged, and counts it as received; `false` where the worker is gone.
+    pub(crate) fn send(&self, event: SourceEvent) -> bool {
+        self.counters.received(1);
+        let is_taken = self.events.send(event).is_ok();
+        if !is_taken {
+            self.counters.dropped(Dropped { failed: 1, ..Dropped::default() });
+        }
+        is_taken
+    }
+
     /// Returns once the session is there, or never will be.
     pub(crate) fn wait_until_ready(&self) {
         // Nothing is ever sent: the channel is closed, which is what this waits for.
