@@ -53,6 +53,12 @@ impl<S> Rect<S> {
         Self::new(cx - half_w, cy - half_h, cx + half_w, cy + half_h)
     }
 
+    /// Its centre, across and down, pixels.
+    #[must_use]
+    pub fn centre(&self) -> [f32; 2] {
+        [f32::midpoint(self.x1, self.x2), f32::midpoint(self.y1, self.y2)]
+    }
+
     /// Width in pixels; 0 for an inverted box.
     #[must_use]
     pub fn width(&self) -> f32 {

@@ -18,23 +18,30 @@ pub(super) struct StreamCounts<'a> {
     size: Option<Size>,
     /// Objects in each zone, as told last.
     occupancy: Vec<u32>,
+    /// Lines and zones with their counts, as they stand.
+    markings: Vec<Marking>,
 }
 
 impl<'a> StreamCounts<'a> {
     pub fn new(shared: &'a Shared, stream: StreamId) -> Option<Self> {
         let counting = shared.settings.counting.as_ref()?;
         let counter = Counter::new(counting);
-        Some(Self { shared, stream, counting, counter, size: None, occupancy: Vec::new() })
+        Some(Self { shared, stream, counting, counter, size: None, occupancy: Vec::new(), markings: Vec::new() })
     }
 
     /// Counts the frame's objects; what happened is noted with it.
     pub fn frame(&mut self, frame: &mut DecodedFrame, pts: StreamTime, size: Size) {
-        if self.size.replace(size) != Some(size) {
+        let is_other = self.size.replace(size) != Some(size);
+        if is_other {
             self.say_outside(size);
         }
         let found = sightings(&frame.detections, self.counting.anchor);
         self.counter.frame(pts, size, found, &mut frame.events);
-        if !self.counter.zones().map(|(.., now)| now).eq(self.occupancy.iter().copied()) {
+        let is_moved = !self.counter.zones().map(|(.., now)| now).eq(self.occupancy.iter().copied());
+        if is_other || is_moved || !frame.events.is_empty() {
+            self.mark();
+        }
+        if is_moved {
             self.occupancy.clear();
             self.occupancy.extend(self.counter.zones().map(|(.., now)| now));
             let zones = &self.occupancy;
@@ -53,14 +60,18 @@ impl<'a> StreamCounts<'a> {
     }
 
     /// Lines and zones with their counts, to be drawn.
-    pub fn markings(&self) -> Vec<Marking> {
+    pub fn markings(&self) -> &[Marking] {
+        &self.markings
+    }
+
+    fn mark(&mut self) {
         let lines = self.counter.lines().map(|(name, ends, [inwards, outwards])| {
             Marking::line(ends.map(|end| (end.x, end.y)), format!("{name}: {inwards} in, {outwards} out"))
         });
         let zones = self.counter.zones().map(|(name, corners, now)| {
             Marking::zone(corners.iter().map(|corner| (corner.x, corner.y)).collect(), format!("{name}: {now}"))
         });
-        zones.chain(lines).collect()
+        self.markings = zones.chain(lines).collect();
     }
 
     /// Has what was counted go on record.

@@ -458,7 +458,7 @@ impl<'a> Delivery<'a> {
             let fps = self.interval_s.map_or(0.0, |interval| 1.0 / interval.max(1e-6));
             format!("{fps:.1} fps  {:.1} ms", ms.as_secs_f64() * 1000.0)
         });
-        let markings = self.counts.as_ref().map(StreamCounts::markings).unwrap_or_default();
+        let markings = self.counts.as_ref().map_or(&[][..], StreamCounts::markings);
         let trails = self.tracker.as_ref().map_or(&[][..], Tracker::trails);
         let nothing = frame.detections.is_empty() && hud.is_none() && markings.is_empty() && trails.is_empty();
         let mut buffer = if nothing {
@@ -470,7 +470,7 @@ impl<'a> Delivery<'a> {
             let (info, hdr) = (frame.pixels.info(), drawable.hdr);
             let mut view = FrameViewMut { info, planes: planes_mut(&mut copy), hdr };
             self.shared.settings.pixelation.apply(&mut view, &frame.detections, (0.0, 0.0));
-            self.overlay.draw_markings(&mut view, &markings)?;
+            self.overlay.draw_markings(&mut view, markings)?;
             self.overlay.draw_trails(&mut view, trails)?;
             self.overlay.draw(&mut view, &frame.detections, hud.as_deref())?;
             copy.into_buffer()

@@ -138,9 +138,9 @@ impl Tracker {
                         self.shown.push((*d, object.map(|object| object.id)));
                     }
                 } else {
-                    self.predicted(time, frame.size, detections);
+                    predicted(tracker, &self.shown, time, frame.size, detections);
                 }
-                self.add_lost(time, frame.size, detections);
+                add_lost(tracker, &self.shown, time, frame.size, detections);
             }
             Method::ByFrames(tracker, numbers) => {
                 if frame.inferred {
@@ -187,40 +187,6 @@ impl Tracker {
         }
     }
 
-    /// Replaces the detections of another frame.
-    fn predicted(&self, time: f64, size: Size, detections: &mut Vec<Detection>) {
-        let Method::Timed(tracker) = &self.method else { return };
-        detections.clear();
-        for (d, id) in &self.shown {
-            let object = id.and_then(|id| tracker.objects.iter().find(|object| object.id == id));
-            let Some(object) = object else {
-                detections.push(*d);
-                continue;
-            };
-            let bbox = object.bbox().clipped(px(size.width), px(size.height));
-            if bbox.area() > 0.0 {
-                detections.push(Detection { bbox, track: Some(track_of(object, time, TrackState::Confirmed)), ..*d });
-            }
-        }
-    }
-
-    /// Adds confirmed objects that the last inferred frame did not show.
-    fn add_lost(&self, time: f64, size: Size, detections: &mut Vec<Detection>) {
-        let Method::Timed(tracker) = &self.method else { return };
-        for object in &tracker.objects {
-            let is_lost = object.id > 0 && !self.shown.iter().any(|(_, id)| *id == Some(object.id));
-            if !is_lost || time - object.seen > LOST_SHOWN_S {
-                continue;
-            }
-            let whole = object.bbox();
-            let bbox = whole.clipped(px(size.width), px(size.height));
-            if bbox.area() * 2.0 > whole.area() {
-                let track = Some(track_of(object, time, TrackState::Lost));
-                detections.push(Detection { class_id: object.class_id(), confidence: object.confidence, bbox, track });
-            }
-        }
-    }
-
     fn move_trails(&mut self, camera: &Motion) {
         for (_, point) in self.trails.iter_mut().flat_map(|trail| &mut trail.points) {
             let [x, y] = camera.point(point.map(f64::from));
@@ -246,7 +212,7 @@ impl Tracker {
             });
             let trail = &mut self.trails[place];
             trail.class_id = d.class_id;
-            let point = [f32::midpoint(d.bbox.x1, d.bbox.x2), f32::midpoint(d.bbox.y1, d.bbox.y2)];
+            let point = d.bbox.centre();
             // The newest point is where the object is; the one before it stays once it is far enough back.
             let points = &mut trail.points;
             let is_close = points.len() > 1 && seconds(points[points.len() - 2].0, now) < spacing_s;
@@ -276,8 +242,7 @@ impl Numbers {
         });
         let passed = seconds(known.last, now);
         if passed > 0.0 {
-            let centre = |b: &FrameBox| [f32::midpoint(b.x1, b.x2), f32::midpoint(b.y1, b.y2)];
-            let ([x, y], [before_x, before_y]) = (centre(bbox), centre(&known.bbox));
+            let ([x, y], [before_x, before_y]) = (bbox.centre(), known.bbox.centre());
             #[expect(clippy::cast_possible_truncation, reason = "pixels a second")]
             let speed = [(f64::from(x - before_x) / passed) as f32, (f64::from(y - before_y) / passed) as f32];
             known.speed = speed;
@@ -290,6 +255,50 @@ impl Numbers {
     /// Forgets what was not seen for a minute: none of these trackers keeps it that long.
     fn forget(&mut self, now: StreamTime) {
         self.of.retain(|_, known| seconds(known.last, now) < 60.0);
+    }
+}
+
+/// Replaces the detections of another frame.
+fn predicted(
+    tracker: &TimedTracker,
+    shown: &[(Detection, Option<u32>)],
+    time: f64,
+    size: Size,
+    detections: &mut Vec<Detection>,
+) {
+    detections.clear();
+    for (d, id) in shown {
+        let object = id.and_then(|id| tracker.objects.iter().find(|object| object.id == id));
+        let Some(object) = object else {
+            detections.push(*d);
+            continue;
+        };
+        let bbox = object.bbox().clipped(px(size.width), px(size.height));
+        if bbox.area() > 0.0 {
+            detections.push(Detection { bbox, track: Some(track_of(object, time, TrackState::Confirmed)), ..*d });
+        }
+    }
+}
+
+/// Adds confirmed objects that the last inferred frame did not show.
+fn add_lost(
+    tracker: &TimedTracker,
+    shown: &[(Detection, Option<u32>)],
+    time: f64,
+    size: Size,
+    detections: &mut Vec<Detection>,
+) {
+    for object in &tracker.objects {
+        let is_lost = object.id > 0 && !shown.iter().any(|(_, id)| *id == Some(object.id));
+        if !is_lost || time - object.seen > LOST_SHOWN_S {
+            continue;
+        }
+        let whole = object.bbox();
+        let bbox = whole.clipped(px(size.width), px(size.height));
+        if bbox.area() * 2.0 > whole.area() {
+            let track = Some(track_of(object, time, TrackState::Lost));
+            detections.push(Detection { class_id: object.class_id(), confidence: object.confidence, bbox, track });
+        }
     }
 }
 
