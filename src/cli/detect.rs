@@ -1,7 +1,7 @@
 //! `streamdet detect`: the main job.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crate::clock::{Clock, RealClock};
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
+use crate::stills::Kind;
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -126,12 +127,6 @@ pub fn run(args: &DetectArgs) -> u8 {
     signals.conclude(result)
 }
 
-/// Whether it ends as the images do that are written.
-fn is_image(path: &Path) -> bool {
-    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
-    ending.is_some_and(|ending| ["png", "jpg", "jpeg"].contains(&ending.as_str()))
-}
-
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
@@ -151,7 +146,7 @@ fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdow
     let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
     plan.notices.extend(command_line_notice().map(str::to_owned));
     let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    if let Some(path) = args.heatmap.as_deref().filter(|path| !is_image(path)) {
+    if let Some(path) = args.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
         anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
     }
     let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();

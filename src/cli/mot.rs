@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::choices;
 use super::messages::{command_line, print_error, print_line};
+use crate::pipeline::plan::check_distinct;
 use crate::report::write_json;
 use crate::shutdown::Shutdown;
 use crate::text::printable;
@@ -45,11 +46,12 @@ impl MotOptions {
         quiet: bool,
         stopping: &Shutdown,
     ) -> anyhow::Result<u8> {
-        let same = |path: &Path| {
-            path.canonicalize().ok().is_some_and(|path| Some(path) == report.and_then(|r| r.canonicalize().ok()))
-        };
-        if let Some(read) = [gt, result].into_iter().chain(self.mot_frames.as_deref()).find(|path| same(path)) {
-            anyhow::bail!("--report would replace {}, which is read\n  give it a name of its own", read.display());
+        for read in
+            [Some(("GT", gt)), Some(("RESULT", result)), self.mot_frames.as_deref().map(|f| ("--mot-frames", f))]
+        {
+            if let Some((read, report)) = read.zip(report) {
+                check_distinct(&[], &[read, ("--report", report)])?;
+            }
         }
         let options = Options { format: self.mot_format, frames: self.mot_frames.clone() };
         let Some(scored) = score(&find(gt, result)?, &options, stopping)? else { return Ok(0) };

@@ -23,11 +23,6 @@ use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::ui::{self, Presentation, View};
 
-/// Whether it is, or will be, a file: not standard output, a pipe or a device.
-fn is_file(path: &Path) -> bool {
-    path.as_os_str() != "-" && path.metadata().map_or(true, |metadata| metadata.is_file())
-}
-
 /// How it went.
 pub(super) struct Done {
     pub report: RunReport,
@@ -51,13 +46,12 @@ impl RunOptions {
         prefer_decoder(self.live.decoder.as_deref())?;
         let files = self.measure.files();
         let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
-        let to_stdout: Vec<_> =
-            lines.iter().filter(|(_, path)| path.as_ref().is_some_and(|path| path.as_os_str() == "-")).collect();
-        if let [(first, _), (second, _), ..] = to_stdout[..] {
+        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let mut to_stdout = lines.clone().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
+        let on_stdout = to_stdout.next();
+        if let Some((first, second)) = on_stdout.zip(to_stdout.next()) {
             return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
         }
-        let to_stdout = !to_stdout.is_empty();
-        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
         let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
@@ -66,9 +60,8 @@ impl RunOptions {
         plan::check_distinct(&task.plan.jobs, &all)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
         left.extend(plan::set_aside(&others)?);
-        left.extend(plan::prepare_files(&task.heatmaps, task.overwrite)?);
-        let rows = [&task.mot_output, &task.events_csv].into_iter().flatten().filter(|path| is_file(path));
-        left.extend(plan::prepare_files(&rows.cloned().collect::<Vec<_>>(), task.overwrite)?);
+        let rows = task.mot_output.iter().chain(&task.events_csv).filter(|path| plan::is_file(path));
+        left.extend(plan::prepare_files(task.heatmaps.iter().chain(rows), task.overwrite)?);
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {
@@ -80,7 +73,7 @@ impl RunOptions {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
             dashboard: self.tui.then_some(task.command),
-            to_stdout,
+            to_stdout: on_stdout.is_some(),
         };
         let presentation = presentation.resolve();
         let settings = self.settings(task, &origin, presentation.has_dashboard())?;

@@ -111,8 +111,9 @@ mod tests {
 
     use super::super::Style;
     use super::super::fonts::Fonts;
+    use super::super::tests::on_grey;
     use super::*;
-    use crate::frame::{ChromaSite, Colour, FrameInfo, Matrix, PixelFormat, PlaneMut, Range};
+    use crate::frame::PixelFormat;
     use crate::geometry::Size;
     use proptest::prelude::*;
 
@@ -120,21 +121,9 @@ mod tests {
 
     /// Luma of a grey frame with these markings, row by row.
     fn drawn(format: PixelFormat, size: Size, markings: &[Marking]) -> Vec<u8> {
-        let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };
-        let info = FrameInfo { format, size, colour };
-        let mut data: [Vec<u8>; 3] = Default::default();
-        let mut strides = [0; 3];
-        for index in 0..format.planes() {
-            let plane = info.plane_size(index);
-            strides[index] = plane.width as usize * if format == PixelFormat::Nv12 && index == 1 { 2 } else { 1 };
-            data[index] = vec![128; strides[index] * plane.height as usize];
-        }
-        let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
-        let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-        let mut frame = FrameViewMut { info, planes, hdr: None };
         let mut overlay = Overlay::new(Style::default(), &[], Arc::new(Fonts::built_in()));
-        overlay.draw_markings(&mut frame, markings).expect("it draws");
-        let [luma, ..] = data;
+        let draw = |frame: &mut FrameViewMut<'_>| overlay.draw_markings(frame, markings).expect("it draws");
+        let [luma, ..] = on_grey((format, size, 0), draw);
         luma
     }
 

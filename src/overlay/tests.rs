@@ -20,7 +20,11 @@ fn tracked(id: u32) -> Track {
     Track { id, age: Duration::from_secs(1), state: TrackState::Confirmed, speed: [0.0, 0.0] }
 }
 
-fn draw_on(overlay: &mut Overlay, format: PixelFormat, size: Size, detections: &[Detection]) -> [Vec<u8>; 3] {
+/// The planes of a grey frame after `draw`, with so many bytes of padding a row, which it leaves alone.
+pub(super) fn on_grey(
+    (format, size, padding): (PixelFormat, Size, usize),
+    draw: impl FnOnce(&mut FrameViewMut<'_>),
+) -> [Vec<u8>; 3] {
     let colour = Colour { matrix: Matrix::Bt601, range: Range::Limited, site: ChromaSite::Left };
     let info = FrameInfo { format, size, colour };
     let mut data: [Vec<u8>; 3] = Default::default();
@@ -28,7 +32,7 @@ fn draw_on(overlay: &mut Overlay, format: PixelFormat, size: Size, detections: &
     for index in 0..format.planes() {
         let plane = info.plane_size(index);
         let bytes = plane.width as usize * if format == PixelFormat::Nv12 && index == 1 { 2 } else { 1 };
-        strides[index] = bytes + 3;
+        strides[index] = bytes + padding;
         data[index] = vec![128; strides[index] * plane.height as usize];
         for row in data[index].chunks_exact_mut(strides[index]) {
             row[bytes..].fill(0xEE);
@@ -36,16 +40,17 @@ fn draw_on(overlay: &mut Overlay, format: PixelFormat, size: Size, detections: &
     }
     let mut planes = data.iter_mut().zip(strides).map(|(data, stride)| PlaneMut { data, stride });
     let planes = std::array::from_fn(|_| planes.next().expect("three planes"));
-    let mut frame = FrameViewMut { info, planes, hdr: None };
-    overlay.draw(&mut frame, detections, Some("30.0 fps")).expect("it draws");
+    draw(&mut FrameViewMut { info, planes, hdr: None });
     for index in 0..format.planes() {
-        let plane = info.plane_size(index);
-        let bytes = plane.width as usize * if format == PixelFormat::Nv12 && index == 1 { 2 } else { 1 };
         for row in data[index].chunks_exact(strides[index]) {
-            assert!(row[bytes..].iter().all(|b| *b == 0xEE), "padding is untouched");
+            assert!(row[strides[index] - padding..].iter().all(|b| *b == 0xEE), "padding is untouched");
         }
     }
     data
+}
+
+fn draw_on(overlay: &mut Overlay, format: PixelFormat, size: Size, detections: &[Detection]) -> [Vec<u8>; 3] {
+    on_grey((format, size, 3), |frame| overlay.draw(frame, detections, Some("30.0 fps")).expect("it draws"))
 }
 
 #[test]

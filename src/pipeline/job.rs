@@ -10,6 +10,7 @@ use crate::detections::{FileNames, with};
 use crate::part::with_suffix;
 use crate::sink::Target;
 use crate::source::Address;
+use crate::stills::Kind;
 
 /// A source.
 #[derive(Debug, Clone)]
@@ -125,10 +126,7 @@ pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut 
 /// Where each of `images` is written in `folder`: under its own name, as PNG where its kind is not written, and no two under
 /// one: `x.bmp` beside `x.png` becomes `x.bmp.png`.
 pub(in crate::pipeline) fn still_files(folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
-    let is_written = |image: &Path| {
-        let ending = image.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-        matches!(ending.as_str(), "jpg" | "jpeg" | "png")
-    };
+    let is_written = |image: &Path| Kind::of(image).is_some();
     // Those that keep their names come first.
     let (own, converted): (Vec<_>, Vec<_>) = images.iter().partition(|image| is_written(image));
     let mut taken = HashSet::new();

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use gstreamer::glib;
 
 pub use thumbnail::thumbnail;
-pub use writer::StillWriter;
+pub use writer::{Kind, StillWriter};
 
 /// Why a still image cannot be written.
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,28 @@ use crate::teardown::tear_down;
 /// How long one image may take, seconds: a PNG of 8K takes less than ten on one slow core.
 const DEADLINE_SECONDS: u64 = 60;
 
+/// A kind of image that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `.jpg`, `.jpeg`.
+    Jpeg,
+    /// `.png`.
+    Png,
+}
+
+impl Kind {
+    /// What the ending of `path` says; `None` for every other one.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+        match ending.as_str() {
+            "jpg" | "jpeg" => Some(Self::Jpeg),
+            "png" => Some(Self::Png),
+            _ => None,
+        }
+    }
+}
+
 /// Writes still images; keeps its encoders from image to image.
 #[derive(Default)]
 pub struct StillWriter {
@@ -46,10 +68,9 @@ impl StillWriter {
         buffer: gst::Buffer,
         video: &gst_video::VideoInfo,
     ) -> Result<gst::MappedBuffer<gst::buffer::Readable>, EncodeError> {
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let (slot, element) = match ending.as_str() {
-            "jpg" | "jpeg" => (&mut self.jpeg, "jpegenc quality=92"),
-            _ => (&mut self.png, "pngenc"),
+        let (slot, element) = match Kind::of(path) {
+            Some(Kind::Jpeg) => (&mut self.jpeg, "jpegenc quality=92"),
+            Some(Kind::Png) | None => (&mut self.png, "pngenc"),
         };
         let encoder = match slot {
             Some(encoder) => encoder,

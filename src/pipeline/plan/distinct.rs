@@ -17,8 +17,7 @@ pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<
     let outputs = jobs.iter().flat_map(|job| files(&job.output)).map(|path| ("-o", path));
     let mut named: HashMap<PathBuf, &'static str> = HashMap::new();
     for (option, path) in outputs.chain(others.iter().map(|(option, path)| (*option, path.to_path_buf()))) {
-        let is_special = path.metadata().is_ok_and(|metadata| !metadata.is_file());
-        if path.as_os_str() == "-" || is_special {
+        if !is_file(&path) {
             continue;
         }
         for name in [path.clone(), part_path(&path)] {
@@ -33,6 +32,12 @@ pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<
         }
     }
     Ok(())
+}
+
+/// Whether it is, or will be, a file: not standard output, a pipe or a device.
+#[must_use]
+pub fn is_file(path: &Path) -> bool {
+    path.as_os_str() != "-" && path.metadata().map_or(true, |metadata| metadata.is_file())
 }
 
 /// The files that a source reads.

@@ -14,7 +14,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use distinct::check_distinct;
+pub use distinct::{check_distinct, is_file};
 pub use error::PlanError;
 pub use request::{MAX_CLIENTS, OutputRequest};
 
@@ -121,7 +121,10 @@ pub fn heatmaps(path: &Path, jobs: &[Job]) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// When one exists and `overwrite` is not given, another run writes it, or it cannot be written.
-pub fn prepare_files(files: &[PathBuf], overwrite: bool) -> Result<Vec<String>, PlanError> {
+pub fn prepare_files<'a>(
+    files: impl IntoIterator<Item = &'a PathBuf>,
+    overwrite: bool,
+) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
     for path in files {
         notices.extend(check_output(path, overwrite)?);
