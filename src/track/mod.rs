@@ -10,6 +10,7 @@ mod confidence;
 mod kalman;
 mod kind;
 mod motion;
+mod still;
 mod timed;
 
 use std::collections::{HashMap, VecDeque};
@@ -120,7 +121,7 @@ impl Tracker {
         self.last = Some(now);
         // From the first frame on: an object's seconds are as exact after months as after a minute.
         let time = seconds(*self.first.get_or_insert(now), now);
-        let camera = self.follow_camera(frame, dt);
+        let camera = self.follow_camera(frame);
         if let Some(camera) = &camera {
             self.move_trails(camera);
         }
@@ -177,13 +178,13 @@ impl Tracker {
         &self.trails
     }
 
-    fn follow_camera(&mut self, frame: &FrameToTrack<'_>, dt: f64) -> Option<Motion> {
+    fn follow_camera(&mut self, frame: &FrameToTrack<'_>) -> Option<Motion> {
         let view =
             frame.view.as_ref().filter(|_| self.options.camera_motion && self.options.kind.knows_the_camera())?;
         let Self { camera, method, shown, .. } = self;
         match method {
-            Method::Timed(tracker) => camera.frame(view, dt, tracker.objects.iter().map(Object::bbox)),
-            Method::ByFrames(..) => camera.frame(view, dt, shown.iter().map(|(d, _)| d.bbox)),
+            Method::Timed(tracker) => camera.frame(view, tracker.objects.iter().map(Object::bbox)),
+            Method::ByFrames(..) => camera.frame(view, shown.iter().map(|(d, _)| d.bbox)),
         }
     }
 
