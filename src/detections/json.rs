@@ -188,7 +188,7 @@ struct Outage<'a> {
 ///
 /// # Errors
 /// When the output cannot be written.
-fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
+pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
     let line = Outage { stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
     serde_json::to_writer(&mut *out, &line)?;

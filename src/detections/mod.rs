@@ -5,6 +5,7 @@
 
 pub mod crops;
 pub mod events;
+mod feed;
 pub mod json;
 pub mod labels;
 mod lines;
@@ -25,6 +26,7 @@ use crate::thread::ThreadError;
 
 pub use crops::Crops;
 pub use events::EventRows;
+pub use feed::{Feed, Read};
 pub use json::JsonLines;
 pub use labels::Labels;
 pub use mot::MotLines;
