@@ -130,39 +130,50 @@ pub fn run(args: &DetectArgs) -> u8 {
 fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
-    let request = OutputRequest {
-        outputs: args.output.clone(),
-        overwrite: args.overwrite,
-        display: args.display,
-        gaps: if args.keep_gaps { Gaps::Keep } else { Gaps::Close },
-        segments: args.segment.map(|length| Segments { length, keep: args.keep, keep_bytes: args.keep_bytes }),
-        full_speed: args.full_speed,
-        max_clients: args.max_clients.into(),
-        tls_cert: args.tls_cert.clone(),
-        tls_key: args.tls_key.clone(),
-    };
-    let credentials = args.run.live.credentials();
-    args.run.tracking.check(&args.sources)?;
-    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
-    plan.notices.extend(command_line_notice().map(str::to_owned));
-    let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    if let Some(path) = args.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
-        anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
-    }
-    let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
-    let task = Task {
-        command: "detect",
-        plan,
-        overwrite: args.overwrite,
-        detections: args.detections.clone(),
-        json,
-        save_txt,
-        crops,
-        best_crops: args.best_crops,
-        mot_output: args.mot_output.clone(),
-        events_csv: args.events_csv.clone(),
-        heatmaps,
-        ..Task::default()
-    };
+    let mut task = args.task()?;
+    task.plan.notices.extend(command_line_notice().map(str::to_owned));
     args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
+}
+
+impl DetectArgs {
+    /// What is to be done: sources with their outputs, checked against each other.
+    pub(super) fn task(&self) -> anyhow::Result<Task> {
+        let request = OutputRequest {
+            outputs: self.output.clone(),
+            overwrite: self.overwrite,
+            display: self.display,
+            gaps: if self.keep_gaps { Gaps::Keep } else { Gaps::Close },
+            segments: self.segment.map(|length| Segments { length, keep: self.keep, keep_bytes: self.keep_bytes }),
+            full_speed: self.full_speed,
+            max_clients: self.max_clients.into(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+        };
+        let credentials = self.run.live.credentials();
+        self.run.tracking.check(&self.sources)?;
+        let plan = plan::plan(&self.sources, credentials.as_ref(), &request)?;
+        if let Some(path) = self.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
+            anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
+        }
+        let heatmaps = self.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
+        Ok(Task {
+            command: "detect",
+            plan,
+            overwrite: self.overwrite,
+            detections: self.detections.clone(),
+            json: self.json.clone(),
+            save_txt: self.save_txt.clone(),
+            crops: self.crops.clone(),
+            best_crops: self.best_crops,
+            mot_output: self.mot_output.clone(),
+            events_csv: self.events_csv.clone(),
+            heatmaps,
+            ..Task::default()
+        })
+    }
+
+    /// The options of the run.
+    pub(super) fn run_options(&self) -> &RunOptions {
+        &self.run
+    }
 }

@@ -17,7 +17,7 @@ use crate::model::Origin;
 use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Finder, Listener, Outcome};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, Settings};
 use crate::report::{RunContext, RunReport};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -30,7 +30,50 @@ pub(super) struct Done {
     pub code: u8,
 }
 
+/// A run whose outputs are open.
+pub(super) struct Ready {
+    pub settings: Settings,
+    pub instruments: Instruments,
+    pub detections: Vec<Box<dyn DetectionOutput>>,
+}
+
 impl RunOptions {
+    /// Checks that no two files of the run are one, and makes room for its outputs: what was there before is set aside. What was.
+    pub(super) fn claim(&self, task: &Task) -> anyhow::Result<Vec<String>> {
+        let files = self.measure.files();
+        let others: Vec<_> = task.lines().chain(files.named()).collect();
+        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
+        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
+        let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
+        plan::check_distinct(&task.plan.jobs, &all)?;
+        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
+        left.extend(plan::set_aside(&others)?);
+        let rows = task.mot_output.iter().chain(&task.events_csv).filter(|path| plan::is_file(path));
+        left.extend(plan::prepare_files(task.heatmaps.iter().chain(rows), task.overwrite)?);
+        Ok(left)
+    }
+
+    /// Opens the run's outputs.
+    pub(super) fn open(
+        &self,
+        task: &Task,
+        settings: Settings,
+        origin: &Origin,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Ready> {
+        let instruments = Instruments::open(&self.measure.files(), shutdown)?;
+        // Last: what is refused leaves no empty file.
+        let at_once = settings.jobs.iter().any(|job| job.source.is_live());
+        match task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown) {
+            Ok(detections) => Ok(Ready { settings, instruments, detections }),
+            Err(refusal) => {
+                instruments.discard();
+                Err(refusal)
+            }
+        }
+    }
+
     /// Runs the pipeline to its end and prints its figures.
     pub(super) fn run(
         &self,
@@ -44,24 +87,12 @@ impl RunOptions {
             monitoring::check_token(address, self.monitoring.token.as_ref())?;
         }
         prefer_decoder(self.live.decoder.as_deref())?;
-        let files = self.measure.files();
-        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
-        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let mut to_stdout = lines.clone().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
+        let mut to_stdout = task.lines().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
         let on_stdout = to_stdout.next();
         if let Some((first, second)) = on_stdout.zip(to_stdout.next()) {
             return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
         }
-        let others: Vec<_> = lines.chain(files.named()).collect();
-        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
-        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
-        let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
-        plan::check_distinct(&task.plan.jobs, &all)?;
-        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
-        left.extend(plan::set_aside(&others)?);
-        let rows = task.mot_output.iter().chain(&task.events_csv).filter(|path| plan::is_file(path));
-        left.extend(plan::prepare_files(task.heatmaps.iter().chain(rows), task.overwrite)?);
+        let left = self.claim(task)?;
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {
@@ -91,16 +122,7 @@ impl RunOptions {
             }
             None => None,
         };
-        let instruments = Instruments::open(&files, shutdown)?;
-        // Last: what is refused leaves no empty file.
-        let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&origin, settings.pixelation.clone(), at_once, shutdown) {
-            Ok(detections) => detections,
-            Err(refusal) => {
-                instruments.discard();
-                return Err(refusal);
-            }
-        };
+        let Ready { settings, instruments, detections } = self.open(task, settings, &origin, shutdown)?;
         let instruments = Arc::new(instruments);
         let said = resolved(&settings, &origin);
         let notices = task.plan.notices.iter().chain(&left).chain(&origin.notices);
@@ -140,6 +162,12 @@ impl RunOptions {
 }
 
 impl Task {
+    /// Files of lines, with the options that name them.
+    fn lines(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let lines = [("--json", &self.json), ("--mot-output", &self.mot_output), ("--events-csv", &self.events_csv)];
+        lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
+    }
+
     /// Opens `--save-txt`, `--crops`, and last the files of lines, so that what is refused leaves no empty file. `at_once`: lines
     /// are flushed one by one.
     fn open_detections(

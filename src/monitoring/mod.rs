@@ -5,7 +5,9 @@
 
 mod counts;
 mod exposition;
+mod fleet;
 mod http;
+mod liveness;
 mod metrics;
 mod watched;
 
@@ -15,7 +17,9 @@ use std::sync::Arc;
 use crate::secrets::Secret;
 use crate::thread::ThreadError;
 
+pub use fleet::Fleet;
 pub use http::Server;
+pub use liveness::Liveness;
 pub use metrics::Metrics;
 
 /// Why the server cannot start.
