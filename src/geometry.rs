@@ -276,6 +276,19 @@ fn half_rounded_down(total: u32) -> u32 {
     total / 2
 }
 
+/// A model's input size, `N` or `HxW`, pixels.
+///
+/// # Errors
+/// When it is none, or too small or too large.
+pub fn input_size(text: &str) -> Result<Size, String> {
+    let side = |t: &str| t.parse::<u32>().ok().filter(|n| (32..=8192).contains(n));
+    let size = match text.split_once(['x', 'X']) {
+        Some((h, w)) => side(h).zip(side(w)).map(|(height, width)| Size { width, height }),
+        None => side(text).map(|n| Size { width: n, height: n }),
+    };
+    size.ok_or_else(|| "give N or HxW, each from 32 to 8192".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

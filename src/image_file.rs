@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Error, ErrorKind, Read, Result, Seek, SeekFrom};
 use std::path::Path;
 
 /// Chunks, blocks or directories of one file: those beyond are not looked at.
@@ -40,6 +40,12 @@ impl ImageFile {
     #[must_use]
     pub fn read(path: &Path) -> Self {
         open_regular(path).and_then(|file| Self::parse(BufReader::new(file)).ok()).unwrap_or_default()
+    }
+
+    /// What `bytes` say, a whole file's; what cannot be read says nothing.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::parse(Cursor::new(bytes)).unwrap_or_default()
     }
 
     fn parse(file: impl Read + Seek) -> Result<Self> {
@@ -261,14 +267,12 @@ impl<R: Read + Seek> Bytes<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use proptest::prelude::*;
 
     use super::*;
 
     fn parsed(bytes: &[u8]) -> ImageFile {
-        ImageFile::parse(Cursor::new(bytes)).unwrap_or_default()
+        ImageFile::of(bytes)
     }
 
     /// A big-endian TIFF structure with an orientation and so many more directories.

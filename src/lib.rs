@@ -66,4 +66,6 @@ pub mod monitoring;
 
 pub mod ui;
 
+pub mod serve;
+
 pub mod profile;

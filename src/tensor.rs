@@ -138,6 +138,12 @@ impl InputTensor {
         Self { shape, host: vec![value; shape.len()] }
     }
 
+    /// A tensor of these elements, row-major; `None` where they are not as many as the shape says.
+    #[must_use]
+    pub fn of(shape: InputShape, host: Vec<f32>) -> Option<Self> {
+        (host.len() == shape.len()).then_some(Self { shape, host })
+    }
+
     /// The frames of several tensors of one frame size, one after the other; `None` when there are none, or their sizes differ.
     #[must_use]
     pub fn stacked<'a>(tensors: impl IntoIterator<Item = &'a Self>) -> Option<Self> {

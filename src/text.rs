@@ -18,6 +18,17 @@ pub fn append(text: &mut String, formatted: Arguments) {
     text.write_fmt(formatted).expect("memory takes all text");
 }
 
+/// A number from 0 to 1.
+///
+/// # Errors
+/// When it is none.
+pub fn fraction(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),
+        _ => Err("give a number from 0 to 1".into()),
+    }
+}
+
 /// A name from outside, safe to print: control characters become `?`.
 #[must_use]
 pub fn printable(text: &str) -> String {

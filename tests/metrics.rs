@@ -19,7 +19,8 @@ use rtsp::{Feed, ServerProcess, Told};
 use streamdet::clock::RealClock;
 use streamdet::inference::{self, ProviderChoice, Runtime};
 use streamdet::model::{Model, ModelRef, Origin};
-use streamdet::monitoring::{self, Metrics};
+use streamdet::monitoring::Metrics;
+use streamdet::serve::{self, Limits, Listen, Probes, Server};
 
 #[test]
 fn rtsp_server_process() {
@@ -32,15 +33,15 @@ fn get(address: &str, path: &str) -> std::io::Result<(String, String)> {
     Ok((head.split(' ').nth(1).unwrap_or_default().to_owned(), body))
 }
 
-/// Head and body of the answer to a request with this header.
+/// Head, in lower case, and body of the answer to a request with this header.
 fn ask(address: &str, request: &str, header: &str) -> std::io::Result<(String, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(events::PATIENCE))?;
-    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\n{header}\r\n")?;
+    write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{header}\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::InvalidData)?;
-    Ok((head.to_owned(), body.to_owned()))
+    Ok((head.to_ascii_lowercase(), body.to_owned()))
 }
 
 #[test]
@@ -71,25 +72,25 @@ fn other_machines_see_metrics_with_the_token_only() {
         let asked = |request: &str, header: &str| ask(&address, request, header).expect("an answer");
         events::state(|| "it is not ready".into(), || asked("GET /readyz", "").0.contains(" 200 ").then_some(()));
         let (head, body) = asked("GET /metrics", &bearer(token));
-        assert!(head.contains(" 200 OK"), "{head}");
+        assert!(head.contains(" 200 ok"), "{head}");
         assert!(!parse(&body).is_empty() && !body.contains(token));
         for (request, header, status, more) in [
-            ("GET /metrics", String::new(), 401, "WWW-Authenticate: Bearer realm=\"streamdet\"\r\n"),
+            ("GET /metrics", String::new(), 401, "www-authenticate: bearer realm=\"streamdet\"\r\n"),
             ("GET /metrics", bearer("planted-t0keN"), 401, "error=\"invalid_token\""),
-            ("GET /metrics?token=planted-t0ken", String::new(), 401, "WWW-Authenticate"),
-            ("GET /nothing", String::new(), 401, "WWW-Authenticate"),
+            ("GET /metrics?token=planted-t0ken", String::new(), 401, "www-authenticate"),
+            ("GET /nothing", String::new(), 401, "www-authenticate"),
             ("GET /nothing", bearer(token), 404, ""),
-            ("POST /metrics", bearer(token), 405, "Allow: GET, HEAD"),
+            ("POST /metrics", bearer(token), 405, "allow: get, head"),
             ("hello", String::new(), 400, ""),
         ] {
             let (head, body) = asked(request, &header);
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")) && head.contains(more), "{request}: {head}");
-            assert!(head.contains("Content-Type: application/problem+json"), "{request}: {head}");
+            assert!(head.starts_with(&format!("http/1.1 {status} ")) && head.contains(more), "{request}: {head}");
+            assert!(head.contains("content-type: application/problem+json"), "{request}: {head}");
             let problem: serde_json::Value = serde_json::from_str(&body).expect("JSON");
             assert!(problem["status"] == status && problem["title"].is_string(), "{problem}");
         }
         for probe in ["/healthz", "/readyz"] {
-            assert!(asked(&format!("GET {probe}"), "").0.contains(" 200 OK"), "{probe}");
+            assert!(asked(&format!("GET {probe}"), "").0.contains(" 200 ok"), "{probe}");
         }
         let (code, said) = run.interrupt();
         assert_eq!(code, Some(130), "{said}");
@@ -407,7 +408,14 @@ fn nobody_is_ready_before_the_first_frame() {
     let model = Model::build(reference, &facts).expect("its layout is known");
     let sources: Vec<String> = (0..100).map(|n| format!("rtsp://user:secret{n}@host/{n}")).collect();
     let metrics = Arc::new(Metrics::new(&sources, &Origin::from(&model), Arc::new(RealClock::new())));
-    let server = monitoring::serve(([127, 0, 0, 1], 0).into(), None, &metrics).expect("a server");
+    let (hung, not_ready, written) = (metrics.clone(), metrics.clone(), metrics.clone());
+    let probes = Probes {
+        hung: Box::new(move || hung.hung()),
+        not_ready: Box::new(move || not_ready.not_ready()),
+        metrics: Box::new(move |text| written.write(text)),
+    };
+    let listen = Listen { option: "--metrics", address: ([127, 0, 0, 1], 0).into(), token: None };
+    let server = Server::start(listen, None, serve::probes(probes), Limits::small()).expect("a server");
     let address = server.address().to_string();
     assert_eq!(get(&address, "/readyz").expect("an answer").0, "503");
     assert_eq!(get(&address, "/healthz").expect("an answer").0, "200");

@@ -13,13 +13,14 @@ use super::live::LiveArgs;
 use super::measure::MeasureOptions;
 use super::units::moment;
 use crate::folders;
-use crate::geometry::Size;
+use crate::geometry::{Size, input_size};
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
 use crate::model::{Model, ModelRef};
-use crate::monitoring;
 use crate::overlay::Labels;
 use crate::secrets::Secret;
+use crate::serve;
 use crate::source::Hdr;
+pub(super) use crate::text::fraction;
 use crate::tiling::Tiling;
 use crate::track;
 use crate::ui::logs::{self, LogFormat};
@@ -48,7 +49,7 @@ pub struct ModelOptions {
     #[arg(long, value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
     /// Input size, N or HxW, for models with a dynamic input [default: the model's]
-    #[arg(long, value_name = "SIZE", value_parser = image_size)]
+    #[arg(long, value_name = "SIZE", value_parser = input_size)]
     pub imgsz: Option<Size>,
     /// Batch size, at most
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -233,11 +234,11 @@ pub struct EncodingOptions {
 #[command(next_help_heading = "Monitoring")]
 pub struct MonitoringOptions {
     /// Serve Prometheus metrics, /healthz and /readyz over HTTP: `:PORT` (loopback only) or `HOST:PORT` (with --token)
-    #[arg(long, value_name = "ADDR", value_parser = monitoring::address)]
+    #[arg(long, value_name = "ADDR", value_parser = serve::address)]
     pub metrics: Option<SocketAddr>,
     /// Bearer token for --metrics, needed where other machines reach it; visible in the process list, unlike `STREAMDET_TOKEN`
     /// and the config file
-    #[arg(long, value_name = "TOKEN", value_parser = monitoring::token)]
+    #[arg(long, value_name = "TOKEN", value_parser = serve::token)]
     pub token: Option<Secret>,
 }
 
@@ -327,24 +328,6 @@ fn trails(text: &str) -> Result<Duration, String> {
         "false" => Ok(Duration::ZERO),
         _ => moment(text),
     }
-}
-
-/// A number from 0 to 1.
-pub(super) fn fraction(text: &str) -> Result<f32, String> {
-    match text.parse::<f32>() {
-        Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),
-        _ => Err("give a number from 0 to 1".into()),
-    }
-}
-
-/// `N` or `HxW`.
-pub(super) fn image_size(text: &str) -> Result<Size, String> {
-    let side = |t: &str| t.parse::<u32>().ok().filter(|n| (32..=8192).contains(n));
-    let size = match text.split_once(['x', 'X']) {
-        Some((h, w)) => side(h).zip(side(w)).map(|(height, width)| Size { width, height }),
-        None => side(text).map(|n| Size { width: n, height: n }),
-    };
-    size.ok_or_else(|| "give N or HxW, each from 32 to 8192".into())
 }
 
 /// One of several values between commas.

@@ -7,18 +7,19 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::messages::{command_line, print_error, print_failures};
-use super::options::{Invocation, RunOptions};
+use super::options::{Invocation, MonitoringOptions, RunOptions};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
 use crate::detections::{Crops, DetectionOutput, EventRows, JsonLines, Labels, MotLines};
 use crate::detector::Recorded;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
-use crate::monitoring::{self, Metrics};
+use crate::monitoring::Metrics;
 use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, Settings};
 use crate::report::{RunContext, RunReport};
+use crate::serve::{self, Limits, Listen, Probes, Server};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::ui::{self, Presentation, View};
@@ -83,8 +84,9 @@ impl RunOptions {
         shutdown: &Shutdown,
     ) -> anyhow::Result<Done> {
         self.model.check()?;
-        if let Some(address) = self.monitoring.metrics {
-            monitoring::check_token(address, self.monitoring.token.as_ref())?;
+        let listen = self.monitoring.listen();
+        if let Some(listen) = &listen {
+            serve::check_token(listen)?;
         }
         prefer_decoder(self.live.decoder.as_deref())?;
         let mut to_stdout = task.lines().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
@@ -108,8 +110,8 @@ impl RunOptions {
         };
         let presentation = presentation.resolve();
         let settings = self.settings(task, &origin, presentation.has_dashboard())?;
-        let monitoring = match self.monitoring.metrics {
-            Some(address) => {
+        let monitoring = match listen {
+            Some(listen) => {
                 let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
                 let live = settings.jobs.iter().map(|job| job.source.is_live());
                 let metrics = Metrics::new(&sources, &origin, clock.clone());
@@ -118,7 +120,8 @@ impl RunOptions {
                     metrics = metrics.counting(&counting.shapes);
                 }
                 let metrics = Arc::new(metrics);
-                Some((monitoring::serve(address, self.monitoring.token.as_ref(), &metrics)?, metrics))
+                let server = Server::start(listen, None, serve::probes(probes(&metrics)), Limits::small())?;
+                Some((server, metrics))
             }
             None => None,
         };
@@ -158,6 +161,23 @@ impl RunOptions {
         }
         let code = print_failures(&errors, report.processed(), code);
         Ok(Done { report, screen, code })
+    }
+}
+
+impl MonitoringOptions {
+    /// Where metrics are served, if they are.
+    fn listen(&self) -> Option<Listen> {
+        self.metrics.map(|address| Listen { option: "--metrics", address, token: self.token.clone() })
+    }
+}
+
+/// What a run's metrics answer.
+fn probes(metrics: &Arc<Metrics>) -> Probes {
+    let (hung, not_ready, written) = (metrics.clone(), metrics.clone(), metrics.clone());
+    Probes {
+        hung: Box::new(move || hung.hung()),
+        not_ready: Box::new(move || not_ready.not_ready()),
+        metrics: Box::new(move |text| written.write(text)),
     }
 }
 

@@ -81,9 +81,13 @@ impl DetectionSink for JsonSink {
     }
 }
 
+/// Of lines: fields are added to it, never renamed.
+const SCHEMA: u32 = 1;
+
 /// A frame.
 #[derive(serde::Serialize)]
 struct Line<'a> {
+    schema: u32,
     stream: u32,
     frame: u64,
     pts_ns: u64,
@@ -177,6 +181,7 @@ impl From<&Track> for TrackOf {
 /// An outage.
 #[derive(serde::Serialize)]
 struct Outage<'a> {
+    schema: u32,
     stream: u32,
     event: &'static str,
     from_pts_ns: u64,
@@ -190,7 +195,7 @@ struct Outage<'a> {
 /// When the output cannot be written.
 pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
-    let line = Outage { stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
+    let line = Outage { schema: SCHEMA, stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }
@@ -201,6 +206,7 @@ pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std
 /// When the output cannot be written.
 pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes: &[String]) -> std::io::Result<()> {
     let line = Line {
+        schema: SCHEMA,
         stream: frame.stream.0,
         frame: frame.index,
         pts_ns: frame.pts.ns,

@@ -9,7 +9,7 @@ use std::path::Path;
 pub const WORKERS: [&str; 4] = ["decode", "inference", "overlay", "encode"];
 
 /// Threads of monitoring, which belong to no stage.
-const WATCHERS: [&str; 5] = ["metrics", "dashboard", "stats", "sampler", "signals"];
+const WATCHERS: [&str; 6] = ["http", "http-work", "dashboard", "stats", "sampler", "signals"];
 
 /// CPU time of every thread there has been, from the first sample on.
 #[derive(Debug, Default)]

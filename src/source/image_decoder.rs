@@ -13,6 +13,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::chain::{Chain, Passed};
+use super::error::SourceError;
 use super::factories::for_caps;
 use super::filter::{direction, elements};
 use super::frames::described;
@@ -21,11 +22,12 @@ use super::options::Wanted;
 use super::outlet::{Outlet, SourceEvent};
 use super::probe::{bear_errors, offer_video_meta};
 use super::rgb::to_yuv;
-use crate::clock::StreamTime;
+use crate::clock::{Clock, StreamTime};
 use crate::frame::hdr::Transfer;
-use crate::frame::{Frame, Stamps, VideoBuffer};
+use crate::frame::{DecodedFrame, Frame, Stamps, VideoBuffer};
 use crate::image_file::{ImageFile, open_regular};
 use crate::shutdown::Shutdown;
+use crate::stream::StreamId;
 use crate::thread::test_panic_point;
 
 /// A larger file is not read as a whole, bytes.
@@ -63,12 +65,38 @@ impl ImageDecoder {
         true
     }
 
+    /// One that decodes what lies in memory, too.
+    ///
+    /// # Errors
+    /// When `GStreamer` does not start.
+    pub fn for_bytes() -> Result<Self, SourceError> {
+        gst::init().map_err(|e| SourceError::Unusable {
+            input: "images".into(),
+            problem: format!("GStreamer does not start: {e}"),
+            remedy: "run `make setup` to install it".into(),
+        })?;
+        jpeg::rank();
+        Ok(Self::default())
+    }
+
+    /// The image in `bytes`, upright, of several the first; `None` where it is of none of the kinds that are taken, or damaged.
+    pub fn image(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
+        let about = ImageFile::of(&bytes);
+        let bytes = about.first.unwrap_or(bytes);
+        let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
+        Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
+    }
+
     fn decoded(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet) -> Option<Decoded> {
         let about = ImageFile::read(path);
         if about.images != 1 || about.undecodable.is_some() {
             return None;
         }
-        let bytes = whole(path)?;
+        self.of_bytes(whole(path)?, about.turn, &*outlet.clock, wanted.delay)
+    }
+
+    /// The image in `bytes`, to be turned by `turn`.
+    fn of_bytes(&mut self, bytes: Vec<u8>, turn: u8, clock: &dyn Clock, delay: Duration) -> Option<Decoded> {
         let file = jpeg::File::of_image(&bytes);
         let mut encoded = read(bytes)?;
         if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
@@ -78,14 +106,14 @@ impl ImageDecoder {
         let tag = encoded.orientation.take();
         let decoder = chosen(&encoded.caps, file, false).filter(is_decoder)?;
         // As [`super::probe`] has it.
-        let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), outlet.clock.now());
+        let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
         let decoded = element(&decoder, file)?.pass(&encoded)?;
-        if !wanted.delay.is_zero() {
-            outlet.clock.sleep(wanted.delay);
+        if !delay.is_zero() {
+            clock.sleep(delay);
         }
-        let left = outlet.clock.now();
+        let left = clock.now();
         let decode_in = decoded.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
-        let shown = self.turn(decoded, about.turn, tag)?;
+        let shown = self.turn(decoded, turn, tag)?;
         if shown.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             return None;
         }

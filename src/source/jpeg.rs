@@ -25,6 +25,16 @@ use segments::{EOI, SOI, SOS, Segments};
 
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
+    rank();
+    let file = File { is_one: path.is_some(), is_cut_short: path.is_some_and(is_cut_short) };
+    for element in pipeline.iterate_elements().into_iter().flatten() {
+        prepare(&element, file);
+    }
+    pipeline.connect_deep_element_added(move |_, _, element| prepare(element, file));
+}
+
+/// Has what is described above be considered at all.
+pub(super) fn rank() {
     // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
     // and TIFF, of which libav's decoders want the whole file at once; `openjpegdec` refuses 4:2:0 (GStreamer 1.22).
     let ranks = [
@@ -38,11 +48,6 @@ pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
             factory.set_rank(rank);
         }
     }
-    let file = File { is_one: path.is_some(), is_cut_short: path.is_some_and(is_cut_short) };
-    for element in pipeline.iterate_elements().into_iter().flatten() {
-        prepare(&element, file);
-    }
-    pipeline.connect_deep_element_added(move |_, _, element| prepare(element, file));
 }
 
 fn is(element: &gst::Element, factory: &str) -> bool {

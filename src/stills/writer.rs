@@ -57,20 +57,34 @@ impl StillWriter {
     /// # Errors
     /// When it cannot be encoded or the file cannot be written.
     pub fn write(&mut self, path: &Path, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), StillError> {
-        let image =
-            self.encode(path, buffer, video).map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
+        let image = self
+            .encode(Kind::of(path).unwrap_or(Kind::Png), buffer, video)
+            .map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
         write_whole(path, &image, None).map_err(|source| StillError::Unwritable { path: path.to_owned(), source })
+    }
+
+    /// The frame in `buffer` as an image of such a kind, in memory.
+    ///
+    /// # Errors
+    /// When it cannot be encoded.
+    pub fn image(
+        &mut self,
+        kind: Kind,
+        buffer: gst::Buffer,
+        video: &gst_video::VideoInfo,
+    ) -> Result<Vec<u8>, EncodeError> {
+        self.encode(kind, buffer, video).map(|image| image.to_vec())
     }
 
     fn encode(
         &mut self,
-        path: &Path,
+        kind: Kind,
         buffer: gst::Buffer,
         video: &gst_video::VideoInfo,
     ) -> Result<gst::MappedBuffer<gst::buffer::Readable>, EncodeError> {
-        let (slot, element) = match Kind::of(path) {
-            Some(Kind::Jpeg) => (&mut self.jpeg, "jpegenc quality=92"),
-            Some(Kind::Png) | None => (&mut self.png, "pngenc"),
+        let (slot, element) = match kind {
+            Kind::Jpeg => (&mut self.jpeg, "jpegenc quality=92"),
+            Kind::Png => (&mut self.png, "pngenc"),
         };
         let encoder = match slot {
             Some(encoder) => encoder,

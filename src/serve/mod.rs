@@ -1,0 +1,26 @@
+//! HTTP: one server for images, streams, probes and metrics, on one thread with bounded work.
+//!
+//! Every request passes the same gate before any route sees it: who asks (token, `Host`, `Origin`), how large and how slow it is, and
+//! how many there are. Whatever is refused is a problem document (RFC 9457).
+
+mod access;
+mod connections;
+mod error;
+mod gate;
+mod health;
+mod inflate;
+mod limits;
+mod problem;
+mod received;
+mod server;
+mod tls;
+mod wire;
+
+pub use access::{Listen, address, check_token, token};
+pub use error::ServeError;
+pub use gate::Known;
+pub use health::{Probes, probes};
+pub use limits::Limits;
+pub use problem::Problem;
+pub use server::Server;
+pub use tls::Tls;

@@ -1,0 +1,214 @@
+//! The server: connections are accepted, served and ended on one thread.
+
+use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::access::{Listen, check_token};
+use super::connections::{Connections, Place};
+use super::error::ServeError;
+use super::gate::Gate;
+use super::limits::Limits;
+use super::tls::Tls;
+use super::wire::Wire;
+use crate::thread::{self, Thread, ThreadError};
+
+/// Until the system is asked for connections again, after it had no room for one.
+const NO_ROOM: Duration = Duration::from_millis(100);
+/// How long what a client still sends is discarded after the last answer: closed at once, the answer might not reach it.
+const LINGER: Duration = Duration::from_secs(2);
+/// Threads for work that waits for something, beside one a core for work that does not.
+const WAITING: usize = 16;
+/// How long work beside the thread has, once all connections are gone.
+const LEFT: Duration = Duration::from_secs(1);
+
+/// Answers until it is dropped.
+pub struct Server {
+    address: SocketAddr,
+    /// Its end ends the thread.
+    alive: Option<oneshot::Sender<()>>,
+    thread: Option<Thread<()>>,
+}
+
+impl Server {
+    /// Listens, over TLS where that is given, and answers with `routes`. Work that takes long is done by [`tokio::task::spawn_blocking`],
+    /// on threads called `http-work`.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on or needs a token, or a file for TLS cannot be used.
+    pub fn start(listen: Listen, tls: Option<&Tls>, routes: Router, limits: Limits) -> Result<Self, ServeError> {
+        check_token(&listen)?;
+        let Listen { option, address, token } = listen;
+        let tls = tls.map(Tls::acceptor).transpose()?;
+        let refused = |problem| ServeError::Address { option, address, problem };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .thread_name("http-work")
+            .max_blocking_threads(cores + WAITING)
+            .build()
+            .map_err(|problem| ServeError::Runtime { option, problem })?;
+        let (alive, end) = oneshot::channel();
+        // Bodies are bounded before any route sees them.
+        let routes = routes.layer(DefaultBodyLimit::disable());
+        let gate = Arc::new(Gate::new(routes, token, address, limits));
+        let thread = thread::spawn("http", move || run(runtime, listener, gate, tls, end))?;
+        Ok(Self { address, alive: Some(alive), thread: Some(thread) })
+    }
+
+    /// Takes no more connections, lets requests that are being answered end within the grace period, and ends.
+    ///
+    /// # Errors
+    /// When its thread panicked.
+    pub fn close(mut self) -> Result<(), ThreadError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ThreadError> {
+        drop(self.alive.take());
+        self.thread.take().map_or(Ok(()), Thread::join)
+    }
+
+    /// Where it listens, with the port that was free.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A caller that reports a panic calls `close`.
+        let _ = self.end();
+    }
+}
+
+fn run(
+    runtime: Runtime,
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    tls: Option<TlsAcceptor>,
+    end: oneshot::Receiver<()>,
+) {
+    runtime.block_on(async {
+        // Registering a socket that listens fails where there is no memory, and nothing can be answered then.
+        if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+            accept(listener, gate, tls, end).await;
+        }
+    });
+    // An image that is being decoded is not waited for.
+    runtime.shutdown_timeout(LEFT);
+}
+
+/// Serves connections until `end`, and then those that are being answered.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    gate: Arc<Gate>,
+    tls: Option<TlsAcceptor>,
+    mut end: oneshot::Receiver<()>,
+) {
+    let connections = Connections::new(gate.limits.connections);
+    let (stop, stopping) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    loop {
+        thread::test_panic_point();
+        tokio::select! {
+            _ = &mut end => break,
+            accepted = listener.accept() => match accepted {
+                // Where there is no place it is closed.
+                Ok((stream, _)) => if let Some(place) = connections.admit() {
+                    let _ = stream.set_nodelay(true);
+                    tasks.spawn(served(stream, gate.clone(), tls.clone(), place, stopping.clone()));
+                },
+                Err(_) => {
+                    connections.make_room();
+                    sleep(NO_ROOM).await;
+                }
+            },
+            // Of one that panicked the hook has spoken.
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+    drop(listener);
+    // Where none is left nobody listens.
+    let _ = stop.send(true);
+    let all = async { while tasks.join_next().await.is_some() {} };
+    let _ = timeout(gate.limits.grace, all).await;
+}
+
+async fn served(
+    stream: tokio::net::TcpStream,
+    gate: Arc<Gate>,
+    tls: Option<TlsAcceptor>,
+    place: Place,
+    stopping: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else { return converse(stream, gate, place, stopping).await };
+    let handshake = timeout(gate.limits.head_time, tls.accept(stream));
+    let connection = place.connection.clone();
+    let stream = tokio::select! {
+        shaken = handshake => shaken,
+        () = connection.gives_way() => return,
+    };
+    if let Ok(Ok(stream)) = stream {
+        converse(stream, gate, place, stopping).await;
+    }
+}
+
+/// Answers the requests of one connection.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    gate: Arc<Gate>,
+    place: Place,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let limits = gate.limits;
+    let connection = place.connection.clone();
+    let service = {
+        let connection = connection.clone();
+        service_fn(move |request| Box::pin(gate.clone().answer(connection.clone(), request)))
+    };
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(limits.head.max(8 << 10));
+    let mut http = http.serve_connection(TokioIo::new(Wire::new(stream, limits.stall)), service);
+    let mut is_stopping = false;
+    let ended = loop {
+        tokio::select! {
+            ended = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)) => break ended,
+            () = connection.gives_way() => return,
+            _ = stopping.changed(), if !is_stopping => {}
+        }
+        is_stopping = true;
+        Pin::new(&mut http).graceful_shutdown();
+    };
+    // What a client that is gone sends is nobody's.
+    if ended.is_err_and(|error| !error.is_parse()) {
+        return;
+    }
+    let mut stream = http.into_parts().io.into_inner();
+    drop(place);
+    let rest = async {
+        if stream.shutdown().await.is_ok() {
+            let mut discarded = [0; 4 << 10];
+            while stream.read(&mut discarded).await.is_ok_and(|read| read > 0) {}
+        }
+    };
+    let _ = timeout(LINGER, rest).await;
+}

@@ -1,0 +1,43 @@
+//! Encryption, by a certificate and a key in PEM files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::error::ServeError;
+
+/// What a server shows who it is by.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its certificate, and those that vouch for it, PEM.
+    pub cert: PathBuf,
+    /// The certificate's key, PEM.
+    pub key: PathBuf,
+}
+
+impl Tls {
+    /// Reads both.
+    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, ServeError> {
+        let refused = |option: &'static str, path: &Path, problem: String| {
+            let path = path.to_owned();
+            ServeError::Tls { option, path, problem }
+        };
+        let certificates = CertificateDer::pem_file_iter(&self.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let certificates = certificates.map_err(|e| refused("--tls-cert", &self.cert, e.to_string()))?;
+        if certificates.is_empty() {
+            return Err(refused("--tls-cert", &self.cert, "there is no certificate in it".into()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| refused("--tls-key", &self.key, e.to_string()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key));
+        let mut config = config.map_err(|e| refused("--tls-key", &self.key, e.to_string()))?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
