@@ -5,7 +5,7 @@ mod rtsp;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use program::watching::{decodes, ends_well, live, rtsp_watcher, running, stall, watcher};
@@ -401,6 +401,45 @@ fn twenty_hours_are_as_long_in_a_file_and_in_a_push() {
         let length = witness("ffprobe", &length).trim().parse::<f64>().expect("seconds") / 3600.0;
         assert!((length - hours).abs() < 0.5, "{name} says {length} of {hours} hours");
     }
+}
+
+/// Of a stream of which nobody knows how long it will be, as a camera's: a track's own length, in its own time base.
+#[test]
+fn twenty_hours_of_unknown_length_are_as_long_in_the_track() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = folder.path().join("made.mkv");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=1", "-frames:v", "56", "-vf", "setpts=N*1300/TB"];
+    let coded = ["-fps_mode", "passthrough", "-c:v", "libx264", "-preset", "ultrafast", "-g", "10"];
+    // Without a duration in its head.
+    witness("ffmpeg", &[&source[..], &coded, &["-live", "1", text(&clip)]].concat());
+    let last = *times(&clip).last().expect("frames");
+    let mut cat = Command::new("cat").arg(&clip).stdout(Stdio::piped()).spawn().expect("cat");
+    for name in ["o.mp4", "o.mov"] {
+        let mut command = detect(folder.path(), &["-", "-o", name, "--imgsz", "96"]);
+        let pipe = cat.stdout.take().expect("a pipe");
+        succeeds(&command.stdin(pipe).output().expect("it starts"));
+        cat.wait().expect("its end");
+        cat = Command::new("cat").arg(&clip).stdout(Stdio::piped()).spawn().expect("cat");
+        let file = folder.path().join(name);
+        let shown = times(&file);
+        assert!(
+            shown.len() == 56 && (shown[55] - last).abs() < 0.01,
+            "{name}: {} frames to {}",
+            shown.len(),
+            shown[55]
+        );
+        let bytes = std::fs::read(&file).expect("the file");
+        let heads: Vec<usize> = (0..bytes.len() - 24).filter(|at| &bytes[*at..*at + 4] == b"mdhd").collect();
+        let number = |at: usize| f64::from(u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes")));
+        assert!(!heads.is_empty(), "{name}");
+        for head in heads {
+            // After kind, version, and two times.
+            let seconds = number(head + 20) / number(head + 16);
+            assert!((seconds - last).abs() < 3000.0, "{name}: its track says {seconds} of {last} s");
+        }
+    }
+    cat.kill().expect("it waits for a reader");
+    cat.wait().expect("its end");
 }
 
 /// A server that is down when the run begins costs the recording nothing, and has the stream once it is up.
