@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::detections::DetectionError;
-use crate::detector::DetectError;
+use crate::detector::{DetectError, RecordedError};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::stills::StillError;
@@ -23,6 +23,9 @@ pub enum RunError {
     /// The model's run, or its output.
     #[error(transparent)]
     Detect(#[from] DetectError),
+    /// The file in the model's place.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
     /// Drawing.
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
@@ -100,6 +103,7 @@ impl RunError {
                         | SinkError::TwoCodecs { .. }
                 )
                 | Self::Still(_)
+                | Self::Recorded(_)
         )
     }
 }

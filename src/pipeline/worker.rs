@@ -1,6 +1,6 @@
 //! The worker: takes frames into batches, by size or deadline, has the detector detect on them, and hands them on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ struct Worker<'a> {
     inferred: Vec<usize>,
     /// With a stride: what each stream's last inferred frame showed.
     carried: HashMap<StreamId, Vec<Detection>>,
+    /// Streams of which it was said that the boxes of a file are scaled.
+    scaled: HashSet<StreamId>,
     last_shape: Option<InputShape>,
 }
 
@@ -81,6 +83,7 @@ pub(super) fn work(
         sizes: vec![None; settings.jobs.len()],
         inferred: Vec::new(),
         carried: HashMap::new(),
+        scaled: HashSet::new(),
         last_shape: None,
     };
     let turns = Turns::of("worker");
@@ -346,7 +349,14 @@ impl Worker<'_> {
             let settings = &self.shared.settings;
             for index in inferred {
                 let wanted = (&settings.thresholds, settings.controls.confidence());
-                look_up(recorded, &mut batch[*index], wanted, &*self.shared.clock);
+                let frame = &mut batch[*index];
+                let there = look_up(recorded, frame, wanted, &*self.shared.clock)?;
+                let Some(there) = there.filter(|_| self.scaled.insert(frame.stream)) else { continue };
+                let (here, stream) = (frame.pixels.info().size, self.shared.name_of(frame.stream));
+                self.shared.notice(&format!(
+                    "{stream}: frames of {}×{} are {}×{} in the file of --detections; its boxes are scaled",
+                    here.width, here.height, there.width, there.height
+                ));
             }
             return Ok(());
         }
