@@ -159,7 +159,7 @@ impl RunOptions {
             print_error(&error);
             code = 1;
         }
-        let code = print_failures(&errors, report.processed(), code);
+        let code = print_failures(&errors, &screen.failures(), report.processed(), code);
         Ok(Done { report, screen, code })
     }
 }

@@ -220,7 +220,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     };
     screen.finish();
     let (images, processed) = (run.images(), run.processed());
-    let code = print_failures(&errors, processed, 0);
+    let code = print_failures(&errors, &[], processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
         print_line(&format!(
             "{processed} of {} were run; no figures without the rest",

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::detections::DetectionError;
-use crate::detector::{DetectError, ServiceError};
+use crate::detector::{DetectError, RecordedError, ServiceError};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::stills::StillError;
@@ -26,6 +26,9 @@ pub enum RunError {
     /// The detector that the run shares with others.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// The file in the model's place.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
     /// Drawing.
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
@@ -105,6 +108,7 @@ impl RunError {
                         | SinkError::TwoCodecs { .. }
                 )
                 | Self::Still(_)
+                | Self::Recorded(_)
         )
     }
 }

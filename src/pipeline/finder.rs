@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::detector::{Client, Detector, DetectorOptions, Recorded, Service, Timings};
+use crate::detector::{Client, Detector, DetectorOptions, Recorded, RecordedError, Service, Timings};
 use crate::frame::DecodedFrame;
-use crate::geometry::{Letterbox, Placement};
+use crate::geometry::{Letterbox, Placement, Size};
 use crate::inference::{ProviderReport, Runtime};
 use crate::model::{Model, Origin};
 use crate::postprocess::Thresholds;
@@ -67,17 +67,21 @@ impl Eye<'_> {
     }
 }
 
-/// Gives a frame what the file has of it. It counts as inferred, in no time.
+/// Gives a frame what the file has of it. It counts as inferred, in no time. Where its size is another one in the file, that.
+///
+/// # Errors
+/// When its shape is another one there.
 pub(super) fn look_up(
     recorded: &Recorded,
     frame: &mut DecodedFrame,
     (thresholds, conf): (&Thresholds, f32),
     clock: &dyn Clock,
-) {
+) -> Result<Option<Size>, RecordedError> {
     let ran_from = clock.now();
     let size = frame.pixels.info().size;
-    recorded.find((frame.stream, frame.index), size, (thresholds, conf), &mut frame.detections);
+    let scaled = recorded.find((frame.stream, frame.index), size, (thresholds, conf), &mut frame.detections)?;
     frame.letterbox = Some(Letterbox::fit(size, size, Placement::Centre));
     let postprocess = clock.now().since(ran_from);
     Timings { ran_from, postprocess, batch_size: 1, ..Timings::default() }.stamp(&mut frame.stamps);
+    Ok(scaled)
 }

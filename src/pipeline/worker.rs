@@ -1,6 +1,6 @@
 //! The worker: takes frames into batches, by size or deadline, has the detector detect on them, and hands them on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ struct Worker<'a> {
     inferred: Vec<usize>,
     /// With a stride: what each stream's last inferred frame showed.
     carried: HashMap<StreamId, Vec<Detection>>,
+    /// Streams of which it was said that the boxes of a file are scaled.
+    scaled: HashSet<StreamId>,
     last_shape: Option<InputShape>,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn work(
         sizes: vec![None; settings.jobs.len()],
         inferred: Vec::new(),
         carried: HashMap::new(),
+        scaled: HashSet::new(),
         last_shape: None,
     };
     let turns = Turns::of("worker");
@@ -357,12 +360,19 @@ impl Worker<'_> {
         }
         let shared = self.shared;
         let settings = &shared.settings;
-        let Self { eye, inferred, figures, .. } = self;
+        let Self { eye, inferred, figures, scaled, .. } = self;
         match eye {
             Eye::File(recorded) => {
                 for index in inferred.iter() {
                     let wanted = (&settings.thresholds, settings.controls.confidence());
-                    look_up(recorded, &mut batch[*index], wanted, &*shared.clock);
+                    let frame = &mut batch[*index];
+                    let there = look_up(recorded, frame, wanted, &*shared.clock)?;
+                    let Some(there) = there.filter(|_| scaled.insert(frame.stream)) else { continue };
+                    let (here, stream) = (frame.pixels.info().size, shared.name_of(frame.stream));
+                    shared.notice(&format!(
+                        "{stream}: frames of {}×{} are {}×{} in the file of --detections; its boxes are scaled",
+                        here.width, here.height, there.width, there.height
+                    ));
                 }
             }
             Eye::Shared(_, client) => {

@@ -22,7 +22,7 @@ use super::job::{Job, OutputSpec, SourceSpec, file_names, free, still_files};
 use crate::detections::FileNames;
 use crate::part::with_suffix;
 use crate::secrets::Credentials;
-use crate::sink::{Target, check_display, check_output, check_playlist, check_segments};
+use crate::sink::{Target, check_display, check_output, check_playlist, check_segments, hold_output};
 use names::Names;
 use outputs::Outputs;
 
@@ -75,14 +75,14 @@ pub fn plan(
     Ok(Plan { jobs, notices: names.notices })
 }
 
-/// Makes the outputs of `jobs` ready: folders are created, files checked, addresses listened on. Nothing that exists is
+/// Makes the outputs of `jobs` ready: folders are created, files checked, recordings locked, addresses listened on. Nothing that exists is
 /// touched, but that what runs which did not end left behind is moved aside, each with a notice.
 ///
 /// # Errors
 /// When an output exists and `overwrite` is not given, another run writes it, or it cannot be written or served.
 pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
-    for job in jobs {
+    for (number, job) in jobs.iter().enumerate() {
         match &job.output {
             OutputSpec::None => {}
             OutputSpec::Image(path) => notices.extend(check_output(path, overwrite)?),
@@ -90,7 +90,7 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> 
                 std::fs::create_dir_all(folder)
                     .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
                 let SourceSpec::Images(images) = &job.source else { continue };
-                let files = still_files(folder, images);
+                let files = still_files(number, folder, images);
                 for image in images {
                     notices.extend(check_output(&files[image], overwrite)?);
                 }
@@ -154,7 +154,7 @@ fn prepare_target(target: &Target, overwrite: bool, notices: &mut Vec<String>) -
     tracing::debug!(output = %target.name(), "preparing");
     match target {
         Target::File(file) if file.segments.is_some() => notices.extend(check_segments(&file.path)?),
-        Target::File(file) => notices.extend(check_output(&file.path, file.overwrite)?),
+        Target::File(file) => notices.extend(hold_output(file)?),
         Target::Hls { folder, live, .. } => notices.extend(check_playlist(folder, *live, overwrite)?),
         Target::Serve { server, .. } => server.listen()?,
         Target::Push(url) => outputs::check_host(url)?,
