@@ -18,6 +18,7 @@ use crate::monitoring::{self, Metrics};
 use crate::pipeline::instruments::{InstrumentError, Instruments};
 use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome};
+use crate::report::run_folder::RunFolder;
 use crate::report::{RunContext, RunReport};
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -52,16 +53,20 @@ impl RunOptions {
         if let Some((first, second)) = on_stdout.zip(to_stdout.next()) {
             return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
         }
-        let others: Vec<_> = lines.chain(files.named()).collect();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
         let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
         let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
+        let all: Vec<_> = lines.chain(files.named()).chain(heatmaps).chain(read).collect();
         plan::check_distinct(&task.plan.jobs, &all)?;
+        let folder = self.keep.claim(task.overwrite)?;
         let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
-        left.extend(plan::set_aside(&others)?);
-        let rows = task.mot_output.iter().chain(&task.events_csv).filter(|path| plan::is_file(path));
-        left.extend(plan::prepare_files(task.heatmaps.iter().chain(rows), task.overwrite)?);
+        folder.as_ref().map_or(Ok(()), RunFolder::create)?;
+        // A recorder is started again and again.
+        let goes_on = task.plan.jobs.iter().any(|job| job.source.is_live());
+        let (mut task, mut files, overwrite) = (task.clone(), files, task.overwrite);
+        let named = task.files().into_iter().chain(files.named_mut()).collect();
+        left.extend(plan::prepare_files(named, goes_on, overwrite)?);
+        let task = &task;
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {
@@ -69,6 +74,7 @@ impl RunOptions {
             Finder::Model(Box::new(model), runtime)
         };
         let origin = finder.origin();
+        task.kept.check_model(&origin)?;
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -91,6 +97,9 @@ impl RunOptions {
             }
             None => None,
         };
+        if let Some(folder) = &folder {
+            task.keep_run(folder, &finder)?;
+        }
         let instruments = Instruments::open(&files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
@@ -129,6 +138,10 @@ impl RunOptions {
             print_error(&error);
             // A signal ended the wait for its reader: the exit code is the signal's.
             code = if matches!(error, InstrumentError::Unread { .. }) { code } else { 1 };
+        }
+        if let Some(Err(error)) = folder.map(|folder| folder.finish(&report, shutdown)) {
+            print_error(&error);
+            code = 1;
         }
         if let Some(Err(error)) = monitoring.map(|(server, _)| server.close()) {
             print_error(&error);

@@ -45,6 +45,8 @@ pub enum OutputSpec {
     Image(PathBuf),
     /// A folder, for images under their own names.
     Folder(PathBuf),
+    /// A file for each image, by a pattern.
+    Files(HashMap<PathBuf, PathBuf>),
     /// Video outputs; a stream is encoded once for all of them.
     Stream(Vec<Target>),
 }
@@ -63,6 +65,15 @@ pub struct Job {
 }
 
 impl Job {
+    /// Where each of its images is written, where there are several.
+    pub(in crate::pipeline) fn stills(&self) -> HashMap<PathBuf, PathBuf> {
+        match (&self.source, &self.output) {
+            (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(folder, images),
+            (SourceSpec::Images(_), OutputSpec::Files(files)) => files.clone(),
+            _ => HashMap::new(),
+        }
+    }
+
     /// A short name for files.
     pub(super) fn stem(&self) -> OsString {
         match &self.source {
@@ -125,7 +136,7 @@ pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut 
 
 /// Where each of `images` is written in `folder`: under its own name, as PNG where its kind is not written, and no two under
 /// one: `x.bmp` beside `x.png` becomes `x.bmp.png`.
-pub(in crate::pipeline) fn still_files(folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
+fn still_files(folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
     let is_written = |image: &Path| Kind::of(image).is_some();
     // Those that keep their names come first.
     let (own, converted): (Vec<_>, Vec<_>) = images.iter().partition(|image| is_written(image));
