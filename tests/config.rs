@@ -264,7 +264,7 @@ fn track_false_overrules_a_tracker_of_a_lower_layer_and_yields_to_one_of_a_highe
     assert_eq!(row(&[], "track"), pair("true", "implied by tracker"));
     assert_eq!(row(&["--track=false"], "track"), pair("false", "flag"));
     assert_eq!(row(&["--track=false"], "tracker"), pair("timed", "default"));
-    assert_eq!(row(&["--track=false"], "trails"), pair("2s", "default"));
+    assert_eq!(row(&["--track=false"], "trails"), pair("-", "default"));
     assert_eq!(row(&["--track=false", "--zone", "a=0,0,1,0,1,1"], "track"), pair("true", "implied by zone"));
     let off = folder_with("track = false\n");
     let output = detect(off.path(), &[&file[..], &["--tracker", "sort"]].concat(), &[]);

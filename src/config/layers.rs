@@ -202,7 +202,7 @@ pub(super) fn texts_of(value: &Value) -> Option<Vec<&str>> {
 /// `source` is no text.
 pub(super) fn no_source(key: &Key) -> Fault {
     let problem = format!("source is no source: {}", key.value.type_str());
-    Fault::new(&key.place, problem, "write source = "clip.mp4", or several as ["a.mp4", "b.mp4"]")
+    Fault::new(&key.place, problem, "write source = \"clip.mp4\", or several as [\"a.mp4\", \"b.mp4\"]")
 }
 
 /// Adds the tables that are no command's.
