@@ -37,7 +37,11 @@ fn what_is_right_is_shown_as_a_table_without_secrets_and_nothing_is_opened_or_wr
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let row = |name: &str| text.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap_or_default();
     assert!(text.contains("c.toml is right · visdrone-nano · 10 classes"), "{text}");
-    assert!(row("gate").contains("rtsp://***@192.0.2.1/1") && row("gate").contains("gate-%H.mkv, rtsp://127.0.0.1:8554/gate, --json gate.jsonl"), "{text}");
+    assert!(
+        row("gate").contains("rtsp://***@192.0.2.1/1")
+            && row("gate").contains("gate-%H.mkv, rtsp://127.0.0.1:8554/gate, --json gate.jsonl"),
+        "{text}"
+    );
     assert!(row("yard").contains("test:ball") && row("yard").ends_with("none"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     let files: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
@@ -74,23 +78,43 @@ fn what_a_run_would_stumble_over_is_named_with_the_stream_and_its_line() {
     std::fs::write(folder.path().join("bad.toml"), "[[line]]\nname = 1\n").expect("a file");
     std::fs::write(folder.path().join("cert.pem"), "no certificate").expect("a file");
     let stream = |name: &str, more: &str| format!("[[stream]]\nname = \"{name}\"\nsource = \"test:ball\"\n{more}\n");
-    refused(folder.path(), &stream("a", "classes = \"caar\""), &["c.toml:1: a: --classes caar: visdrone-nano has no such class"]);
+    refused(
+        folder.path(),
+        &stream("a", "classes = \"caar\""),
+        &["c.toml:1: a: --classes caar: visdrone-nano has no such class"],
+    );
     refused(folder.path(), &stream("a", "zones = \"no.toml\""), &["c.toml:1: a: "]);
     refused(folder.path(), &stream("a", "zones = \"bad.toml\""), &["c.toml:1: a: "]);
     refused(folder.path(), &stream("a", "tls-ca = \"no.pem\""), &["c.toml:1: a: --tls-ca no.pem"]);
-    refused(folder.path(), &stream("a", "json = \"nowhere/a.jsonl\""), &["c.toml: --json nowhere/a.jsonl: no such folder"]);
+    refused(
+        folder.path(),
+        &stream("a", "json = \"nowhere/a.jsonl\""),
+        &["c.toml: --json nowhere/a.jsonl: no such folder"],
+    );
     let both = stream("a", "json = \"a.jsonl\"") + &stream("b", "json = \"./a.jsonl\"");
     refused(folder.path(), &both, &["c.toml: --json and --json both name "]);
     let served = "output = \"rtsps://:8322/a\"\ntls-cert = \"cert.pem\"\ntls-key = \"cert.pem\"";
     refused(folder.path(), &stream("a", served), &["c.toml: --tls-cert cert.pem: "]);
-    refused(folder.path(), "metrics = \"0.0.0.0:9090\"\n", &["c.toml: --metrics 0.0.0.0:9090: other machines reach this address"]);
+    refused(
+        folder.path(),
+        "metrics = \"0.0.0.0:9090\"\n",
+        &["c.toml: --metrics 0.0.0.0:9090: other machines reach this address"],
+    );
     refused(folder.path(), "model = \"nosuch\"\n", &["c.toml: "]);
-    refused(folder.path(), "[[stream]]\nname = \"a\"\nsource = \"missing.mp4\"\n", &["c.toml:1: a: missing.mp4: no such file"]);
+    refused(
+        folder.path(),
+        "[[stream]]\nname = \"a\"\nsource = \"missing.mp4\"\n",
+        &["c.toml:1: a: missing.mp4: no such file"],
+    );
     std::fs::create_dir(folder.path().join("two")).expect("a folder");
     for name in ["two/a.mp4", "two/b.mp4"] {
         std::fs::write(folder.path().join(name), "x").expect("a file");
     }
-    refused(folder.path(), "[[stream]]\nname = \"a\"\nsource = \"two\"\n", &["c.toml:1: stream a has 2 sources\n  write a [[stream]] for each"]);
+    refused(
+        folder.path(),
+        "[[stream]]\nname = \"a\"\nsource = \"two\"\n",
+        &["c.toml:1: stream a has 2 sources\n  write a [[stream]] for each"],
+    );
 }
 
 #[test]

@@ -210,7 +210,8 @@ fn without_show_config_a_source_is_required() {
 
 #[test]
 fn a_table_of_a_command_is_for_it_alone() {
-    let folder = folder_with("stride = 2\n[detect]\nstride = 3\n[bench]\nrounds = 5\n[[stream]]\nname = \"gate\"\nno = 1\n");
+    let folder =
+        folder_with("stride = 2\n[detect]\nstride = 3\n[bench]\nrounds = 5\n[[stream]]\nname = \"gate\"\nno = 1\n");
     let shown_by = |command: &str| {
         bare(folder.path(), command).args(["--config", "c.toml", "--show-config"]).output().expect("it starts")
     };
@@ -234,7 +235,9 @@ fn everything_that_is_wrong_is_said_at_once() {
     let output = detect(folder.path(), &["a.mp4", "--config", "c.toml"], &[("STREAMDET_STRIDE", "x")]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    for place in ["error: c.toml:1: ", "error: c.toml:2: ", "error: c.toml:3: ", "error: environment STREAMDET_STRIDE: "] {
+    for place in
+        ["error: c.toml:1: ", "error: c.toml:2: ", "error: c.toml:3: ", "error: environment STREAMDET_STRIDE: "]
+    {
         assert!(text.contains(place), "{text}");
     }
 }
@@ -294,7 +297,8 @@ fn show_config_says_what_is_not_used() {
 #[test]
 fn of_a_list_with_commas_the_last_one_counts_and_what_is_repeatable_adds_up() {
     let folder = folder_with("classes = [\"bus\", \"van\"]\n");
-    let args = ["--config", "c.toml", "--show-config", "--classes", "a,b", "--classes", "c,d", "-o", "a.mkv", "-o", "b.mkv"];
+    let args =
+        ["--config", "c.toml", "--show-config", "--classes", "a,b", "--classes", "c,d", "-o", "a.mkv", "-o", "b.mkv"];
     let output = detect(folder.path(), &args, &[]);
     assert_eq!(shown(&output, "classes"), pair("c,d", "flag"));
     assert_eq!(shown(&output, "output"), pair("a.mkv,b.mkv", "flag"));

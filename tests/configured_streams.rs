@@ -48,14 +48,19 @@ fn a_stream_inherits_the_top_level_and_overrides_it() {
     let value = |stream: &str, key: &str| settings.streams[stream].get(key).map(|values| values.join(","));
     let is = |value: &str| Some(value.to_owned());
     assert_eq!([value("gate", "conf"), value("yard", "conf")], [is("0.4"), is("0.5")]);
-    assert_eq!([value("gate", "stride"), value("gate", "max-det"), value("gate", "classes")], ["2", "7", "car"].map(is));
+    assert_eq!(
+        [value("gate", "stride"), value("gate", "max-det"), value("gate", "classes")],
+        ["2", "7", "car"].map(is)
+    );
     assert_eq!([value("gate", "track"), value("yard", "track")], [is("true"), None]);
     assert_eq!([value("gate", "segment"), value("yard", "segment")], [is("10m"), None]);
     assert_eq!(value("yard", "source"), is("test:ball"));
     // The model is the process's.
     assert_eq!((value("gate", "model"), settings.process.contains_key("model")), (None, true));
     let gate = format!("{:?}", streams[0].args);
-    for said in ["conf: Some(0.4)", "stride: 2", "max_det: 7", "segment: Some(600s)", "sources: [\"rtsp://me:hunter2@cam/1\"]"] {
+    for said in
+        ["conf: Some(0.4)", "stride: 2", "max_det: 7", "segment: Some(600s)", "sources: [\"rtsp://me:hunter2@cam/1\"]"]
+    {
         assert!(gate.contains(said), "{said} in {gate}");
     }
     assert!(format!("{:?}", streams[1].args).contains("imgsz: Some(Size { width: 320, height: 320 })"));
@@ -86,8 +91,22 @@ fn everything_that_is_wrong_with_streams_is_said_with_its_line() {
 
 #[test]
 fn what_is_the_process_s_cannot_be_one_stream_s() {
-    for key in ["model", "provider", "precision", "device", "threads", "onnxruntime", "batch", "batch-timeout", "metrics", "token",
-                "tui", "log-format", "stats", "decoder"] {
+    for key in [
+        "model",
+        "provider",
+        "precision",
+        "device",
+        "threads",
+        "onnxruntime",
+        "batch",
+        "batch-timeout",
+        "metrics",
+        "token",
+        "tui",
+        "log-format",
+        "stats",
+        "decoder",
+    ] {
         let own = toml::Table::from_iter([("source".to_owned(), "test:ball".into()), (key.to_owned(), "1".into())]);
         let said = faults(stream_from::<DetectArgs>(&layers("", &[], &[]), "gate", &own, "PUT /v1/streams/gate"));
         assert!(said.len() == 1 && said[0].contains(&format!("`{key}` belongs to the process")), "{said:#?}");
@@ -101,7 +120,10 @@ fn a_request_starts_a_stream_as_the_file_does() {
     let own: toml::Table = serde_json::from_str(body).expect("JSON");
     let stream = stream_from::<DetectArgs>(&layers, "gate", &own, "PUT /v1/streams/gate").expect("it can be used");
     let args = format!("{:?}", stream.args);
-    assert!(args.contains("[\"car\", \"bus\"]") && args.contains("stride: 3") && args.contains("conf: Some(0.3)"), "{args}");
+    assert!(
+        args.contains("[\"car\", \"bus\"]") && args.contains("stride: 3") && args.contains("conf: Some(0.3)"),
+        "{args}"
+    );
     assert_eq!((stream.name.as_str(), stream.place.as_str()), ("gate", "PUT /v1/streams/gate"));
     let wrong: toml::Table = serde_json::from_str(r#"{"conf": "high", "colour": 1}"#).expect("JSON");
     let said = faults(stream_from::<DetectArgs>(&layers, "a/b", &wrong, "PUT"));

@@ -36,7 +36,9 @@ const FP32: [&str; 6] = ["--provider", "cpu", "--precision", "fp32", "--imgsz", 
 fn a_kept_run_is_done_again_with_the_same_json_to_the_byte() {
     let folder = with_clip();
     let at = folder.path();
-    let args = [&["made.mp4", "-o", "none", "--json", "runs/a/d.jsonl", "--conf", "0.01", "--run-dir", "runs/a"][..], &FP32].concat();
+    let args =
+        [&["made.mp4", "-o", "none", "--json", "runs/a/d.jsonl", "--conf", "0.01", "--run-dir", "runs/a"][..], &FP32]
+            .concat();
     succeeds(&detect(at, &args));
     let first = read(at, "runs/a/d.jsonl");
     assert!(first.lines().count() > 10 && first.contains("\"confidence\""), "{first}");
@@ -44,7 +46,10 @@ fn a_kept_run_is_done_again_with_the_same_json_to_the_byte() {
     assert_eq!((&run["command"], &run["model"]["name"]), (&"detect".into(), &"visdrone-nano".into()));
     assert_eq!(run["model"]["sha256"], json(&at.join("runs/a/report.json"))["model"]["sha256"]);
     for library in ["streamdet", "onnxruntime", "gstreamer", "opencv"] {
-        assert!(run["versions"][library].as_str().is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())), "{run}");
+        assert!(
+            run["versions"][library].as_str().is_some_and(|v| v.starts_with(|c: char| c.is_ascii_digit())),
+            "{run}"
+        );
     }
     assert!(run["machine"]["cores"].as_u64() > Some(0), "{run}");
     // Outputs that lay in its folder lie in the new one's.
@@ -70,8 +75,12 @@ fn what_is_done_again_has_no_settings_of_today() {
     let output = again.output().expect("it starts");
     succeeds(&output);
     let table = String::from_utf8_lossy(&output.stdout).into_owned();
-    let row = |key: &str| table.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_default().to_owned();
-    assert!(row("frames").contains(" 3 ") && row("max-det").contains(" 300 ") && row("source").contains("made.mp4"), "{table}");
+    let row =
+        |key: &str| table.lines().find(|line| line.starts_with(&format!("{key} "))).unwrap_or_default().to_owned();
+    assert!(
+        row("frames").contains(" 3 ") && row("max-det").contains(" 300 ") && row("source").contains("made.mp4"),
+        "{table}"
+    );
 }
 
 #[test]
@@ -88,7 +97,10 @@ fn a_folder_with_a_run_in_it_and_another_model_are_refused() {
     let kept = read(at, "a/run.json");
     let sha256 = json(&at.join("a/run.json"))["model"]["sha256"].as_str().expect("a checksum").to_owned();
     std::fs::write(at.join("a/run.json"), kept.replace(&sha256, &"0".repeat(64))).expect("a file");
-    refused(&detect(at, &["--repeat", "a"]), &["the model is another one", &sha256, &"0".repeat(64), "--config a/config.toml"]);
+    refused(
+        &detect(at, &["--repeat", "a"]),
+        &["the model is another one", &sha256, &"0".repeat(64), "--config a/config.toml"],
+    );
 }
 
 #[test]
@@ -102,7 +114,10 @@ fn secrets_are_left_out_and_named() {
         assert!(!read(at, &format!("a/{name}")).contains("planted"), "{name}");
     }
     let left_out = json(&at.join("a/run.json"))["secrets_left_out"].to_string();
-    assert!(left_out.contains("password (STREAMDET_PASSWORD)") && left_out.contains("token (STREAMDET_TOKEN)"), "{left_out}");
+    assert!(
+        left_out.contains("password (STREAMDET_PASSWORD)") && left_out.contains("token (STREAMDET_TOKEN)"),
+        "{left_out}"
+    );
     assert!(read(at, "a/config.toml").contains("# Left out: password (STREAMDET_PASSWORD)"));
 }
 
@@ -136,7 +151,8 @@ fn no_file_that_exists_is_replaced_unasked() {
 fn a_recorder_that_is_started_again_writes_beside_what_is_there() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
-    let args = [&["test:ball", "-o", "none", "--frames", "2", "--json", "d.jsonl", "--report", "r.json"][..], &FP32].concat();
+    let args =
+        [&["test:ball", "-o", "none", "--frames", "2", "--json", "d.jsonl", "--report", "r.json"][..], &FP32].concat();
     succeeds(&detect(at, &args));
     let first = read(at, "d.jsonl");
     let output = detect(at, &args);
@@ -144,7 +160,8 @@ fn a_recorder_that_is_started_again_writes_beside_what_is_there() {
     assert!(said(&output).contains("--json d.jsonl exists: writing d-2"), "{}", said(&output));
     assert_eq!(read(at, "d.jsonl"), first);
     let names = |stem: &str| {
-        let files = std::fs::read_dir(at).expect("a folder").flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+        let files =
+            std::fs::read_dir(at).expect("a folder").flatten().map(|e| e.file_name().to_string_lossy().into_owned());
         files.filter(|name| name.starts_with(stem)).count()
     };
     assert_eq!((names("d-2"), names("r-2")), (1, 1));
@@ -161,10 +178,14 @@ fn a_device_is_no_output_of_video_and_a_pattern_names_images() {
     std::fs::create_dir(at.join("in")).expect("a folder");
     for name in ["a", "b"] {
         let file = at.join(format!("in/{name}.png"));
-        program::witness("ffmpeg", &["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1", program::text(&file)]);
+        program::witness(
+            "ffmpeg",
+            &["-f", "lavfi", "-i", "testsrc=size=64x64", "-frames:v", "1", program::text(&file)],
+        );
     }
     succeeds(&detect(at, &[&["in", "-o", "out/{stem}-x.jpg"][..], &FP32].concat()));
-    let mut files: Vec<_> = std::fs::read_dir(at.join("out")).expect("a folder").flatten().map(|e| e.file_name()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(at.join("out")).expect("a folder").flatten().map(|e| e.file_name()).collect();
     files.sort();
     assert_eq!(files, ["a-x.jpg", "b-x.jpg"]);
     let kind = std::fs::read(at.join("out/a-x.jpg")).expect("an image");

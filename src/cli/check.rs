@@ -84,7 +84,8 @@ fn look(args: &CheckArgs, examined: &Examined<DetectArgs>) -> anyhow::Result<(St
     let at = |place: &str, error: &dyn std::fmt::Display| format!("{place}: {error}");
     let mut planned = Vec::new();
     let streams = examined.streams.iter().map(|stream| (stream.name.as_str(), stream.place.as_str(), &stream.args));
-    let alone = (examined.streams.is_empty() && examined.detect.has_sources()).then_some(("detect", &*file, &examined.detect));
+    let alone =
+        (examined.streams.is_empty() && examined.detect.has_sources()).then_some(("detect", &*file, &examined.detect));
     for (name, place, args) in streams.chain(alone) {
         match args.task() {
             Ok(task) if !examined.streams.is_empty() && task.plan.jobs.len() != 1 => {
@@ -109,7 +110,8 @@ fn look(args: &CheckArgs, examined: &Examined<DetectArgs>) -> anyhow::Result<(St
     };
     let origin = finder.as_ref().map(Finder::origin);
     for Planned { name, place, args, task } in &planned {
-        faults.extend(unusable(args, task, origin.as_ref()).map(|error| at(place, &format!("{name}: {}", told(&error)))));
+        faults
+            .extend(unusable(args, task, origin.as_ref()).map(|error| at(place, &format!("{name}: {}", told(&error)))));
     }
     let mut notices = outputs(&mut planned, &file, &mut faults);
     if args.probe {
@@ -153,7 +155,8 @@ fn outputs(planned: &mut [Planned], file: &str, faults: &mut Vec<String>) -> Vec
     faults.extend(check_distinct(&jobs, &files).err().map(|error| format!("{file}: {error}")));
     let (refused, exist) = survey(&jobs, &files);
     faults.extend(refused.iter().map(|error| format!("{file}: {error}")));
-    let notice = |path: &PathBuf| format!("{} exists: without --overwrite it stays, and is not written", path.display());
+    let notice =
+        |path: &PathBuf| format!("{} exists: without --overwrite it stays, and is not written", path.display());
     if overwrite { Vec::new() } else { exist.iter().map(notice).collect() }
 }
 

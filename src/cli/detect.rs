@@ -12,8 +12,8 @@ use super::options::{Invocation, RunOptions};
 use super::settings::Task;
 use super::signals::Signals;
 use super::units::{bytes, length};
-use crate::config::Kept;
 use crate::clock::{Clock, RealClock};
+use crate::config::Kept;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
@@ -130,12 +130,7 @@ pub fn run(args: &DetectArgs, kept: &Kept) -> u8 {
     signals.conclude(result)
 }
 
-fn prepare_and_run(
-    args: &DetectArgs,
-    kept: &Kept,
-    clock: &Arc<dyn Clock>,
-    shutdown: &Shutdown,
-) -> anyhow::Result<u8> {
+fn prepare_and_run(args: &DetectArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
     let mut task = args.task()?;

@@ -6,10 +6,10 @@ use std::path::Path;
 use clap::{Command, FromArgMatches};
 
 use super::error::ConfigError;
+use super::file::{Fault, File, Key};
 use super::known::{command, has_settings, setting};
 use super::layers::{Scope, check_tables, from_keys, no_source, parted, texts_of};
 use super::streams::{DETECT, Layers, StreamConfig, streams, with_defaults};
-use super::file::{Fault, File, Key};
 
 /// What a config file asks for.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use clap::{Arg, ArgMatches, Command};
 use toml::Value;
 
 use super::error::ConfigError;
+use super::file::{Fault, File};
 use super::known::{Kind, exclusive, is_list, is_off, key, kind, own_settings};
 use super::layers::{Entry, variable_of};
-use super::file::{Fault, File};
 use crate::report::run_folder::{CONFIG, KeptRun};
 use crate::secrets::{redact, split_user_info};
 use crate::text::{append, printable};
@@ -119,7 +119,8 @@ fn without_user(source: &OsStr, left_out: &mut Vec<String>) -> String {
 /// The settings of the run in `folder`, which `command` is to do again; outputs that lie in that folder go to `into` instead.
 pub(super) fn read(folder: &Path, command: &str, into: Option<&Path>) -> Result<File, ConfigError> {
     let place = folder.display().to_string();
-    let run = KeptRun::read(folder).map_err(|e| Fault::new(&place, e.to_string(), "give a folder of an earlier --run-dir"))?;
+    let run = KeptRun::read(folder)
+        .map_err(|e| Fault::new(&place, e.to_string(), "give a folder of an earlier --run-dir"))?;
     if run.command != command {
         let problem = format!("this run was made by streamdet {}", run.command);
         return Err(Fault::new(&place, problem, format!("use streamdet {} --repeat {place}", run.command)).into());

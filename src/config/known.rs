@@ -60,9 +60,8 @@ pub(super) fn command(bare: Command) -> Command {
 
 /// Every option of a command that can be set, in the order of `--help`.
 pub(super) fn own_settings(of: &Command) -> impl Iterator<Item = &Arg> {
-    of.get_arguments().filter(|option| {
-        !option.is_hide_set() && option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name))
-    })
+    of.get_arguments()
+        .filter(|option| !option.is_hide_set() && option.get_long().is_some_and(|name| !NOT_SETTINGS.contains(&name)))
 }
 
 /// Those that a command shares with others: in the environment, and in the config file outside of tables.

@@ -8,11 +8,11 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use toml::Value;
 
+use super::file::{Fault, File, Key, STREAM};
 use super::known::{
     Kind, NOT_SETTINGS, TURN_TRACK_ON, exclusive, has_settings, is_list, is_of_the_process, is_off, key, kind,
     of_a_stream, own_settings, setting, settings,
 };
-use super::file::{Fault, File, Key, STREAM};
 use crate::text::nearest;
 
 /// A setting as one layer gives it.
@@ -90,7 +90,13 @@ pub(super) fn variable_of(key: &str) -> String {
 }
 
 /// What keys of the config file give command `of`. Outside of tables, what another command of `all` knows is passed over.
-pub(super) fn from_keys(all: &Command, of: &Command, keys: &[Key], scope: Scope, faults: &mut Vec<Fault>) -> Vec<Entry> {
+pub(super) fn from_keys(
+    all: &Command,
+    of: &Command,
+    keys: &[Key],
+    scope: Scope,
+    faults: &mut Vec<Fault>,
+) -> Vec<Entry> {
     let mut entries = Vec::new();
     for Key { name, value, place } in keys {
         let option = match scope {

@@ -6,14 +6,12 @@ use std::path::PathBuf;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches};
 
-use super::known::{Kind, command, has_settings, key, kind, own_settings};
-use super::layers::{
-    Entry, Scope, add, check, check_tables, from_environment, from_keys, no_source, parted, texts_of,
-};
-use super::streams::{Layers, with_defaults};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key};
 use super::kept::{self, Kept};
+use super::known::{Kind, command, has_settings, key, kind, own_settings};
+use super::layers::{Entry, Scope, add, check, check_tables, from_environment, from_keys, no_source, parted, texts_of};
+use super::streams::{Layers, with_defaults};
 use super::table;
 
 /// Where a source stands that is no key of the file.

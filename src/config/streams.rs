@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use clap::{Command, FromArgMatches};
 use toml::Value;
 
+use super::changes::{Settings, Values};
 use super::error::ConfigError;
+use super::file::{Fault, File, Key, Table, check_name};
 use super::known::{is_of_the_process, key, own_settings, setting};
 use super::layers::{Entry, Scope, add, check, from_environment, from_keys, parted};
-use super::changes::{Settings, Values};
-use super::file::{Fault, File, Key, Table, check_name};
 
 /// The command whose options a stream has.
 pub(super) const DETECT: &str = "detect";
@@ -82,7 +82,11 @@ pub fn streams<A: FromArgMatches>(layers: &Layers) -> Result<Vec<StreamConfig<A>
         let named = match table.key("name") {
             Some(Key { value: Value::String(name), place, .. }) => {
                 let twice = taken.insert(name, place).map(|first| {
-                    Fault::new(place, format!("name = {name:?}: {first} has that name"), "give each stream a name of its own")
+                    Fault::new(
+                        place,
+                        format!("name = {name:?}: {first} has that name"),
+                        "give each stream a name of its own",
+                    )
                 });
                 faults.extend(twice);
                 Some(name.as_str())

@@ -32,9 +32,7 @@ pub(super) fn table(of: &Command, set: &ArgMatches, chosen: &[Entry], sources: O
             ("true".into(), format!("implied by {by}"))
         } else if let Some(entry) = given(name) {
             (value, entry.origin.clone())
-        } else if let Some(other) =
-            chosen.iter().find(|entry| !entry.is_off(of) && exclusive(of, name, &entry.key))
-        {
+        } else if let Some(other) = chosen.iter().find(|entry| !entry.is_off(of) && exclusive(of, name, &entry.key)) {
             (value, format!("not used with {}", other.key))
         } else if name == "conf" && given("detections").is_some() {
             // What a file has is kept, all of it.

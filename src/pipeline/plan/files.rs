@@ -71,7 +71,10 @@ mod tests {
         assert_eq!(path, taken);
         let notices = prepare_files(vec![("--json", &mut path)], true, false).expect("it goes on beside it");
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        assert!(name.starts_with("d-2") && name.ends_with("Z.jsonl") && notices[0].contains(&name), "{name} {notices:?}");
+        assert!(
+            name.starts_with("d-2") && name.ends_with("Z.jsonl") && notices[0].contains(&name),
+            "{name} {notices:?}"
+        );
         // A second one within a second, or one with a clock that stands.
         let now = Timestamp::now();
         std::fs::write(beside(&taken, now), "").expect("a file");
