@@ -160,7 +160,7 @@ fn the_verdict_follows_the_load() {
     let folder = tempfile::tempdir().expect("a folder");
     small_clip(folder.path(), 10, 4);
     let run = |more: &[&str]| {
-        let args = ["small.mp4", "--real-time", "--provider", "cpu", "--report", "r.json"];
+        let args = ["small.mp4", "--real-time", "--provider", "cpu", "--report", "r.json", "--overwrite"];
         let output = bench(folder.path(), &[args.as_slice(), more].concat());
         succeeds(&output);
         (json(&folder.path().join("r.json")), said(&output))

@@ -45,7 +45,7 @@ fn segments_are_whole_and_lose_nothing() {
         let (out, report) = (format!("o.{ending}"), folder.path().join("r.json"));
         succeeds(&streamdet(
             folder.path(),
-            &["made.mp4", "-o", &out, "--segment", "3s", "--imgsz", "96", "--report", "r.json"],
+            &["made.mp4", "-o", &out, "--segment", "3s", "--imgsz", "96", "--report", "r.json", "--overwrite"],
         ));
         let report = json(&report);
         let (_, processed, _) = frames(&report);
@@ -307,7 +307,7 @@ fn listens(table: &str, port: u16) {
 fn listened_to(folder: &Path, url: &str, port: u16, over_tcp: bool) -> Output {
     let table = if over_tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
     listens(table, port);
-    streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json"])
+    streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json", "--overwrite"])
 }
 
 #[test]

@@ -12,7 +12,7 @@ use gstreamer_video as gst_video;
 use super::count::StreamCounts;
 use super::handover::{FromWorker, SinkEvent};
 use super::heat::StreamHeat;
-use super::job::{Job, OutputSpec, SourceSpec, still_files};
+use super::job::{Job, OutputSpec};
 use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
@@ -112,7 +112,7 @@ impl<'a> Delivery<'a> {
             sink: None,
             listener: output_listener(shared, stream),
             stills: StillWriter::default(),
-            files_of_stills: files_of_stills(stream, &shared.settings.jobs[stream.0 as usize]),
+            files_of_stills: shared.settings.jobs[stream.0 as usize].stills(stream.0 as usize),
             tracker: shared.settings.tracking.map(Tracker::new),
             given: Given::default(),
             counts: StreamCounts::new(shared, stream),
@@ -361,7 +361,7 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let video = frame.pixels.output().video;
         match (output, &frame.file) {
-            (OutputSpec::Folder(_), Some(file)) => {
+            (OutputSpec::Folder(_) | OutputSpec::Files(_), Some(file)) => {
                 // What is not of the job is no frame of it.
                 if let Some(path) = self.files_of_stills.get(&**file) {
                     self.stills.write(path, buffer, video)?;
@@ -532,12 +532,6 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// Where each image of a job with a folder is written.
-fn files_of_stills(stream: StreamId, job: &Job) -> HashMap<PathBuf, PathBuf> {
-    match (&job.source, &job.output) {
-        (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(stream.0 as usize, folder, images),
-        _ => HashMap::new(),
-    }
 }
 
 /// What a stream's outputs are opened with.

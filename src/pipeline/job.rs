@@ -44,6 +44,8 @@ pub enum OutputSpec {
     Image(PathBuf),
     /// A folder, for images under their own names.
     Folder(PathBuf),
+    /// A file for each image, by a pattern.
+    Files(HashMap<PathBuf, PathBuf>),
     /// Video outputs; a stream is encoded once for all of them.
     Stream(Vec<Target>),
 }
@@ -62,6 +64,15 @@ pub struct Job {
 }
 
 impl Job {
+    /// Where each of its images is written, where there are several; it is stream `number`.
+    pub(in crate::pipeline) fn stills(&self, number: usize) -> HashMap<PathBuf, PathBuf> {
+        match (&self.source, &self.output) {
+            (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(number, folder, images),
+            (SourceSpec::Images(_), OutputSpec::Files(files)) => files.clone(),
+            _ => HashMap::new(),
+        }
+    }
+
     /// A short name for files.
     pub(super) fn stem(&self) -> OsString {
         match &self.source {
@@ -141,7 +152,7 @@ pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut 
 
 /// Where each of the images of stream `number` is written in `folder`: as PNG where its kind is not written, and no two under one
 /// name: `x.bmp` beside `x.png` becomes `x.bmp.png`.
-pub(in crate::pipeline) fn still_files(number: usize, folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
+fn still_files(number: usize, folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
     let path = |image: &Path, name: &OsStr| {
         let ending = image.extension().filter(|_| Kind::of(image).is_some()).unwrap_or(OsStr::new("png"));
         // A whole name has it.
