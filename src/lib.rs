@@ -64,6 +64,8 @@ pub mod doctor;
 
 pub mod monitoring;
 
+pub mod serve;
+
 pub mod ui;
 
 pub mod profile;

@@ -18,6 +18,7 @@ use super::encoder::{EncoderOptions, EncoderParams};
 use super::error::{OutputError, SinkError};
 use super::output::{BranchContext, FinishedOutputs, OutputEvent, OutputListener};
 use super::pipeline::{BusEvent, Progress};
+use super::preview::Preview;
 use super::target::Target;
 use super::writer::{Units, Writer, WriterState};
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ const FINISH: Duration = Duration::from_secs(35);
 pub struct StreamSink {
     encoded: Option<EncodedOutputs>,
     display: Option<Display>,
+    previews: Vec<Preview>,
     shown: Option<LiveOutput>,
     listener: OutputListener,
 }
@@ -118,7 +120,12 @@ impl StreamSink {
         let windows = targets.iter().any(|target| matches!(target, Target::Display));
         let display = windows.then(Display::open).transpose()?;
         let listener = options.listener.clone();
-        let mut sink = Self { encoded: None, display, shown: None, listener };
+        let previews = targets.iter().filter_map(|target| match target {
+            Target::Viewers(hub) => Some(hub.preview().clone()),
+            _ => None,
+        });
+        let previews = previews.collect();
+        let mut sink = Self { encoded: None, display, previews, shown: None, listener };
         if targets.iter().any(|target| !matches!(target, Target::Display)) {
             sink.encoded = Some(EncodedOutputs::open((targets, files), video, info, audio, options)?);
         }
@@ -144,6 +151,7 @@ impl StreamSink {
             self.display = None;
             (self.listener)(OutputEvent::WindowClosed);
         }
+        self.previews.iter().for_each(|preview| preview.offer(&buffer, video));
         self.encoded.as_mut().map_or(Ok(()), |encoded| encoded.push(buffer, video))
     }
 

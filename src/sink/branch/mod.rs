@@ -7,6 +7,7 @@ mod open_file;
 mod push;
 mod serve;
 mod tracks;
+mod watch;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(super) fn open(target: &Target, context: &BranchContext) -> Result<Option<Bo
         }
         Target::Serve { server, mount } => Some(Box::new(serve::Mount::open(Arc::clone(server), mount, context))),
         Target::Push(url) => Some(Box::new(push::Push::open(url, context)?)),
+        Target::Viewers(hub) => Some(Box::new(watch::Watch::open(hub))),
         Target::Display => None,
     })
 }
