@@ -6,28 +6,22 @@ mod program;
 mod camera;
 mod http;
 mod peer;
+mod run;
 
 use std::io::{BufRead, Read};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use axum::Router;
 use str0m::media::MediaData;
-use streamdet::controls::Controls;
-use streamdet::detector::Recorded;
-use streamdet::geometry::Size;
-use streamdet::pipeline::{self, Delays, Finder, Job, Listener, OutputSpec, RunEvent, Settings, SourceSpec};
-use streamdet::postprocess::Thresholds;
-use streamdet::shutdown::Shutdown;
-use streamdet::sink::{EncoderOptions, Hub, Target};
-use streamdet::source::{Address, LiveOptions};
+use streamdet::sink::Hub;
 use streamdet::thread::spawn;
 
 use camera::Camera;
 use http::{ask, head, send};
 use peer::{Offering, Peer};
 use program::{events, probe, witness};
+use run::Run;
 
 fn serve(hubs: Vec<Hub>) -> SocketAddr {
     http::serve(hubs, 16, Router::new)
@@ -208,65 +202,17 @@ fn jpegs_are_made_while_somebody_takes_them() {
     events::state(|| "who left is still waited for".into(), || (camera.hub.preview().watchers() == 0).then_some(()));
 }
 
-/// Nobody but the test.
-struct Quiet;
-
-impl Listener for Quiet {
-    fn on(&self, _: &RunEvent<'_>) {}
-}
-
 #[test]
 fn a_run_of_the_pipeline_is_watched_until_its_stream_is_closed() {
-    gstreamer::init().expect("GStreamer");
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("found.jsonl");
-    std::fs::write(&file, r#"{"stream":0,"frame":0,"detections":[{"class_id":0,"class":"ball","confidence":0.9,"box":[9,9,90,90]}]}"#).expect("a file");
     let hub = Hub::new("ball");
-    let source = Address::parse("test:ball", None).expect("an address").expect("a live one");
-    let job = Job {
-        name: "test:ball".into(),
-        source: SourceSpec::Live(source),
-        output: OutputSpec::Stream(vec![Target::Viewers(hub.clone())]),
-        paced: false,
-    };
-    let thresholds = Thresholds { conf: 0.25, iou: 0.7, max_det: 300, agnostic: false, classes: None };
-    let settings = Settings {
-        jobs: vec![job],
-        video_track: None,
-        imgsz: Size { width: 640, height: 640 },
-        controls: Arc::new(Controls::fixed(thresholds.conf, false)),
-        thresholds,
-        batch: 1,
-        batch_timeout: std::time::Duration::ZERO,
-        tracking: None,
-        counting: None,
-        heatmaps: Vec::new(),
-        pixelation: streamdet::frame::pixelate::Pixelation::default(),
-        tiling: None,
-        target_latency: None,
-        frames: None,
-        stride: 1,
-        real_time: false,
-        hdr: streamdet::source::Hdr::default(),
-        live: LiveOptions::default(),
-        delays: Delays::default(),
-        provider: streamdet::inference::ProviderOptions::default(),
-        style: streamdet::overlay::Style::default(),
-        encoder: EncoderOptions::default(),
-    };
-    let finder = Finder::File(Arc::new(Recorded::read(&file, 1).expect("detections")));
-    let stop = Shutdown::new();
-    let run = {
-        let stop = stop.clone();
-        move || pipeline::run(settings, &finder, streamdet::clock::process().clone(), Arc::new(Quiet), Vec::new(), &stop)
-    };
-    let run = spawn("run", run).expect("it starts");
+    let run = Run::start("test:ball", &hub);
     let server = serve(vec![hub.clone()]);
     let mut viewer = Peer::watch(server, "ball");
     begins_with_a_keyframe_and_goes_on(&viewer.frames(45));
-    stop.request();
-    let outcome = run.join().expect("it ends");
+    let outcome = run.end();
     assert!(outcome.errors.is_empty(), "{:?}", outcome.errors);
+    let [stream] = outcome.figures.streams.as_slice() else { panic!("one stream") };
+    assert!(stream.accounted && stream.frames.processed >= 45, "{:?}", stream.frames);
     let [shown] = outcome.figures.live_outputs.as_slice() else { panic!("{:?}", outcome.figures.live_outputs) };
     assert!(shown.uri == "ball" && shown.frames_sent >= 45 && shown.clients == Some(1), "{shown:?}");
     hub.close();

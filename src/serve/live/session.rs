@@ -235,7 +235,8 @@ fn video(rtc: &mut Rtc, profile: Option<[u8; 3]>) -> Result<Option<(Mid, Pt)>, R
             Output::Timeout(_) => break,
         }
     }
-    let Some((mid, writer)) = offered.and_then(|mid| Some((mid, rtc.writer(mid)?))) else { return Ok(None) };
+    let Some(mid) = offered else { return Ok(None) };
+    let Some(writer) = rtc.writer(mid) else { return Ok(None) };
     let takes = writer.payload_params().map(|params| (params.pt(), params.spec())).filter(|(_, spec)| {
         // Frames are larger than packets.
         spec.codec == Codec::H264 && spec.format.packetization_mode == Some(1)

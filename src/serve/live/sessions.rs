@@ -128,6 +128,8 @@ async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
                 }
             },
             received = socket.recv_from(&mut datagram) => if let Ok((length, source)) = received {
+                // Of a socket for both, IPv4 addresses come as IPv6's.
+                let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                 let now = instant();
                 // Whom it is for, each session knows; one that is nobody's is dropped.
                 let _ = sessions.iter_mut().any(|session| session.datagram(now, source, &datagram[..length], &mut out));
@@ -152,8 +154,13 @@ fn frames(sessions: &mut [Box<Session>], context: &mut Context<'_>, out: &mut Ve
 
 /// Sends what there is. UDP waits for the network card, never for a viewer; what cannot be sent is dropped, and asked for again.
 async fn send(socket: &UdpSocket, out: &mut Vec<Transmit>) {
+    let is_ipv6 = socket.local_addr().is_ok_and(|own| own.is_ipv6());
     for datagram in out.drain(..) {
-        if let Err(error) = socket.send_to(&datagram.contents, datagram.destination).await {
+        let to = match datagram.destination {
+            SocketAddr::V4(to) if is_ipv6 => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
+            to => to,
+        };
+        if let Err(error) = socket.send_to(&datagram.contents, to).await {
             tracing::trace!(%error, "a datagram is dropped");
         }
     }

@@ -45,3 +45,56 @@ fn file(kind: &'static str, content: &'static str) -> impl IntoResponse {
     ];
     (headers, content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What stands between `before` and `after`, everywhere in `text`.
+    fn all<'a>(text: &'a str, before: &str, after: &str) -> BTreeSet<&'a str> {
+        text.split(before).skip(1).filter_map(|rest| rest.split(after).next()).collect()
+    }
+
+    #[test]
+    fn the_page_needs_nothing_but_what_is_served_with_it() {
+        let served: BTreeSet<&str> = SCRIPTS.iter().map(|(path, _)| *path).chain(["/page/page.css"]).collect();
+        let asked: BTreeSet<&str> =
+            all(HTML, "src=\"", "\"").into_iter().chain(all(HTML, "<link rel=\"stylesheet\" href=\"", "\"")).collect();
+        assert!(asked.is_subset(&served), "{asked:?}");
+        for (path, script) in SCRIPTS {
+            for import in all(script, "from \"./", "\"") {
+                assert!(served.contains(format!("/page/{import}").as_str()), "{path} imports {import}");
+            }
+        }
+        for text in SCRIPTS.map(|(_, script)| script).into_iter().chain([HTML, STYLE]) {
+            assert!(!text.contains("https://") && !text.contains("@import") && !text.contains("eval("));
+        }
+    }
+
+    #[test]
+    fn the_page_keeps_to_its_own_policy() {
+        for forbidden in ["<style", " style=", " onclick=", " onload=", "javascript:"] {
+            assert!(!HTML.contains(forbidden), "{forbidden}");
+        }
+        assert_eq!(HTML.matches("<script").count(), HTML.matches("<script type=\"module\" src=").count());
+        for (path, script) in SCRIPTS {
+            assert!(!script.contains("innerHTML") && !script.contains("document.write"), "{path} writes names as text");
+        }
+    }
+
+    #[test]
+    fn what_the_scripts_ask_for_is_in_the_page() {
+        let ids = all(HTML, " id=\"", "\"");
+        let figures = all(HTML, "data-figure=\"", "\"");
+        for (path, script) in SCRIPTS {
+            for id in all(script, "byId(\"", "\"").into_iter().chain(all(script, "getElementById(\"", "\"")) {
+                assert!(ids.contains(id), "{path}: #{id}");
+            }
+            for figure in all(script, "figure(\"", "\"") {
+                assert!(figures.contains(figure), "{path}: {figure}");
+            }
+        }
+    }
+}

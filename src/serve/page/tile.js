@@ -4,6 +4,8 @@ import { events } from "./api.js";
 import { Live } from "./live.js";
 
 const template = document.getElementById("tile");
+/** Whose events are followed: one stream's at a time, since a browser opens six connections to a server. */
+let following = null;
 /** Newest events of a stream that are shown. */
 const EVENTS = 5;
 
@@ -110,7 +112,8 @@ export class Tile {
     this.events?.abort();
     this.events = null;
     if (!open) return;
-    const own = (this.events = new AbortController());
+    following?.abort();
+    const own = (following = this.events = new AbortController());
     const list = this.element.querySelector(".events");
     for await (const line of events(this.name, own.signal)) {
       for (const text of told(line)) {
