@@ -71,6 +71,13 @@ pub fn now() -> HostTime {
     process().now()
 }
 
+/// The present moment as libraries take it that keep no time of their own.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "theirs is std's")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
 /// A moment on this machine by which something has to be there, where the real time is what counts.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(HostTime);

@@ -66,6 +66,8 @@ pub mod doctor;
 
 pub mod monitoring;
 
+pub mod serve;
+
 pub mod ui;
 
 pub mod serve;

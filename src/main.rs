@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, val};
+use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, serve, val};
 use streamdet::config::{self, ConfigError};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
+        Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers)),
         Command::Check(args) => ExitCode::from(check::run(&args, Cli::command())),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {

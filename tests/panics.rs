@@ -63,7 +63,7 @@ const THREADS: [(&str, Run, Left); 15] = [
 ];
 
 /// Names in `src` that are not in the table, and why.
-const OTHERS: [(&str, &str); 12] = [
+const OTHERS: [(&str, &str); 13] = [
     ("sessions", "a stream of another size, see tests/batches.rs"),
     ("name", "pipeline/shared.rs: starts the source, files and sink threads of the table"),
     ("thread", "sink/pipeline.rs: changes the state of a pipeline, and ends with that"),
@@ -71,6 +71,7 @@ const OTHERS: [(&str, &str); 12] = [
     ("source", "pipeline: the first frames of a source, whose error is that of the command"),
     ("snapshot", "writes one image and ends; its error is a notice, since the run goes on without it"),
     ("open", "opens a pipe that nothing reads yet, see tests/failing_outputs.rs"),
+    ("preview", "no run: encodes what viewers of serve see, see tests/viewing"),
     ("push", "has no test point before its server answers; the same loop as the writer's"),
     ("compare", "waits for a process"),
     ("deadline", "ends a process that is late, and nothing else"),

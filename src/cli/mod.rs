@@ -16,6 +16,7 @@ mod mot;
 pub mod options;
 pub mod profile;
 pub mod run;
+pub mod serve;
 mod settings;
 mod signals;
 mod units;
@@ -41,6 +42,8 @@ pub enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Profile a model by operator
     Profile(Box<profile::ProfileArgs>),
+    /// Detect over HTTP: an image in, boxes out; streams on a page
+    Serve(Box<serve::ServeArgs>),
     /// Measure accuracy on a labelled dataset
     Val(Box<val::ValArgs>),
     /// Check a config file: every key and value, the model, files, outputs; nothing runs

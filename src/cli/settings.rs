@@ -163,7 +163,7 @@ impl DrawingOptions {
 }
 
 impl DetectionOptions {
-    fn thresholds(&self, origin: &Origin) -> Result<Thresholds, SettingsError> {
+    pub(super) fn thresholds(&self, origin: &Origin) -> Result<Thresholds, SettingsError> {
         Ok(Thresholds {
             conf: self.conf.unwrap_or(origin.conf),
             iou: self.iou.unwrap_or(origin.iou),

@@ -48,6 +48,15 @@ impl Signals {
         self.exit_code(if interrupted { 0 } else { code })
     }
 
+    /// The exit code of a command whose normal end it is to be told to stop.
+    pub(super) fn stopped(self, result: anyhow::Result<u8>) -> u8 {
+        let is_stopped = self.first.get().is_some();
+        match self.conclude(result) {
+            code if is_stopped && code > 128 => 0,
+            code => code,
+        }
+    }
+
     /// The exit code of a command that would else have ended with `code`.
     pub(super) fn exit_code(self, code: u8) -> u8 {
         if let Some(Err(panicked)) = self.thread.filter(Thread::is_finished).map(Thread::join) {

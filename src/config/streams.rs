@@ -43,6 +43,14 @@ pub struct StreamConfig<A> {
     pub(super) values: Values,
 }
 
+impl<A> StreamConfig<A> {
+    /// Whether a setting was chosen, by whatever layer.
+    #[must_use]
+    pub fn chose(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+}
+
 impl Layers {
     /// What command `of` was given that streams inherit: by its `flags`, the environment and the top level of `file`.
     pub(super) fn of(

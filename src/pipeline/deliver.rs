@@ -69,6 +69,8 @@ struct Delivery<'a> {
     size: Option<Size>,
     /// Frames taken that are not counted yet: one at most.
     in_hand: u64,
+    /// The newest frame is encoded.
+    encodes: bool,
     /// In order; of frames whose time in the encoder is not known yet, with the pauses there had been, unless one was just
     /// then.
     encoding: VecDeque<(FrameRecord, Option<u32>)>,
@@ -126,6 +128,7 @@ impl<'a> Delivery<'a> {
             audio_differs: false,
             size: None,
             in_hand: 0,
+            encodes: false,
             encoding: VecDeque::with_capacity(ENCODING),
             encoded: Vec::with_capacity(ENCODING),
             newest: None,
@@ -383,7 +386,7 @@ impl<'a> Delivery<'a> {
                     self.sink = Some(StreamSink::open((targets, self.files), video, info, sides, &options)?);
                 }
                 if let Some(sink) = &mut self.sink {
-                    sink.push(buffer, video)?;
+                    self.encodes = sink.push(buffer, video)?;
                 }
             }
             _ => {}
@@ -412,7 +415,13 @@ impl<'a> Delivery<'a> {
         }
         drop(own);
         let record = FrameRecord::of(frame);
-        let Some(sink) = &self.sink else { return self.complete(&record) };
+        let Some(sink) = self.sink.as_ref().filter(|_| self.encodes) else {
+            // In order: those before it wait no longer.
+            while let Some((earlier, _)) = self.encoding.pop_front() {
+                self.complete(&earlier);
+            }
+            return self.complete(&record);
+        };
         if self.encoding.len() == ENCODING
             && let Some((oldest, _)) = self.encoding.pop_front()
         {

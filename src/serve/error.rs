@@ -55,6 +55,9 @@ pub enum ServeError {
         #[source]
         problem: std::io::Error,
     },
+    /// There is no socket for WebRTC.
+    #[error("{0}")]
+    Live(#[from] super::live::LiveError),
     /// Its thread cannot be started.
     #[error("{0}")]
     Thread(#[from] ThreadError),

@@ -10,9 +10,12 @@ mod gate;
 mod health;
 mod inflate;
 mod limits;
+pub mod live;
+pub mod page;
 mod problem;
 mod received;
 mod server;
+pub mod streams;
 mod tls;
 mod wire;
 

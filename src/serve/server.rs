@@ -44,12 +44,25 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens, over TLS where that is given, and answers with `routes`. Work that takes long is done by [`tokio::task::spawn_blocking`],
-    /// on threads called `http-work`.
+    /// As [`start_with`](Self::start_with), with routes that need no runtime to be made.
     ///
     /// # Errors
     /// When the address cannot be listened on or needs a token, or a file for TLS cannot be used.
     pub fn start(listen: Listen, tls: Option<&Tls>, routes: Router, limits: Limits) -> Result<Self, ServeError> {
+        Self::start_with(listen, tls, |_| Ok(routes), limits)
+    }
+
+    /// Listens, over TLS where that is given, and answers with what `routes` makes of the address, within the server's runtime. Work that takes long is done by [`tokio::task::spawn_blocking`],
+    /// on threads called `http-work`.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on or needs a token, a file for TLS cannot be used, or there are no routes.
+    pub fn start_with(
+        listen: Listen,
+        tls: Option<&Tls>,
+        routes: impl FnOnce(SocketAddr) -> Result<Router, ServeError>,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
         check_token(&listen)?;
         let Listen { option, address, token } = listen;
         let tls = tls.map(Tls::acceptor).transpose()?;
@@ -65,6 +78,10 @@ impl Server {
             .max_blocking_threads(cores + WAITING)
             .build()
             .map_err(|problem| ServeError::Runtime { option, problem })?;
+        let routes = {
+            let _within = runtime.enter();
+            routes(address)?
+        };
         let (alive, end) = oneshot::channel();
         // Bodies are bounded before any route sees them.
         let routes = routes.layer(DefaultBodyLimit::disable());

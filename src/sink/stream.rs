@@ -16,8 +16,10 @@ use super::display::Display;
 use super::encode::{EncodeTimes, Encoding};
 use super::encoder::{EncoderOptions, EncoderParams};
 use super::error::{OutputError, SinkError};
+use super::hub::Hub;
 use super::output::{BranchContext, FinishedOutputs, OutputEvent, OutputListener};
 use super::pipeline::{BusEvent, Progress};
+use super::preview::Preview;
 use super::target::Target;
 use super::writer::{Units, Writer, WriterState};
 use crate::clock::Clock;
@@ -38,6 +40,7 @@ const FINISH: Duration = Duration::from_secs(35);
 pub struct StreamSink {
     encoded: Option<EncodedOutputs>,
     display: Option<Display>,
+    previews: Vec<Preview>,
     shown: Option<LiveOutput>,
     listener: OutputListener,
 }
@@ -74,6 +77,12 @@ struct EncodedOutputs {
     marks: Vec<KeyframeMark>,
     /// The next frame comes after an outage.
     after_gap: bool,
+    /// Those for whom alone it is encoded; empty where there is another output.
+    viewers: Vec<Hub>,
+    /// Frames are left out, since none of them has a viewer.
+    rests: bool,
+    /// The encoder has had its first frame.
+    has_begun: bool,
     /// Times of an encoder that was replaced.
     earlier: Vec<EncodeTimes>,
 }
@@ -118,7 +127,12 @@ impl StreamSink {
         let windows = targets.iter().any(|target| matches!(target, Target::Display));
         let display = windows.then(Display::open).transpose()?;
         let listener = options.listener.clone();
-        let mut sink = Self { encoded: None, display, shown: None, listener };
+        let previews = targets.iter().filter_map(|target| match target {
+            Target::Viewers(hub) => Some(hub.preview().clone()),
+            _ => None,
+        });
+        let previews = previews.collect();
+        let mut sink = Self { encoded: None, display, previews, shown: None, listener };
         if targets.iter().any(|target| !matches!(target, Target::Display)) {
             sink.encoded = Some(EncodedOutputs::open((targets, files), video, info, audio, options)?);
         }
@@ -132,11 +146,12 @@ impl StreamSink {
         }
     }
 
-    /// Hands one frame over; waits while the encoder is busy, or a file cannot be written as fast.
+    /// Hands one frame over; waits while the encoder is busy, or a file cannot be written as fast. Whether it is encoded: not
+    /// where all it could go to are viewers, and nobody watches.
     ///
     /// # Errors
     /// When the encoder or an output failed, or takes nothing any more.
-    pub fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {
+    pub fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<bool, SinkError> {
         if let Some(display) = &mut self.display
             && !display.show(buffer.clone(), video)
         {
@@ -144,7 +159,8 @@ impl StreamSink {
             self.display = None;
             (self.listener)(OutputEvent::WindowClosed);
         }
-        self.encoded.as_mut().map_or(Ok(()), |encoded| encoded.push(buffer, video))
+        self.previews.iter().for_each(|preview| preview.offer(&buffer, video));
+        self.encoded.as_mut().map_or(Ok(false), |encoded| encoded.push(buffer, video))
     }
 
     /// Encodes frames of another size from here on: recordings go on in a new file, live outputs go on.
@@ -243,11 +259,18 @@ impl EncodedOutputs {
             ended,
             stopping: options.stopping.clone(),
             after_gap: false,
+            viewers: only_viewers(targets),
+            rests: false,
+            has_begun: false,
             earlier: Vec::new(),
         })
     }
 
-    fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), SinkError> {
+    fn push(&mut self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<bool, SinkError> {
+        if !self.viewers.is_empty() && !self.viewers.iter().any(Hub::is_watched) {
+            self.rests = true;
+            return self.state.take_failure().map_or(Ok(false), Err);
+        }
         if let Some(pts) = buffer.pts() {
             // All of them are asked: a mark that is passed is due once.
             let due = self.marks.iter_mut().filter_map(|mark| mark.is_due(pts).then_some(())).count() > 0;
@@ -255,7 +278,9 @@ impl EncodedOutputs {
             if after_gap {
                 self.state.add_gap(pts);
             }
-            if due || after_gap {
+            let rested = std::mem::take(&mut self.rests) && self.has_begun;
+            self.has_begun = true;
+            if due || after_gap || rested {
                 self.encoding.keyframes().request(Some(pts));
             }
         }
@@ -263,7 +288,7 @@ impl EncodedOutputs {
         if let Some(failure) = self.state.take_failure() {
             return Err(failure);
         }
-        pushed.map_err(|error| self.failed(error))
+        pushed.map(|()| true).map_err(|error| self.failed(error))
     }
 
     fn change(
@@ -284,6 +309,7 @@ impl EncodedOutputs {
         self.replace_by(&next).map_err(|error| self.failed(error))?;
         self.encoding.take_times(&mut self.earlier);
         self.encoding = next;
+        self.has_begun = false;
         self.marks.iter_mut().for_each(|mark| mark.next = None);
         Ok(())
     }
@@ -405,6 +431,16 @@ pub fn codec_for(targets: &[Target]) -> Result<&'static str, SinkError> {
         (Some(_), None) => Ok("vp9"),
         _ => Ok("h264"),
     }
+}
+
+/// The hubs of `targets`, where nothing else is encoded for.
+fn only_viewers(targets: &[Target]) -> Vec<Hub> {
+    let encoded = targets.iter().filter(|target| !matches!(target, Target::Display));
+    let hubs = encoded.map(|target| match target {
+        Target::Viewers(hub) => Some(hub.clone()),
+        _ => None,
+    });
+    hubs.collect::<Option<Vec<Hub>>>().unwrap_or_default()
 }
 
 /// Where keyframes must be: for new clients, and where segments are cut.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::hub::Hub;
 use super::server::RtspServer;
 use crate::part::{PartFile, part_path};
 
@@ -30,6 +31,8 @@ pub enum Target {
     },
     /// Pushed to a server or receiver: `rtmp(s)://`, `udp://` or `srt://`, secrets included.
     Push(PushUrl),
+    /// Shown to viewers in this process.
+    Viewers(Hub),
     /// A window.
     Display,
 }
@@ -112,7 +115,7 @@ impl Target {
     /// Whether it is shown or sent while it is made: a recording is then processed at its own pace.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        matches!(self, Self::Serve { .. } | Self::Push(_) | Self::Display)
+        matches!(self, Self::Serve { .. } | Self::Push(_) | Self::Viewers(_) | Self::Display)
     }
 
     /// The folder that it is written to, where it is.
@@ -142,6 +145,7 @@ impl Target {
             Self::Hls { folder, .. } => format!("hls:{}", folder.display()),
             Self::Serve { server, mount } => server.url(mount),
             Self::Push(url) => url.to_string(),
+            Self::Viewers(hub) => hub.name().to_owned(),
             Self::Display => "the window".into(),
         }
     }

@@ -37,9 +37,12 @@ impl Kind {
     }
 }
 
+/// Quality of JPEGs (0 to 100): nothing shows but under a magnifying glass.
+const QUALITY: u8 = 92;
+
 /// Writes still images; keeps its encoders from image to image.
-#[derive(Default)]
 pub struct StillWriter {
+    quality: u8,
     jpeg: Option<Encoder>,
     png: Option<Encoder>,
 }
@@ -50,45 +53,48 @@ struct Encoder {
     images: gst_app::AppSink,
 }
 
+impl Default for StillWriter {
+    fn default() -> Self {
+        Self::of_quality(QUALITY)
+    }
+}
+
 impl StillWriter {
+    /// One that writes JPEGs of this quality, 0 to 100.
+    #[must_use]
+    pub fn of_quality(quality: u8) -> Self {
+        Self { quality, jpeg: None, png: None }
+    }
+
     /// Writes the frame in `buffer` as the kind of image that the ending of `path` says: JPEG (quality 92) for `.jpg` and
     /// `.jpeg`, else PNG. The file appears whole or not at all.
     ///
     /// # Errors
     /// When it cannot be encoded or the file cannot be written.
     pub fn write(&mut self, path: &Path, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<(), StillError> {
-        let image = self
-            .encode(Kind::of(path).unwrap_or(Kind::Png), buffer, video)
-            .map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
+        let kind = Kind::of(path).unwrap_or(Kind::Png);
+        let image =
+            self.encode(kind, buffer, video).map_err(|source| StillError::Encode { path: path.to_owned(), source })?;
         write_whole(path, &image, None).map_err(|source| StillError::Unwritable { path: path.to_owned(), source })
     }
 
-    /// The frame in `buffer` as an image of such a kind, in memory.
+    /// The frame in `buffer` as an image.
     ///
     /// # Errors
     /// When it cannot be encoded.
-    pub fn image(
-        &mut self,
-        kind: Kind,
-        buffer: gst::Buffer,
-        video: &gst_video::VideoInfo,
-    ) -> Result<Vec<u8>, EncodeError> {
-        self.encode(kind, buffer, video).map(|image| image.to_vec())
-    }
-
-    fn encode(
+    pub fn encode(
         &mut self,
         kind: Kind,
         buffer: gst::Buffer,
         video: &gst_video::VideoInfo,
     ) -> Result<gst::MappedBuffer<gst::buffer::Readable>, EncodeError> {
         let (slot, element) = match kind {
-            Kind::Jpeg => (&mut self.jpeg, "jpegenc quality=92"),
-            Kind::Png => (&mut self.png, "pngenc"),
+            Kind::Jpeg => (&mut self.jpeg, format!("jpegenc quality={}", self.quality)),
+            Kind::Png => (&mut self.png, "pngenc".to_owned()),
         };
         let encoder = match slot {
             Some(encoder) => encoder,
-            None => slot.insert(Encoder::start(element)?),
+            None => slot.insert(Encoder::start(&element)?),
         };
         let encoded = encoder.encode(buffer, video);
         if encoded.is_err() {

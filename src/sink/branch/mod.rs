@@ -8,6 +8,7 @@ mod push;
 mod serve;
 mod timescale;
 mod tracks;
+mod watch;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(super) fn open(target: &Target, context: &BranchContext) -> Result<Option<Bo
         }
         Target::Serve { server, mount } => Some(Box::new(serve::Mount::open(Arc::clone(server), mount, context))),
         Target::Push(url) => Some(Box::new(push::Push::open(url, context)?)),
+        Target::Viewers(hub) => Some(Box::new(watch::Watch::open(hub))),
         Target::Display => None,
     })
 }

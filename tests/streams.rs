@@ -1,0 +1,193 @@
+//! `streamdet serve` with streams that come and go, over HTTP, as a client sees it.
+
+mod program;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+
+use program::running::Running;
+use program::{events, free_port, streamdet_command};
+use serde_json::{Value, json};
+
+/// The program, and where it answers.
+struct Served {
+    program: Running,
+    place: String,
+}
+
+impl Served {
+    fn start(folder: &Path, args: &[&str]) -> Self {
+        let mut command = streamdet_command(folder, "serve");
+        command.args(["--listen", ":0"]).args(args);
+        let program = Running::start(command);
+        let address = program.rest_after("http://");
+        let place = address.split('/').next().expect("a place").to_owned();
+        Self { program, place }
+    }
+
+    /// Status and body of an answer; a body that is no JSON is a text.
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let uri = format!("http://{}{path}", self.place);
+        let request = ureq::http::Request::builder().method(method).uri(uri);
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = match body {
+            Some(body) => {
+                let request = request.header("Content-Type", "application/json").body(body.to_string());
+                agent.run(request.expect("a request"))
+            }
+            None => agent.run(request.body(()).expect("a request")),
+        };
+        let mut answer = answer.expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("a body");
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    /// The stream once it is as `fits` says.
+    fn stream(&self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("/v1/streams/{name}");
+        let look = || {
+            let (_, stream) = self.ask("GET", &path, None);
+            fits(&stream).then_some(stream)
+        };
+        events::state(|| format!("{name}: {:?}", self.ask("GET", &path, None)), look)
+    }
+
+    /// The next events of a stream, each with its id.
+    fn events(&self, name: &str, last: Option<&str>, count: usize) -> Vec<(String, Value)> {
+        let mut stream = TcpStream::connect(&self.place).expect("it listens");
+        stream.set_read_timeout(Some(events::PATIENCE)).expect("a socket");
+        let last = last.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
+        write!(stream, "GET /v1/streams/{name}/events HTTP/1.1\r\nHost: {}\r\n{last}\r\n", self.place).expect("sent");
+        let (mut found, mut id) = (Vec::new(), String::new());
+        for line in BufReader::new(stream).lines() {
+            let line = line.expect("the connection stays");
+            if let Some(text) = line.strip_prefix("id:") {
+                text.trim().clone_into(&mut id);
+            } else if let Some(text) = line.strip_prefix("data:") {
+                found.push((std::mem::take(&mut id), serde_json::from_str(text).expect("JSON")));
+                if found.len() == count {
+                    break;
+                }
+            }
+        }
+        found
+    }
+}
+
+fn up(stream: &Value) -> bool {
+    stream["state"] == "up" && stream["frames"]["processed"].as_u64() > Some(20)
+}
+
+#[test]
+fn a_stream_starts_shows_its_figures_and_stops_while_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &["--stream", "door=test:ball", "--imgsz", "160"]);
+    served.stream("door", up);
+    let gate = json!({ "source": "test:smpte", "track": true, "zone": ["all=0,0,1,0,1,1,0,1"], "conf": 0.4 });
+    let (status, answer) = served.ask("PUT", "/v1/streams/gate", Some(&gate));
+    assert_eq!(status, 201, "{answer}");
+    let shown = served.stream("gate", up);
+    assert_eq!(
+        (&shown["name"], &shown["error"], &shown["zones"]["all"]["now"]),
+        (&json!("gate"), &Value::Null, &json!(0))
+    );
+    let frames = &shown["frames"];
+    let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().filter_map(Value::as_u64).sum();
+    assert_eq!(frames["received"].as_u64(), Some(frames["processed"].as_u64().expect("a count") + dropped));
+    assert!(shown["latency_ms"]["end_to_end"]["p99"].as_f64() > Some(0.0), "{shown}");
+    // The same once more changes nothing, others begin anew.
+    assert_eq!(served.ask("PUT", "/v1/streams/gate", Some(&gate)).0, 200);
+    assert!(served.stream("gate", up)["up_s"].as_f64() >= shown["up_s"].as_f64());
+    assert_eq!(served.ask("PUT", "/v1/streams/gate", Some(&json!({ "source": "test:smpte" }))).0, 200);
+    assert_eq!(served.stream("gate", up)["zones"], json!({}));
+
+    let (_, all) = served.ask("GET", "/v1/streams", None);
+    let names: Vec<&Value> = all["streams"].as_array().expect("a list").iter().map(|stream| &stream["name"]).collect();
+    assert_eq!(names, [&json!("door"), &json!("gate")]);
+    let (_, metrics) = served.ask("GET", "/metrics", None);
+    let metrics = metrics.as_str().expect("text");
+    for name in ["door", "gate"] {
+        assert!(metrics.contains(&format!("streamdet_stream_up{{stream=\"{name}\"}} 1")), "{metrics}");
+    }
+    assert_eq!(metrics.matches("# TYPE streamdet_stream_up ").count(), 1);
+    assert_eq!((served.ask("GET", "/healthz", None).0, served.ask("GET", "/readyz", None).0), (200, 200));
+
+    assert_eq!(served.ask("DELETE", "/v1/streams/gate", None).0, 204);
+    assert_eq!(served.ask("GET", "/v1/streams/gate", None).0, 404);
+    assert_eq!(served.ask("DELETE", "/v1/streams/gate", None).0, 404);
+    let before = served.stream("door", up)["frames"]["processed"].as_u64();
+    served.stream("door", |door| door["frames"]["processed"].as_u64() > before);
+    served.program.signal("TERM");
+    let mut program = served.program;
+    assert_eq!(program.ended(), Some(0), "{}", program.said());
+}
+
+#[test]
+fn a_client_gets_every_line_and_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &["--stream", "door=test:ball", "--imgsz", "96"]);
+    served.stream("door", up);
+    let first = served.events("door", None, 5);
+    let numbers = |events: &[(String, Value)]| {
+        events.iter().map(|(_, line)| line["frame"].as_u64().expect("a frame")).collect::<Vec<_>>()
+    };
+    let seen = numbers(&first);
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    let rest = served.events("door", Some(&first[1].0), 3);
+    assert_eq!(numbers(&rest), seen[2..5], "after the one that it named");
+    // An id of another run: all of this one.
+    let all = served.events("door", Some("1-7"), 1);
+    assert_eq!(all[0].0.rsplit('-').next(), Some("0"), "{all:?}");
+    assert_eq!(served.ask("GET", "/v1/streams/none/events", None).0, 404);
+}
+
+#[test]
+fn a_stream_that_fails_says_why_and_the_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &["--stream", "door=test:ball", "--imgsz", "96"]);
+    let source = format!("rtsp://user:s3cret@127.0.0.1:{}/cam", free_port());
+    let cam = json!({ "source": source, "wait": false });
+    assert_eq!(served.ask("PUT", "/v1/streams/cam", Some(&cam)).0, 201);
+    let failed = served.stream("cam", |stream| stream["state"] == "failed");
+    assert!(failed["error"].as_str().is_some_and(|error| error.contains("127.0.0.1")), "{failed}");
+    assert!(!failed.to_string().contains("s3cret"), "{failed}");
+    assert_eq!(served.ask("GET", "/readyz", None).0, 503, "a stream that should be there is not");
+    // One that is waited for is tried again and again.
+    assert_eq!(served.ask("PUT", "/v1/streams/cam", Some(&json!({ "source": source }))).0, 200);
+    let waited = served.stream("cam", |stream| stream["error"].is_string());
+    assert_eq!(waited["state"], "starting", "{waited}");
+    assert_eq!(served.ask("DELETE", "/v1/streams/cam", None).0, 204);
+    served.stream("door", up);
+    assert_eq!(served.ask("GET", "/readyz", None).0, 200);
+    assert!(!served.program.said().contains("s3cret"));
+}
+
+#[test]
+fn a_client_starts_no_file_writes_none_and_is_told_what_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &[]);
+    for (body, expected, words) in [
+        (json!({ "source": "/etc/passwd" }), 403, "network sources"),
+        (json!({ "source": "file:///etc/passwd" }), 403, "network sources"),
+        (json!({ "source": "http://169.254.169.254/latest/" }), 403, "link-local"),
+        (json!({ "source": "test:ball", "output": "x.mkv" }), 422, "output"),
+        (json!({ "source": "test:ball", "json": "x.jsonl" }), 422, "json"),
+        (json!({ "source": "test:ball", "confidence": 0.5 }), 422, "the nearest is conf"),
+        (json!({ "source": "test:ball", "conf": 7 }), 422, "conf"),
+        (json!({ "source": "test:ball", "classes": ["unicorn"] }), 422, "unicorn"),
+        (json!({ "source": "test:ball", "conf": { "a": 1 } }), 422, "conf"),
+        (json!({}), 422, "source"),
+        (json!({ "source": "--help" }), 403, "network sources"),
+    ] {
+        let (status, problem) = served.ask("PUT", "/v1/streams/x", Some(&body));
+        assert_eq!(status, expected, "{body}: {problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(words)), "{body}: {problem}");
+    }
+    for name in ["..", ".hidden", "a%2Fb", "a%20b", "%F0%9F%9A%97", &"x".repeat(65)] {
+        let (status, _) = served.ask("PUT", &format!("/v1/streams/{name}"), Some(&json!({ "source": "test:ball" })));
+        assert!([404, 405, 422].contains(&status), "{name}: {status}");
+    }
+    assert_eq!(served.ask("GET", "/v1/streams", None).1, json!({ "streams": [] }));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing was written");
+}
