@@ -435,7 +435,12 @@ fn twenty_hours_of_unknown_length_are_as_long_in_the_track() {
         record_piped(folder.path(), &clip, name);
         let file = folder.path().join(name);
         let shown = times(&file);
-        assert!(shown.len() == 56 && (shown[55] - last).abs() < 0.01, "{name}: {} frames to {}", shown.len(), shown[55]);
+        assert!(
+            shown.len() == 56 && (shown[55] - last).abs() < 0.01,
+            "{name}: {} frames to {}",
+            shown.len(),
+            shown[55]
+        );
         let lengths = track_lengths(&file);
         assert!(!lengths.is_empty(), "{name}");
         for (base, length) in lengths {

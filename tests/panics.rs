@@ -63,7 +63,8 @@ const THREADS: [(&str, Run, Left); 15] = [
 ];
 
 /// Names in `src` that are not in the table, and why.
-const OTHERS: [(&str, &str); 13] = [
+const OTHERS: [(&str, &str); 14] = [
+    ("detector", "of serve, see tests/streams.rs"),
     ("sessions", "a stream of another size, see tests/batches.rs"),
     ("name", "pipeline/shared.rs: starts the source, files and sink threads of the table"),
     ("thread", "sink/pipeline.rs: changes the state of a pipeline, and ends with that"),

@@ -191,3 +191,16 @@ fn a_client_starts_no_file_writes_none_and_is_told_what_is_wrong() {
     assert_eq!(served.ask("GET", "/v1/streams", None).1, json!({ "streams": [] }));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing was written");
 }
+
+#[test]
+fn a_detector_that_panics_ends_the_program_with_its_outputs_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = streamdet_command(folder.path(), "serve");
+    command.args(["--listen", ":0", "--imgsz", "96", "--stream", "door=test:ball"]);
+    command.env("STREAMDET_TEST_PANIC", "detector:30");
+    let mut program = Running::start(command);
+    assert_eq!(program.ended(), Some(1), "{}", program.said());
+    let said = program.said();
+    assert!(said.contains("thread detector panicked") && said.contains("please report"), "{said}");
+    assert!(!said.contains("do not sum up"), "every frame is accounted for: {said}");
+}

@@ -45,10 +45,43 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Options of a stream that a client may give, its source aside.
 const CLIENT_KEYS: [&str; 37] = [
-    "conf", "iou", "classes", "max-det", "agnostic", "imgsz", "tile", "target-latency", "frames", "stride", "track",
-    "tracker", "track-buffer", "trails", "fixed-camera", "count-line", "zone", "anchor", "labels", "hide-labels",
-    "line-width", "blur", "hud", "crf", "bitrate", "preset", "hdr", "max-lag", "jitter", "stall-timeout", "reconnect",
-    "wait", "rtsp-transport", "user", "password", "insecure", "video-track",
+    "conf",
+    "iou",
+    "classes",
+    "max-det",
+    "agnostic",
+    "imgsz",
+    "tile",
+    "target-latency",
+    "frames",
+    "stride",
+    "track",
+    "tracker",
+    "track-buffer",
+    "trails",
+    "fixed-camera",
+    "count-line",
+    "zone",
+    "anchor",
+    "labels",
+    "hide-labels",
+    "line-width",
+    "blur",
+    "hud",
+    "crf",
+    "bitrate",
+    "preset",
+    "hdr",
+    "max-lag",
+    "jitter",
+    "stall-timeout",
+    "reconnect",
+    "wait",
+    "rtsp-transport",
+    "user",
+    "password",
+    "insecure",
+    "video-track",
 ];
 
 /// Options of `serve`.
@@ -141,7 +174,6 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     while !shutdown.wait(LOOK) && !service.has_ended() {}
     let mut code = u8::from(service.has_ended());
     if code > 0 {
-        print_error("the detector has ended");
         shutdown.request();
     }
     for (name, error) in streams.end_all() {
@@ -149,6 +181,11 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         code = 1;
     }
     server.close()?;
+    drop((streams, launcher));
+    // Streams and requests are answered: nobody else holds it.
+    if let Some(Err(panicked)) = Arc::into_inner(service).map(Service::close) {
+        print_error(&panicked);
+    }
     Ok(code)
 }
 

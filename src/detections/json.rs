@@ -226,7 +226,8 @@ fn write_open_visits(
 /// When the output cannot be written.
 pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
-    let line = Outage { schema: SCHEMA, stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
+    let line =
+        Outage { schema: SCHEMA, stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
 }

@@ -541,8 +541,6 @@ impl<'a> Delivery<'a> {
     }
 }
 
-}
-
 /// What a stream's outputs are opened with.
 fn output_options<'a>(
     shared: &'a Shared,

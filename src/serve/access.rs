@@ -217,7 +217,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_str(host).expect("a host"));
             headers.extend(origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin))));
-            let checked = check_origin((&Uri::from_static("/"), Version::HTTP_11, &headers), at.parse().expect("an address"));
+            let checked =
+                check_origin((&Uri::from_static("/"), Version::HTTP_11, &headers), at.parse().expect("an address"));
             checked.err().map(|problem| problem.status().as_u16())
         };
         for host in ["localhost:8080", "LocalHost", "127.0.0.1:8080", "127.3.2.1", "[::1]:8080"] {

@@ -30,7 +30,8 @@ use super::wire::MARK;
 use crate::secrets::Secret;
 
 /// Paths that are answered without the token: what is the same in every copy of the program, and whether all is well.
-const OPEN: [&str; 8] = ["/", "/docs", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/favicon.ico", "/page/"];
+const OPEN: [&str; 8] =
+    ["/", "/docs", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/favicon.ico", "/page/"];
 
 /// Longest text of another's refusal that is passed on, bytes.
 const DETAIL: usize = 4 << 10;

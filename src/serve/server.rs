@@ -117,13 +117,7 @@ impl Drop for Server {
     }
 }
 
-fn run(
-    runtime: Runtime,
-    listener: TcpListener,
-    gate: Arc<Gate>,
-    tls: Option<TlsAcceptor>,
-    end: oneshot::Receiver<()>,
-) {
+fn run(runtime: Runtime, listener: TcpListener, gate: Arc<Gate>, tls: Option<TlsAcceptor>, end: oneshot::Receiver<()>) {
     runtime.block_on(async {
         // Registering a socket that listens fails where there is no memory, and nothing can be answered then.
         if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {

@@ -31,7 +31,8 @@ impl Tls {
         if certificates.is_empty() {
             return Err(refused("--tls-cert", &self.cert, "there is no certificate in it".into()));
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|e| refused("--tls-key", &self.key, e.to_string()))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|e| refused("--tls-key", &self.key, e.to_string()))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -120,7 +120,10 @@ mod tests {
         let text = String::from_utf8(instead(own).expect("it is its own")).expect("text");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head");
         assert!(head.starts_with("HTTP/1.1 431 ") && head.contains(PROBLEM), "{head}");
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())) && body.contains("\"status\":431"), "{text}");
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())) && body.contains("\"status\":431"),
+            "{text}"
+        );
         for other in [
             "HTTP/1.1 404 Not Found\r\nx-content-type-options: nosniff\r\ncontent-length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",

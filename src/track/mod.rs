@@ -10,8 +10,8 @@ mod confidence;
 mod kalman;
 mod kind;
 mod motion;
-mod still;
 mod numbers;
+mod still;
 mod timed;
 
 use std::collections::VecDeque;

@@ -29,7 +29,10 @@ impl Camera {
     pub fn start(name: &str) -> Self {
         gst::init().expect("GStreamer");
         let (hub, stop, width) = (Hub::new(name), Shutdown::new(), Arc::new(AtomicU32::new(320)));
-        let run = { let (hub, stop, width) = (hub.clone(), stop.clone(), width.clone()); move || run(&hub, &width, &stop) };
+        let run = {
+            let (hub, stop, width) = (hub.clone(), stop.clone(), width.clone());
+            move || run(&hub, &width, &stop)
+        };
         Self { hub, width, stop, thread: Some(spawn("camera", run).expect("it starts")) }
     }
 

@@ -54,7 +54,10 @@ fn a_viewer_gets_the_stream_from_a_keyframe_on_and_it_decodes() {
     let file = folder.path().join("seen.h264");
     written(&frames, &file);
     assert_eq!((probe(&file, "width"), probe(&file, "height")), ("320".into(), "240".into()));
-    let decoded = witness("ffprobe", &["-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", file.to_str().expect("text")]);
+    let decoded = witness(
+        "ffprobe",
+        &["-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", file.to_str().expect("text")],
+    );
     assert_eq!(decoded.trim(), "60", "every frame decodes");
     witness("ffmpeg", &["-xerror", "-i", file.to_str().expect("text"), "-f", "null", "-"]);
 }
@@ -66,8 +69,9 @@ fn ten_viewers_share_an_encoder_and_one_that_reads_nothing_slows_nobody() {
     let mut deaf = Peer::watch(server, "yard");
     deaf.frames(1);
     // From here on it says nothing and reads nothing.
-    let viewers: Vec<_> =
-        (0..10).map(|n| spawn(format!("viewer-{n}"), move || Peer::watch(server, "yard").frames(60)).expect("it starts")).collect();
+    let viewers: Vec<_> = (0..10)
+        .map(|n| spawn(format!("viewer-{n}"), move || Peer::watch(server, "yard").frames(60)).expect("it starts"))
+        .collect();
     for viewer in viewers {
         begins_with_a_keyframe_and_goes_on(&viewer.join().expect("it sees the stream"));
     }

@@ -109,7 +109,8 @@ impl Peer {
                 }
             };
             assert!(!deadline.is_over(), "no more frames came");
-            let wait = due.saturating_duration_since(instant()).clamp(Duration::from_millis(1), Duration::from_millis(200));
+            let wait =
+                due.saturating_duration_since(instant()).clamp(Duration::from_millis(1), Duration::from_millis(200));
             self.socket.set_read_timeout(Some(wait)).expect("a socket");
             let input = match self.socket.recv_from(&mut buffer) {
                 Ok((length, source)) => {

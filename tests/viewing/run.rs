@@ -41,9 +41,8 @@ impl Run {
         let finder = Finder::File(Arc::new(Recorded::read(&file, 1).expect("detections")));
         let (settings, stop) = (settings(source, hub), Shutdown::new());
         let requested = stop.clone();
-        let run = move || {
-            pipeline::run(settings, &finder, clock::process().clone(), Arc::new(Quiet), Vec::new(), &requested)
-        };
+        let run =
+            move || pipeline::run(settings, &finder, clock::process().clone(), Arc::new(Quiet), Vec::new(), &requested);
         Self { stop, thread: spawn("run", run).expect("it starts") }
     }
 

@@ -35,7 +35,9 @@ pub type Options = toml::Table;
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// Its name cannot be used.
-    #[error("{0:?}: a stream's name has 1 to {LONGEST_NAME} letters, digits, `-`, `_` and `.`, and begins with a letter or digit")]
+    #[error(
+        "{0:?}: a stream's name has 1 to {LONGEST_NAME} letters, digits, `-`, `_` and `.`, and begins with a letter or digit"
+    )]
     Name(String),
     /// Its options cannot be used: what, and the remedy.
     #[error("{0}")]

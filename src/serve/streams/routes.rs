@@ -72,11 +72,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a bug, please report it"))
 }
 
-async fn subscribe(
-    State(streams): Shared,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+async fn subscribe(State(streams): Shared, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let (feed, changed, run) = streams.feed(&name)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Id::parse);
     let next = events::first(run, &feed, last);

@@ -91,7 +91,9 @@ pub fn check(source: &str, allowed: &[Allowed]) -> Result<(), String> {
     // What has no address now cannot be connected to either.
     let addresses = (name, 0).to_socket_addrs().into_iter().flatten();
     if addresses.map(|address| address.ip()).any(is_link_local) {
-        return Err("this host is link-local, where clouds keep credentials: allow it by name to use it (--allow)".into());
+        return Err(
+            "this host is link-local, where clouds keep credentials: allow it by name to use it (--allow)".into()
+        );
     }
     Ok(())
 }
@@ -103,7 +105,8 @@ fn host(rest: &str) -> Result<String, String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let authority = &rest[..end];
     // What parsers read differently is refused.
-    if authority.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'\\') || authority.matches('@').count() > 1 {
+    if authority.bytes().any(|byte| byte <= b' ' || byte >= 0x7f || byte == b'\\') || authority.matches('@').count() > 1
+    {
         return Err("the source's host cannot be read: percent-encode user and password".into());
     }
     let place = authority.rsplit_once('@').map_or(authority, |(_, place)| place);
@@ -130,14 +133,31 @@ mod tests {
     #[test]
     fn clients_start_network_sources_only() {
         let allowed = Allowed::by_default();
-        for fine in ["rtsp://127.0.0.1:8554/a", "RTSP://u:p@127.0.0.1/a", "test:ball", "srt://127.0.0.1:9000?mode=listener"] {
+        for fine in
+            ["rtsp://127.0.0.1:8554/a", "RTSP://u:p@127.0.0.1/a", "test:ball", "srt://127.0.0.1:9000?mode=listener"]
+        {
             assert_eq!(check(fine, &allowed), Ok(()), "{fine}");
         }
         for refused in [
-            "/etc/passwd", "file:///etc/passwd", "clip.mp4", "-", "/dev/video0", "camera:0", "*.mp4", "",
-            "http://169.254.169.254/latest/meta-data/", "http://[fe80::1]/", "http://[::ffff:169.254.169.254]/",
-            "http://[fd00:ec2::254]/", "rtsp://a\\@169.254.169.254/", "rtsp://a@b@169.254.169.254/", "http://%31/", "gopher://a/",
-            "http:169.254.169.254", "http://2852039166/", "http://0xa9fea9fe/",
+            "/etc/passwd",
+            "file:///etc/passwd",
+            "clip.mp4",
+            "-",
+            "/dev/video0",
+            "camera:0",
+            "*.mp4",
+            "",
+            "http://169.254.169.254/latest/meta-data/",
+            "http://[fe80::1]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fd00:ec2::254]/",
+            "rtsp://a\\@169.254.169.254/",
+            "rtsp://a@b@169.254.169.254/",
+            "http://%31/",
+            "gopher://a/",
+            "http:169.254.169.254",
+            "http://2852039166/",
+            "http://0xa9fea9fe/",
         ] {
             assert!(check(refused, &allowed).is_err(), "{refused}");
         }
@@ -147,8 +167,9 @@ mod tests {
 
     #[test]
     fn a_configuration_allows_hosts() {
-        let allowed: Vec<Allowed> =
-            ["rtsp://cam1.example", "http://*.example", "http://169.254.1.1"].map(|text| text.parse().expect("it is one")).into();
+        let allowed: Vec<Allowed> = ["rtsp://cam1.example", "http://*.example", "http://169.254.1.1"]
+            .map(|text| text.parse().expect("it is one"))
+            .into();
         for (source, is_fine) in [
             ("rtsp://cam1.example/a", true),
             ("rtsp://CAM1.example:8554/a", true),

@@ -282,9 +282,7 @@ impl Known {
 
     fn record(&mut self, record: &FrameRecord) {
         let times = record.times();
-        for (stage, recent) in
-            [(Stage::EndToEnd, &mut self.end_to_end), (Stage::BehindLive, &mut self.behind_live)]
-        {
+        for (stage, recent) in [(Stage::EndToEnd, &mut self.end_to_end), (Stage::BehindLive, &mut self.behind_live)] {
             if let Some(time) = times.get(stage) {
                 if recent.len() == RECENT {
                     recent.pop_front();
@@ -314,7 +312,8 @@ impl Percentiles {
     fn of(recent: &VecDeque<Duration>) -> Option<Self> {
         let mut sorted: Vec<Duration> = recent.iter().copied().collect();
         sorted.sort_unstable();
-        let at = |percent: usize| sorted.get((sorted.len().max(1) - 1) * percent / 100).map(|time| time.as_secs_f64() * 1e3);
+        let at =
+            |percent: usize| sorted.get((sorted.len().max(1) - 1) * percent / 100).map(|time| time.as_secs_f64() * 1e3);
         Some(Self { p50: at(50)?, p99: at(99)? })
     }
 }
@@ -375,10 +374,7 @@ impl Listener for Status {
             RunEvent::Serving { address, .. } => known.serving.push((*address).to_owned()),
             RunEvent::Failed { error, .. } => known.error = Some(redact(&error.to_string())),
             // How the run ended is known when it has.
-            RunEvent::StreamEnded { .. }
-            | RunEvent::Queue { .. }
-            | RunEvent::Notice(_)
-            | RunEvent::Occurrence(_) => {}
+            RunEvent::StreamEnded { .. } | RunEvent::Queue { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) => {}
         }
     }
 }
