@@ -32,13 +32,15 @@ fn postprocess(criterion: &mut Criterion) {
         let shape = [1, classes + 4, ANCHORS];
         let views = [OutputView { name: "output0", shape: &shape, data: &output }];
         let thresholds = Thresholds { conf, iou: 0.7, max_det: 300, agnostic: false, classes: None };
-        let mut postprocessor = Postprocessor::new(Layout::Yolov8, classes, thresholds);
+        let mut postprocessor = Postprocessor::new(Layout::Yolov8, classes);
         let letterbox = Letterbox::fit(FRAME, TENSOR, Placement::Centre);
         let mut found = Vec::new();
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| {
                 found.clear();
-                postprocessor.run(black_box(&views), 0, TENSOR, &letterbox, &mut found).expect("the layout fits");
+                postprocessor
+                    .run(black_box(&views), 0, TENSOR, &letterbox, &thresholds, &mut found)
+                    .expect("the layout fits");
                 found.len()
             });
         });

@@ -48,7 +48,7 @@ def main():
     )
     with serving(FOLDER) as address, open(FOLDER / "said", "w") as said:
         command = [PROGRAM, "detect", f"{address}/{clip.name}", "-o", "none", "--imgsz", "96", "--rtsp-transport", "tcp"]
-        command += ["--metrics", ":0", "--report", report]
+        command += ["--metrics", ":0", "--report", report, "--overwrite"]
         run = subprocess.Popen(command, stderr=said, stdout=subprocess.DEVNULL)
         try:
             samples = watch(run, options.reconnects)

@@ -47,11 +47,11 @@ def main():
 def run(clip, options, scraped):
     """Frames a second of one run, and how often it was asked in one."""
     report = FOLDER / "scrape.json"
-    command = [PROGRAM, "bench", clip, "--report", report, "--metrics", ":0"]
+    command = [PROGRAM, "bench", clip, "--report", report, "--overwrite", "--metrics", ":0"]
     if options.frames:
         command += ["--frames", str(options.frames)]
     if options.save:
-        command += ["--save", FOLDER / "scrape.mp4", "--overwrite"]
+        command += ["--save", FOLDER / "scrape.mp4"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     asked, since, asking = 0, None, None
     for line in process.stderr:

@@ -76,7 +76,7 @@ def run(sources, options, live):
     # As many frames a source as come in the time that the live ones are watched.
     frames = options.seconds * 30 - 60
     command = [PROGRAM, "bench", *sources, "--imgsz", options.imgsz, "--batch", str(options.batch)]
-    command += ["--frames", str(frames), "--report", report, "-q"]
+    command += ["--frames", str(frames), "--report", report, "--overwrite", "-q"]
     if live:
         command += ["--rtsp-transport", "tcp"]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

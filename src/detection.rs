@@ -140,7 +140,7 @@ pub enum ZoneEvent {
         /// How long it was inside.
         dwell: Duration,
     },
-    /// It is not tracked any more, and was inside when it was last seen.
+    /// It is not tracked any more, or the frames have another size, and was inside when it was last seen.
     Dwell {
         /// How long it was inside.
         dwell: Duration,

@@ -14,6 +14,10 @@ const DIRECTORIES: usize = 4096;
 /// An encoded frame inside a file, bytes.
 const LARGEST: u32 = 256 << 20;
 
+/// Pixels of an image, at most: 16384×16384. The largest cameras have 200 million; ffmpeg's decoders take no more than this either.
+/// Decoded, one takes a gigabyte, and as much again while it is converted.
+const MOST_PIXELS: u64 = 1 << 28;
+
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFile {
@@ -27,11 +31,13 @@ pub struct ImageFile {
     pub first: Option<Vec<u8>>,
     /// The format, where no decoder takes it, and what converts it.
     pub undecodable: Option<(&'static str, &'static str)>,
+    /// Width and height, where the format is one of those that can be large (WebP cannot).
+    pub size: Option<(u32, u32)>,
 }
 
 impl Default for ImageFile {
     fn default() -> Self {
-        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None }
+        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None }
     }
 }
 
@@ -48,19 +54,34 @@ impl ImageFile {
         Self::parse(Cursor::new(bytes)).unwrap_or_default()
     }
 
+    /// Why it is not decoded, where it is too large: a few bytes can ask for more memory than there is.
+    #[must_use]
+    pub fn too_large(&self) -> Option<String> {
+        let (width, height) = self.size.filter(|(w, h)| u64::from(*w) * u64::from(*h) > MOST_PIXELS)?;
+        Some(format!("{width}×{height} pixels are more than the {} million that are decoded", MOST_PIXELS / 1_000_000))
+    }
+
     fn parse(file: impl Read + Seek) -> Result<Self> {
         let mut file = Bytes { file, little: true };
         let start: [u8; 12] = file.take()?;
         match start {
-            [b'G', b'I', b'F', ..] => Ok(Self { images: file.gif_frames()?, ..Self::default() }),
+            [b'G', b'I', b'F', _, _, _, w0, w1, h0, h1, ..] => {
+                let size = Some((u16::from_le_bytes([w0, w1]).into(), u16::from_le_bytes([h0, h1]).into()));
+                // Its blocks may be cut off.
+                Ok(Self { images: file.gif_frames().unwrap_or(1), size, ..Self::default() })
+            }
+            [0xff, 0xd8, ..] => Ok(Self { size: file.jpeg_size()?, ..Self::default() }),
+            [b'B', b'M', ..] => Ok(Self { size: Some(file.bmp_size()?), ..Self::default() }),
+            [0xff, 0x4f, 0xff, 0x51, ..] => Ok(Self { size: Some(file.siz(8)?), ..Self::default() }),
+            [0, 0, 0, 12, b'j', b'P', b' ', b' ', ..] => Ok(Self { size: file.jp2_size()?, ..Self::default() }),
             [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => {
-                let (orientation, images) = file.tiff(0)?;
+                let (orientation, images, size) = file.tiff(0)?;
                 let turn = match orientation {
                     5 | 7 => 5,
                     6 | 8 => 7,
                     _ => 1,
                 };
-                Ok(Self { orientation, turn, images, ..Self::default() })
+                Ok(Self { orientation, turn, images, size, ..Self::default() })
             }
             [0x89, b'P', b'N', b'G', ..] => file.png(),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => file.webp(),
@@ -123,12 +144,82 @@ impl<R: Read + Seek> Bytes<R> {
         self.file.seek_relative(i64::from(bytes))
     }
 
-    /// A TIFF structure (TIFF 6.0) that begins at `base`: tag 0x0112 of its first directory, and how many directories follow
-    /// one another.
-    fn tiff(&mut self, base: u64) -> Result<(u8, usize)> {
+    /// Two numbers of four bytes, the greater digits first.
+    fn pair(&mut self) -> Result<(u32, u32)> {
+        self.little = false;
+        Ok((self.long()?, self.long()?))
+    }
+
+    /// A JPEG's frame header (ITU-T T.81, B.2.2), which comes before its data; `None` where there is none.
+    fn jpeg_size(&mut self) -> Result<Option<(u32, u32)>> {
+        self.seek(2)?;
+        self.little = false;
+        for _ in 0..MOST {
+            // Markers may have any number of 0xff before them.
+            let mut code = 0xff;
+            while code == 0xff {
+                [code] = self.take()?;
+            }
+            match code {
+                // All of 0xc0 to 0xcf, but for tables, an extension and arithmetic conditioning.
+                0xc0..=0xcf if !matches!(code, 0xc4 | 0xc8 | 0xcc) => {
+                    let (_, _, height, width) = (self.short()?, self.take::<1>()?, self.short()?, self.short()?);
+                    return Ok(Some((width.into(), height.into())));
+                }
+                // Without a length.
+                0x01 | 0xd0..=0xd8 => {}
+                // Its data begins, or it ends.
+                0xda | 0xd9 => break,
+                _ => {
+                    let length = self.short()?;
+                    self.skip(length.saturating_sub(2).into())?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A BMP's header: of OS/2's, numbers of two bytes, else of four, of which the height may be negative.
+    fn bmp_size(&mut self) -> Result<(u32, u32)> {
+        self.seek(14)?;
+        self.little = true;
+        if self.long()? == 12 {
+            return Ok((self.short()?.into(), self.short()?.into()));
+        }
+        let sides = [self.long()?, self.long()?].map(|side| side.cast_signed().unsigned_abs());
+        Ok((sides[0], sides[1]))
+    }
+
+    /// The reference grid of a JPEG 2000 codestream (ITU-T T.800, A.5.1), which is at least as large as its image.
+    fn siz(&mut self, at: u64) -> Result<(u32, u32)> {
+        self.seek(at)?;
+        self.pair()
+    }
+
+    /// A JP2's image header (ITU-T T.800, I.5.3.1), first in its header box.
+    fn jp2_size(&mut self) -> Result<Option<(u32, u32)>> {
+        let mut at = 12;
+        for _ in 0..MOST {
+            self.seek(at)?;
+            let (length, kind) = self.pair()?;
+            if &kind.to_be_bytes() == b"jp2h" {
+                let _ = self.pair()?;
+                return self.pair().map(|(height, width)| Some((width, height)));
+            }
+            if length < 8 {
+                break;
+            }
+            at += u64::from(length);
+        }
+        Ok(None)
+    }
+
+    /// A TIFF structure (TIFF 6.0) that begins at `base`: tag 0x0112 of its first directory, how many directories follow one
+    /// another, and the first one's size.
+    fn tiff(&mut self, base: u64) -> Result<(u8, usize, Option<(u32, u32)>)> {
         self.seek(base)?;
         self.little = self.take::<4>()?[0] == b'I';
-        let orientation = self.directory(base)?;
+        let (orientation, size) = self.directory(base)?;
         let mut seen = HashSet::new();
         // Directories are linked, in hostile files to each other.
         while let Ok(next) = self.long()
@@ -140,23 +231,30 @@ impl<R: Read + Seek> Bytes<R> {
             let Ok(entries) = self.short() else { break };
             self.skip(u32::from(entries) * 12)?;
         }
-        Ok((orientation, seen.len().max(1)))
+        Ok((orientation, seen.len().max(1), size))
     }
 
-    /// Tag 0x0112 of the first directory, whose place comes next; that is where this stays.
-    fn directory(&mut self, base: u64) -> Result<u8> {
+    /// Orientation (tag 0x0112) and size (0x0100, 0x0101) in the first directory, whose place comes next; that is where this stays.
+    fn directory(&mut self, base: u64) -> Result<(u8, Option<(u32, u32)>)> {
+        const LONG: u16 = 4;
         let link = self.file.stream_position()?;
         let first = self.long()?;
         self.seek(base + u64::from(first))?;
-        let mut orientation = 1;
+        let (mut orientation, mut width, mut height) = (1, 0, 0);
         for _ in 0..self.short()?.min(ENTRIES) {
-            let (tag, _, _, value, _) = (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
-            if tag == 0x0112 {
-                orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1);
+            let (tag, kind, _, value, more) =
+                (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
+            let (high, low) = if self.little { (more, value) } else { (value, more) };
+            let side = if kind == LONG { u32::from(high) << 16 | u32::from(low) } else { u32::from(value) };
+            match tag {
+                0x0112 => orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1),
+                0x0100 => width = side,
+                0x0101 => height = side,
+                _ => {}
             }
         }
         self.seek(link)?;
-        Ok(orientation)
+        Ok((orientation, (width > 0 && height > 0).then_some((width, height))))
     }
 
     /// The orientation of an EXIF block that begins here.
@@ -166,7 +264,7 @@ impl<R: Read + Seek> Bytes<R> {
         self.seek(at + prefix)?;
         self.little = self.take::<4>()?[0] == b'I';
         // It may be cut off.
-        self.directory(at + prefix).or(Ok(1))
+        Ok(self.directory(at + prefix).map_or(1, |(orientation, _)| orientation))
     }
 
     /// Chunks of length, kind, data and checksum.
@@ -179,6 +277,7 @@ impl<R: Read + Seek> Bytes<R> {
             let kind: [u8; 4] = self.take()?;
             let data = self.file.stream_position()?;
             match &kind {
+                b"IHDR" => found.size = Some(self.pair()?),
                 b"eXIf" if !has_exif => (found.turn, has_exif) = (self.exif()?, true),
                 b"acTL" => found.images = usize::try_from(self.long()?).unwrap_or(1).max(1),
                 b"IEND" => break,
@@ -305,6 +404,42 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_read_before_anything_is_decoded() {
+        let (w, h) = (30_000_u32, 20_000_u32);
+        let be = |numbers: [u32; 2]| numbers.map(u32::to_be_bytes).concat();
+        let le = |numbers: [u32; 2]| numbers.map(u32::to_le_bytes).concat();
+        let short = |n: u32| u16::try_from(n).expect("short");
+        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", &be([w, h])[..], &[8, 2, 0, 0, 0], &[0; 4]].concat();
+        let mut jpeg =
+            b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xff\xc4\0\x03\0\xff\xc2\0\x11\x08".to_vec();
+        jpeg.extend([short(h).to_be_bytes(), short(w).to_be_bytes()].concat());
+        let gif = [b"GIF89a", &short(w).to_le_bytes()[..], &short(h).to_le_bytes(), &[0; 3]].concat();
+        let bmp =
+            [b"BM", &[0; 12][..], &40_u32.to_le_bytes(), &le([w, h.cast_signed().wrapping_neg().cast_unsigned()])]
+                .concat();
+        let codestream = [b"\xff\x4f\xff\x51\0\x2f\0\0", &be([w, h])[..]].concat();
+        let jp2 = [b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x0cftypjp2 \0\0\0\x2djp2h\0\0\0\x16ihdr", &be([h, w])[..]].concat();
+        let entry = |tag: u16, value: u32| [&tag.to_le_bytes()[..], b"\x04\0\x01\0\0\0", &value.to_le_bytes()].concat();
+        let tiff = [b"II*\0\x08\0\0\0\x02\0", &entry(0x100, w)[..], &entry(0x101, h), &[0; 4]].concat();
+        for (kind, file) in [
+            ("png", png),
+            ("jpeg", jpeg),
+            ("gif", gif),
+            ("bmp", bmp),
+            ("j2k", codestream),
+            ("jp2", jp2),
+            ("tiff", tiff),
+        ] {
+            let found = parsed(&file);
+            assert_eq!(found.size, Some((w, h)), "{kind}");
+            assert!(found.too_large().is_some_and(|why| why.starts_with("30000×20000 pixels are more than")), "{kind}");
+        }
+        let of = |size| ImageFile { size: Some(size), ..ImageFile::default() }.too_large();
+        assert_eq!((of((16_384, 16_384)), of((u32::MAX, 0))), (None, None));
+        assert!(of((u32::MAX, u32::MAX)).is_some());
+    }
+
+    #[test]
     fn images_are_counted() {
         assert_eq!((parsed(&tiff(1, 0)).images, parsed(&tiff(1, 4)).images), (1, 5));
         // A directory of 65 535 entries that is followed by itself.
@@ -335,8 +470,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_much(start in 0usize..5, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let starts: [&[u8]; 5] = [b"GIF89a", b"II*\0", b"MM\0*", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP"];
+        fn no_bytes_are_too_much(start in 0usize..9, bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let starts: [&[u8]; 9] = [
+                b"GIF89a",
+                b"II*\0",
+                b"MM\0*",
+                b"\x89PNG\r\n\x1a\n",
+                b"RIFF\0\0\0\0WEBP",
+                b"\xff\xd8",
+                b"BM",
+                b"\xff\x4f\xff\x51",
+                b"\0\0\0\x0cjP  \r\n\x87\n",
+            ];
             let _ = parsed(&[starts[start], &bytes].concat());
         }
     }

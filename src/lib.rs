@@ -7,6 +7,8 @@
 
 pub mod cli;
 
+pub mod config;
+
 pub mod assignment;
 pub mod backoff;
 pub mod channel;

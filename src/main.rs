@@ -7,15 +7,15 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
-use streamdet::cli::config::{self, ConfigError};
-use streamdet::cli::{Cli, Command, bench, detect, doctor, model, profile, val};
+use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, val};
+use streamdet::config::{self, ConfigError};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
 
 fn main() -> ExitCode {
     streamdet::thread::install_panic_hook();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let parsed = match config::parse(&args, &|name| std::env::var_os(name)) {
+    let parsed = match config::parse::<Cli>(&args, &|name| std::env::var_os(name)) {
         Ok(parsed) => parsed,
         Err(ConfigError::Usage(e)) => return refuse(&e),
         Err(e) => {
@@ -29,11 +29,12 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match parsed.cli.command {
-        Command::Detect(args) => ExitCode::from(detect::run(&args)),
-        Command::Bench(args) => ExitCode::from(bench::run(&args)),
+        Command::Detect(args) => ExitCode::from(detect::run(&args, &parsed.kept)),
+        Command::Bench(args) => ExitCode::from(bench::run(&args, &parsed.kept)),
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
+        Command::Check(args) => ExitCode::from(check::run(&args, Cli::command())),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -136,6 +136,20 @@ impl PartFile {
         ))
     }
 
+    /// The notice of [`recovered`](Self::recovered), once.
+    pub fn take_recovered(&mut self) -> Option<String> {
+        let said = self.recovered();
+        self.recovered = None;
+        said
+    }
+
+    /// Whether the `.part` is still the file that this one has locked.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let own = self.file.metadata().ok().as_ref().map(identity);
+        own.is_some() && own == named(&part_path(&self.path))
+    }
+
     /// Another handle on it to write by, while this one stays to finish or discard it.
     ///
     /// # Errors

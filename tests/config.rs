@@ -151,7 +151,9 @@ fn what_cannot_be_used_is_refused_with_its_place() {
     for (config, said) in [
         ("# mine\nconf = 0.3\nmax_det = 5\n", "error: c.toml:3: unknown key `max_det`\n  the nearest is `max-det`"),
         ("quiet = true\n", "c.toml:1: unknown key `quiet`\n  --quiet belongs on the command line"),
-        ("[detect]\nconf = 0.3\n", "c.toml:1: unknown key `detect`\n  keys are at the top level"),
+        ("[detekt]\nconf = 0.3\n", "c.toml:1: unknown table `detekt`\n  the nearest is [detect]"),
+        ("[detect]\nconv = 0.3\n", "c.toml:2: unknown key `conv`\n  the nearest is `conf`"),
+        ("[stream]\nname = \"gate\"\n", "c.toml:1: one stream is a list of one\n  write [[stream]]"),
         ("\nconf = \"0.3\"\n", "c.toml:2: conf = \"0.3\": expected a number, without quotes\n"),
         ("conf = 1.5\n", "c.toml:1: conf = 1.5: give a number from 0 to 1\n"),
         ("batch = 65\n", "c.toml:1: batch = 65: 65 is not in 1..=64\n"),
@@ -204,4 +206,101 @@ fn without_show_config_a_source_is_required() {
     let output = detect(folder.path(), &["--conf", "0.5"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("<SOURCE>"));
+}
+
+#[test]
+fn a_table_of_a_command_is_for_it_alone() {
+    let folder =
+        folder_with("stride = 2\n[detect]\nstride = 3\n[bench]\nrounds = 5\n[[stream]]\nname = \"gate\"\nno = 1\n");
+    let shown_by = |command: &str| {
+        bare(folder.path(), command).args(["--config", "c.toml", "--show-config"]).output().expect("it starts")
+    };
+    assert_eq!(shown(&shown_by("detect"), "stride"), pair("3", "c.toml:3"));
+    assert_eq!(shown(&shown_by("bench"), "stride"), pair("2", "c.toml:1"));
+    assert_eq!(shown(&shown_by("bench"), "rounds"), pair("5", "c.toml:5"));
+    let variable = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[("STREAMDET_STRIDE", "4")]);
+    assert_eq!(shown(&variable, "stride"), pair("4", "environment STREAMDET_STRIDE"));
+}
+
+#[test]
+fn val_takes_its_own_thresholds_from_its_own_table_only() {
+    let folder = folder_with("conf = 0.4\n[val]\nconf = 0.001\n");
+    let output = bare(folder.path(), "val").args(["--config", "c.toml", "--show-config"]).output().expect("it starts");
+    assert_eq!(shown(&output, "conf"), pair("0.001", "c.toml:3"));
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once() {
+    let folder = folder_with("conv = 1\nbatch = 65\nhud = 1\n");
+    let output = detect(folder.path(), &["a.mp4", "--config", "c.toml"], &[("STREAMDET_STRIDE", "x")]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    for place in
+        ["error: c.toml:1: ", "error: c.toml:2: ", "error: c.toml:3: ", "error: environment STREAMDET_STRIDE: "]
+    {
+        assert!(text.contains(place), "{text}");
+    }
+}
+
+#[test]
+fn sources_can_stand_in_the_file() {
+    let folder = folder_with("source = [\"nowhere-1.mp4\", \"nowhere-2.mp4\"]\noutput = \"none\"\n");
+    let output = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
+    assert_eq!(shown(&output, "source"), pair("nowhere-1.mp4,nowhere-2.mp4", "c.toml:1"));
+    let said = detect(folder.path(), &["--config", "c.toml"], &[]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("nowhere-1.mp4: no such file"));
+    // Those of the command line take their place.
+    let said = detect(folder.path(), &["other.mp4", "--config", "c.toml"], &[]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(text.contains("other.mp4: no such file") && !text.contains("nowhere"), "{text}");
+    let wrong = folder_with("source = 5\n");
+    let said = detect(wrong.path(), &["--config", "c.toml"], &[]);
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(text.contains("c.toml:1: source is no source: integer"), "{text}");
+}
+
+#[test]
+fn track_false_overrules_a_tracker_of_a_lower_layer_and_yields_to_one_of_a_higher() {
+    let folder = folder_with("tracker = \"byte\"\ntrails = \"3s\"\n");
+    let file = ["--config", "c.toml", "--show-config"];
+    let row = |args: &[&str], key: &str| shown(&detect(folder.path(), &[&file[..], args].concat(), &[]), key);
+    assert_eq!(row(&[], "track"), pair("true", "implied by tracker"));
+    assert_eq!(row(&["--track=false"], "track"), pair("false", "flag"));
+    assert_eq!(row(&["--track=false"], "tracker"), pair("timed", "default"));
+    assert_eq!(row(&["--track=false"], "trails"), pair("-", "default"));
+    assert_eq!(row(&["--track=false", "--zone", "a=0,0,1,0,1,1"], "track"), pair("true", "implied by zone"));
+    let off = folder_with("track = false\n");
+    let output = detect(off.path(), &[&file[..], &["--tracker", "sort"]].concat(), &[]);
+    assert_eq!(shown(&output, "track"), pair("true", "implied by tracker"));
+}
+
+#[test]
+fn hide_labels_false_speaks_against_having_none_and_leaves_other_choices() {
+    let file = ["--config", "c.toml", "--show-config", "--hide-labels=false"];
+    let none = folder_with("labels = \"none\"\n");
+    assert_eq!(shown(&detect(none.path(), &file, &[]), "labels"), pair("auto", "default"));
+    let all = folder_with("labels = \"all\"\n");
+    assert_eq!(shown(&detect(all.path(), &file, &[]), "labels"), pair("all", "c.toml:1"));
+}
+
+#[test]
+fn show_config_says_what_is_not_used() {
+    let folder = folder_with("");
+    let output = detect(folder.path(), &["--show-config", "--detections", "d.jsonl"], &[]);
+    assert_eq!(shown(&output, "conf"), pair("0", "default with detections"));
+    let output = detect(folder.path(), &["--show-config", "--tracker", "byte"], &[]);
+    assert_eq!(shown(&output, "track-buffer"), pair("3s", "not used with tracker byte"));
+    let output = detect(folder.path(), &["--show-config", "--track"], &[]);
+    assert_eq!(shown(&output, "track-buffer"), pair("3s", "default"));
+}
+
+#[test]
+fn of_a_list_with_commas_the_last_one_counts_and_what_is_repeatable_adds_up() {
+    let folder = folder_with("classes = [\"bus\", \"van\"]\n");
+    let args =
+        ["--config", "c.toml", "--show-config", "--classes", "a,b", "--classes", "c,d", "-o", "a.mkv", "-o", "b.mkv"];
+    let output = detect(folder.path(), &args, &[]);
+    assert_eq!(shown(&output, "classes"), pair("c,d", "flag"));
+    assert_eq!(shown(&output, "output"), pair("a.mkv,b.mkv", "flag"));
+    assert_eq!(shown(&detect(folder.path(), &args[..3], &[]), "classes"), pair("bus,van", "c.toml:1"));
 }

@@ -113,6 +113,37 @@ fn what_crosses_a_line_or_visits_a_zone_is_told_everywhere() {
 }
 
 #[test]
+fn who_is_still_in_a_zone_at_the_end_is_in_the_report_the_json_and_the_rows_alike() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    walk(folder, true);
+    succeeds(&count(folder, &["--events-csv", "events.csv", "--frames", "45"]));
+    let lines = json_lines(&folder.join("d.jsonl"));
+    let last = lines.last().expect("lines");
+    assert_eq!(
+        (&last["event"], &last["frame"], &last["pts_ns"]),
+        (&json!("open_visits"), &json!(44), &lines[44]["pts_ns"]),
+        "{last}"
+    );
+    let visits = last["events"].as_array().expect("a list");
+    assert_eq!(visits.len(), 1, "{last}");
+    let visit = &visits[0];
+    assert_eq!(
+        (&visit["name"], &visit["what"], &visit["track_id"], &visit["at_pts_ns"]),
+        (&json!("yard"), &json!("open"), &json!(7), &lines[44]["pts_ns"]),
+        "{visit}"
+    );
+    assert!((visit["dwell_s"].as_f64().expect("a length") - 14.0 / 30.0).abs() < 0.01, "{visit}");
+    let report = json(&folder.join("r.json"));
+    let yard = &report["streams"][0]["zones"]["yard"];
+    assert_eq!((&yard["visits"], &yard["left"], &yard["dwell_s"]), (&json!(1), &json!(0), &visit["dwell_s"]), "{yard}");
+    let rows = std::fs::read_to_string(folder.join("events.csv")).expect("rows");
+    let row: Vec<&str> = rows.lines().last().expect("rows").split(',').collect();
+    assert_eq!((row[1], row[4], row[5], row[6], row[7]), ("44", "zone", "yard", "open", "7"), "{rows}");
+    assert_eq!(row[9], format!("{:.3}", visit["dwell_s"].as_f64().expect("a length")), "{rows}");
+}
+
+#[test]
 fn what_the_tracker_follows_is_counted_once() {
     let folder = tempfile::tempdir().expect("a folder");
     walk(folder.path(), false);

@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use program::running::Running;
-use program::{SmallDisk, detect, events, frames, json, json_lines, made_clip, said, streamdet, text, times};
+use program::{
+    SmallDisk, detect, events, frames, free_port, json, json_lines, made_clip, said, streamdet, text, times,
+};
 use streamdet::clock::now;
 
 #[test]
@@ -28,6 +30,23 @@ fn a_full_disk_under_json_ends_the_json_and_no_video() {
     let output = streamdet(folder.path(), &["made.mp4", "-o", "none", "--json", "/dev/full", "--imgsz", "96"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert_eq!(said(&output).matches("error: ").count(), 1, "{}", said(&output));
+}
+
+/// A source that is waited for may not come for hours.
+#[test]
+fn a_recording_is_locked_while_its_source_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("rtsp://127.0.0.1:{}/x", free_port());
+    let args = [url.as_str(), "--wait", "-o", "cam.mkv", "--imgsz", "96"];
+    let first = Running::start(detect(folder.path(), &args));
+    let part = folder.path().join("cam.mkv.part");
+    events::state(|| first.said(), || part.exists().then_some(()));
+    let second = streamdet(folder.path(), &args);
+    assert_eq!(second.status.code(), Some(2), "{}", said(&second));
+    assert!(said(&second).contains("cam.mkv.part is being written by another run"), "{}", said(&second));
+    let (code, said) = first.interrupt();
+    assert!(code == Some(130) && !said.contains("left by a run"), "{code:?} {said}");
+    assert!(!part.exists(), "nothing was recorded, and nothing is left: {said}");
 }
 
 #[test]

@@ -109,6 +109,28 @@ fn every_orientation_is_upright() {
     }
 }
 
+/// A PNG of 30,000×30,000 pixels takes a few bytes, and decoded 3.6 GB.
+#[test]
+fn an_image_that_would_not_fit_into_memory_is_named_before_it_is_decoded_and_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = folder.path().join("images");
+    std::fs::create_dir(&images).expect("a folder");
+    for name in ["a.png", "c.png"] {
+        image(&images, name, "64:48");
+    }
+    let header = [b"IHDR", &30_000_u32.to_be_bytes()[..], &30_000_u32.to_be_bytes(), &[1, 0, 0, 0, 0]].concat();
+    let mut huge = std::fs::read(images.join("a.png")).expect("the image");
+    drop(huge.splice(12..33, [&header[..], &crc(&header).to_be_bytes()].concat()));
+    std::fs::write(images.join("b.png"), huge).expect("a file");
+    let problem = "b.png: 30000×30000 pixels are more than the 268 million that are decoded";
+    let log = copied(folder.path(), "images", "out/");
+    assert!(log.contains(problem) && log.contains("scale it down, or cut it into tiles"), "{log}");
+    let frames = &json(&folder.path().join("r.json"))["streams"][0]["frames"];
+    assert_eq!((&frames["processed"], &frames["dropped"]["corrupt"]), (&2.into(), &1.into()), "{frames}");
+    let alone = streamdet(folder.path(), &["images/b.png", "-o", "o.png", "--imgsz", "96"]);
+    assert!(alone.status.code() == Some(2) && said(&alone).contains(problem), "{}", said(&alone));
+}
+
 #[test]
 fn of_several_images_in_a_file_the_rest_is_said_to_be_left_out() {
     let Some(root) = shared() else { return };

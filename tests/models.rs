@@ -203,7 +203,8 @@ fn hostile_outputs_cost_themselves_only() {
     for (name, expected, notice) in cases {
         for provider in ["cpu", "auto"] {
             let model = fixture(&format!("hostile-{name}"));
-            let output = run(folder.path(), &model, PICTURE.0, &["--provider", provider, "--report", "r.json"]);
+            let output =
+                run(folder.path(), &model, PICTURE.0, &["--provider", provider, "--report", "r.json", "--overwrite"]);
             holds(&frames(&output)[0], expected, &format!("{name} on {provider}"));
             assert_eq!(said(&output).contains("notice:"), !notice.is_empty(), "{name}: {}", said(&output));
             assert!(said(&output).contains(notice), "{name}: {}", said(&output));

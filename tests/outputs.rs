@@ -5,7 +5,7 @@ mod rtsp;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use program::watching::{decodes, ends_well, live, rtsp_watcher, running, stall, watcher};
@@ -45,7 +45,7 @@ fn segments_are_whole_and_lose_nothing() {
         let (out, report) = (format!("o.{ending}"), folder.path().join("r.json"));
         succeeds(&streamdet(
             folder.path(),
-            &["made.mp4", "-o", &out, "--segment", "3s", "--imgsz", "96", "--report", "r.json"],
+            &["made.mp4", "-o", &out, "--segment", "3s", "--imgsz", "96", "--report", "r.json", "--overwrite"],
         ));
         let report = json(&report);
         let (_, processed, _) = frames(&report);
@@ -307,7 +307,7 @@ fn listens(table: &str, port: u16) {
 fn listened_to(folder: &Path, url: &str, port: u16, over_tcp: bool) -> Output {
     let table = if over_tcp { "/proc/net/tcp" } else { "/proc/net/udp" };
     listens(table, port);
-    streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json"])
+    streamdet(folder, &["made.mp4", "-o", url, "--imgsz", "96", "--report", "r.json", "--overwrite"])
 }
 
 #[test]
@@ -401,6 +401,68 @@ fn twenty_hours_are_as_long_in_a_file_and_in_a_push() {
         let length = witness("ffprobe", &length).trim().parse::<f64>().expect("seconds") / 3600.0;
         assert!((length - hours).abs() < 0.5, "{name} says {length} of {hours} hours");
     }
+}
+
+/// What each track of an MP4 says of its length: units a second, and units.
+fn track_lengths(file: &Path) -> Vec<(u32, u32)> {
+    let bytes = std::fs::read(file).expect("the file");
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+    let heads = (0..bytes.len() - 24).filter(|at| &bytes[*at..*at + 4] == b"mdhd");
+    // After kind, version, and two times.
+    heads.map(|head| (number(head + 16), number(head + 20))).collect()
+}
+
+/// A file in standard input, of which nobody knows how long it will be, as of a camera's stream.
+#[track_caller]
+fn record_piped(folder: &Path, clip: &Path, output: &str) {
+    let mut cat = Command::new("cat").arg(clip).stdout(Stdio::piped()).spawn().expect("cat");
+    let mut command = detect(folder, &["-", "-o", output, "--imgsz", "96"]);
+    command.stdin(cat.stdout.take().expect("a pipe"));
+    succeeds(&command.output().expect("it starts"));
+    cat.wait().expect("its end");
+}
+
+#[test]
+fn twenty_hours_of_unknown_length_are_as_long_in_the_track() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = folder.path().join("made.mkv");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=1", "-frames:v", "56", "-vf", "setpts=N*1300/TB"];
+    let coded = ["-fps_mode", "passthrough", "-c:v", "libx264", "-preset", "ultrafast", "-g", "10"];
+    // Without a duration in its head.
+    witness("ffmpeg", &[&source[..], &coded, &["-live", "1", text(&clip)]].concat());
+    let last = *times(&clip).last().expect("frames");
+    for name in ["o.mp4", "o.mov"] {
+        record_piped(folder.path(), &clip, name);
+        let file = folder.path().join(name);
+        let shown = times(&file);
+        assert!(shown.len() == 56 && (shown[55] - last).abs() < 0.01, "{name}: {} frames to {}", shown.len(), shown[55]);
+        let lengths = track_lengths(&file);
+        assert!(!lengths.is_empty(), "{name}");
+        for (base, length) in lengths {
+            let seconds = f64::from(length) / f64::from(base);
+            assert!((seconds - last).abs() < 3000.0, "{name}: its track says {seconds} of {last} s");
+        }
+    }
+}
+
+#[test]
+fn audio_of_unknown_length_has_room_for_thirty_days_and_its_own_times() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clip = folder.path().join("made.mkv");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25", "-f", "lavfi", "-i", "sine=r=48000", "-t", "2"];
+    let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
+    witness("ffmpeg", &[&source[..], &coded, &["-live", "1", text(&clip)]].concat());
+    record_piped(folder.path(), &clip, "o.mp4");
+    let file = folder.path().join("o.mp4");
+    let lengths = track_lengths(&file);
+    let bases: Vec<u32> = lengths.iter().map(|(base, _)| *base).collect();
+    assert!(bases.contains(&1650) && bases.contains(&1500) && bases.iter().all(|base| *base < 1658), "{lengths:?}");
+    let (before, after) = (track_times(&clip, "a:0"), track_times(&file, "a:0"));
+    assert!(before.len() == after.len() && before.len() > 90, "{} packets of {}", after.len(), before.len());
+    let shift = after[1] - before[1];
+    // Matroska rounds to 1 ms.
+    let moved = before.iter().zip(&after).map(|(before, after)| (after - before - shift).abs()).fold(0.0, f64::max);
+    assert!(moved < 0.002, "by {moved} s");
 }
 
 /// A server that is down when the run begins costs the recording nothing, and has the stream once it is up.

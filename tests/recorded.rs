@@ -86,6 +86,48 @@ fn a_run_can_be_repeated_from_its_own_lines() {
     assert_eq!((boxes(&carried[1]), boxes(&carried[3])), (boxes(&first[0]), boxes(&first[2])));
 }
 
+/// A line of `--json` for each frame of one of so many pixels, with object 5 that moves to the right by 3 a frame of 320.
+fn moving(folder: &Path, name: &str, (width, height): (u32, u32)) {
+    let scale = f64::from(width) / 320.0;
+    let line = |frame: u32| {
+        let x = f64::from(frame) * 3.0;
+        let corners = [x, 20.0, x + 30.0, 80.0].map(|side| side * scale);
+        let object = value!({ "class_id": 0, "class": "car", "confidence": 0.9, "box": corners, "track_id": 5 });
+        value!({ "stream": 0, "frame": frame, "width": width, "height": height, "detections": [object] }).to_string()
+    };
+    std::fs::write(folder.join(name), (0..30).map(line).collect::<Vec<_>>().join("\n")).expect("a file");
+}
+
+#[test]
+fn ids_of_a_file_have_the_age_and_speed_of_what_passes() {
+    let (folder, clip) = clip();
+    moving(folder.path(), "d.jsonl", (320, 240));
+    let lines = lines(folder.path(), &clip, &["--detections", "d.jsonl"]);
+    let track = |frame: usize| lines[frame]["detections"][0]["track"].clone();
+    assert_eq!(track(0), value!({ "age_s": 0.0, "state": "confirmed", "speed_px_s": [0.0, 0.0] }));
+    let (age, speed) = (&track(15)["age_s"], &track(15)["speed_px_s"]);
+    assert!((age.as_f64().expect("seconds") - 0.5).abs() < 0.01, "{age}");
+    // At 30 frames a second.
+    assert!((speed[0].as_f64().expect("a speed") - 90.0).abs() < 1.0 && speed[1] == 0.0, "{speed}");
+}
+
+#[test]
+fn boxes_of_a_frame_of_another_size_are_scaled_and_of_another_shape_refused() {
+    let (folder, clip) = clip();
+    moving(folder.path(), "same.jsonl", (320, 240));
+    moving(folder.path(), "large.jsonl", (1280, 960));
+    let same = lines(folder.path(), &clip, &["--detections", "same.jsonl"]);
+    let output = detect(folder.path(), &clip, &["--detections", "large.jsonl", "--json", "out.jsonl"]);
+    succeeds(&output);
+    assert_eq!(json_lines(&folder.path().join("out.jsonl")), same);
+    let words = "frames of 320×240 are 1280×960 in the file of --detections; its boxes are scaled";
+    assert_eq!(said(&output).matches(words).count(), 1, "{}", said(&output));
+    moving(folder.path(), "wide.jsonl", (1280, 720));
+    let output = detect(folder.path(), &clip, &["--detections", "wide.jsonl"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("frame 0 of stream 0 is 1280×720 there and 320×240 here"), "{}", said(&output));
+}
+
 #[test]
 fn tracks_are_written_as_motchallenge_text() {
     let (folder, clip) = clip();

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 fn command(folder: &Path, args: &[&str]) -> Command {
     let mut command = bare(folder, "detect");
-    command.args(["--imgsz", "96", "--report", "r.json"]).args(args);
+    command.args(["--imgsz", "96", "--report", "r.json", "--overwrite"]).args(args);
     command
 }
 

@@ -31,7 +31,7 @@ fn the_report_says_which_tiles_were_used() {
     let folder = tempfile::tempdir().expect("a folder");
     made_clip(folder.path(), "made.mp4", "1281x721", "0.5", &["-pix_fmt", "yuv444p"]);
     let tiling = |options: &[&str]| {
-        let mut args = vec!["made.mp4", "-o", "none", "--imgsz", "160", "--report", "r.json"];
+        let mut args = vec!["made.mp4", "-o", "none", "--imgsz", "160", "--report", "r.json", "--overwrite"];
         args.extend(options);
         succeeds(&streamdet(folder.path(), &args));
         let report = json(&folder.path().join("r.json"));

@@ -92,6 +92,50 @@ fn sounds(file: &Path) -> Vec<String> {
 }
 
 /// Two seconds later than the video, as on a busy machine: the recording has it all the same.
+/// With several streams the end may be days away.
+#[test]
+fn a_stream_that_fails_for_good_is_said_when_it_does_and_not_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = ServerProcess::start(Told::showing([Feed::new("/x")]));
+    let url = server.url("/x");
+    let args =
+        [&url, "test:ball", "--rtsp-transport", "tcp", "--reconnect", "1", "-o", "none", "-v", "--report", "r.json"];
+    let run = Running::start(live(folder.path(), &args));
+    for stream in ["video 1/2", "video 2/2"] {
+        run.wait_for(stream, 10);
+    }
+    server.kill();
+    run.wait_for("\nerror: ", 1);
+    // The other one goes on.
+    let so_far = run.said().matches("video 2/2").count();
+    run.wait_for("video 2/2", so_far + 10);
+    let error = run.said().lines().find(|line| line.starts_with("error: ")).expect("it is said").to_owned();
+    assert!(error.contains("rtsp://127.0.0.1"), "{error}");
+    let (code, said) = run.interrupt();
+    assert_eq!(code, Some(1), "{said}");
+    assert_eq!(said.matches(&error).count(), 1, "{said}");
+    let closing = said.lines().last().expect("lines");
+    assert!(closing.starts_with("failed during the run, as said above: "), "{said}");
+}
+
+/// Drones' and phones' encoders refresh a part of each frame instead of sending keyframes.
+#[test]
+fn a_stream_without_keyframes_that_is_joined_midway_has_no_corrupt_frames() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&Told::showing([Feed { refresh: true, ..Feed::new("/x") }]));
+    let url = server.url("/x");
+    // Who came first has the one keyframe.
+    let first = Running::start(live(folder.path(), &[&url, "--rtsp-transport", "tcp", "-o", "none", "-v"]));
+    first.wait_for("video 1/1", 20);
+    let args = [&url, "--rtsp-transport", "tcp", "-o", "o.mkv", "--frames", "60", "--report", "r.json"];
+    succeeds(&live(folder.path(), &args).output().expect("it starts"));
+    let report = json(&folder.path().join("r.json"));
+    assert_eq!(report["streams"][0]["frames"]["dropped"]["corrupt"], 0, "{report:#}");
+    let file = folder.path().join("o.mkv");
+    witness("ffmpeg", &["-i", text(&file), "-f", "null", "-"]);
+    assert_eq!(first.interrupt().0, Some(130));
+}
+
 #[test]
 fn audio_that_begins_late_is_in_the_recording_and_an_outage_begins_no_second_one() {
     let folder = tempfile::tempdir().expect("a folder");

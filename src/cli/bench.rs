@@ -14,6 +14,7 @@ use super::run::Done;
 use super::settings::Task;
 use super::signals::Signals;
 use crate::clock::{Clock, RealClock};
+use crate::config::Kept;
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::report::baseline::Baseline;
 use crate::shutdown::Shutdown;
@@ -53,7 +54,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     run: RunOptions,
     /// Run every combination of these settings in turns: provider=cpu,openvino imgsz=320,640 batch=1,4
-    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, help_heading = "Comparing")]
+    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, conflicts_with = "KeepOptions", help_heading = "Comparing")]
     compare: Vec<Axis>,
     /// Runs per combination
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Comparing")]
@@ -73,9 +74,11 @@ pub struct BenchArgs {
 
 /// Settings that decide how a run goes: only they can be compared.
 fn comparable() -> Vec<String> {
-    const OTHERS: [&str; 19] = [
+    const OTHERS: [&str; 21] = [
         "save",
         "overwrite",
+        "run-dir",
+        "repeat",
         "compare",
         "rounds",
         "baseline",
@@ -110,7 +113,7 @@ fn percent(text: &str) -> Result<f32, String> {
 
 /// Runs the command; returns the exit code.
 #[must_use]
-pub fn run(args: &BenchArgs) -> u8 {
+pub fn run(args: &BenchArgs, kept: &Kept) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let signals = Signals::watch();
     let result = match &args.into {
@@ -121,14 +124,21 @@ pub fn run(args: &BenchArgs) -> u8 {
             if let Some(notice) = command_line_notice() {
                 print_line(&format!("  notice: {notice}"));
             }
-            compare::run(&args.compare, args.rounds, args.run.measure.report.as_deref(), &signals.shutdown)
+            compared(args, &signals.shutdown)
         }
-        _ => one_run(args, &clock, &signals.shutdown),
+        _ => one_run(args, kept, &clock, &signals.shutdown),
     };
     signals.conclude(result)
 }
 
-fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
+/// Runs every combination; its report is that of the comparison.
+fn compared(args: &BenchArgs, shutdown: &Shutdown) -> anyhow::Result<u8> {
+    let mut report = args.run.measure.report.clone();
+    plan::prepare_files(report.iter_mut().map(|path| ("--report", path)).collect(), false, args.overwrite)?;
+    compare::run(&args.compare, args.rounds, report.as_deref(), shutdown)
+}
+
+fn one_run(args: &BenchArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
     let mut options = args.run.clone();
@@ -156,7 +166,15 @@ fn one_run(args: &BenchArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> any
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
     plan.notices.extend(command_line_notice().map(str::to_owned));
-    let task = Task { command: "bench", plan, overwrite, real_time: args.real_time, thorough: true, ..Task::default() };
+    let task = Task {
+        command: "bench",
+        plan,
+        kept: kept.clone(),
+        overwrite,
+        real_time: args.real_time,
+        thorough: true,
+        ..Task::default()
+    };
     let Done { report, screen, code } = options.run(&args.invocation, &task, clock, shutdown)?;
     let Some(baseline) = baseline.filter(|_| code == 0) else { return Ok(code) };
     let (text, held) = baseline.compare(&report, f64::from(args.fail_above));

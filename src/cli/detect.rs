@@ -13,6 +13,7 @@ use super::settings::Task;
 use super::signals::Signals;
 use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
+use crate::config::Kept;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
@@ -32,8 +33,10 @@ const EXAMPLES: &str = "Examples:
   streamdet detect test:ball --frames 300            GStreamer's test pattern
   streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
   streamdet detect clip.mp4 --detections found.jsonl draws what was found before; no model is loaded
+  streamdet detect clip.mp4 -o runs/a/out.mp4 --run-dir runs/a
+  streamdet detect --repeat runs/a --run-dir runs/b  the same again, into runs/b
 
-Settings: every option but --config, --show-config, -v and -q can also be set in the environment (--max-det as \
+Settings: every option but --config, --show-config, --run-dir, --repeat, -v and -q can also be set in the environment (--max-det as \
 STREAMDET_MAX_DET) or in the config file (max-det = 100). Flags override the environment, which overrides the file; --hud=false \
 overrides a true.
 
@@ -120,49 +123,65 @@ pub struct DetectArgs {
 
 /// Runs the command; returns the exit code.
 #[must_use]
-pub fn run(args: &DetectArgs) -> u8 {
+pub fn run(args: &DetectArgs, kept: &Kept) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let signals = Signals::watch();
-    let result = prepare_and_run(args, &clock, &signals.shutdown);
+    let result = prepare_and_run(args, kept, &clock, &signals.shutdown);
     signals.conclude(result)
 }
 
-fn prepare_and_run(args: &DetectArgs, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
+fn prepare_and_run(args: &DetectArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
-    let request = OutputRequest {
-        outputs: args.output.clone(),
-        overwrite: args.overwrite,
-        display: args.display,
-        gaps: if args.keep_gaps { Gaps::Keep } else { Gaps::Close },
-        segments: args.segment.map(|length| Segments { length, keep: args.keep, keep_bytes: args.keep_bytes }),
-        full_speed: args.full_speed,
-        max_clients: args.max_clients.into(),
-        tls_cert: args.tls_cert.clone(),
-        tls_key: args.tls_key.clone(),
-    };
-    let credentials = args.run.live.credentials();
-    args.run.tracking.check(&args.sources)?;
-    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
-    plan.notices.extend(command_line_notice().map(str::to_owned));
-    let (json, save_txt, crops) = (args.json.clone(), args.save_txt.clone(), args.crops.clone());
-    if let Some(path) = args.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
-        anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
-    }
-    let heatmaps = args.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
-    let task = Task {
-        command: "detect",
-        plan,
-        overwrite: args.overwrite,
-        detections: args.detections.clone(),
-        json,
-        save_txt,
-        crops,
-        best_crops: args.best_crops,
-        mot_output: args.mot_output.clone(),
-        events_csv: args.events_csv.clone(),
-        heatmaps,
-        ..Task::default()
-    };
+    let mut task = args.task()?;
+    task.plan.notices.extend(command_line_notice().map(str::to_owned));
+    task.kept = kept.clone();
     args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
+}
+
+impl DetectArgs {
+    /// What is to be done: sources with their outputs, checked against each other.
+    pub(super) fn task(&self) -> anyhow::Result<Task> {
+        let request = OutputRequest {
+            outputs: self.output.clone(),
+            overwrite: self.overwrite,
+            display: self.display,
+            gaps: if self.keep_gaps { Gaps::Keep } else { Gaps::Close },
+            segments: self.segment.map(|length| Segments { length, keep: self.keep, keep_bytes: self.keep_bytes }),
+            full_speed: self.full_speed,
+            max_clients: self.max_clients.into(),
+            tls_cert: self.tls_cert.clone(),
+            tls_key: self.tls_key.clone(),
+        };
+        self.run.tracking.check(&self.sources)?;
+        let plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        if let Some(path) = self.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
+            anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
+        }
+        let heatmaps = self.heatmap.as_deref().map(|path| plan::heatmaps(path, &plan.jobs)).unwrap_or_default();
+        Ok(Task {
+            command: "detect",
+            plan,
+            overwrite: self.overwrite,
+            detections: self.detections.clone(),
+            json: self.json.clone(),
+            save_txt: self.save_txt.clone(),
+            crops: self.crops.clone(),
+            best_crops: self.best_crops,
+            mot_output: self.mot_output.clone(),
+            events_csv: self.events_csv.clone(),
+            heatmaps,
+            ..Task::default()
+        })
+    }
+
+    /// Whether it has anything to detect in.
+    pub(super) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// The options of a run.
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.run
+    }
 }

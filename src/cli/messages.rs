@@ -3,9 +3,10 @@
 use std::io::Write;
 
 use crate::pipeline::RunError;
-use crate::secrets::{redact, redact_arguments, shows_password};
+use crate::secrets::{redact_arguments, shows_password};
 use crate::text::print_stderr;
 use crate::ui::logs;
+use crate::ui::screen::Failure;
 
 /// The exit code of a command that has ended; an error is printed, and means that the command line, the settings or an input
 /// cannot be used.
@@ -17,13 +18,8 @@ pub(super) fn or_unusable(result: anyhow::Result<u8>) -> u8 {
 }
 
 /// Prints an error, without secrets.
-pub(super) fn print_error(error: &(impl std::fmt::Display + ?Sized)) {
-    let text = redact(&error.to_string());
-    if logs::are_json() {
-        tracing::error!("{text}");
-    } else {
-        print_stderr(&format!("error: {text}"));
-    }
+pub(super) fn print_error(error: &impl std::fmt::Display) {
+    logs::print_error(error);
 }
 
 /// An error with its causes, each said once: most messages contain their cause's.
@@ -38,11 +34,21 @@ pub(super) fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// Prints what went wrong in a run; the exit code of a run that would else have ended with `code`.
-pub(super) fn print_failures(errors: &[RunError], processed: u64, mut code: u8) -> u8 {
+/// Prints what went wrong in a run, and only names what was `said` as it happened; the exit code of a run that would else have
+/// ended with `code`.
+pub(super) fn print_failures(errors: &[RunError], said: &[Failure], processed: u64, mut code: u8) -> u8 {
+    let mut names: Vec<&str> = Vec::new();
     for error in errors {
-        print_error(error);
+        let text = error.to_string();
+        match said.iter().find(|said| said.text == text) {
+            Some(Failure { name, .. }) if names.contains(&name.as_str()) => {}
+            Some(Failure { name, .. }) => names.push(name),
+            None => print_error(error),
+        }
         code = if error.is_usage() && processed == 0 && code != 1 { 2 } else { 1 };
+    }
+    if !names.is_empty() {
+        print_line(&format!("failed during the run, as said above: {}", names.join(", ")));
     }
     code
 }

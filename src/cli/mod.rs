@@ -1,12 +1,13 @@
 //! The command line: options, layers of settings, dispatch.
 
 pub mod bench;
+pub mod check;
 mod choices;
 mod compare;
-pub mod config;
 pub mod count;
 pub mod detect;
 pub mod doctor;
+mod keep;
 pub mod live;
 pub mod measure;
 mod messages;
@@ -42,6 +43,8 @@ pub enum Command {
     Profile(Box<profile::ProfileArgs>),
     /// Measure accuracy on a labelled dataset
     Val(Box<val::ValArgs>),
+    /// Check a config file: every key and value, the model, files, outputs; nothing runs
+    Check(check::CheckArgs),
     /// List, inspect and download models
     Model(model::ModelArgs),
     /// Check decoders, encoders, execution providers and models on this machine

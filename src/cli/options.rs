@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::choices;
 use super::count::CountingOptions;
@@ -140,9 +141,10 @@ pub struct SourceOptions {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Tracking")]
 pub struct TrackingOptions {
-    /// Track objects: ids in labels, --json and --save-txt
-    #[arg(long)]
-    pub track: bool,
+    /// Track objects: ids in labels, --json and --save-txt; --track=false turns off what --tracker and --trails of a lower layer turn on
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false",
+        value_parser = BoolishValueParser::new(), hide_possible_values = true)]
+    pub track: Option<bool>,
     /// Tracker; implies --track [default: timed]
     #[arg(long, value_name = "TRACKER", value_parser = choices::tracker())]
     pub tracker: Option<track::Kind>,
@@ -165,7 +167,7 @@ impl TrackingOptions {
                 && !Path::new(source).exists()
         };
         match sources.iter().find(is_number).and_then(|source| source.to_str()) {
-            Some(number) if self.track => anyhow::bail!(
+            Some(number) if self.track == Some(true) => anyhow::bail!(
                 "--track {number}: --track follows objects, and {number} is no file\n  a file's video track is chosen with \
                  --video-track {number}"
             ),
@@ -175,8 +177,8 @@ impl TrackingOptions {
 
     /// How objects are tracked, where they are; `implied` by other options.
     pub(super) fn tracking(&self, implied: bool) -> Option<track::Options> {
-        let wanted =
-            implied || self.track || self.tracker.is_some() || self.trails.is_some_and(|length| !length.is_zero());
+        let trails = self.trails.is_some_and(|length| !length.is_zero());
+        let wanted = implied || self.track.unwrap_or(self.tracker.is_some() || trails);
         wanted.then(|| track::Options {
             kind: self.tracker.unwrap_or_default(),
             buffer: self.track_buffer,
@@ -242,6 +244,20 @@ pub struct MonitoringOptions {
     pub token: Option<Secret>,
 }
 
+/// Runs that are kept.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Keeping")]
+pub struct KeepOptions {
+    /// Keep this run in a folder: its settings and sources (config.toml, without secrets), report.json, the model's checksum and the
+    /// versions of what ran (run.json)
+    #[arg(long, value_name = "FOLDER")]
+    pub run_dir: Option<PathBuf>,
+    /// Do a kept run again: the settings, sources and outputs of then, other options above them. Outputs that lay in its folder go to
+    /// that of --run-dir; others are replaced with --overwrite only
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    pub repeat: Option<PathBuf>,
+}
+
 /// Options of every command that runs the whole pipeline.
 #[derive(Debug, Clone, Args)]
 pub struct RunOptions {
@@ -278,6 +294,9 @@ pub struct RunOptions {
     /// Metrics over HTTP.
     #[command(flatten)]
     pub monitoring: MonitoringOptions,
+    /// Runs that are kept.
+    #[command(flatten)]
+    pub keep: KeepOptions,
     /// Dashboard in the terminal; q quits (exit code 0, files are finished), ? lists the keys
     #[arg(long, help_heading = "Measuring")]
     pub tui: bool,

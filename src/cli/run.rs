@@ -15,9 +15,10 @@ use crate::detector::Recorded;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::monitoring::Metrics;
-use crate::pipeline::instruments::{InstrumentError, Instruments};
+use crate::pipeline::instruments::{InstrumentError, InstrumentFiles, Instruments};
 use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Finder, Listener, Outcome};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, Settings};
+use crate::report::run_folder::RunFolder;
 use crate::report::{RunContext, RunReport};
 use crate::serve::{self, Limits, Listen, Probes, Server};
 use crate::shutdown::Shutdown;
@@ -31,7 +32,43 @@ pub(super) struct Done {
     pub code: u8,
 }
 
+/// What a run writes into, checked and set aside for it.
+pub(super) struct Claimed {
+    /// The task, with the names that its files have.
+    pub task: Task,
+    files: InstrumentFiles,
+    folder: Option<RunFolder>,
+    /// What was there before, for people.
+    pub left: Vec<String>,
+}
+
+/// A run whose outputs are open.
+pub(super) struct Ready {
+    pub settings: Settings,
+    pub instruments: Instruments,
+    pub detections: Vec<Box<dyn DetectionOutput>>,
+}
+
 impl RunOptions {
+    /// Checks that no two files of the run are one, and makes room for its outputs.
+    pub(super) fn claim(&self, task: &Task) -> anyhow::Result<Claimed> {
+        let files = self.measure.files();
+        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
+        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
+        let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
+        let all: Vec<_> = task.lines().chain(files.named()).chain(heatmaps).chain(read).collect();
+        plan::check_distinct(&task.plan.jobs, &all)?;
+        let folder = self.keep.claim(task.overwrite)?;
+        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
+        folder.as_ref().map_or(Ok(()), RunFolder::create)?;
+        // A recorder is started again and again.
+        let goes_on = task.plan.jobs.iter().any(|job| job.source.is_live());
+        let (mut task, mut files, overwrite) = (task.clone(), files, task.overwrite);
+        let named = task.files().into_iter().chain(files.named_mut()).collect();
+        left.extend(plan::prepare_files(named, goes_on, overwrite)?);
+        Ok(Claimed { task, files, folder, left })
+    }
+
     /// Runs the pipeline to its end and prints its figures.
     pub(super) fn run(
         &self,
@@ -46,24 +83,13 @@ impl RunOptions {
             serve::check_token(listen)?;
         }
         prefer_decoder(self.live.decoder.as_deref())?;
-        let files = self.measure.files();
-        let lines = [("--json", &task.json), ("--mot-output", &task.mot_output), ("--events-csv", &task.events_csv)];
-        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let mut to_stdout = lines.clone().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
+        let mut to_stdout = task.lines().filter(|(_, path)| path.as_os_str() == "-").map(|(option, _)| option);
         let on_stdout = to_stdout.next();
         if let Some((first, second)) = on_stdout.zip(to_stdout.next()) {
             return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
         }
-        let others: Vec<_> = lines.chain(files.named()).collect();
-        let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
-        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
-        let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
-        let all: Vec<_> = others.iter().copied().chain(heatmaps).chain(read).collect();
-        plan::check_distinct(&task.plan.jobs, &all)?;
-        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
-        left.extend(plan::set_aside(&others)?);
-        let rows = task.mot_output.iter().chain(&task.events_csv).filter(|path| plan::is_file(path));
-        left.extend(plan::prepare_files(task.heatmaps.iter().chain(rows), task.overwrite)?);
+        let claimed = self.claim(task)?;
+        let Claimed { task, folder, left, .. } = &claimed;
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
         } else {
@@ -71,6 +97,7 @@ impl RunOptions {
             Finder::Model(Box::new(model), runtime)
         };
         let origin = finder.origin();
+        task.kept.check_model(&origin)?;
         let presentation = Presentation {
             verbosity: invocation.verbosity(),
             stats: self.measure.stats.map(|every| (every, self.measure.stats_format)),
@@ -94,19 +121,13 @@ impl RunOptions {
             }
             None => None,
         };
-        let instruments = Instruments::open(&files, shutdown)?;
-        // Last: what is refused leaves no empty file.
-        let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        let detections = match task.open_detections(&origin, settings.pixelation.clone(), at_once, shutdown) {
-            Ok(detections) => detections,
-            Err(refusal) => {
-                instruments.discard();
-                return Err(refusal);
-            }
-        };
+        if let Some(folder) = folder {
+            task.keep_run(folder, &finder)?;
+        }
+        let Ready { settings, instruments, detections } = claimed.open(settings, &origin, shutdown)?;
         let instruments = Arc::new(instruments);
         let said = resolved(&settings, &origin);
-        let notices = task.plan.notices.iter().chain(&left).chain(&origin.notices);
+        let notices = task.plan.notices.iter().chain(left).chain(&origin.notices);
         let view = View::open(presentation, &settings, &origin, notices, shutdown);
         let mut listeners: Vec<Arc<dyn Listener>> = view.listeners();
         listeners.push(instruments.clone());
@@ -133,11 +154,15 @@ impl RunOptions {
             // A signal ended the wait for its reader: the exit code is the signal's.
             code = if matches!(error, InstrumentError::Unread { .. }) { code } else { 1 };
         }
+        if let Some(Err(error)) = folder.as_ref().map(|folder| folder.finish(&report, shutdown)) {
+            print_error(&error);
+            code = 1;
+        }
         if let Some(Err(error)) = monitoring.map(|(server, _)| server.close()) {
             print_error(&error);
             code = 1;
         }
-        let code = print_failures(&errors, report.processed(), code);
+        let code = print_failures(&errors, &screen.failures(), report.processed(), code);
         Ok(Done { report, screen, code })
     }
 }
@@ -159,7 +184,29 @@ fn probes(metrics: &Arc<Metrics>) -> Probes {
     }
 }
 
+impl Claimed {
+    /// Opens the run's outputs.
+    pub(super) fn open(&self, settings: Settings, origin: &Origin, shutdown: &Shutdown) -> anyhow::Result<Ready> {
+        let instruments = Instruments::open(&self.files, shutdown)?;
+        // Last: what is refused leaves no empty file.
+        let at_once = settings.jobs.iter().any(|job| job.source.is_live());
+        match self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown) {
+            Ok(detections) => Ok(Ready { settings, instruments, detections }),
+            Err(refusal) => {
+                instruments.discard();
+                Err(refusal)
+            }
+        }
+    }
+}
+
 impl Task {
+    /// Files of lines, with the options that name them.
+    fn lines(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let lines = [("--json", &self.json), ("--mot-output", &self.mot_output), ("--events-csv", &self.events_csv)];
+        lines.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
+    }
+
     /// Opens `--save-txt`, `--crops`, and last the files of lines, so that what is refused leaves no empty file. `at_once`: lines
     /// are flushed one by one.
     fn open_detections(

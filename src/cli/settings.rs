@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::{DetectionOptions, DrawingOptions, RunOptions};
+use crate::config::Kept;
 use crate::controls::Controls;
 use crate::counting::CountingError;
 use crate::frame::pixelate::Pixelation;
@@ -22,12 +23,14 @@ use crate::track;
 use super::live::LiveArgs;
 
 /// What a command adds to the options.
-#[derive(Default)]
+#[derive(Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub(super) struct Task {
     /// The command's name.
     pub command: &'static str,
     pub plan: Plan,
+    /// What `--run-dir` keeps.
+    pub kept: Kept,
     /// Outputs that exist are replaced.
     pub overwrite: bool,
     /// Where detections come from, instead of a model.
@@ -44,6 +47,19 @@ pub(super) struct Task {
     pub real_time: bool,
     /// Whether the closing figures contain resources and the verdict.
     pub thorough: bool,
+}
+
+impl Task {
+    /// The files that are written beside video, with their options.
+    pub fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let lines = [
+            ("--json", &mut self.json),
+            ("--mot-output", &mut self.mot_output),
+            ("--events-csv", &mut self.events_csv),
+        ];
+        let lines = lines.into_iter().filter_map(|(option, path)| Some((option, path.as_mut()?)));
+        lines.chain(self.heatmaps.iter_mut().map(|path| ("--heatmap", path))).collect()
+    }
 }
 
 /// Why options make no settings.
@@ -159,7 +175,7 @@ impl DetectionOptions {
 }
 
 impl LiveArgs {
-    fn options(&self) -> Result<LiveOptions, SettingsError> {
+    pub(super) fn options(&self) -> Result<LiveOptions, SettingsError> {
         if let Some(path) = &self.tls_ca {
             std::fs::metadata(path).map_err(|source| SettingsError::TlsCa { path: path.clone(), source })?;
         }
@@ -253,7 +269,8 @@ pub(super) fn resolved(settings: &Settings, origin: &Origin) -> BTreeMap<&'stati
     maybe("tile", settings.tiling.map(|tiling| tiling.to_string()));
     maybe("target-latency", settings.target_latency.map(|time| format!("{} ms", time.as_millis())));
     maybe("tracker", settings.tracking.map(|tracking| tracking.kind.name().to_owned()));
-    maybe("track-buffer", settings.tracking.map(|tracking| format!("{} s", tracking.buffer.as_secs_f64())));
+    let timed = settings.tracking.filter(|tracking| tracking.kind == track::Kind::Timed);
+    maybe("track-buffer", timed.map(|tracking| format!("{} s", tracking.buffer.as_secs_f64())));
     maybe("encoder", (!settings.encoder.names.is_empty()).then(|| settings.encoder.names.join(",")));
     maybe("preset", settings.encoder.preset.clone());
     said

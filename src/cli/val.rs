@@ -13,7 +13,7 @@ use super::mot::MotOptions;
 use super::options::{Invocation, ModelOptions, TilingOptions, fraction};
 use super::signals::Signals;
 use crate::clock::{Clock, Deadline, RealClock};
-use crate::detector::{DetectError, Detector, DetectorOptions};
+use crate::detector::{DetectError, Detector, DetectorOptions, Wanted};
 use crate::inference::Runtime;
 use crate::model::Model;
 use crate::pipeline::{Images, NextImage, RunError};
@@ -220,7 +220,7 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
     };
     screen.finish();
     let (images, processed) = (run.images(), run.processed());
-    let code = print_failures(&errors, processed, 0);
+    let code = print_failures(&errors, &[], processed, 0);
     if code != 0 || signals.shutdown.is_requested() {
         print_line(&format!(
             "{processed} of {} were run; no figures without the rest",
@@ -243,11 +243,14 @@ fn run_model(args: &ValArgs, dataset: &mut Dataset, signals: &Signals) -> anyhow
 fn detector(args: &ValArgs, runtime: &Runtime, model: &Model, clock: &Arc<dyn Clock>) -> Detector {
     let thresholds =
         Thresholds { conf: args.conf, iou: args.iou, max_det: args.max_det, agnostic: false, classes: None };
-    let options = DetectorOptions {
+    let wanted = Wanted {
         imgsz: args.model.imgsz.unwrap_or(model.default_size),
         thresholds,
         tiling: args.tiling.tile,
         target_latency: args.tiling.target_latency.map(Duration::from_millis),
+    };
+    let options = DetectorOptions {
+        wanted,
         provider: args.model.provider_options(),
         clock: clock.clone(),
         ..DetectorOptions::of(model)

@@ -120,6 +120,19 @@ struct Known {
     zones: Box<[AtZone]>,
 }
 
+impl Known {
+    /// Visits that go on, each with the number of its zone.
+    fn visits(&self) -> impl Iterator<Item = (usize, Visit)> {
+        self.zones.iter().enumerate().filter_map(|(number, at)| Some((number, at.visit?)))
+    }
+}
+
+/// A visit of which it is not known how it goes on.
+fn stayed(shapes: &Shapes, number: usize, visit: Visit, (track_id, class_id): (u32, u16)) -> FrameEvent {
+    let (name, what) = (shapes.zones[number].name().clone(), ZoneEvent::Dwell { dwell: visit.length() });
+    FrameEvent::Zone { name, what, track_id, class_id, at: visit.until }
+}
+
 /// Counts one stream's objects at lines and in zones.
 pub struct Counter {
     shapes: Arc<Shapes>,
@@ -169,9 +182,9 @@ impl Counter {
         sightings: impl IntoIterator<Item = Sighting>,
         events: &mut Vec<FrameEvent>,
     ) {
-        self.resize(size);
-        self.frames += 1;
         let begin = events.len();
+        self.resize(size, events);
+        self.frames += 1;
         self.of_zones.iter_mut().for_each(ZoneTally::begin_frame);
         let mut full = false;
         for sighting in sightings {
@@ -242,19 +255,20 @@ impl Counter {
     }
 
     /// Another size: lines and zones in pixels lie elsewhere on the scene, and what was known of sides is void.
-    fn resize(&mut self, size: Size) {
+    fn resize(&mut self, size: Size, events: &mut Vec<FrameEvent>) {
         let Some(before) = self.size.replace(size) else { return self.lay_out(size) };
         if before == size {
             return;
         }
         self.lay_out(size);
         let (lines, zones) = self.shapes.in_pixels();
-        for known in self.known.values_mut() {
+        for (id, known) in &mut self.known {
             known.at = known.at.map(|at| at.rescaled(before, size));
             known.lines.iter_mut().zip(&lines).filter(|(_, void)| **void).for_each(|(at, _)| *at = AtLine::default());
             for (number, at) in known.zones.iter_mut().enumerate().filter(|(number, _)| zones[*number]) {
                 if let Some(visit) = std::mem::take(at).visit {
                     self.of_zones[number].end(visit.length());
+                    events.push(stayed(&self.shapes, number, visit, (*id, known.class_id)));
                 }
             }
         }
@@ -280,12 +294,9 @@ impl Counter {
             if !is_gone(known) {
                 return true;
             }
-            for (number, visit) in known.zones.iter().enumerate().filter_map(|(n, at)| Some((n, at.visit?))) {
-                let dwell = visit.length();
-                of_zones[number].end(dwell);
-                let (name, at) = (shapes.zones[number].name().clone(), visit.until);
-                let what = ZoneEvent::Dwell { dwell };
-                events.push(FrameEvent::Zone { name, what, track_id: *id, class_id: known.class_id, at });
+            for (number, visit) in known.visits() {
+                of_zones[number].end(visit.length());
+                events.push(stayed(shapes, number, visit, (*id, known.class_id)));
             }
             false
         });
@@ -303,15 +314,22 @@ impl Counter {
         named.map(|((zone, corners), tally)| (zone.name().as_ref(), corners.as_slice(), tally.now))
     }
 
+    /// Visits that go on, as long as they are so far.
+    #[must_use]
+    pub fn open_visits(&self) -> Vec<FrameEvent> {
+        let of = |(id, known): (&u32, &Known)| {
+            let object = (*id, known.class_id);
+            known.visits().map(|(number, visit)| stayed(&self.shapes, number, visit, object)).collect::<Vec<_>>()
+        };
+        self.known.iter().flat_map(of).collect()
+    }
+
     /// What was counted so far; visits that go on are in it.
     #[must_use]
     pub fn figures(&self, classes: &[String]) -> Figures {
         let mut zones = self.of_zones.clone();
-        for known in self.known.values() {
-            for (tally, visit) in zones.iter_mut().zip(&known.zones).filter_map(|(tally, at)| Some((tally, at.visit?)))
-            {
-                tally.end(visit.length());
-            }
+        for (number, visit) in self.known.values().flat_map(Known::visits) {
+            zones[number].end(visit.length());
         }
         let lines = self.shapes.lines.iter().zip(&self.of_lines);
         let zones = self.shapes.zones.iter().zip(&zones);

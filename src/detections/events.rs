@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::lines::{LineFile, Lines};
-use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, class_name};
+use super::{
+    DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OPEN, OnError, StreamEvent, class_name,
+};
 use crate::detection::FrameEvent;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -39,8 +41,8 @@ impl EventRows {
 }
 
 impl DetectionOutput for EventRows {
-    fn sink(&self, _: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
-        Box::new(RowSink { rows: self.file.lines(stopping), classes: self.classes.clone() })
+    fn sink(&self, stream: StreamId, _: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink> {
+        Box::new(RowSink { rows: self.file.lines(stopping), stream, classes: self.classes.clone() })
     }
 
     /// Gives the file its name, without a single event as well: that nothing happened is known then. One without a single frame goes.
@@ -56,6 +58,7 @@ impl DetectionOutput for EventRows {
 /// One stream's rows.
 struct RowSink {
     rows: Lines,
+    stream: StreamId,
     classes: Arc<[String]>,
 }
 
@@ -65,9 +68,19 @@ impl DetectionSink for RowSink {
         let frame = detected.frame;
         for event in &frame.events {
             let place = (frame.stream.0, frame.index, frame.pts.ns);
-            self.rows.send(|row| write_row(row, place, event, &self.classes))?;
+            self.rows.send(|row| write_row(row, place, event, None, &self.classes))?;
         }
         Ok(())
+    }
+
+    fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError> {
+        match event {
+            StreamEvent::Gap(_) => Ok(()),
+            StreamEvent::OpenVisits(frame, pts, visits) => visits.iter().try_for_each(|visit| {
+                let place = (self.stream.0, *frame, pts.ns);
+                self.rows.send(|row| write_row(row, place, visit, Some(OPEN), &self.classes))
+            }),
+        }
     }
 
     fn flush(&mut self) -> Result<(), DetectionError> {
@@ -79,10 +92,12 @@ impl DetectionSink for RowSink {
     }
 }
 
+/// Writes an event's row; `said` takes the place of what the event says that happened.
 fn write_row(
     row: &mut Vec<u8>,
     (stream, frame, pts_ns): (u32, u64, u64),
     event: &FrameEvent,
+    said: Option<&str>,
     classes: &[String],
 ) -> std::io::Result<()> {
     let (kind, name, what, dwell, class_id, at) = match event {
@@ -91,7 +106,7 @@ fn write_row(
     };
     write!(row, "{stream},{frame},{pts_ns},{},{kind},", at.ns)?;
     quoted(row, name)?;
-    write!(row, ",{what},{},", event.track_id())?;
+    write!(row, ",{},{},", said.unwrap_or(what), event.track_id())?;
     quoted(row, class_name(classes, *class_id))?;
     match dwell {
         Some(dwell) => writeln!(row, ",{:.3}", dwell.as_secs_f64()),
@@ -125,8 +140,8 @@ mod tests {
         let what = ZoneEvent::Leave { dwell: Duration::from_millis(12_345) };
         let zone = FrameEvent::Zone { name: "yard".into(), what, track_id: 7, class_id: 0, at };
         let mut rows = Vec::new();
-        for event in [line, zone] {
-            write_row(&mut rows, (0, 17, 1_700_000_000), &event, &classes).expect("memory takes everything");
+        for (event, said) in [(&line, None), (&zone, None), (&zone, Some(OPEN))] {
+            write_row(&mut rows, (0, 17, 1_700_000_000), event, said, &classes).expect("memory takes everything");
         }
         let text = String::from_utf8(rows).expect("UTF-8");
         let rows: Vec<&str> = text.lines().collect();
@@ -135,6 +150,7 @@ mod tests {
             [
                 r#"0,17,1700000000,1400000000,line,"gate, north",in,9,"tram, ""long""","#,
                 "0,17,1700000000,1400000000,zone,yard,leave,7,person,12.345",
+                "0,17,1700000000,1400000000,zone,yard,open,7,person,12.345",
             ]
         );
         assert!(rows.iter().all(|row| row.matches(',').count() >= 9));

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::lines::{LineFile, Lines};
 use super::{
-    DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OnError, StreamEvent, class_name,
+    DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, OPEN, OnError, StreamEvent, class_name,
 };
+use crate::clock::StreamTime;
 use crate::detection::{FrameEvent, Track, TrackState};
 use crate::frame::Frame;
 use crate::geometry::Size;
@@ -68,8 +69,12 @@ impl DetectionSink for JsonSink {
     }
 
     fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError> {
-        let StreamEvent::Gap(gap) = event;
-        self.lines.send(|line| write_gap(line, self.stream, gap))
+        match event {
+            StreamEvent::Gap(gap) => self.lines.send(|line| write_gap(line, self.stream, gap)),
+            StreamEvent::OpenVisits(frame, pts, visits) => {
+                self.lines.send(|line| write_open_visits(line, (self.stream, *frame, *pts), visits, &self.classes))
+            }
+        }
     }
 
     fn flush(&mut self) -> Result<(), DetectionError> {
@@ -189,11 +194,37 @@ struct Outage<'a> {
     reason: &'a str,
 }
 
+/// Visits that go on at the end of the run.
+#[derive(serde::Serialize)]
+struct OpenVisits<'a> {
+    stream: u32,
+    event: &'static str,
+    frame: u64,
+    pts_ns: u64,
+    events: Vec<Event<'a>>,
+}
+
+/// Writes the line of visits that go on.
+///
+/// # Errors
+/// When the output cannot be written.
+fn write_open_visits(
+    out: &mut dyn Write,
+    (stream, frame, pts): (StreamId, u64, StreamTime),
+    visits: &[FrameEvent],
+    classes: &[String],
+) -> std::io::Result<()> {
+    let events = visits.iter().map(|visit| Event { what: Some(OPEN), ..Event::new(visit, classes) }).collect();
+    let line = OpenVisits { stream: stream.0, event: "open_visits", frame, pts_ns: pts.ns, events };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
 /// Writes an outage's line.
 ///
 /// # Errors
 /// When the output cannot be written.
-fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
+pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
     let line = Outage { schema: SCHEMA, stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };
     serde_json::to_writer(&mut *out, &line)?;

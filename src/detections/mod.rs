@@ -5,6 +5,7 @@
 
 pub mod crops;
 pub mod events;
+mod feed;
 pub mod json;
 pub mod labels;
 mod lines;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::StreamTime;
+use crate::detection::FrameEvent;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
@@ -25,6 +28,7 @@ use crate::thread::ThreadError;
 
 pub use crops::Crops;
 pub use events::EventRows;
+pub use feed::{Feed, Read};
 pub use json::JsonLines;
 pub use labels::Labels;
 pub use mot::MotLines;
@@ -109,7 +113,12 @@ pub struct DetectedFrame<'a> {
 pub enum StreamEvent<'a> {
     /// It was disconnected for so long.
     Gap(&'a Gap),
+    /// It ends while objects are in zones: the number and time of its newest frame, and those visits, of which there are some.
+    OpenVisits(u64, StreamTime, &'a [FrameEvent]),
 }
+
+/// What an event says that a visit did which goes on at the end of the run.
+const OPEN: &str = "open";
 
 /// What the error of a sink ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

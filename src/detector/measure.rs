@@ -7,13 +7,13 @@ use super::{DetectError, Detector};
 use crate::frame::FrameView;
 use crate::geometry::Size;
 use crate::inference::{Engine, InferenceError};
-use crate::tensor::{InputShape, InputTensor};
+use crate::tensor::{InputShape, InputTensor, OutputView};
 
 impl Detector {
     /// Size of the tensor for the whole of a frame of size `frame`, pixels.
     #[must_use]
     pub fn tensor_size(&self, frame: Size) -> Size {
-        self.model.tensor_size(frame, self.options.imgsz)
+        self.model.tensor_size(frame, self.options.wanted.imgsz)
     }
 
     /// A frame as the model takes it: `[1,3,H,W]`, letterboxed into `size`.
@@ -43,6 +43,18 @@ impl Detector {
         let engine = self.session(tensor.shape())?;
         let start = clock.now();
         Ok(engine.run(tensor, |_| clock.now().since(start))?)
+    }
+
+    /// Runs the model on `tensor`, of whatever batch, and shows its outputs as they are to `read`.
+    ///
+    /// # Errors
+    /// When the model does not run.
+    pub fn run_tensor<R>(
+        &mut self,
+        tensor: &InputTensor,
+        read: impl FnOnce(&[OutputView<'_>]) -> R,
+    ) -> Result<R, DetectError> {
+        Ok(self.prepare_shape(tensor.shape(), None)?.run(tensor, read)?)
     }
 
     /// Finishes the trace of the session for `shape`, which [`ProviderOptions::trace`] asked for; its path. Nothing is recorded

@@ -25,10 +25,12 @@ mod frames;
 mod measure;
 mod options;
 mod recorded;
+mod service;
 #[cfg(test)]
 mod tests;
 mod tiler;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -47,8 +49,9 @@ use crate::text::counted;
 use tiler::Tiler;
 
 pub use frames::{Detections, DetectorInput, Timings};
-pub use options::DetectorOptions;
+pub use options::{DetectorOptions, Wanted};
 pub use recorded::{Recorded, RecordedError};
+pub use service::{Batch, Client, Full, Output, Reply, Service, ServiceError, Ticket};
 pub use tiler::TilingFigures;
 
 /// Views in one run of the session, at most: a batch of frames with many tiles takes several runs.
@@ -85,6 +88,8 @@ pub struct Detector {
     runtime: Runtime,
     model: Model,
     options: DetectorOptions,
+    /// What is asked for on the frames of streams that differ from the others.
+    wanted_of: HashMap<StreamId, Wanted>,
     tiler: Tiler,
     preprocessor: Preprocessor,
     tensor: InputTensor,
@@ -126,11 +131,12 @@ impl Detector {
     pub fn new(runtime: &Runtime, model: &Model, options: DetectorOptions) -> Self {
         Self {
             runtime: runtime.clone(),
-            tiler: Tiler::new(options.tiling, options.target_latency, options.imgsz, model),
+            wanted_of: HashMap::new(),
+            tiler: Tiler::new(&options.wanted, model),
             preprocessor: Preprocessor::new(model.input),
             tensor: InputTensor::filled(InputShape { batch: 0, size: Size { width: 1, height: 1 } }, 0.0),
             engine: None,
-            postprocessor: Postprocessor::new(model.layout, model.classes.len(), options.thresholds.clone()),
+            postprocessor: Postprocessor::new(model.layout, model.classes.len()),
             merger: Merger::default(),
             waiting: Vec::new(),
             group: Vec::new(),
@@ -232,7 +238,7 @@ impl Detector {
     /// The tensors of batches of 1, 2, 4, … and as many frames as there are at most: others are run as several of these.
     fn shapes(&mut self, stream: StreamId, frame: Size) -> Vec<InputShape> {
         let (size, frames) = (self.tiler.tensor(stream, frame), self.options.provider.batch.max(1));
-        let views: Vec<usize> = if self.options.target_latency.is_some() {
+        let views: Vec<usize> = if self.tiler.adapts(stream) {
             // Every number of tiles there can be.
             self.tiler.counts(stream, frame)
         } else {
@@ -247,9 +253,32 @@ impl Detector {
         shapes
     }
 
-    /// From now on, detections count above this confidence, 0 to 1.
+    /// From now on, detections count above this confidence, 0 to 1, on the frames of streams with nothing else asked for them.
     pub fn set_confidence(&mut self, confidence: f32) {
-        self.postprocessor.set_confidence(confidence);
+        self.options.wanted.thresholds.conf = confidence;
+    }
+
+    /// From now on, `wanted` is asked for on the stream's frames, above `confidence` where it is given.
+    pub fn ask(&mut self, stream: StreamId, wanted: &Wanted, confidence: Option<f32>) {
+        let confidence = confidence.unwrap_or(wanted.thresholds.conf);
+        if let Some(before) = self.wanted_of.get_mut(&stream) {
+            before.thresholds.conf = wanted.thresholds.conf;
+            let is_same = before == wanted;
+            before.thresholds.conf = confidence;
+            if is_same {
+                return;
+            }
+        }
+        self.tiler.ask(stream, wanted);
+        let mut wanted = wanted.clone();
+        wanted.thresholds.conf = confidence;
+        self.wanted_of.insert(stream, wanted);
+    }
+
+    /// Nothing more comes of the stream. The tiles that its frames were given, where they were asked for.
+    pub fn forget(&mut self, stream: StreamId) -> Option<TilingFigures> {
+        self.wanted_of.remove(&stream);
+        self.tiler.forget(stream)
     }
 
     /// Which execution provider runs; `None` until a session is made.
@@ -334,7 +363,7 @@ impl Detector {
             first = end;
         }
         let ran = self.options.clock.now();
-        self.merge_views();
+        self.merge_views(input);
         elapsed.postprocess += self.options.clock.now().since(ran);
         self.tiler.ran(views, elapsed.preprocess + elapsed.inference + elapsed.postprocess);
         let shape = self.tensor.shape();
@@ -369,7 +398,9 @@ impl Detector {
     ) -> Result<HostTime, DetectError> {
         let first = input(self.views[range.start].frame);
         let shape = self.prepare_views((first.stream, first.view.info.size), first.one_size, batch)?;
-        let Self { engine, tensor, preprocessor, postprocessor, views, letterboxes, detected, options, .. } = self;
+        let Self {
+            engine, tensor, preprocessor, postprocessor, views, letterboxes, detected, options, wanted_of, ..
+        } = self;
         let clock = &options.clock;
         let start = clock.now();
         let Some(engine) = engine else { return Ok(start) };
@@ -386,7 +417,10 @@ impl Detector {
             let ran = clock.now();
             for (item, view) in range.enumerate() {
                 detected[view].clear();
-                postprocessor.run(outputs, item, shape.size, &letterboxes[view], &mut detected[view])?;
+                let stream = input(views[view].frame).stream;
+                let thresholds = &wanted_of.get(&stream).unwrap_or(&options.wanted).thresholds;
+                let (letterbox, detected) = (&letterboxes[view], &mut detected[view]);
+                postprocessor.run(outputs, item, shape.size, letterbox, thresholds, detected)?;
             }
             Ok::<_, PostprocessError>(ran)
         })??;
@@ -397,8 +431,8 @@ impl Detector {
     }
 
     /// Gives each frame of the group what its views show.
-    fn merge_views(&mut self) {
-        let Self { views, detected, letterboxes, results, merger, options, .. } = self;
+    fn merge_views<'a>(&mut self, input: &impl Fn(usize) -> DetectorInput<'a>) {
+        let Self { views, detected, letterboxes, results, merger, options, wanted_of, .. } = self;
         let mut first = 0;
         for same_frame in views.chunk_by(|a, b| a.frame == b.frame) {
             let result = &mut results[same_frame[0].frame];
@@ -414,7 +448,9 @@ impl Detector {
             for (view, detected) in same_frame.iter().zip(detected) {
                 merger.add(view.region, result.letterbox.frame, detected);
             }
-            merger.finish(options.thresholds.iou, options.thresholds.max_det, &mut result.objects);
+            let stream = input(same_frame[0].frame).stream;
+            let thresholds = &wanted_of.get(&stream).unwrap_or(&options.wanted).thresholds;
+            merger.finish(thresholds.iou, thresholds.max_det, &mut result.objects);
         }
     }
 
@@ -427,7 +463,7 @@ impl Detector {
     ) -> Result<InputShape, DetectError> {
         let size = self.tiler.tensor(stream, frame);
         let shape = InputShape { batch: self.model.batch.unwrap_or(views.min(MAX_VIEWS)), size };
-        let adapts = self.options.target_latency.is_some() && self.model.batch.is_none();
+        let adapts = self.tiler.adapts(stream) && self.model.batch.is_none();
         // With the first session, those for every number of tiles there can be.
         let counts = if adapts && self.engine.is_none() { self.tiler.counts(stream, frame) } else { Vec::new() };
         let fixed = one_size.then(|| self.largest_batch(stream, frame));

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::detection::{Detection, Track};
-use crate::geometry::{FrameBox, Size};
+use crate::geometry::{FrameBox, Size, px};
 use crate::model::{Origin, RecordedIn};
 use crate::mot::{self, MotError};
 use crate::postprocess::Thresholds;
@@ -39,6 +39,24 @@ pub enum RecordedError {
         /// What to do next.
         remedy: &'static str,
     },
+    /// A frame has another shape than the one in which they were found.
+    #[error(
+        "--detections {file}: frame {frame} of stream {stream} is {}×{} there and {}×{} here\n  give the video that it was made of; \
+         one of another size is taken where its shape is the same",
+        there.width, there.height, here.width, here.height
+    )]
+    OtherShape {
+        /// The file.
+        file: String,
+        /// Number of the stream, from 0.
+        stream: u32,
+        /// Number of the frame, from 0.
+        frame: u64,
+        /// The size of which the file says the frame is.
+        there: Size,
+        /// The size that it has.
+        here: Size,
+    },
 }
 
 /// The detections of a file.
@@ -47,10 +65,19 @@ pub struct Recorded {
     path: PathBuf,
     format: &'static str,
     classes: Arc<[String]>,
-    /// By stream and frame, both from 0; by falling confidence.
-    frames: HashMap<(u32, u64), Vec<Detection>>,
+    /// By stream and frame, both from 0.
+    frames: HashMap<(u32, u64), Found>,
     boxes: u64,
     notices: Vec<String>,
+}
+
+/// What a file has of a frame.
+#[derive(Debug, Default)]
+struct Found {
+    /// The frame's size, where the file says it.
+    size: Option<Size>,
+    /// By falling confidence.
+    objects: Vec<Detection>,
 }
 
 /// A line of `--json`.
@@ -59,6 +86,10 @@ struct Line {
     #[serde(default)]
     stream: u32,
     frame: Option<u64>,
+    #[serde(default)]
+    width: u32,
+    #[serde(default)]
+    height: u32,
     event: Option<IgnoredAny>,
     #[serde(default)]
     detections: Vec<Object>,
@@ -108,8 +139,8 @@ impl Recorded {
             recorded.format = "mot";
             recorded.read_mot(mot::Rows::of(file, &path.display().to_string()))?;
         }
-        for detections in recorded.frames.values_mut() {
-            detections.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        for found in recorded.frames.values_mut() {
+            found.objects.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
         }
         Ok(recorded)
     }
@@ -142,7 +173,7 @@ impl Recorded {
                 return Err(too_many(place()));
             }
             self.boxes += 1;
-            self.frames.entry((0, u64::from(row.frame) - 1)).or_default().push(detection);
+            self.frames.entry((0, u64::from(row.frame) - 1)).or_default().objects.push(detection);
         }
         self.classes = Arc::from([CLASS.to_owned()]);
         let name = self.path.display();
@@ -212,6 +243,8 @@ impl Recorded {
             if self.boxes > MOST_BOXES {
                 return Err(too_many(place));
             }
+            let size = Size { width: line.width, height: line.height };
+            let found = Found { size: (size.width > 0 && size.height > 0).then_some(size), objects: found };
             if self.frames.insert((line.stream, frame), found).is_some() {
                 let problem = format!("frame {frame} of stream {} a second time", line.stream);
                 return Err(unusable(problem, "give the lines of one run"));
@@ -242,31 +275,50 @@ impl Recorded {
                 file: self.path.display().to_string(),
                 format: self.format,
                 boxes: self.boxes,
-                numbered: self.frames.values().flatten().any(|found| found.track.is_some()),
+                numbered: self.frames.values().flat_map(|found| &found.objects).any(|found| found.track.is_some()),
             }),
         }
     }
 
-    /// Adds what the file has of a frame of `size`, clipped to it, to `into`: at least `conf`, of the wanted classes, not more
-    /// than `max_det`.
+    /// Adds what the file has of a frame of `size`, scaled to that and clipped to it, to `into`: at least `conf`, of the wanted
+    /// classes, not more than `max_det`. Where it was scaled, the size that the file says.
+    ///
+    /// # Errors
+    /// When the frame has another shape there.
     pub fn find(
         &self,
         (stream, frame): (StreamId, u64),
         size: Size,
         (thresholds, conf): (&Thresholds, f32),
         into: &mut Vec<Detection>,
-    ) {
-        #[expect(clippy::cast_precision_loss, reason = "sides of a frame")]
-        let (width, height) = (size.width as f32, size.height as f32);
+    ) -> Result<Option<Size>, RecordedError> {
+        let Some(found) = self.frames.get(&(stream.0, frame)) else { return Ok(None) };
+        let other = found.size.filter(|there| *there != size);
+        if let Some(there) = other.filter(|there| !is_same_shape(*there, size)) {
+            let file = self.path.display().to_string();
+            return Err(RecordedError::OtherShape { file, stream: stream.0, frame, there, here: size });
+        }
+        let scale =
+            other.map_or([1.0; 2], |there| [px(size.width) / px(there.width), px(size.height) / px(there.height)]);
         let wanted = |d: &&Detection| {
             let class = usize::from(d.class_id);
             d.confidence >= conf && thresholds.classes.as_ref().is_none_or(|keep| keep.get(class) == Some(&true))
         };
-        let clipped = |d: &Detection| Detection { bbox: d.bbox.clipped(width, height), ..*d };
+        let placed = |d: &Detection| {
+            let FrameBox { x1, y1, x2, y2, .. } = d.bbox;
+            let scaled = FrameBox::new(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1]);
+            Detection { bbox: scaled.clipped(px(size.width), px(size.height)), ..*d }
+        };
         let inside = |d: &Detection| d.bbox.x2 > d.bbox.x1 && d.bbox.y2 > d.bbox.y1;
-        let here = self.frames.get(&(stream.0, frame)).into_iter().flatten();
-        into.extend(here.filter(wanted).map(clipped).filter(inside).take(thresholds.max_det));
+        into.extend(found.objects.iter().filter(wanted).map(placed).filter(inside).take(thresholds.max_det));
+        Ok(other)
     }
+}
+
+/// Whether one is the other, scaled: sides are rounded, to even numbers as a rule, so that a hundredth is nothing.
+fn is_same_shape(a: Size, b: Size) -> bool {
+    let (one, other) = (u64::from(a.width) * u64::from(b.height), u64::from(b.width) * u64::from(a.height));
+    one.abs_diff(other) <= one.max(other) / 100
 }
 
 fn too_many(place: String) -> RecordedError {
@@ -291,7 +343,7 @@ mod tests {
         let thresholds = Thresholds { conf, iou: 1.0, max_det: 2, agnostic: false, classes: None };
         let mut into = Vec::new();
         let size = Size { width: 100, height: 50 };
-        recorded.find((StreamId(0), frame), size, (&thresholds, conf), &mut into);
+        recorded.find((StreamId(0), frame), size, (&thresholds, conf), &mut into).expect("the same shape");
         into.iter()
             .map(|d| (d.confidence, [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2], d.track.map(|track| track.id)))
             .collect()
@@ -326,6 +378,29 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_another_size_has_its_boxes_scaled_and_one_of_another_shape_is_refused() {
+        let line = |size: &str| {
+            format!(r#"{{"frame":0,{size}"detections":[{{"class_id":0,"confidence":0.5,"box":[20,20,60,40]}}]}}"#)
+        };
+        let boxes = |size: &str| found(&read(line(size).as_bytes()).expect("it is read"), 0, 0.0)[0].1;
+        // Of a frame of 100×50.
+        for size in ["", r#""width":100,"height":50,"#] {
+            assert_eq!(boxes(size), [20.0, 20.0, 60.0, 40.0]);
+        }
+        assert_eq!(boxes(r#""width":200,"height":100,"#), [10.0, 10.0, 30.0, 20.0]);
+        assert_eq!(boxes(r#""width":50,"height":25,"#), [40.0, 40.0, 100.0, 50.0], "clipped afterwards");
+        let turned = read(line(r#""width":50,"height":100,"#).as_bytes()).expect("it is read");
+        let thresholds = Thresholds { conf: 0.0, iou: 1.0, max_det: 2, agnostic: false, classes: None };
+        let size = Size { width: 100, height: 50 };
+        let error = turned.find((StreamId(0), 0), size, (&thresholds, 0.0), &mut Vec::new()).expect_err("it is turned");
+        assert!(error.to_string().contains("frame 0 of stream 0 is 50×100 there and 100×50 here"), "{error}");
+        let is_same = |a: (u32, u32), b: (u32, u32)| {
+            is_same_shape(Size { width: a.0, height: a.1 }, Size { width: b.0, height: b.1 })
+        };
+        assert!(is_same((1920, 1080), (854, 480)) && !is_same((1920, 1080), (640, 480)));
+    }
+
+    #[test]
     fn what_is_no_detection_is_refused_with_its_line() {
         for (text, words) in [
             ("1,1,0,0,1\n", "d.txt:1: 5 columns"),
@@ -352,7 +427,9 @@ mod tests {
         fn no_file_panics(text in prop::collection::vec(any::<u8>(), 0..120), json in any::<bool>()) {
             let text = if json { [b"{".as_slice(), &text].concat() } else { text };
             if let Ok(recorded) = read(&text) {
-                let _ = (recorded.origin(), found(&recorded, 0, 0.1));
+                let thresholds = Thresholds { conf: 0.1, iou: 1.0, max_det: 2, agnostic: false, classes: None };
+                let size = Size { width: 100, height: 50 };
+                let _ = (recorded.origin(), recorded.find((StreamId(0), 0), size, (&thresholds, 0.1), &mut Vec::new()));
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::tiling::Tiling;
 static RUNTIME: LazyLock<Result<Runtime, InferenceError>> = LazyLock::new(|| Runtime::load(None, ProviderChoice::Cpu));
 
 /// A photograph with pedestrians.
-fn photograph() -> Box<DecodedFrame> {
+pub(super) fn photograph() -> Box<DecodedFrame> {
     decode_image(concat!(env!("CARGO_MANIFEST_DIR"), "/models/visdrone-nano.jpg")).expect("it decodes")
 }
 
@@ -24,7 +24,8 @@ fn part(frame: &DecodedFrame, left: u32, top: u32, width: u32, height: u32) -> F
     frame.pixels.view().crop(&Region { left, top, size: Size { width, height } })
 }
 
-fn detector(change: impl FnOnce(&mut DetectorOptions)) -> Option<Detector> {
+/// What runs the built-in model, and the model.
+pub(super) fn model() -> Option<(&'static Runtime, Model)> {
     let runtime = match &*RUNTIME {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,7 +35,11 @@ fn detector(change: impl FnOnce(&mut DetectorOptions)) -> Option<Detector> {
     };
     let reference = ModelRef::resolve(None).expect("it is built in");
     let facts = inference::inspect(runtime, reference.file()).expect("it can be read");
-    let model = Model::build(reference, &facts).expect("its layout is known");
+    Some((runtime, Model::build(reference, &facts).expect("its layout is known")))
+}
+
+fn detector(change: impl FnOnce(&mut DetectorOptions)) -> Option<Detector> {
+    let (runtime, model) = model()?;
     let provider = ProviderOptions { choice: ProviderChoice::Cpu, ..ProviderOptions::default() };
     let mut options = DetectorOptions { provider, ..DetectorOptions::of(&model) };
     change(&mut options);
@@ -81,7 +86,7 @@ fn the_threshold_can_change_between_calls() {
 #[test]
 fn tiles_are_planned_and_counted_by_stream() {
     let tiling: Tiling = "2x1@0".parse().expect("a tiling");
-    let Some(mut detector) = detector(|options| options.tiling = Some(tiling)) else { return };
+    let Some(mut detector) = detector(|options| options.wanted.tiling = Some(tiling)) else { return };
     let photograph = photograph();
     let view = part(&photograph, 0, 0, 320, 180);
     let input = |stream| DetectorInput { stream: StreamId(stream), one_size: true, view };

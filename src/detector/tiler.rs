@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::options::Wanted;
 use crate::geometry::{Region, Size};
 use crate::model::Model;
 use crate::stream::StreamId;
@@ -16,17 +17,33 @@ const ROOM: f64 = 0.9;
 
 /// Chooses the views of every frame.
 pub(super) struct Tiler {
-    tiling: Option<Tiling>,
-    target: Option<Duration>,
-    /// Into which views are fitted.
-    input: Size,
-    /// The tensor's size for a view's.
-    tensor_size: Box<dyn Fn(Size) -> Size + Send>,
+    /// What is asked for where a stream has nothing else.
+    asked: Asked,
+    /// What is asked for by stream.
+    asked_of: HashMap<StreamId, Asked>,
+    /// Into which views are fitted, where that does not depend on what is asked for.
+    static_size: Option<Size>,
+    /// The tensor's size for a view's, and the input size that is asked for.
+    tensor_size: Box<dyn Fn(Size, Size) -> Size + Send>,
     streams: HashMap<StreamId, StreamTiling>,
     /// What each stream's frames were given so far.
     usage: HashMap<StreamId, Usage>,
     /// Seconds a view costs, a running mean.
     cost_s: Option<f64>,
+}
+
+/// What the views depend on.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    imgsz: Size,
+    tiling: Option<Tiling>,
+    target: Option<Duration>,
+}
+
+impl From<&Wanted> for Asked {
+    fn from(wanted: &Wanted) -> Self {
+        Self { imgsz: wanted.imgsz, tiling: wanted.tiling, target: wanted.target_latency }
+    }
 }
 
 /// The views of a stream's frames, as long as those are of one size.
@@ -71,10 +88,41 @@ pub struct TilingFigures {
 }
 
 impl Tiler {
-    pub(super) fn new(tiling: Option<Tiling>, target: Option<Duration>, imgsz: Size, model: &Model) -> Self {
-        let (input, model) = (model.static_size.unwrap_or(imgsz), model.clone());
-        let tensor_size = Box::new(move |view| model.tensor_size(view, imgsz));
-        Self { tiling, target, input, tensor_size, streams: HashMap::new(), usage: HashMap::new(), cost_s: None }
+    pub(super) fn new(wanted: &Wanted, model: &Model) -> Self {
+        let (static_size, model) = (model.static_size, model.clone());
+        let tensor_size = Box::new(move |view, imgsz| model.tensor_size(view, imgsz));
+        Self {
+            asked: wanted.into(),
+            asked_of: HashMap::new(),
+            static_size,
+            tensor_size,
+            streams: HashMap::new(),
+            usage: HashMap::new(),
+            cost_s: None,
+        }
+    }
+
+    /// From now on, `wanted` is asked for on the stream's frames.
+    pub(super) fn ask(&mut self, stream: StreamId, wanted: &Wanted) {
+        self.asked_of.insert(stream, wanted.into());
+        self.streams.remove(&stream);
+    }
+
+    /// Nothing more comes of the stream. What its frames were given, where tiles were asked for.
+    pub(super) fn forget(&mut self, stream: StreamId) -> Option<TilingFigures> {
+        let tiling = self.asked(stream).tiling;
+        self.asked_of.remove(&stream);
+        self.streams.remove(&stream);
+        Some(self.usage.remove(&stream)?.figures(tiling?))
+    }
+
+    /// Whether the number of the stream's views follows their cost.
+    pub(super) fn adapts(&self, stream: StreamId) -> bool {
+        self.asked(stream).target.is_some()
+    }
+
+    fn asked(&self, stream: StreamId) -> Asked {
+        self.asked_of.get(&stream).copied().unwrap_or(self.asked)
     }
 
     /// The tensor size of a stream's views, for frames of `frame`.
@@ -115,13 +163,12 @@ impl Tiler {
 
     /// What was used, for streams that were to be tiled.
     pub(super) fn figures(&self) -> impl Iterator<Item = (StreamId, TilingFigures)> {
-        let tiling = self.tiling;
-        self.usage.iter().filter_map(move |(stream, usage)| Some((*stream, usage.figures(tiling?))))
+        self.usage.iter().filter_map(move |(stream, usage)| Some((*stream, usage.figures(self.asked(*stream).tiling?))))
     }
 
     /// Chooses the level for the stream's next frame.
     fn choose(&mut self, stream: StreamId, frame: Size) -> &Level {
-        let (target, cost_s) = (self.target, self.cost_s);
+        let (target, cost_s) = (self.asked(stream).target, self.cost_s);
         let stream = self.stream(stream, frame);
         stream.level = match (target, cost_s) {
             (None, _) => stream.levels.len() - 1,
@@ -133,7 +180,9 @@ impl Tiler {
     }
 
     fn stream(&mut self, stream: StreamId, frame: Size) -> &mut StreamTiling {
-        let (tiling, adapts, input, tensor_size) = (self.tiling, self.target.is_some(), self.input, &self.tensor_size);
+        let Asked { imgsz, tiling, target } = self.asked(stream);
+        let (adapts, input) = (target.is_some(), self.static_size.unwrap_or(imgsz));
+        let tensor_size = |view| (self.tensor_size)(view, imgsz);
         let make = || {
             let grid = tiling.map(|tiling| tiling.grid(frame, input));
             let grids = match grid.filter(|grid| grid.count() > 1) {
@@ -203,10 +252,14 @@ mod tests {
 
     fn tiler(tiling: &str, target_ms: Option<u64>) -> Tiler {
         Tiler {
-            tiling: Some(tiling.parse().expect("a tiling")),
-            target: target_ms.map(Duration::from_millis),
-            input: INPUT,
-            tensor_size: Box::new(|view| Letterbox::dynamic_tensor(view, INPUT, 32)),
+            asked: Asked {
+                imgsz: INPUT,
+                tiling: Some(tiling.parse().expect("a tiling")),
+                target: target_ms.map(Duration::from_millis),
+            },
+            asked_of: HashMap::new(),
+            static_size: None,
+            tensor_size: Box::new(|view, imgsz| Letterbox::dynamic_tensor(view, imgsz, 32)),
             streams: HashMap::new(),
             usage: HashMap::new(),
             cost_s: None,

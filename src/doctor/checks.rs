@@ -1,5 +1,6 @@
 //! What is checked, and the remedy for what is missing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,7 @@ use crate::detector::{DetectError, Detector, DetectorOptions};
 use crate::folders::short;
 use crate::inference::{InferenceError, ProviderChoice, ProviderOptions, Runtime, cuda, inspect};
 use crate::model::{Model, ModelRef, store};
+use crate::overlay::opencv_version;
 use crate::sink::H264;
 use crate::source::cameras::Camera;
 use crate::source::survey;
@@ -72,6 +74,19 @@ impl Check {
 pub fn gstreamer_version() -> String {
     let (major, minor, micro, _) = gstreamer::version();
     format!("{major}.{minor}.{micro}")
+}
+
+/// Versions of the program and of the libraries that a run uses; `runtime` runs its model, if it has one.
+#[must_use]
+pub fn versions(runtime: Option<&Runtime>) -> BTreeMap<String, String> {
+    let onnxruntime = runtime.map(|runtime| runtime.version().unwrap_or_else(|| "unknown".into()));
+    let known = [
+        ("streamdet", Some(env!("CARGO_PKG_VERSION").to_owned())),
+        ("gstreamer", Some(gstreamer_version())),
+        ("opencv", Some(opencv_version())),
+        ("onnxruntime", onnxruntime),
+    ];
+    known.into_iter().filter_map(|(name, version)| Some((name.to_owned(), version?))).collect()
 }
 
 /// Checks everything, in the order of the pipeline; takes seconds, since every execution provider runs the built-in model.

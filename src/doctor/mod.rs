@@ -2,7 +2,7 @@
 
 mod checks;
 
-pub use checks::{all, gstreamer_version};
+pub use checks::{all, gstreamer_version, versions};
 
 /// Whether something works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -51,6 +51,15 @@ impl Runtime {
         &self.path
     }
 
+    /// Its version, by the file's name; `None` where that has none.
+    #[must_use]
+    pub fn version(&self) -> Option<String> {
+        let real = std::fs::canonicalize(&self.path).ok()?;
+        let numbers = version(real.file_name()?.to_str()?)?;
+        let text: Vec<String> = numbers.iter().map(u64::to_string).collect();
+        (!text.is_empty()).then(|| text.join("."))
+    }
+
     /// Whether it is a build with CUDA, on a machine whose CUDA driver has a GPU.
     pub(super) fn should_use_gpu(&self) -> bool {
         has_cuda(&self.path) && !cuda::devices().is_empty()

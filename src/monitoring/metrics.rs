@@ -9,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::counts::Counts;
 use super::exposition::Exposition;
+use super::liveness::Liveness;
 use super::watched::Watched;
 use crate::clock::{Clock, HostTime};
 use crate::counting::Shapes;
@@ -21,7 +22,6 @@ use crate::pipeline::{Listener, RunEvent};
 use crate::report::Resources;
 use crate::secrets::redact;
 use crate::stream::{Dropped, Gap, StreamId, StreamInfo};
-use crate::thread::Turns;
 
 /// Upper bounds of the histograms' buckets, s: from a box being drawn to a stream that hangs, finer where frames of 25 to 60
 /// a second have their budgets.
@@ -34,8 +34,6 @@ const BOUNDS: [&str; BOUNDS_S.len()] = [
 ];
 /// How long the figure of the process's peak memory is good for: reading it takes longer than all the others.
 const PEAK_FOR: Duration = Duration::from_secs(1);
-/// How long a thread may be at one frame before it counts as hung: longer than any model takes for a batch.
-const HUNG: Duration = Duration::from_secs(30);
 /// Streams with figures of their own; those after them share one label.
 const STREAMS: usize = 64;
 /// Classes with figures of their own; those after them share one label.
@@ -57,8 +55,7 @@ pub struct Metrics {
     watched: Vec<Watched>,
     /// How long a live stream may deliver nothing.
     stall_timeout: Duration,
-    /// What threads are at, and since when that was seen.
-    under_way: Mutex<HashMap<String, (u64, HostTime)>>,
+    liveness: Liveness,
     provider: Mutex<Option<ProviderReport>>,
     queue: [AtomicU64; 2],
     /// Streams' labels: their numbers.
@@ -127,13 +124,13 @@ impl Metrics {
         let streams: Vec<Stream> = own.chain(shared).map(|uri| Stream::new(uri, labels.len())).collect();
         let name = |at: usize| if at < STREAMS { at.to_string() } else { OTHER.into() };
         Self {
+            liveness: Liveness::new(clock.clone()),
             clock,
             model: [origin.name.clone(), origin.sha256.clone()],
             names: (0..streams.len()).map(name).collect(),
             streams,
             watched: sources.iter().map(|name| Watched::new(redact(name))).collect(),
             stall_timeout: Duration::MAX,
-            under_way: Mutex::default(),
             label_of,
             labels,
             provider: Mutex::default(),
@@ -160,6 +157,13 @@ impl Metrics {
         self
     }
 
+    /// The same, for a run of one stream, whose label is `name`.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.names = vec![name.to_owned()];
+        self
+    }
+
     /// What is missing before frames of every stream that should deliver some are processed, a line each.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
@@ -170,15 +174,7 @@ impl Metrics {
     /// Threads that have been at one frame for too long, by what was seen so far.
     #[must_use]
     pub fn hung(&self) -> Vec<String> {
-        let now = self.clock.now();
-        let mut known = lock(&self.under_way);
-        let under_way = Turns::under_way().into_iter().map(|(name, number)| {
-            let since = known.get(&name).filter(|(before, _)| *before == number).map_or(now, |(_, since)| *since);
-            (name, (number, since))
-        });
-        *known = under_way.collect();
-        let is_hung = |since: HostTime| now.since(since) > HUNG;
-        known.iter().filter(|(_, (_, since))| is_hung(*since)).map(|(name, _)| name.clone()).collect()
+        self.liveness.hung()
     }
 
     /// The number of a stream's label.
@@ -508,16 +504,6 @@ mod tests {
         assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
         assert_eq!(labels[label_of[305]], "class 5");
         assert_eq!(labels[label_of[CLASSES]], OTHER);
-    }
-
-    #[test]
-    fn a_thread_that_is_at_one_frame_for_too_long_is_named() {
-        let turns = Turns::of("hangs");
-        turns.take(|| {
-            let under_way = Turns::under_way();
-            assert!(under_way.iter().any(|(name, number)| name == "hangs" && number % 2 == 1), "{under_way:?}");
-        });
-        assert!(!Turns::under_way().iter().any(|(name, _)| name == "hangs"));
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 mod counts;
 mod exposition;
+mod fleet;
+mod liveness;
 mod metrics;
 mod watched;
 
+pub use fleet::Fleet;
+pub use liveness::Liveness;
 pub use metrics::Metrics;

@@ -26,7 +26,7 @@ use area::Area;
 use candidates::{Form, Subject};
 use fonts::{Fonts, visual};
 use labels::Placer;
-pub use paint::OverlayError;
+pub use paint::{OverlayError, opencv_version};
 use paint::{class_colour, dims, fill};
 use text::{LARGEST, Typesetter};
 

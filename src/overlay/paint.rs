@@ -28,6 +28,12 @@ impl From<opencv::Error> for OverlayError {
     }
 }
 
+/// The version of `OpenCV` that runs.
+#[must_use]
+pub fn opencv_version() -> String {
+    opencv::core::get_version_string().unwrap_or_else(|_| opencv::core::CV_VERSION.to_owned())
+}
+
 /// Width and height, luma pixels.
 pub(super) fn dims(info: &FrameInfo) -> (i32, i32) {
     (i32::try_from(info.size.width).unwrap_or(i32::MAX), i32::try_from(info.size.height).unwrap_or(i32::MAX))

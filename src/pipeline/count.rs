@@ -2,8 +2,10 @@
 
 use super::RunEvent;
 use super::shared::Shared;
+use super::sinks::DetectionSinks;
 use crate::clock::StreamTime;
 use crate::counting::{Counter, Counting, sightings};
+use crate::detections::StreamEvent;
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::overlay::markings::Marking;
@@ -20,17 +22,22 @@ pub(super) struct StreamCounts<'a> {
     occupancy: Vec<u32>,
     /// Lines and zones with their counts, as they stand.
     markings: Vec<Marking>,
+    /// Number and time of the newest frame.
+    newest: (u64, StreamTime),
 }
 
 impl<'a> StreamCounts<'a> {
     pub fn new(shared: &'a Shared, stream: StreamId) -> Option<Self> {
         let counting = shared.settings.counting.as_ref()?;
         let counter = Counter::new(counting);
-        Some(Self { shared, stream, counting, counter, size: None, occupancy: Vec::new(), markings: Vec::new() })
+        let (size, occupancy, markings, newest) = (None, Vec::new(), Vec::new(), (0, StreamTime::default()));
+        Some(Self { shared, stream, counting, counter, size, occupancy, markings, newest })
     }
 
     /// Counts the frame's objects; what happened is noted with it.
-    pub fn frame(&mut self, frame: &mut DecodedFrame, pts: StreamTime, size: Size) {
+    pub fn frame(&mut self, frame: &mut DecodedFrame, size: Size) {
+        let pts = frame.pts;
+        self.newest = (frame.index, pts);
         let is_other = self.size.replace(size) != Some(size);
         if is_other {
             self.say_outside(size);
@@ -74,8 +81,13 @@ impl<'a> StreamCounts<'a> {
         self.markings = zones.chain(lines).collect();
     }
 
-    /// Has what was counted go on record.
-    pub fn finish(&self) {
+    /// Has what was counted go on record; visits that go on are said in `detections` as well.
+    pub fn finish(&self, detections: &mut DetectionSinks<'_>) {
+        let (frame, pts) = self.newest;
+        let visits = self.counter.open_visits();
+        if !visits.is_empty() {
+            detections.event(StreamEvent::OpenVisits(frame, pts, &visits));
+        }
         let figures = self.counter.figures(&self.shared.origin.classes);
         let mut own = self.shared.stream(self.stream).figures();
         (own.report.lines, own.report.zones) = (figures.lines, figures.zones);

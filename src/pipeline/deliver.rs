@@ -12,7 +12,7 @@ use gstreamer_video as gst_video;
 use super::count::StreamCounts;
 use super::handover::{FromWorker, SinkEvent};
 use super::heat::StreamHeat;
-use super::job::{Job, OutputSpec, SourceSpec, still_files};
+use super::job::{Job, OutputSpec};
 use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
@@ -29,12 +29,10 @@ use crate::stills::StillWriter;
 use crate::stream::{AudioKept, AudioTrack, Gap, Opening, StreamId, StreamInfo};
 use crate::text::counted;
 use crate::thread::{Turns, catch, test_panic_point};
-use crate::track::{FrameToTrack, Tracker};
+use crate::track::{FrameToTrack, Given, Tracker};
 
 /// How often it is seen whether a snapshot was asked for while no frame comes; only with a dashboard, which can ask for one.
 const IDLE: Duration = Duration::from_millis(100);
-/// Time from one image of a folder to the next, for a tracker: 25 a second.
-const IMAGE_NS: u64 = 40_000_000;
 /// Outages that are listed in the report; all are counted.
 const OUTAGES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
@@ -53,6 +51,8 @@ struct Delivery<'a> {
     /// Where each image of a folder is written.
     files_of_stills: HashMap<PathBuf, PathBuf>,
     tracker: Option<Tracker>,
+    /// Objects that have ids without a tracker: those of a file.
+    given: Given,
     /// Counts at lines and in zones, where that is asked for.
     counts: Option<StreamCounts<'a>>,
     /// Gathers where objects stand, where that is asked for.
@@ -112,8 +112,9 @@ impl<'a> Delivery<'a> {
             sink: None,
             listener: output_listener(shared, stream),
             stills: StillWriter::default(),
-            files_of_stills: files_of_stills(&shared.settings.jobs[stream.0 as usize]),
+            files_of_stills: shared.settings.jobs[stream.0 as usize].stills(stream.0 as usize),
             tracker: shared.settings.tracking.map(Tracker::new),
+            given: Given::default(),
             counts: StreamCounts::new(shared, stream),
             heat: StreamHeat::new(shared, stream),
             detections: DetectionSinks::new(shared, stream),
@@ -243,12 +244,11 @@ impl<'a> Delivery<'a> {
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
         self.track(frame);
-        let pts = time_of(frame);
         if let Some(counts) = &mut self.counts {
-            counts.frame(frame, pts, size);
+            counts.frame(frame, size);
         }
         if let Some(heat) = &mut self.heat {
-            heat.frame(frame, pts, size);
+            heat.frame(frame, size);
         }
         let job = self.job();
         if !matches!(job.output, OutputSpec::None) {
@@ -270,11 +270,12 @@ impl<'a> Delivery<'a> {
 
     /// Gives the frame's detections their tracks.
     fn track(&mut self, frame: &mut DecodedFrame) {
-        let Some(tracker) = &mut self.tracker else { return };
+        let (pts, inferred) = (frame.pts, frame.letterbox.is_some());
+        let Some(tracker) = &mut self.tracker else {
+            return self.given.frame(pts, inferred, &mut frame.detections);
+        };
         let start = self.shared.clock.now();
         let view = frame.pixels.view();
-        let pts = time_of(frame);
-        let inferred = frame.letterbox.is_some();
         tracker.frame(&FrameToTrack { view: Some(view), pts, size: view.info.size, inferred }, &mut frame.detections);
         frame.stamps.tracked_from = Some(start);
         frame.stamps.track = self.shared.clock.now().since(start);
@@ -360,7 +361,7 @@ impl<'a> Delivery<'a> {
         let shared = self.shared;
         let video = frame.pixels.output().video;
         match (output, &frame.file) {
-            (OutputSpec::Folder(_), Some(file)) => {
+            (OutputSpec::Folder(_) | OutputSpec::Files(_), Some(file)) => {
                 // What is not of the job is no frame of it.
                 if let Some(path) = self.files_of_stills.get(&**file) {
                     self.stills.write(path, buffer, video)?;
@@ -484,10 +485,10 @@ impl<'a> Delivery<'a> {
 
     /// Finishes what was written, and says what came of it.
     fn finish(&mut self) {
-        self.detections.finish();
         if let Some(counts) = &self.counts {
-            counts.finish();
+            counts.finish(&mut self.detections);
         }
+        self.detections.finish();
         // Now, while the threads are still there.
         self.shared.sample_now();
         self.finish_sink();
@@ -531,17 +532,6 @@ impl<'a> Delivery<'a> {
     }
 }
 
-/// When a frame was; images have no times: as if they were those of a video.
-fn time_of(frame: &DecodedFrame) -> StreamTime {
-    if frame.file.is_some() { StreamTime { ns: frame.index * IMAGE_NS } } else { frame.pts }
-}
-
-/// Where each image of a job with a folder is written.
-fn files_of_stills(job: &Job) -> HashMap<PathBuf, PathBuf> {
-    match (&job.source, &job.output) {
-        (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(folder, images),
-        _ => HashMap::new(),
-    }
 }
 
 /// What a stream's outputs are opened with.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::detections::DetectionError;
-use crate::detector::DetectError;
+use crate::detector::{DetectError, RecordedError, ServiceError};
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::stills::StillError;
@@ -23,6 +23,12 @@ pub enum RunError {
     /// The model's run, or its output.
     #[error(transparent)]
     Detect(#[from] DetectError),
+    /// The detector that the run shares with others.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The file in the model's place.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
     /// Drawing.
     #[error(transparent)]
     Overlay(#[from] crate::overlay::OverlayError),
@@ -83,8 +89,10 @@ impl RunError {
     /// Whether the input or the settings were unusable, rather than the run having failed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        if let Self::Detect(error) = self {
-            return error.is_usage();
+        match self {
+            Self::Detect(error) => return error.is_usage(),
+            Self::Service(error) => return error.is_usage(),
+            _ => {}
         }
         matches!(
             self,
@@ -100,6 +108,7 @@ impl RunError {
                         | SinkError::TwoCodecs { .. }
                 )
                 | Self::Still(_)
+                | Self::Recorded(_)
         )
     }
 }

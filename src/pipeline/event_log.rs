@@ -38,7 +38,7 @@ impl Listener for EventLog {
             }
             RunEvent::Serving { stream, address } => info!(stream = stream.0, address, "serving"),
             RunEvent::Notice(text) | RunEvent::Occurrence(text) => debug!(text, "notice"),
-            RunEvent::Failed { stream, error } => {
+            RunEvent::Failed { stream, error, .. } => {
                 warn!(stream = stream.map(|stream| stream.0), %error, "failed");
             }
         }

@@ -91,10 +91,12 @@ pub enum RunEvent<'a> {
     Occurrence(&'a str),
     /// Something failed; the error is reported at the end of the run as well.
     Failed {
-        /// The stream that fails with it; `None`: the whole run.
+        /// The stream that fails with it; `None`: something that several share.
         stream: Option<StreamId>,
         /// The error.
         error: &'a RunError,
+        /// Whether streams go on without it: the end may be far.
+        goes_on: bool,
     },
 }
 

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::RunError;
 use super::shared::Shared;
-use crate::clock::StreamTime;
 use crate::counting::{Anchor, sightings};
 use crate::frame::{DecodedFrame, FramePool, FrameViewMut, planes_mut};
 use crate::geometry::Size;
@@ -30,9 +29,9 @@ impl<'a> StreamHeat<'a> {
     }
 
     /// Takes where the frame's objects stand.
-    pub fn frame(&mut self, frame: &DecodedFrame, pts: StreamTime, size: Size) {
+    pub fn frame(&mut self, frame: &DecodedFrame, size: Size) {
         let seen = sightings(&frame.detections, self.anchor).filter(|sighting| sighting.seen);
-        self.map.frame(pts, size, seen.map(|sighting| (sighting.at.x, sighting.at.y)));
+        self.map.frame(frame.pts, size, seen.map(|sighting| (sighting.at.x, sighting.at.y)));
     }
 
     /// Writes the image, over `newest`; an error goes on record.

@@ -31,6 +31,17 @@ impl InstrumentFiles {
         let all = [("--report", &self.report), ("--csv", &self.csv), ("--trace", &self.trace), ("--html", &self.html)];
         all.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)))
     }
+
+    /// The same, to be named anew.
+    pub fn named_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
+        let all = [
+            ("--report", &mut self.report),
+            ("--csv", &mut self.csv),
+            ("--trace", &mut self.trace),
+            ("--html", &mut self.html),
+        ];
+        all.into_iter().filter_map(|(option, path)| Some((option, path.as_mut()?)))
+    }
 }
 
 /// Why one of them cannot be written.

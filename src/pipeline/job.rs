@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::detections::{FileNames, with};
-use crate::part::with_suffix;
 use crate::sink::Target;
 use crate::source::Address;
 use crate::stills::Kind;
@@ -45,6 +44,8 @@ pub enum OutputSpec {
     Image(PathBuf),
     /// A folder, for images under their own names.
     Folder(PathBuf),
+    /// A file for each image, by a pattern.
+    Files(HashMap<PathBuf, PathBuf>),
     /// Video outputs; a stream is encoded once for all of them.
     Stream(Vec<Target>),
 }
@@ -63,6 +64,15 @@ pub struct Job {
 }
 
 impl Job {
+    /// Where each of its images is written, where there are several; it is stream `number`.
+    pub(in crate::pipeline) fn stills(&self, number: usize) -> HashMap<PathBuf, PathBuf> {
+        match (&self.source, &self.output) {
+            (SourceSpec::Images(images), OutputSpec::Folder(folder)) => still_files(number, folder, images),
+            (SourceSpec::Images(_), OutputSpec::Files(files)) => files.clone(),
+            _ => HashMap::new(),
+        }
+    }
+
     /// A short name for files.
     pub(super) fn stem(&self) -> OsString {
         match &self.source {
@@ -88,19 +98,36 @@ pub(super) fn file_names(jobs: &[Job]) -> Vec<FileNames> {
     }
     for (number, job) in jobs.iter().enumerate() {
         let SourceSpec::Images(files) = &job.source else { continue };
-        let mut others = HashMap::new();
-        for file in files {
-            let own = file.file_stem().unwrap_or_default();
-            // Frame 12 of `clip` is `clip_12`, too.
-            let is_free = |name: &OsString| !is_frame_of(name, &videos) && images.insert(name.clone());
-            let name = free(number, |suffix| with(own, suffix), is_free);
-            if name != own {
-                others.insert(file.clone(), name);
-            }
-        }
-        names[number].images = Arc::new(others);
+        // Frame 12 of `clip` is `clip_12`, too.
+        let is_free = |_: &Path, name: &OsString| !is_frame_of(name, &videos) && images.insert(name.clone());
+        let mut called = image_names(number, files, is_free);
+        called.retain(|file, name| file.file_stem() != Some(name.as_os_str()));
+        names[number].images = Arc::new(called);
     }
     names
+}
+
+/// What each of the images of stream `number` is called in what is written of it, without an ending. Those that keep their kind come first.
+/// Each has its own name if that can be taken; where another has it with another ending, the whole name with its ending; else the
+/// first that can be taken with the stream's number.
+fn image_names(
+    number: usize,
+    images: &[PathBuf],
+    mut take: impl FnMut(&Path, &OsString) -> bool,
+) -> HashMap<PathBuf, OsString> {
+    let stem = |image: &Path| image.file_stem().unwrap_or_default().to_owned();
+    let mut endings: HashMap<OsString, HashSet<&OsStr>> = HashMap::new();
+    for image in images {
+        endings.entry(stem(image)).or_default().insert(image.extension().unwrap_or_default());
+    }
+    let (own, converted): (Vec<_>, Vec<_>) = images.iter().partition(|image| Kind::of(image).is_some());
+    let mut name = |image: &Path| {
+        let stem = stem(image);
+        let whole = image.file_name().filter(|_| endings[&stem].len() > 1).map(OsStr::to_owned);
+        let first = std::iter::once(stem.clone()).chain(whole).find(|name| take(image, name));
+        first.unwrap_or_else(|| free(number, |suffix| with(&stem, suffix), |name| name != &stem && take(image, name)))
+    };
+    own.into_iter().chain(converted).map(|image| (image.clone(), name(image))).collect()
 }
 
 /// Whether a name is that of a frame of one of `videos`.
@@ -123,26 +150,18 @@ pub(in crate::pipeline) fn free<T>(number: usize, name: impl Fn(&str) -> T, mut 
     free
 }
 
-/// Where each of `images` is written in `folder`: under its own name, as PNG where its kind is not written, and no two under
-/// one: `x.bmp` beside `x.png` becomes `x.bmp.png`.
-pub(in crate::pipeline) fn still_files(folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
-    let is_written = |image: &Path| Kind::of(image).is_some();
-    // Those that keep their names come first.
-    let (own, converted): (Vec<_>, Vec<_>) = images.iter().partition(|image| is_written(image));
-    let mut taken = HashSet::new();
-    let mut file = |image: &Path| {
-        let name = image.file_name().unwrap_or_default();
-        let path = folder.join(name);
-        let names = if is_written(image) {
-            [path.clone(), path]
-        } else {
-            [path.with_extension("png"), folder.join(with(name, ".png"))]
-        };
-        let further = (2..).map(|number| with_suffix(&names[1], &format!("-{number}")));
-        let mut free = names.iter().cloned().chain(further).filter(|name| taken.insert(name.clone()));
-        free.next().unwrap_or_default()
+/// Where each of the images of stream `number` is written in `folder`: as PNG where its kind is not written, and no two under one
+/// name: `x.bmp` beside `x.png` becomes `x.bmp.png`.
+fn still_files(number: usize, folder: &Path, images: &[PathBuf]) -> HashMap<PathBuf, PathBuf> {
+    let path = |image: &Path, name: &OsStr| {
+        let ending = image.extension().filter(|_| Kind::of(image).is_some()).unwrap_or(OsStr::new("png"));
+        // A whole name has it.
+        let is_whole = image.file_name() == Some(name) && Kind::of(image).is_some();
+        if is_whole { folder.join(name) } else { folder.join(with(&with(name, "."), &ending.to_string_lossy())) }
     };
-    own.into_iter().chain(converted).map(|image| (image.clone(), file(image))).collect()
+    let mut taken = HashSet::new();
+    let names = image_names(number, images, |image, name| taken.insert(path(image, name)));
+    names.into_iter().map(|(image, name)| (image.clone(), path(&image, &name))).collect()
 }
 
 /// A path's name without its ending.
@@ -174,27 +193,32 @@ mod tests {
             |job: usize, file: &str| names[job].images.get(Path::new(file)).map(|name| name.to_str().expect("a name"));
         assert_eq!(
             [called(4, "day1/x.png"), called(4, "day1/x.jpg"), called(4, "day1/DJI_0001_7.png")],
-            [None, Some("x-4"), Some("DJI_0001_7-4")]
+            [None, Some("x.jpg"), Some("DJI_0001_7-4")]
         );
         assert_eq!(called(5, "day2/x.png"), Some("x-5"));
     }
 
+    /// Labels and annotated images of one image are called alike.
     #[test]
-    fn no_two_images_share_a_file() {
+    fn no_two_images_share_a_file_nor_their_labels() {
         let images = ["a/x.bmp", "a/x.jpg", "a/x.png", "a/x.webp", "a/y.TIFF", "b/x.png", "b/x.bmp"].map(PathBuf::from);
-        let files = still_files(Path::new("out"), &images);
-        let named: Vec<&str> = images.iter().map(|image| files[image].to_str().expect("a name")).collect();
-        assert_eq!(
-            named,
-            [
-                "out/x.bmp.png",
-                "out/x.jpg",
-                "out/x.png",
-                "out/x.webp.png",
-                "out/y.png",
-                "out/x-2.png",
-                "out/x.bmp-2.png"
-            ]
-        );
+        let files = still_files(0, Path::new("out"), &images);
+        let source = SourceSpec::Images(images.to_vec());
+        let names = file_names(&[Job { name: "*".into(), source, output: OutputSpec::None, paced: false }]);
+        let label = |image: &Path| {
+            let name = names[0].images.get(image).cloned();
+            name.unwrap_or_else(|| image.file_stem().unwrap_or_default().to_owned())
+        };
+        let named: Vec<_> = images.iter().map(|image| (files[image].clone(), label(image))).collect();
+        let expected = [
+            ("out/x.bmp.png", "x.bmp"),
+            ("out/x.jpg", "x"),
+            ("out/x.png", "x.png"),
+            ("out/x.webp.png", "x.webp"),
+            ("out/y.png", "y"),
+            ("out/x-0.png", "x-0"),
+            ("out/x-0-2.png", "x-0-2"),
+        ];
+        assert_eq!(named, expected.map(|(file, label)| (PathBuf::from(file), OsString::from(label))));
     }
 }

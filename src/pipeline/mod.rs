@@ -90,6 +90,7 @@ pub fn run(
         thread
     });
     let worker = work(&shared, finder);
+    shared.end();
     drain::join(&shared);
     for output in &shared.detections {
         if let Err(error) = output.finish(&shared.shutdown) {

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     /// Frames of every second, of all streams; held for no longer than an addition.
     pub seconds: Mutex<SecondCounts>,
     errors: Mutex<Vec<RunError>>,
+    /// No more frames come: what fails now is said soon enough.
+    ending: AtomicBool,
     running: Mutex<VecDeque<Running>>,
 }
 
@@ -142,6 +144,7 @@ impl Shared {
             sampler: Mutex::new(None),
             seconds: Mutex::default(),
             errors: Mutex::default(),
+            ending: AtomicBool::new(false),
             running: Mutex::default(),
         }
     }
@@ -188,8 +191,20 @@ impl Shared {
 
     /// Something failed that only `stream` needs, where one is named.
     pub fn fail_of(&self, stream: Option<StreamId>, error: RunError) {
-        self.listener.on(&RunEvent::Failed { stream, error: &error });
+        let goes_on = self.goes_on_without(stream);
+        self.listener.on(&RunEvent::Failed { stream, error: &error, goes_on });
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).push(error);
+    }
+
+    /// Whether there are streams that go on without `stream`.
+    fn goes_on_without(&self, stream: Option<StreamId>) -> bool {
+        let mut others = (0..).zip(&self.streams).filter(|(number, _)| stream != Some(StreamId(*number)));
+        !self.ending.load(Ordering::SeqCst) && others.any(|(_, other)| !other.shutdown.is_requested())
+    }
+
+    /// No more frames come.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
     }
 
     /// The stream's output failed: it ends, the others go on.

@@ -71,6 +71,10 @@ pub(super) fn free_name(job: &Job, file: Option<&Path>, frame: u64) -> PathBuf {
     let folder = match &job.output {
         OutputSpec::Image(path) => path.parent().unwrap_or(Path::new("")).to_owned(),
         OutputSpec::Folder(folder) => folder.clone(),
+        OutputSpec::Files(files) => {
+            let own = file.and_then(|file| files.get(file)).and_then(|path| path.parent());
+            own.unwrap_or(Path::new("")).to_owned()
+        }
         OutputSpec::Stream(targets) => targets.iter().find_map(Target::folder).unwrap_or_default(),
         OutputSpec::None => PathBuf::new(),
     };

@@ -1,12 +1,12 @@
 //! The worker: takes frames into batches, by size or deadline, has the detector detect on them, and hands them on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use super::finder::{Finder, look_up};
+use super::finder::{Eye, Finder, look_up};
 use super::handover::SinkEvent;
 use super::outbox::{Outboxes, is_live};
 use super::shared::{Shared, WorkerFigures};
@@ -15,7 +15,7 @@ use super::{RunError, RunEvent};
 use crate::channel::{Lanes, RecvError};
 use crate::clock::{Deadline, HostTime};
 use crate::detection::Detection;
-use crate::detector::{Detector, DetectorInput, DetectorOptions};
+use crate::detector::{Batch, DetectorInput, DetectorOptions, Wanted};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::source::SourceEvent;
@@ -33,9 +33,7 @@ const FLOWS: Duration = Duration::from_secs(1);
 struct Worker<'a> {
     figures: &'a mut WorkerFigures,
     shared: &'a Arc<Shared>,
-    finder: &'a Finder,
-    /// The model's; none where a file is looked up.
-    detector: Option<Detector>,
+    eye: Eye<'a>,
     warm_ups: WarmUps,
     /// When the first session was made.
     began: Option<HostTime>,
@@ -47,6 +45,8 @@ struct Worker<'a> {
     inferred: Vec<usize>,
     /// With a stride: what each stream's last inferred frame showed.
     carried: HashMap<StreamId, Vec<Detection>>,
+    /// Streams of which it was said that the boxes of a file are scaled.
+    scaled: HashSet<StreamId>,
     last_shape: Option<InputShape>,
 }
 
@@ -61,11 +61,15 @@ pub(super) fn work(
     figures: &mut WorkerFigures,
 ) -> Result<(), RunError> {
     let settings = &shared.settings;
-    let options = DetectorOptions {
+    let wanted = Wanted {
         imgsz: settings.imgsz,
         thresholds: settings.thresholds.clone(),
         tiling: settings.tiling,
         target_latency: settings.target_latency,
+    };
+    let one_size = settings.jobs.iter().all(|job| job.source.is_video());
+    let options = DetectorOptions {
+        wanted,
         provider: settings.provider.clone(),
         clock: shared.clock.clone(),
         inference_delay: settings.delays.inference,
@@ -73,14 +77,14 @@ pub(super) fn work(
     let mut worker = Worker {
         figures,
         shared,
-        finder,
-        detector: finder.detector(options),
+        eye: finder.eye(options, one_size),
         warm_ups: WarmUps::new(ready),
         began: None,
         flows: vec![None; settings.jobs.len()],
         sizes: vec![None; settings.jobs.len()],
         inferred: Vec::new(),
         carried: HashMap::new(),
+        scaled: HashSet::new(),
         last_shape: None,
     };
     let turns = Turns::of("worker");
@@ -176,10 +180,18 @@ impl Worker<'_> {
     /// What is known at the end.
     fn finish(self) {
         let shared = self.shared;
-        let Some(detector) = self.detector else { return };
-        self.figures.tiling = detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
-        for notice in detector.notices() {
-            shared.notice(&notice);
+        match self.eye {
+            Eye::Own(detector) => {
+                self.figures.tiling = detector.tiling().map(|(stream, tiling)| (stream, tiling.into())).collect();
+                for notice in detector.notices() {
+                    shared.notice(&notice);
+                }
+            }
+            Eye::Shared(_, client) => {
+                let tiling = client.finish();
+                self.figures.tiling = tiling.map(|tiling| (StreamId(0), tiling.into())).into_iter().collect();
+            }
+            Eye::File(_) => {}
         }
     }
 
@@ -238,7 +250,10 @@ impl Worker<'_> {
     fn warm_up(&mut self, stream: StreamId, size: Size) -> Result<(), RunError> {
         let settings = &self.shared.settings;
         self.sizes[stream.0 as usize] = Some(size);
-        let Some(detector) = &mut self.detector else {
+        if let Eye::Shared(_, client) = &self.eye {
+            client.warm_up(size)?;
+        }
+        let Some(detector) = self.eye.own() else {
             self.warm_ups.are_needless_for(stream);
             self.sessions_are_made();
             return Ok(());
@@ -255,8 +270,8 @@ impl Worker<'_> {
 
     /// Takes over sessions that were made beside, and has further ones made.
     fn take_over_sessions(&mut self) {
-        let Self { warm_ups, detector, shared, .. } = self;
-        if let Some(detector) = detector {
+        let Self { warm_ups, eye, shared, .. } = self;
+        if let Some(detector) = eye.own() {
             warm_ups.go_on(detector, shared);
         }
     }
@@ -289,7 +304,7 @@ impl Worker<'_> {
             return;
         }
         let shared = self.shared;
-        let provider = self.detector.as_ref().and_then(Detector::provider).cloned();
+        let provider = self.eye.provider().cloned();
         if let Some(notice) = provider.as_ref().and_then(|provider| provider.notice.as_ref()) {
             shared.notice(notice);
         }
@@ -301,12 +316,13 @@ impl Worker<'_> {
         shared.sample_now();
     }
 
-    fn infer(&mut self, batch: &mut [Box<DecodedFrame>]) -> Result<(), RunError> {
+    #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
+    fn infer(&mut self, batch: &mut Vec<Box<DecodedFrame>>) -> Result<(), RunError> {
         if batch.is_empty() {
             return Ok(());
         }
         let shared = self.shared;
-        if let Some(detector) = &mut self.detector {
+        if let Some(detector) = self.eye.own() {
             detector.set_confidence(shared.settings.controls.confidence());
         }
         let closed = shared.clock.now();
@@ -336,31 +352,54 @@ impl Worker<'_> {
     }
 
     /// Detects on the batch's frames that are to be inferred, and gives each its result.
-    fn detect(&mut self, batch: &mut [Box<DecodedFrame>]) -> Result<(), RunError> {
+    #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
+    fn detect(&mut self, batch: &mut Vec<Box<DecodedFrame>>) -> Result<(), RunError> {
         let frames = self.inferred.len();
         if frames == 0 {
             return Ok(());
         }
-        let inferred = &self.inferred;
-        if let Finder::File(recorded) = self.finder {
-            let settings = &self.shared.settings;
-            for index in inferred {
-                let wanted = (&settings.thresholds, settings.controls.confidence());
-                look_up(recorded, &mut batch[*index], wanted, &*self.shared.clock);
+        let shared = self.shared;
+        let settings = &shared.settings;
+        let Self { eye, inferred, figures, scaled, .. } = self;
+        match eye {
+            Eye::File(recorded) => {
+                for index in inferred.iter() {
+                    let wanted = (&settings.thresholds, settings.controls.confidence());
+                    let frame = &mut batch[*index];
+                    let there = look_up(recorded, frame, wanted, &*shared.clock)?;
+                    let Some(there) = there.filter(|_| scaled.insert(frame.stream)) else { continue };
+                    let (here, stream) = (frame.pixels.info().size, shared.name_of(frame.stream));
+                    shared.notice(&format!(
+                        "{stream}: frames of {}×{} are {}×{} in the file of --detections; its boxes are scaled",
+                        here.width, here.height, there.width, there.height
+                    ));
+                }
             }
-            return Ok(());
-        }
-        let Some(detector) = &mut self.detector else { return Ok(()) };
-        let results = detector.detect_batch(frames, |number| input(self.shared, &batch[inferred[number]]))?;
-        for (index, result) in inferred.iter().zip(results) {
-            let (frame, timings) = (&mut batch[*index], result.timings);
-            frame.detections.extend_from_slice(&result.objects);
-            frame.letterbox = Some(result.letterbox);
-            timings.stamp(&mut frame.stamps);
-            if timings.batch_place == 0 {
-                *self.figures.batches.entry(timings.batch_size as usize).or_default() += 1;
+            Eye::Shared(_, client) => {
+                let mut sent = Batch { frames: std::mem::take(batch), inferred: std::mem::take(inferred), shape: None };
+                let (all, stream) = (sent.frames.len(), sent.frames[0].stream);
+                let result = client.detect(&mut sent, settings.controls.confidence());
+                (*batch, *inferred) = (sent.frames, sent.inferred);
+                // Where the detector ended with them.
+                let failed = all.saturating_sub(batch.len()) as u64;
+                shared.drop_frames(stream, Dropped { failed, ..Dropped::default() });
+                result?;
+                *figures.batches.entry(frames).or_default() += 1;
+                self.last_shape = sent.shape.or(self.last_shape);
             }
-            self.last_shape = Some(result.shape);
+            Eye::Own(detector) => {
+                let results = detector.detect_batch(frames, |number| input(shared, &batch[inferred[number]]))?;
+                for (index, result) in inferred.iter().zip(results) {
+                    let (frame, timings) = (&mut batch[*index], result.timings);
+                    frame.detections.extend_from_slice(&result.objects);
+                    frame.letterbox = Some(result.letterbox);
+                    timings.stamp(&mut frame.stamps);
+                    if timings.batch_place == 0 {
+                        *figures.batches.entry(timings.batch_size as usize).or_default() += 1;
+                    }
+                    self.last_shape = Some(result.shape);
+                }
+            }
         }
         Ok(())
     }

@@ -30,8 +30,14 @@ fn run(model: &Model, facts: &OnnxFacts, fill: f32) {
     let letterbox = Letterbox::fit(frame, tensor, model.input.placement);
     let thresholds = Thresholds { conf: 0.25, iou: 0.5, max_det: 300, agnostic: false, classes: None };
     let mut found = Vec::new();
-    let outcome = Postprocessor::new(model.layout, model.classes.len(), thresholds)
-        .run(&views, 0, tensor, &letterbox, &mut found);
+    let outcome = Postprocessor::new(model.layout, model.classes.len()).run(
+        &views,
+        0,
+        tensor,
+        &letterbox,
+        &thresholds,
+        &mut found,
+    );
     assert!(outcome.is_err() || found.len() <= 300);
 }
 

@@ -36,7 +36,6 @@ pub use thresholds::Thresholds;
 pub struct Postprocessor {
     layout: Layout,
     classes: usize,
-    thresholds: Thresholds,
     found: Found,
     kept: Vec<Candidate>,
     non_finite: u64,
@@ -45,16 +44,11 @@ pub struct Postprocessor {
 impl Postprocessor {
     /// For `classes` classes in `layout`.
     #[must_use]
-    pub fn new(layout: Layout, classes: usize, thresholds: Thresholds) -> Self {
-        Self { layout, classes, thresholds, found: Found::default(), kept: Vec::new(), non_finite: 0 }
+    pub fn new(layout: Layout, classes: usize) -> Self {
+        Self { layout, classes, found: Found::default(), kept: Vec::new(), non_finite: 0 }
     }
 
-    /// From now on, boxes count above this confidence, 0 to 1.
-    pub fn set_confidence(&mut self, confidence: f32) {
-        self.thresholds.conf = confidence;
-    }
-
-    /// Appends what frame `item` of the batch shows to `out`, by falling confidence; boxes in source pixels, clipped.
+    /// Appends what frame `item` of the batch shows within `thresholds` to `out`, by falling confidence; boxes in source pixels, clipped.
     ///
     /// # Errors
     /// When the outputs do not have the layout's shapes.
@@ -64,11 +58,12 @@ impl Postprocessor {
         item: usize,
         tensor: Size,
         letterbox: &Letterbox,
+        thresholds: &Thresholds,
         out: &mut Vec<Detection>,
     ) -> Result<(), PostprocessError> {
         let found = &mut self.found;
         found.candidates.clear();
-        let reading = Reading { outputs, item, classes: self.classes, tensor, conf: self.thresholds.conf };
+        let reading = Reading { outputs, item, classes: self.classes, tensor, conf: thresholds.conf };
         match self.layout {
             Layout::Yolov5 | Layout::Yolov6 => yolov5::decode(&reading, found),
             Layout::Yolov8 => yolov8::decode(&reading, Angle::None, found),
@@ -85,7 +80,7 @@ impl Postprocessor {
             Layout::EfficientNms => efficient_nms::decode(&reading, found),
         }?;
         let candidates = &mut found.candidates;
-        if let Some(keep) = &self.thresholds.classes {
+        if let Some(keep) = &thresholds.classes {
             candidates.retain(|c| keep.get(usize::from(c.class_id)).copied().unwrap_or(false));
         }
         let before = candidates.len();
@@ -94,9 +89,9 @@ impl Postprocessor {
         // A box without an inside shows nothing, and shall not take the place of one that does.
         candidates.retain(|c| c.bbox.area() > 0.0);
         if self.layout.needs_nms() {
-            nms::suppress(candidates, &self.thresholds, &mut self.kept);
+            nms::suppress(candidates, thresholds, &mut self.kept);
         } else {
-            nms::choose(candidates, &self.thresholds, &mut self.kept);
+            nms::choose(candidates, thresholds, &mut self.kept);
         }
         out.extend(self.kept.iter().filter_map(|c| {
             let bbox = letterbox.frame_from_model(&c.bbox);
@@ -142,8 +137,8 @@ mod tests {
         let thresholds = Thresholds { conf: 0.25, iou: 0.45, max_det: 300, agnostic: false, classes: None };
         let letterbox = Letterbox::fit(size, size, Placement::Centre);
         let mut kept = Vec::new();
-        Postprocessor::new(Layout::Yolov8, 80, thresholds)
-            .run(&[output], 0, size, &letterbox, &mut kept)
+        Postprocessor::new(Layout::Yolov8, 80)
+            .run(&[output], 0, size, &letterbox, &thresholds, &mut kept)
             .expect("the layout fits");
         let expected = [
             (16, 0.9365, [126.1, 34.3, 312.1, 301.0]),

@@ -88,9 +88,9 @@ fn run(
     let views: Vec<OutputView<'_>> =
         outputs.iter().map(|(name, shape, data)| OutputView { name, shape, data }).collect();
     let letterbox = Letterbox::fit(FRAME, TENSOR, Placement::Centre);
-    let mut postprocessor = Postprocessor::new(layout, CLASSES, thresholds.clone());
+    let mut postprocessor = Postprocessor::new(layout, CLASSES);
     let mut found = Vec::new();
-    postprocessor.run(&views, item, TENSOR, &letterbox, &mut found)?;
+    postprocessor.run(&views, item, TENSOR, &letterbox, thresholds, &mut found)?;
     Ok((found, postprocessor.dropped_non_finite()))
 }
 

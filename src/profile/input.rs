@@ -1,6 +1,6 @@
 //! What a profiled model is fed: frames of a source, or noise.
 
-use crate::detector::{Detector, DetectorOptions};
+use crate::detector::{Detector, DetectorOptions, Wanted};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::Runtime;
@@ -54,7 +54,8 @@ impl FrameInput {
     /// For batches of `batch` frames, fitted into `imgsz` where the model's input size is dynamic.
     #[must_use]
     pub fn new(runtime: &Runtime, model: &Model, imgsz: Size, batch: usize) -> Self {
-        let options = DetectorOptions { imgsz, ..DetectorOptions::of(model) };
+        let wanted = Wanted { imgsz, ..Wanted::of(model) };
+        let options = DetectorOptions { wanted, ..DetectorOptions::of(model) };
         Self { detector: Detector::new(runtime, model, options), batch, size: None, packed: Vec::new() }
     }
 

@@ -8,6 +8,7 @@ pub mod figures;
 pub mod gpu;
 pub mod page;
 pub mod plot;
+pub mod run_folder;
 pub mod sheet;
 pub mod threads;
 pub mod trace;

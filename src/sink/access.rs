@@ -62,6 +62,14 @@ const CERTIFICATE: &str = "give a PEM file with the server's certificate, follow
 const KEY: &str = "give a PEM file with the certificate's private key, without a passphrase";
 
 impl TlsFiles {
+    /// Checks that both can be used, and belong together.
+    ///
+    /// # Errors
+    /// When one cannot be read, or is not that of the other.
+    pub fn check(&self) -> Result<(), SinkError> {
+        self.load().map(drop)
+    }
+
     fn load(&self) -> Result<gio::TlsCertificate, SinkError> {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect)

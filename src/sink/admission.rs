@@ -11,10 +11,16 @@ use rtsp_server::subclass::prelude::*;
 use rtsp_server::{RTSPClient, RTSPContext, RTSPMedia, glib};
 
 /// Connections beyond those of clients that watch: who asks what is here, and who asks for the password. The server itself closes
-/// those without a session after half a minute.
+/// those that do not play after a minute, whatever they send (61 s measured: nothing, half a request, OPTIONS again and again, DESCRIBE).
 const SPARE: usize = 32;
 /// Who may watch, in the server's own terms.
 pub(super) const ROLE: &str = "viewer";
+
+/// What viewers may do with a factory.
+pub(super) fn viewers() -> gst::Structure {
+    let may = |what| gst::Structure::builder(ROLE).field(what, true);
+    may("media.factory.access").field("media.factory.construct", true).build()
+}
 
 /// The places of a server, one a client's pipeline.
 pub struct Places {
@@ -149,11 +155,7 @@ impl Factory {
         // Only just made: there are none yet.
         let _ = factory.imp().places.set(places.clone());
         if has_auth {
-            let allowed = gst::Structure::builder(ROLE)
-                .field("media.factory.access", true)
-                .field("media.factory.construct", true)
-                .build();
-            factory.add_role_from_structure(&allowed);
+            factory.add_role_from_structure(&viewers());
         }
         factory
     }

@@ -231,7 +231,7 @@ pub(super) fn audio_pads(mux: &gst::Element) -> Result<(&'static str, gst::Caps)
     found.ok_or_else(|| gst::glib::bool_error!("the muxer has no audio track").into())
 }
 
-/// Adds a track to `mux`, for packets in `caps` where they are known already.
+/// Adds a track to `mux`, for packets in `caps` where they are known already, with this time base where an MP4's own will not do.
 ///
 /// # Errors
 /// When the muxer refuses it.
@@ -239,10 +239,14 @@ pub(super) fn join(
     pipeline: &gst::Pipeline,
     mux: &gst::Element,
     caps: Option<&gst::Caps>,
+    timescale: Option<u32>,
 ) -> Result<gst_app::AppSrc, OutputError> {
     let (name, _) = audio_pads(mux)?;
     let to = mux.request_pad_simple(name);
     let to = to.ok_or_else(|| gst::glib::bool_error!("the muxer has no audio track left"))?;
+    if let Some(timescale) = timescale.filter(|_| to.has_property("trak-timescale")) {
+        to.set_property("trak-timescale", timescale);
+    }
     let source = gst_app::AppSrc::builder().format(gst::Format::Time).build();
     // Paced by the frames; no bound of its own may make their thread wait.
     source.set_max_bytes(0);

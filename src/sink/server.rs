@@ -13,6 +13,7 @@ use rtsp_server::prelude::*;
 use super::access::Access;
 use super::admission::Places;
 use super::error::{OutputError, SinkError};
+use super::mounts::{self, HiddenNames};
 use crate::thread::{Thread, spawn, test_panic_point};
 
 /// How often sessions are looked through for clients that vanished without a word.
@@ -68,7 +69,7 @@ impl RtspServer {
         }
         let address = self.requested;
         let auth = self.access.auth()?;
-        let running = Running::start(address, auth.as_ref(), &self.places)
+        let running = Running::start(address, (&self.access, auth.as_ref()), &self.places)
             .map_err(|source| SinkError::Address { address, source })?;
         // Another thread that was faster has a server that listens, too.
         drop(self.running.set(running));
@@ -93,9 +94,18 @@ impl RtspServer {
         &self.places
     }
 
-    /// Where streams are added.
-    pub(super) fn mount_points(&self) -> Option<rtsp_server::RTSPMountPoints> {
-        self.running.get().and_then(|running| running.server.mount_points())
+    /// Serves what `factory` makes under this name.
+    pub(super) fn add(&self, name: &str, factory: &impl IsA<rtsp_server::RTSPMediaFactory>) {
+        if let Some(running) = self.running.get() {
+            mounts::add(&running.server, name, factory);
+        }
+    }
+
+    /// Serves nothing under this name any more.
+    pub(super) fn remove(&self, name: &str) {
+        if let Some(running) = self.running.get() {
+            mounts::remove(&running.server, name);
+        }
     }
 
     /// Checks that it runs.
@@ -110,7 +120,7 @@ impl RtspServer {
 impl Running {
     fn start(
         address: SocketAddr,
-        auth: Option<&rtsp_server::RTSPAuth>,
+        (access, auth): (&Access, Option<&rtsp_server::RTSPAuth>),
         places: &Arc<Places>,
     ) -> Result<Self, OutputError> {
         // The server itself does not say why it cannot listen.
@@ -121,6 +131,9 @@ impl Running {
         server.set_address(&address.ip().to_string());
         server.set_service(&address.port().to_string());
         server.set_auth(auth);
+        if access.credentials.is_some() {
+            HiddenNames::of(&server);
+        }
         places.watch(&server);
         let context = glib::MainContext::new();
         server.attach(Some(&context))?;

@@ -1,11 +1,11 @@
 //! Where an annotated stream may go.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::server::RtspServer;
-use crate::part::part_path;
+use crate::part::{PartFile, part_path};
 
 /// One place that an annotated stream goes to; a stream may have several, and is encoded once for all of them.
 #[derive(Debug, Clone)]
@@ -55,15 +55,47 @@ pub struct FileTarget {
     pub overwrite: bool,
     /// What becomes of outages.
     pub gaps: Gaps,
+    /// Its file, from the start of the run until the output is opened.
+    pub held: Held,
 }
 
 impl FileTarget {
     /// One file, which replaces none.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, segments: None, overwrite: false, gaps: Gaps::Close }
+        Self { path, segments: None, overwrite: false, gaps: Gaps::Close, held: Held::default() }
     }
 }
+
+/// A file that is locked before its output is opened: a source that is waited for may not come for hours, in which no other run is to
+/// take the name.
+#[derive(Debug, Clone, Default)]
+pub struct Held(Arc<Mutex<Option<PartFile>>>);
+
+impl Held {
+    /// Whether there is one.
+    pub(super) fn is_held(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    pub(super) fn put(&self, part: PartFile) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(part);
+    }
+
+    /// The file, unless its folder was deleted meanwhile.
+    pub(super) fn take(&self) -> Option<PartFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().filter(PartFile::is_there)
+    }
+}
+
+/// Targets are the same by what was asked for.
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
 
 /// How a recording is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,6 +95,9 @@ impl FileSource {
                 &format!("convert it, e.g. {converter}"),
             ));
         }
+        if let Some(problem) = about.too_large().filter(|_| wanted.image.is_some()) {
+            return Err(unusable(problem, "scale it down, or cut it into tiles (gdal_translate, or vips dzsave)"));
+        }
         let broken =
             |e: gst::glib::BoolError| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");
 

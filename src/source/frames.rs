@@ -24,6 +24,10 @@ const GUESSED_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 /// How far after the one before it a frame is put whose own time lies earlier, as after a damaged stretch.
 const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
+/// Damaged frames at the start of a connection that are a lead-in, at most: a stream without keyframes (periodic intra refresh) that is
+/// joined midway is whole once it was refreshed, which x264 does every 250 frames unless told otherwise.
+const LEAD_IN: u64 = 300;
+
 /// From 1900, where NTP's time begins, to 1970, where Unix' does.
 const NTP_TO_UNIX: Duration = Duration::from_hours(25_567 * 24);
 /// A difference of wall clocks beyond this says more about the clocks than about the delay.
@@ -37,6 +41,7 @@ pub(super) fn deliver_from(sink: &gst_app::AppSink, shared: &Arc<Decoding>) {
         last: last.map(|last| gst::ClockTime::from_nseconds(last.ns)),
         next: gst::ClockTime::ZERO,
         good: 0,
+        lead_in: 0,
         resumed: HostTime::default(),
         tone_mapper: None,
     };
@@ -53,6 +58,8 @@ struct Delivery {
     next: gst::ClockTime,
     /// Frames that are not damaged.
     good: u64,
+    /// Damaged ones of a live stream before the first of those.
+    lead_in: u64,
     /// When the last pause ended.
     resumed: HostTime,
     /// For frames like the last one, where it was HDR.
@@ -100,12 +107,19 @@ impl Delivery {
             let pts = shared.stream_time(&sample, buffer.pts()).unwrap_or(self.next);
             (pts, buffer.pts().and_then(|pts| shared.probe.due(pts)), None)
         };
+        let is_damaged = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
+        if is_damaged && !shared.is_lossless() && self.good == 0 && self.lead_in < LEAD_IN {
+            // Of what came before the stream was joined: nothing was lost.
+            self.lead_in += 1;
+            shared.activity.note();
+            return Ok(gst::FlowSuccess::Ok);
+        }
         // Times increase: an encoder that is handed an earlier one loses track.
         let pts = self.last.map_or(pts, |last| pts.max(last + LATE));
         self.last = Some(pts);
         let duration = rate.map_or(buffer.duration(), |rate| rate.interval);
         self.next = pts + duration.unwrap_or(GUESSED_DURATION);
-        let pts = StreamTime { ns: pts.nseconds() };
+        let pts = shared.wanted.image_time().unwrap_or(StreamTime { ns: pts.nseconds() });
         let in_connection = shared.count_frame();
         let so_far = shared.connection().map_or(in_connection, |connection| connection.count(pts));
         if self.good >= outlet.head && outlet.is_waiting() {
@@ -122,7 +136,7 @@ impl Delivery {
             Some((file, number)) => (Some(file.clone()), number + so_far),
             None => (None, so_far),
         };
-        let event = if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+        let event = if is_damaged {
             SourceEvent::Corrupt(outlet.stream, 1)
         } else {
             let pixels =

@@ -89,7 +89,7 @@ impl ImageDecoder {
 
     fn decoded(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet) -> Option<Decoded> {
         let about = ImageFile::read(path);
-        if about.images != 1 || about.undecodable.is_some() {
+        if about.images != 1 || about.undecodable.is_some() || about.too_large().is_some() {
             return None;
         }
         self.of_bytes(whole(path)?, about.turn, &*outlet.clock, wanted.delay)
@@ -204,6 +204,7 @@ fn deliver(decoded: Decoded, wanted: &Wanted, outlet: &Outlet, shutdown: &Shutdo
         stamps.not_before(outlet.clock.now());
     }
     let (file, index) = wanted.image.as_ref().map_or((None, 0), |(file, number)| (Some(file.clone()), *number));
+    let pts = wanted.image_time().unwrap_or(pts);
     let frame = Frame { duration, file, ..Frame::new((outlet.stream, index), pts, pixels, stamps) };
     // Where the worker is gone, the next image is not asked for.
     outlet.send(SourceEvent::Frame(Box::new(frame)));
@@ -288,7 +289,7 @@ mod tests {
         let mut sent = Vec::new();
         while let Ok(received) = frames.take(None) {
             let SourceEvent::Frame(frame) = received.item else { panic!("a frame") };
-            assert_eq!((frame.pixels.info().size.width, frame.pts.ns), (50, 0));
+            assert_eq!((frame.pixels.info().size.width, frame.pts.ns), (50, frame.index * 40_000_000));
             assert!(frame.stamps.decode_in.is_some_and(|entered| entered <= frame.stamps.decoded));
             sent.push(frame.index);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::template::SourceTemplates;
+use crate::clock::StreamTime;
 
 /// How RTP packets travel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -71,6 +72,9 @@ impl Default for LiveOptions {
     }
 }
 
+/// Images have no times: they are as if a video had 25 of them a second.
+const IMAGE_NS: u64 = 40_000_000;
+
 /// What of a source is decoded, and how fast.
 #[derive(Debug, Clone, Default)]
 pub struct Wanted {
@@ -90,4 +94,11 @@ pub struct Wanted {
     pub real_time: bool,
     /// Added to every frame's time in the decoder, to see that the figures show it.
     pub delay: Duration,
+}
+
+impl Wanted {
+    /// When an image is shown, in the time of its stream; `None` for what has times of its own.
+    pub(super) fn image_time(&self) -> Option<StreamTime> {
+        self.image.as_ref().map(|(_, number)| StreamTime { ns: number.saturating_mul(IMAGE_NS) })
+    }
 }

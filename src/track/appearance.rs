@@ -37,11 +37,16 @@ impl Appearance {
         // The box's edges show what is behind the object.
         let (left, top) = (bbox.x1 + width * 0.2, bbox.y1 + height * 0.08);
         let (across, down) = (width * 0.6 / f32::from(GRID.0), height * 0.84 / f32::from(2 * GRID.1));
+        let size = view.info.size;
+        #[expect(clippy::cast_precision_loss, reason = "a few columns")]
+        let columns: [_; GRID.0 as usize] =
+            std::array::from_fn(|column| inside(left + across * (column as f32 + 0.5), size.width));
         for row in 0..2 * GRID.1 {
-            let y = top + down * (f32::from(row) + 0.5);
+            let Some(y) = inside(top + down * (f32::from(row) + 0.5), size.height) else { continue };
+            let Some(samples) = Row::of(view, y) else { continue };
             let first = if row < GRID.1 { 0 } else { BINS * HISTOGRAMS / 2 };
-            for column in 0..GRID.0 {
-                let Some(places) = sample(view, left + across * (f32::from(column) + 0.5), y) else { continue };
+            for x in columns.iter().flatten() {
+                let Some(places) = samples.places(*x) else { continue };
                 for (histogram, place) in sums[first..].chunks_exact_mut(BINS).zip(places) {
                     // Divided between the two nearest bins.
                     let (bin, share) = (place as usize >> 8, place & 255);
@@ -75,35 +80,47 @@ impl Appearance {
     }
 }
 
-/// Where luma and both colour differences of a point fall in their histograms, in 256ths of a bin.
-fn sample(view: &FrameView<'_>, x: f32, y: f32) -> Option<[u32; 3]> {
-    let size = view.info.size;
-    if x < 0.0 || y < 0.0 {
+/// The pixel, where there are so many.
+fn inside(at: f32, pixels: u32) -> Option<usize> {
+    if at.is_nan() || at < 0.0 {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "from 0 on, and checked against the size"
-    )]
-    let (x, y) = (x as u32, y as u32);
-    if x >= size.width || y >= size.height {
-        return None;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 on")]
+    let at = at as u32;
+    (at < pixels).then_some(at as usize)
+}
+
+/// A row of a frame's samples.
+struct Row<'a> {
+    luma: &'a [u8],
+    chroma: [&'a [u8]; 2],
+    /// Samples of luma across one of chroma, as a shift; bytes between chroma samples.
+    shift: u32,
+    step: usize,
+}
+
+impl<'a> Row<'a> {
+    fn of(view: &FrameView<'a>, y: usize) -> Option<Self> {
+        let (across, down) = view.info.format.chroma_shift();
+        let row = |plane: usize, y: usize, offset: usize| {
+            let plane = &view.planes[plane];
+            plane.data.get(y * plane.stride + offset..)
+        };
+        let (v_plane, v_offset, step) = if view.info.format == PixelFormat::Nv12 { (1, 1, 2) } else { (2, 0, 1) };
+        let chroma = [row(1, y >> down, 0)?, row(v_plane, y >> down, v_offset)?];
+        Some(Self { luma: row(0, y, 0)?, chroma, shift: across, step })
     }
-    let (across, down) = view.info.format.chroma_shift();
-    let at = |plane: usize, x: u32, y: u32, step: usize, offset: usize| {
-        let plane = &view.planes[plane];
-        plane.data.get(y as usize * plane.stride + x as usize * step + offset).map(|value| u32::from(*value))
-    };
-    let (cx, cy) = (x >> across, y >> down);
-    let (u, v) = if view.info.format == PixelFormat::Nv12 {
-        (at(1, cx, cy, 2, 0)?, at(1, cx, cy, 2, 1)?)
-    } else {
-        (at(1, cx, cy, 1, 0)?, at(2, cx, cy, 1, 0)?)
-    };
-    let chroma = |value: u32| value.clamp(128 - CHROMA_SPAN, 128 + CHROMA_SPAN) - (128 - CHROMA_SPAN);
-    let chroma = |value: u32| chroma(value) * LAST_BIN / (2 * CHROMA_SPAN);
-    Some([at(0, x, y, 1, 0)? * LAST_BIN / 255, chroma(u), chroma(v)])
+
+    /// Where luma and both colour differences of a pixel fall in their histograms, in 256ths of a bin.
+    fn places(&self, x: usize) -> Option<[u32; 3]> {
+        let chroma = |plane: &[u8]| {
+            let value = u32::from(*plane.get((x >> self.shift) * self.step)?);
+            let value = value.clamp(128 - CHROMA_SPAN, 128 + CHROMA_SPAN) - (128 - CHROMA_SPAN);
+            Some(value * LAST_BIN / (2 * CHROMA_SPAN))
+        };
+        let [u, v] = self.chroma;
+        Some([u32::from(*self.luma.get(x)?) * LAST_BIN / 255, chroma(u)?, chroma(v)?])
+    }
 }
 
 #[cfg(test)]

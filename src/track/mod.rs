@@ -10,9 +10,11 @@ mod confidence;
 mod kalman;
 mod kind;
 mod motion;
+mod still;
+mod numbers;
 mod timed;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::StreamTime;
@@ -24,6 +26,8 @@ use by_frames::ByFrames;
 pub use kind::Kind;
 use motion::CameraMotion;
 pub use motion::Motion;
+pub use numbers::Given;
+use numbers::Numbers;
 pub use timed::MOST;
 use timed::{Object, TimedTracker};
 
@@ -84,21 +88,6 @@ enum Method {
     ByFrames(Box<ByFrames>, Numbers),
 }
 
-/// The program's ids of another tracker's objects, and when each was first and last seen, and where.
-#[derive(Default)]
-struct Numbers {
-    last_id: u32,
-    of: HashMap<u64, Known>,
-}
-
-struct Known {
-    id: u32,
-    first: StreamTime,
-    last: StreamTime,
-    bbox: FrameBox,
-    speed: [f32; 2],
-}
-
 impl Tracker {
     /// A tracker of one stream.
     #[must_use]
@@ -120,7 +109,7 @@ impl Tracker {
         self.last = Some(now);
         // From the first frame on: an object's seconds are as exact after months as after a minute.
         let time = seconds(*self.first.get_or_insert(now), now);
-        let camera = self.follow_camera(frame, dt);
+        let camera = self.follow_camera(frame);
         if let Some(camera) = &camera {
             self.move_trails(camera);
         }
@@ -177,13 +166,13 @@ impl Tracker {
         &self.trails
     }
 
-    fn follow_camera(&mut self, frame: &FrameToTrack<'_>, dt: f64) -> Option<Motion> {
+    fn follow_camera(&mut self, frame: &FrameToTrack<'_>) -> Option<Motion> {
         let view =
             frame.view.as_ref().filter(|_| self.options.camera_motion && self.options.kind.knows_the_camera())?;
         let Self { camera, method, shown, .. } = self;
         match method {
-            Method::Timed(tracker) => camera.frame(view, dt, tracker.objects.iter().map(Object::bbox)),
-            Method::ByFrames(..) => camera.frame(view, dt, shown.iter().map(|(d, _)| d.bbox)),
+            Method::Timed(tracker) => camera.frame(view, tracker.objects.iter().map(Object::bbox)),
+            Method::ByFrames(..) => camera.frame(view, shown.iter().map(|(d, _)| d.bbox)),
         }
     }
 
@@ -230,31 +219,6 @@ impl Tracker {
             }
         }
         self.trails.retain(|trail| !trail.points.is_empty());
-    }
-}
-
-impl Numbers {
-    fn track(&mut self, number: u64, now: StreamTime, bbox: &FrameBox) -> Track {
-        let last_id = &mut self.last_id;
-        let known = self.of.entry(number).or_insert_with(|| {
-            *last_id += 1;
-            Known { id: *last_id, first: now, last: now, bbox: *bbox, speed: [0.0; 2] }
-        });
-        let passed = seconds(known.last, now);
-        if passed > 0.0 {
-            let ([x, y], [before_x, before_y]) = (bbox.centre(), known.bbox.centre());
-            #[expect(clippy::cast_possible_truncation, reason = "pixels a second")]
-            let speed = [(f64::from(x - before_x) / passed) as f32, (f64::from(y - before_y) / passed) as f32];
-            known.speed = speed;
-        }
-        (known.last, known.bbox) = (now, *bbox);
-        let age = Duration::from_nanos(now.ns.saturating_sub(known.first.ns));
-        Track { id: known.id, age, state: TrackState::Confirmed, speed: known.speed }
-    }
-
-    /// Forgets what was not seen for a minute: none of these trackers keeps it that long.
-    fn forget(&mut self, now: StreamTime) {
-        self.of.retain(|_, known| seconds(known.last, now) < 60.0);
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The frame is looked at small ([`WIDTH`] pixels across): a pixel there is a few of the frame's, and pyramidal
 //! Lucas-Kanade flow is exact to a fraction of a pixel. Points inside tracked boxes are left out, since objects move by
-//! themselves; what still disagrees with the rest is left out by the fit.
+//! themselves; what still disagrees with the rest is left out by the fit. Once the camera stands still, patches of the frame
+//! say whether it still does ([`Patches`]), and nothing is followed until they moved.
 
 use opencv::core::{self, CV_8UC1, Mat, Point2f, Size as CvSize, TermCriteria, Vector};
 use opencv::prelude::*;
 use opencv::{imgproc, video};
 
+use super::still::Patches;
 use crate::frame::FrameView;
 use crate::geometry::{FrameBox, Size, px};
 
@@ -22,11 +24,9 @@ const TOLERANCE: f64 = 0.5;
 /// A shift of the median point below this, in small pixels, is a camera that stands still: no jitter of the flow reaches
 /// the tracks.
 const STILL: f64 = 0.06;
-
-/// After so many looks that showed no motion, a look is taken this often only, seconds: a camera that stands still costs little,
-/// and what was missed is found with the next look.
-const SETTLED: u32 = 10;
-const LOOK_S: f64 = 0.15;
+/// Where patches stay within this, in small pixels, nothing is followed. It is more than [`STILL`], so that what they show is
+/// motion to the flow as well.
+const STAYS: f64 = 1.5 * STILL;
 
 /// A similarity: `x' = a·x − b·y + dx`, `y' = b·x + a·y + dy`, in pixels of the frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,9 +65,8 @@ impl Motion {
 #[derive(Default)]
 pub struct CameraMotion {
     before: Option<Small>,
-    /// Looks in a row that showed no motion, and seconds since the last.
-    still: u32,
-    since: f64,
+    /// Of the frame before, where the camera stands still.
+    patches: Option<Patches>,
     now: Mat,
     mask: Mat,
     corners: Vector<Point2f>,
@@ -84,24 +83,25 @@ struct Small {
 }
 
 impl CameraMotion {
-    /// How the camera moved since the frame before, `dt` seconds ago. `objects` are left out. `None` where there is no frame
-    /// before of the same size, it shows nothing that can be followed, or the camera stands still.
-    pub fn frame(&mut self, view: &FrameView<'_>, dt: f64, objects: impl Iterator<Item = FrameBox>) -> Option<Motion> {
-        self.since += dt;
-        if self.still >= SETTLED && self.since < LOOK_S {
+    /// How the camera moved since the last frame in which it did, or the one before. `objects` are left out. `None` where there is
+    /// no frame before of the same size, it shows nothing that can be followed, or the camera stands still.
+    pub fn frame(&mut self, view: &FrameView<'_>, objects: impl Iterator<Item = FrameBox> + Clone) -> Option<Motion> {
+        let per_pixel = f64::from(factor(view.info.size.width));
+        if self.patches.as_mut().is_some_and(|patches| patches.are_still(view, STAYS * per_pixel, objects.clone())) {
             return None;
         }
-        self.since = 0.0;
         // What OpenCV refuses is a frame too small to follow anything in: tracking goes on without.
         let motion = self.follow(view, objects).ok().flatten();
-        self.still = if motion.is_some() { 0 } else { self.still.saturating_add(1) };
+        #[expect(clippy::cast_possible_truncation, reason = "pixels")]
+        let corner = |corner: Point2f| [corner.x, corner.y].map(|at| at * per_pixel as f32);
+        self.patches = motion.is_none().then(|| Patches::of(view, self.corners.iter().map(corner)));
         motion
     }
 
     /// The next frame has none before it.
     pub fn forget(&mut self) {
         self.before = None;
-        self.still = 0;
+        self.patches = None;
     }
 
     fn follow(
@@ -193,7 +193,12 @@ impl CameraMotion {
     }
 }
 
-/// The luma plane at [`WIDTH`] pixels across or fewer, by area.
+/// Pixels of the frame across one of the small frame.
+fn factor(width: u32) -> u32 {
+    (width / WIDTH).max(1)
+}
+
+/// The luma plane at about [`WIDTH`] pixels across, by area.
 fn shrink(view: &FrameView<'_>, small: &mut Mat) -> opencv::Result<()> {
     let Size { width, height } = view.info.size;
     let plane = &view.planes[0];
@@ -213,7 +218,7 @@ fn shrink(view: &FrameView<'_>, small: &mut Mat) -> opencv::Result<()> {
         )?
     };
     // Whole factors are averaged by blocks, which is several times as fast.
-    let factor = (width / WIDTH).max(1);
+    let factor = factor(width);
     let size = CvSize::new(side(width / factor), side((height / factor).max(1)));
     let whole = core::Rect::new(0, 0, size.width * side(factor), size.height * side(factor));
     imgproc::resize(&Mat::roi(&luma, whole)?, small, size, 0.0, 0.0, imgproc::INTER_AREA)
@@ -307,7 +312,7 @@ mod tests {
         let info = FrameInfo { format: PixelFormat::I420, size: Size { width, height }, colour };
         let empty = Plane { data: &[], stride: 0 };
         let planes = [Plane { data: luma, stride: width as usize }, empty, empty];
-        camera.frame(&FrameView { info, planes }, 0.04, objects.iter().copied())
+        camera.frame(&FrameView { info, planes }, objects.iter().copied())
     }
 
     #[test]
@@ -341,11 +346,36 @@ mod tests {
         for _ in 0..20 {
             assert_eq!(look(&mut camera, &still, size, &[]), None);
         }
-        // It is looked at less often now, and yet nothing is missed.
-        let panned = seen(6.0, 0.0, 0.0, 1.0, size);
-        let motions = [(); 8].map(|()| look(&mut camera, &panned, size, &[]));
-        let moved: f64 = motions.into_iter().flatten().map(|motion| motion.dx).sum();
-        assert!((moved + 6.0).abs() < 0.5, "{motions:?}");
+        let panned = look(&mut camera, &seen(6.0, 0.0, 0.0, 1.0, size), size, &[]).expect("it moved");
+        assert!((panned.dx + 6.0).abs() < 0.5, "{panned:?}");
+    }
+
+    #[test]
+    fn a_camera_that_creeps_is_seen_to_move() {
+        for size in [(640, 360), (1920, 1080)] {
+            let mut camera = CameraMotion::default();
+            let mut moved = 0.0;
+            for frame in 0..=60 {
+                let luma = seen(f64::from(frame) * 0.1, 0.0, 0.0, 1.0, size);
+                moved += look(&mut camera, &luma, size, &[]).map_or(0.0, |motion| motion.dx);
+            }
+            assert!((moved + 6.0).abs() < 1.0, "{size:?}: {moved}");
+        }
+    }
+
+    #[test]
+    fn a_light_that_goes_on_and_an_object_without_a_box_are_no_motion() {
+        let size = (640, 360);
+        let still = seen(0.0, 0.0, 0.0, 1.0, size);
+        let mut camera = CameraMotion::default();
+        for _ in 0..3 {
+            assert_eq!(look(&mut camera, &still, size, &[]), None);
+        }
+        let brighter: Vec<u8> = still.iter().map(|sample| sample.saturating_add(12)).collect();
+        assert_eq!(look(&mut camera, &brighter, size, &[]), None);
+        let mut hidden = brighter;
+        (120..200).for_each(|row| hidden[row * 640 + 200..row * 640 + 300].fill(40));
+        assert_eq!(look(&mut camera, &hidden, size, &[]), None);
     }
 
     #[test]

@@ -180,6 +180,12 @@ impl Object {
             || gone >= GONE && self.sightings >= GONE_SIGHTINGS && self.confidences >= GONE_CONFIDENCE * self.sightings
     }
 
+    /// How far off across and down a detection may be, however unsure: beyond that, [`pair`](Self::pair) refuses it.
+    fn reach(&self) -> [f64; 2] {
+        let centre = CENTRE_NOISE * noise(0.0) * self.side();
+        [&self.x, &self.y].map(|coordinate| GATE * coordinate.spread(centre).sqrt())
+    }
+
     /// The score of a pair; negative infinity where it is out of the question.
     fn pair(&self, d: &Candidate, unseen: f64) -> f64 {
         let [cx, cy, width, height] = d.shape;
@@ -360,9 +366,15 @@ impl TimedTracker {
     ) -> Vec<(usize, usize)> {
         let mut edges = Vec::new();
         for object in objects {
-            let unseen = (before - self.objects[*object].seen).max(0.0);
+            let is = &self.objects[*object];
+            let unseen = (before - is.seen).max(0.0);
+            let [across, down] = is.reach();
             for candidate in free {
-                let score = self.objects[*object].pair(&candidates[*candidate], unseen);
+                let [x, y, ..] = candidates[*candidate].shape;
+                if (x - is.x.at).abs() > across || (y - is.y.at).abs() > down {
+                    continue;
+                }
+                let score = is.pair(&candidates[*candidate], unseen);
                 if score > 0.0 {
                     edges.push((*object, *candidate, score));
                 }

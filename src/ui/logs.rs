@@ -67,6 +67,16 @@ pub(crate) fn are_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
+/// Prints an error on standard error, without secrets.
+pub(crate) fn print_error(error: &dyn std::fmt::Display) {
+    let text = redact(&error.to_string());
+    if are_json() {
+        tracing::error!("{text}");
+    } else {
+        print_stderr(&format!("error: {text}"));
+    }
+}
+
 /// What prints lines of the log while a run is shown.
 pub(super) trait Printer: Send + Sync {
     /// Prints a line without breaking what is shown.

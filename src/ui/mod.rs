@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod screen;
 pub mod stats;
+pub mod streams;
 pub(crate) mod tables;
 pub(crate) mod tracking;
 pub(crate) mod validation;

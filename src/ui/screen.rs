@@ -15,7 +15,7 @@ use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::inference::ProviderReport;
 use crate::model::{Origin, RecordedIn};
-use crate::pipeline::{Job, Listener, RunEvent, SourceSpec};
+use crate::pipeline::{Job, Listener, RunError, RunEvent, SourceSpec};
 use crate::stream::{Gap, StreamId, StreamInfo};
 use crate::text::{counted, print_stderr, printable};
 
@@ -36,6 +36,15 @@ pub(crate) enum Verbosity {
     Frames,
 }
 
+/// What failed while the run went on, as it was said then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// All of it.
+    pub text: String,
+    /// The stream, or what else failed.
+    pub name: String,
+}
+
 /// Shows a run to a person.
 pub(crate) struct Screen {
     bar: ProgressBar,
@@ -50,6 +59,7 @@ pub(crate) struct Screen {
     recorded: bool,
     classes: Arc<[String]>,
     said: Mutex<HashSet<String>>,
+    failures: Mutex<Vec<Failure>>,
     plain: Mutex<(HostTime, u64)>,
     started: HostTime,
     /// How often a frame gets its line, and when the last one did; without it by `verbosity` alone.
@@ -104,6 +114,7 @@ impl Screen {
             classes: origin.classes.clone(),
             recorded: origin.recorded.is_some(),
             said: Mutex::default(),
+            failures: Mutex::default(),
             plain: Mutex::new((clock::now(), 0)),
             started: clock::now(),
             line_every: None,
@@ -284,6 +295,23 @@ impl Screen {
         }
     }
 
+    /// Something failed, and the end may be far: it is said now, quiet or not. A dashboard shows it for as long as it is up.
+    fn failed(&self, stream: Option<StreamId>, error: &RunError) {
+        if self.log.is_some() {
+            return;
+        }
+        let text = error.to_string();
+        let what = || text.split(": ").next().unwrap_or_default().to_owned();
+        let name = stream.map_or_else(what, |stream| self.name(stream));
+        self.bar.suspend(|| logs::print_error(&text));
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(Failure { text, name });
+    }
+
+    /// What was said to have failed.
+    pub(crate) fn failures(&self) -> Vec<Failure> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A notice of what happened now, which is never held back.
     pub(crate) fn occurrence(&self, text: &str) {
         self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
@@ -309,13 +337,14 @@ impl Listener for Screen {
             RunEvent::Serving { stream, address } => self.serving(stream, address),
             RunEvent::Notice(text) => self.notice(text),
             RunEvent::Occurrence(text) => self.occurrence(text),
+            RunEvent::Failed { stream, error, goes_on: true } => self.failed(stream, error),
             RunEvent::Reconnected { .. }
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameRecorded(_)
             | RunEvent::Dropped { .. }
             | RunEvent::Occupancy { .. }
             | RunEvent::Queue { .. }
-            | RunEvent::Failed { .. } => {}
+            | RunEvent::Failed { goes_on: false, .. } => {}
         }
     }
 }

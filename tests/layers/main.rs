@@ -56,6 +56,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "pipeline", rooms: &["pipeline", "doctor"], among: Among::Only(&[]) },
     Layer { name: "monitoring and ui", rooms: &["monitoring", "ui"], among: Among::Only(&[]) },
+    Layer { name: "settings", rooms: &["config"], among: Among::Only(&[]) },
     Layer { name: "http", rooms: &["serve"], among: Among::All },
     Layer { name: "cli", rooms: &["cli"], among: Among::All },
     Layer { name: "program", rooms: &["main"], among: Among::All },

@@ -47,6 +47,8 @@ pub struct Feed {
     pub frame_rate: u32,
     /// Ends after so many pictures; 0 never.
     pub pictures: u32,
+    /// There is no keyframe but the first: pictures are refreshed column by column.
+    pub refresh: bool,
     /// A tone beside the pictures, in AAC.
     pub audio: bool,
     /// A second tone, in A-law.
@@ -79,6 +81,7 @@ impl Feed {
             height: 240,
             frame_rate: 30,
             pictures: 0,
+            refresh: false,
             audio: false,
             second_audio: false,
             late_audio: 0,
@@ -104,6 +107,9 @@ impl Feed {
             );
         }
         let (encoder, payloader) = match self.codec {
+            Codec::H264 if self.refresh => {
+                ("x264enc tune=zerolatency speed-preset=ultrafast key-int-max=30 intra-refresh=true", "rtph264pay")
+            }
             Codec::H264 => ("x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15", "rtph264pay"),
             Codec::H265 => ("x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15", "rtph265pay"),
         };

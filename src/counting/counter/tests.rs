@@ -135,13 +135,28 @@ fn a_zone_knows_who_entered_left_and_stayed() {
     assert_eq!((figures.visits, figures.entered, figures.left, figures.now), (2, 2, 1, 1));
     assert!((figures.dwell_s - 1.4).abs() < 1e-9 && (figures.dwell_max_s - 0.9).abs() < 1e-9, "{figures:?}");
     assert_eq!(figures.visits_by_class["car"], 2);
+    let open = [zone(ZoneEvent::Dwell { dwell: Duration::from_millis(500) }, at(2.3))];
+    assert_eq!(counter.open_visits(), open, "what would be said if the run ended now");
     // Its track ends inside: the visit ends with it, and nobody left.
     let mut events = Vec::new();
     counter.frame(at(120.0), SIZE, [], &mut events);
     assert_eq!(events, [zone(ZoneEvent::Dwell { dwell: Duration::from_millis(500) }, at(2.3))]);
     let after = &counter.figures(&["car".into()]).zones["yard"];
     assert!((after.visits, after.left, after.now) == (2, 1, 0) && (after.dwell_s - 1.4).abs() < 1e-9, "{after:?}");
-    assert!(counter.known.is_empty(), "it is forgotten");
+    assert!(counter.known.is_empty() && counter.open_visits().is_empty(), "it is forgotten");
+}
+
+#[test]
+fn a_visit_that_another_frame_size_ends_is_an_event_as_well() {
+    let pixels = Zone::new("yard", &[[50.0, 0.0], [150.0, 0.0], [150.0, 99.0], [50.0, 99.0]]).expect("a zone");
+    let mut counter = Counter::new(&counting(Vec::new(), vec![pixels]));
+    walk(&mut counter, 0.0, &along(&[100.0; 6]));
+    let mut events = Vec::new();
+    counter.frame(at(0.6), Size { width: 400, height: 200 }, [seen(1, 200.0, 100.0)], &mut events);
+    let what = ZoneEvent::Dwell { dwell: Duration::from_millis(500) };
+    assert_eq!(events, [FrameEvent::Zone { name: "yard".into(), what, track_id: 1, class_id: 0, at: at(0.5) }]);
+    let figures = &counter.figures(&[]).zones["yard"];
+    assert!(figures.visits == 1 && (figures.dwell_s - 0.5).abs() < 1e-9, "{figures:?}");
 }
 
 #[test]

@@ -50,9 +50,10 @@ fn sources(source: &SourceSpec) -> &[PathBuf] {
 }
 
 /// The files that an output names; segments have names of their own.
-fn files(output: &OutputSpec) -> Vec<PathBuf> {
+pub(super) fn files(output: &OutputSpec) -> Vec<PathBuf> {
     match output {
         OutputSpec::Image(path) => vec![path.clone()],
+        OutputSpec::Files(files) => files.values().cloned().collect(),
         OutputSpec::Stream(targets) => targets.iter().filter_map(file).collect(),
         OutputSpec::None | OutputSpec::Folder(_) => Vec::new(),
     }

@@ -17,6 +17,14 @@ pub enum PlanError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file exists.
+    #[error("{option} {} exists already\n  give --overwrite to replace it, or another name", path.display())]
+    Exists {
+        /// Its option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder of a file is not there.
     #[error("{option} {}: no such folder\n  create it, or name another", path.display())]
     NoFolder {

@@ -5,8 +5,10 @@
 
 mod distinct;
 mod error;
+mod files;
 mod names;
 mod outputs;
+mod places;
 mod request;
 mod sources;
 
@@ -16,18 +18,21 @@ use std::path::{Path, PathBuf};
 
 pub use distinct::{check_distinct, is_file};
 pub use error::PlanError;
+pub use files::prepare_files;
+pub use places::survey;
 pub use request::{MAX_CLIENTS, OutputRequest};
 
-use super::job::{Job, OutputSpec, SourceSpec, file_names, free, still_files};
+use super::job::{Job, OutputSpec, SourceSpec, file_names, free};
 use crate::detections::FileNames;
 use crate::part::with_suffix;
 use crate::secrets::Credentials;
-use crate::sink::{Target, check_display, check_output, check_playlist, check_segments};
+use crate::sink::{Target, check_display, check_output, check_playlist, check_segments, hold_output};
+use crate::text::counted;
 use names::Names;
 use outputs::Outputs;
 
 /// The jobs of a run, and what the user should know about them.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// In the order of their stream numbers.
     pub jobs: Vec<Job>,
@@ -75,26 +80,23 @@ pub fn plan(
     Ok(Plan { jobs, notices: names.notices })
 }
 
-/// Makes the outputs of `jobs` ready: folders are created, files checked, addresses listened on. Nothing that exists is
+/// Makes the outputs of `jobs` ready: folders are created, files checked, recordings locked, addresses listened on. Nothing that exists is
 /// touched, but that what runs which did not end left behind is moved aside, each with a notice.
 ///
 /// # Errors
 /// When an output exists and `overwrite` is not given, another run writes it, or it cannot be written or served.
 pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
-    for job in jobs {
+    for (number, job) in jobs.iter().enumerate() {
         match &job.output {
             OutputSpec::None => {}
             OutputSpec::Image(path) => notices.extend(check_output(path, overwrite)?),
             OutputSpec::Folder(folder) => {
                 std::fs::create_dir_all(folder)
                     .map_err(|source| PlanError::Folder { folder: folder.clone(), source })?;
-                let SourceSpec::Images(images) = &job.source else { continue };
-                let files = still_files(folder, images);
-                for image in images {
-                    notices.extend(check_output(&files[image], overwrite)?);
-                }
+                notices.extend(check_stills(number, job, overwrite)?);
             }
+            OutputSpec::Files(_) => notices.extend(check_stills(number, job, overwrite)?),
             OutputSpec::Stream(targets) => {
                 for target in targets {
                     prepare_target(target, overwrite, &mut notices)?;
@@ -103,6 +105,18 @@ pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> 
         }
     }
     Ok(notices)
+}
+
+/// What an output is called, without secrets: each of its targets.
+#[must_use]
+pub fn names(output: &OutputSpec) -> Vec<String> {
+    match output {
+        OutputSpec::None => Vec::new(),
+        OutputSpec::Image(path) => vec![path.display().to_string()],
+        OutputSpec::Folder(folder) => vec![format!("{}/", folder.display())],
+        OutputSpec::Files(files) => vec![counted(files.len() as u64, "image")],
+        OutputSpec::Stream(targets) => targets.iter().map(Target::name).collect(),
+    }
 }
 
 /// Where the heatmap of each job is written, of which `path` was asked for: of several, each has its source's name.
@@ -117,44 +131,20 @@ pub fn heatmaps(path: &Path, jobs: &[Job]) -> Vec<PathBuf> {
     own.map(|(number, own)| free(number, |more| with_suffix(&own, more), |path| taken.insert(path.clone()))).collect()
 }
 
-/// Checks that these files may be written; what runs that did not end left of them is moved aside, each with a notice.
-///
-/// # Errors
-/// When one exists and `overwrite` is not given, another run writes it, or it cannot be written.
-pub fn prepare_files<'a>(
-    files: impl IntoIterator<Item = &'a PathBuf>,
-    overwrite: bool,
-) -> Result<Vec<String>, PlanError> {
-    let mut notices = Vec::new();
-    for path in files {
-        notices.extend(check_output(path, overwrite)?);
-    }
-    Ok(notices)
-}
-
-/// Moves what runs that did not end left of `files`, with their options, aside, each with a notice; checks that they can be
-/// written.
-///
-/// # Errors
-/// When another run writes one of them, or their folder cannot be written.
-pub fn set_aside(files: &[(&'static str, &Path)]) -> Result<Vec<String>, PlanError> {
-    let aside = |(option, path): &(&'static str, &Path)| {
-        crate::part::set_aside(path)
-            .map_err(|source| match source.kind() {
-                std::io::ErrorKind::ResourceBusy => PlanError::Left { option, source },
-                std::io::ErrorKind::NotFound => PlanError::NoFolder { option, path: path.to_path_buf() },
-                _ => PlanError::Unwritable { option, path: path.to_path_buf(), source },
-            })
-            .transpose()
-    };
-    files.iter().filter_map(aside).collect()
+/// Checks the files of the images of stream `number`'s job, in their order.
+fn check_stills(number: usize, job: &Job, overwrite: bool) -> Result<Vec<String>, PlanError> {
+    let SourceSpec::Images(images) = &job.source else { return Ok(Vec::new()) };
+    let files = job.stills(number);
+    let files = images.iter().filter_map(|image| files.get(image));
+    let checked = files.filter_map(|path| check_output(path, overwrite).transpose());
+    Ok(checked.collect::<Result<_, _>>()?)
 }
 
 fn prepare_target(target: &Target, overwrite: bool, notices: &mut Vec<String>) -> Result<(), PlanError> {
     tracing::debug!(output = %target.name(), "preparing");
     match target {
         Target::File(file) if file.segments.is_some() => notices.extend(check_segments(&file.path)?),
-        Target::File(file) => notices.extend(check_output(&file.path, file.overwrite)?),
+        Target::File(file) => notices.extend(hold_output(file)?),
         Target::Hls { folder, live, .. } => notices.extend(check_playlist(folder, *live, overwrite)?),
         Target::Serve { server, .. } => server.listen()?,
         Target::Push(url) => outputs::check_host(url)?,

@@ -1,6 +1,6 @@
 //! What the output of a source is called.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,12 @@ impl Names {
         let from_address;
         let file = match source {
             SourceSpec::Images(images) if images.len() == 1 => images[0].as_path(),
-            SourceSpec::Images(_) => return Ok(OutputSpec::Folder(self.folder(name, output, number))),
+            SourceSpec::Images(images) => {
+                return Ok(match output.and_then(OsStr::to_str).filter(|pattern| pattern.contains("{stem}")) {
+                    Some(pattern) => OutputSpec::Files(self.files(images, pattern, number)),
+                    None => OutputSpec::Folder(self.folder(name, output, number)),
+                });
+            }
             SourceSpec::Video(path) => path.as_path(),
             SourceSpec::Live(_) if output.is_none() => return Ok(OutputSpec::None),
             SourceSpec::Live(address) => {
@@ -67,6 +72,14 @@ impl Names {
         } else {
             OutputSpec::Stream(vec![Target::File(FileTarget::new(path))])
         })
+    }
+
+    /// Where each of several images goes, by a pattern.
+    fn files(&mut self, images: &[PathBuf], pattern: &str, number: usize) -> HashMap<PathBuf, PathBuf> {
+        let pattern = self.writable(PathBuf::from(pattern.replace("{stream}", &number.to_string())), true);
+        let pattern = pattern.to_string_lossy().into_owned();
+        let file = |image: &PathBuf| (image.clone(), self.free(&filled(&pattern, stem(image)), number));
+        images.iter().map(file).collect()
     }
 
     /// Where several images go.

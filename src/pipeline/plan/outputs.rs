@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,12 @@ impl<'a> Outputs<'a> {
                     "is neither a file nor an address".to_owned(),
                     &format!("an address has two slashes behind {scheme}:"),
                 ));
+            }
+            if output == "-" {
+                return Err(refused("video is not written to standard output".into(), "-o none writes no video"));
+            }
+            if is_device(Path::new(output)) {
+                return Err(refused("is a device, no file".into(), "-o none writes no video"));
             }
             if let Some(folder) = output.strip_prefix("hls:") {
                 if folder.is_empty() || folder.contains("://") {
@@ -203,6 +210,11 @@ impl<'a> Outputs<'a> {
         codec_for(targets)?;
         Ok(())
     }
+}
+
+/// Whether it is what a file cannot take the place of: `/dev/null`, a terminal, a disk.
+fn is_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|there| there.file_type().is_char_device() || there.file_type().is_block_device())
 }
 
 /// How who may watch is written.

@@ -20,7 +20,7 @@ use crate::sink::output::{
 };
 use crate::sink::pipeline::Progress;
 use crate::sink::segments::{SegmentNames, later};
-use crate::sink::target::{FileTarget, Gaps, Segments};
+use crate::sink::target::{FileTarget, Gaps, Held, Segments};
 use crate::sink::wall_clock::WallClock;
 use crate::text::counted;
 
@@ -33,6 +33,7 @@ enum Names {
     One {
         path: PathBuf,
         overwrite: bool,
+        held: Held,
     },
     Segments(SegmentNames),
     Playlist(Playlist),
@@ -93,10 +94,10 @@ impl FileBranch {
     /// # Errors
     /// When an element is missing or the file cannot be created.
     pub fn open(file: &FileTarget, context: &BranchContext) -> Result<Self, SinkError> {
-        let FileTarget { path, segments, overwrite, gaps } = file;
+        let FileTarget { path, segments, overwrite, gaps, held } = file;
         let names = match segments {
             Some(_) => Names::Segments(SegmentNames::new(path)?),
-            None => Names::One { path: path.clone(), overwrite: *overwrite },
+            None => Names::One { path: path.clone(), overwrite: *overwrite, held: held.clone() },
         };
         Self::begin(path, names, *segments, *gaps, context)
     }
@@ -170,8 +171,8 @@ impl FileBranch {
     fn begin_file(&mut self, begins: Timestamp) -> Result<OpenFile, SinkError> {
         let reserve = |path: &Path| PartFile::reserve(path).map_err(|error| SinkError::unwritable(path, error));
         let part = match &mut self.names {
-            Names::One { path, .. } if self.number == 1 => reserve(path)?,
-            Names::One { path, overwrite } => {
+            Names::One { path, held, .. } if self.number == 1 => held.take().map_or_else(|| reserve(path), Ok)?,
+            Names::One { path, overwrite, .. } => {
                 let mut name = numbered(path, self.number);
                 while name.symlink_metadata().is_ok() && !*overwrite {
                     self.number += 1;

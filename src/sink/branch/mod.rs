@@ -6,6 +6,7 @@ mod live;
 mod open_file;
 mod push;
 mod serve;
+mod timescale;
 mod tracks;
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
+use super::timescale;
 use super::tracks::Track;
 use crate::part::{PartFile, part_path};
 use crate::sink::error::{OutputError, SinkError};
@@ -72,6 +73,8 @@ pub(super) struct OpenFile {
     /// Until the muxer begins.
     held: Option<Held>,
     patience: gst::ClockTime,
+    /// How long the file will be, where that is known.
+    length: Option<Duration>,
     listener: OutputListener,
     /// `None` once it has its name.
     part: Option<PartFile>,
@@ -119,7 +122,7 @@ impl OpenFile {
         let (numer, _) = frame_rate.unwrap_or((0, 1));
         for pad in mux.sink_pads() {
             if pad.has_property("trak-timescale") {
-                pad.set_property("trak-timescale", timescale(numer, *length));
+                pad.set_property("trak-timescale", timescale::of_video(numer, *length));
             }
         }
         let units = Input::new(pipeline.app_source("units")?, Limit::Bytes(WAITING_BYTES as u64));
@@ -132,6 +135,7 @@ impl OpenFile {
             known: formats.iter().map(|(_, fate)| *fate != Fate::Comes).collect(),
             held: Some(Held::default()),
             patience: if *live { LIVE_PATIENCE } else { gst::ClockTime::MAX },
+            length: *length,
             listener: (*listener).clone(),
             part: part.take(),
             began: None,
@@ -208,7 +212,7 @@ impl OpenFile {
     fn begin(&mut self) {
         let Some(held) = self.held.take() else { return };
         for track in 0..self.audio.len() {
-            let notice = self.audio[track].join(&self.pipeline, &self.mux);
+            let notice = self.audio[track].join(&self.pipeline, &self.mux, self.length);
             self.say(notice.filter(|_| !self.known[track]));
         }
         for unit in held.units {
@@ -367,43 +371,5 @@ impl Closing {
             }
         }
         self.thread.join().unwrap_or_else(|error| Err(SinkError::broken(&self.path, error.into())))
-    }
-}
-
-/// A time base in which the frame rate is exact and 1/90000 s is not lost: the numerator, multiplied up. A track's length is stated
-/// in 32 bits of it: a longer one has a coarser base.
-fn timescale(numer: i32, length: Option<Duration>) -> u32 {
-    let numer = u32::try_from(numer).ok().filter(|numer| (1..=90_000).contains(numer));
-    let exact = numer.map_or(90_000, |numer| numer * 90_000u32.div_ceil(numer));
-    // What is stated can be a little too short.
-    let seconds = length.map_or(0, |length| length.as_secs().saturating_add(10));
-    let fits = u64::from(u32::MAX).checked_div(seconds).and_then(|most| u32::try_from(most).ok()).unwrap_or(u32::MAX);
-    if exact <= fits {
-        return exact;
-    }
-    numer.map_or(fits, |numer| if numer <= fits { fits / numer * numer } else { fits }).max(1000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frame_rates_are_exact_in_the_time_base() {
-        assert_eq!(timescale(30_000, None), 90_000);
-        assert_eq!(timescale(25, Some(Duration::from_hours(13))), 90_000);
-        assert_eq!(timescale(0, None), 90_000);
-    }
-
-    #[test]
-    fn a_long_track_has_a_base_in_which_its_length_fits() {
-        for (numer, hours) in [(25, 20), (30_000, 20), (30_000, 50), (0, 20), (90_000, 1000)] {
-            let length = Duration::from_hours(hours);
-            let base = timescale(numer, Some(length));
-            assert!(u32::try_from(u64::from(base) * length.as_secs()).is_ok(), "{numer} {hours}: {base}");
-        }
-        assert_eq!(timescale(25, Some(Duration::from_hours(20))) % 25, 0);
-        assert_eq!(timescale(30_000, Some(Duration::from_hours(20))), 30_000);
-        assert_eq!(timescale(25, Some(Duration::MAX)), 1000);
     }
 }

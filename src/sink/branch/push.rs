@@ -290,7 +290,7 @@ impl Connection {
             let property = if url.scheme() == "srt" { "uri" } else { "location" };
             sink.set_property(property, url.secret());
         }
-        let source = audio.map(|_| join(pipeline.gst(), &mux, None)).transpose()?;
+        let source = audio.map(|_| join(pipeline.gst(), &mux, None, None)).transpose()?;
         let pad = source.as_ref().and_then(|source| source.static_pad("src")?.peer());
         let input = LiveInput::new(units.clone(), source);
         let connection = Self { pipeline, sink, units };

@@ -124,9 +124,7 @@ impl Mount {
                 clients.add(media, &gone_tx);
             }
         });
-        if let Some(points) = server.mount_points() {
-            points.add_factory(name, factory.clone().upcast::<rtsp_server::RTSPMediaFactory>());
-        }
+        server.add(name, &factory);
         (context.listener)(OutputEvent::Serving(server.url(name)));
         Self {
             server,
@@ -218,9 +216,7 @@ impl Branch for Mount {
     }
 
     fn finish(self: Box<Self>, _: bool, finished: &mut FinishedOutputs) {
-        if let Some(points) = self.server.mount_points() {
-            points.remove_factory(&self.name);
-        }
+        self.server.remove(&self.name);
         let deadline = Deadline::after(DRAIN);
         self.clients.list().iter().for_each(|client| client.input.end());
         // A client leaves when it has all of it; one that does not read is not waited for.

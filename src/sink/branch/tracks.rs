@@ -7,6 +7,7 @@ use std::time::Duration;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 
+use super::timescale;
 use crate::sink::audio::{audio_pads, join};
 use crate::sink::converter::{Converter, Fallback, Packet};
 use crate::sink::error::OutputError;
@@ -128,10 +129,10 @@ impl Track {
         }
     }
 
-    /// Has it join the muxer if it has packets; what is to be said of that.
-    pub fn join(&mut self, pipeline: &Pipeline, mux: &gst::Element) -> Option<String> {
+    /// Has it join the muxer of a file so long if it has packets; what is to be said of that.
+    pub fn join(&mut self, pipeline: &Pipeline, mux: &gst::Element, length: Option<Duration>) -> Option<String> {
         let caps = &self.held.front()?.caps;
-        match join(pipeline.gst(), mux, Some(caps)) {
+        match join(pipeline.gst(), mux, Some(caps), timescale::of_audio(caps, length)) {
             Ok(input) => {
                 self.input = Some(input);
                 for packet in std::mem::take(&mut self.held) {

@@ -339,7 +339,7 @@ impl Listener for State {
             RunEvent::FrameRecorded(record) => self.record(record),
             RunEvent::Dropped { stream, dropped, at } => self.dropped(stream, dropped, at),
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
-            RunEvent::Failed { stream, error } => self.failed(stream, error),
+            RunEvent::Failed { stream, error, .. } => self.failed(stream, error),
             RunEvent::Outage { .. }
             | RunEvent::Occupancy { .. }
             | RunEvent::Serving { .. }
