@@ -10,15 +10,16 @@ use clap::Args;
 
 use super::detect::DetectArgs;
 use super::messages::{command_line, print_error, print_line, told};
-use super::options::{DetectionOptions, Invocation, ModelOptions, TilingOptions};
+use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
 use super::run::Ready;
 use super::settings::resolved;
 use super::signals::Signals;
-use super::units::length;
+use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
 use crate::config::{self, Layers, StreamConfig, stream_from};
 use crate::detections::Feed;
 use crate::detector::{DetectorOptions, Service, Wanted};
+use crate::inference;
 use crate::model::Origin;
 use crate::monitoring::{Fleet, Liveness, Metrics};
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
@@ -26,7 +27,7 @@ use crate::report::{RunContext, RunReport};
 use crate::secrets::{Secret, redact};
 use crate::serve::live::{self, LiveOptions};
 use crate::serve::streams::{self, Allowed, Begins, Launch, Launched, Options, Status, StreamError, Streams};
-use crate::serve::{self, Limits, Listen, Probes, ServeError, Server, Tls, page};
+use crate::serve::{self, ApiOptions, Limits, Listen, Probes, ServeError, Server, Tls, page};
 use crate::shutdown::Shutdown;
 use crate::sink::{Hub, Target};
 use crate::text::nearest;
@@ -104,6 +105,12 @@ pub struct ServeArgs {
     /// Requests that may wait for the detector; further ones are refused (503)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Server")]
     queue: u16,
+    /// Longest body of a request: 500KB, 32MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "32MB", help_heading = "Server")]
+    max_body: u64,
+    /// Largest image, megapixels
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1000), help_heading = "Server")]
+    max_pixels: u64,
     /// Finish requests and outputs within this time when stopped
     #[arg(long, value_name = "LENGTH", value_parser = length, default_value = "30s", help_heading = "Server")]
     grace: Duration,
@@ -122,6 +129,8 @@ pub struct ServeArgs {
     detections: DetectionOptions,
     #[command(flatten)]
     tiling: TilingOptions,
+    #[command(flatten)]
+    drawing: DrawingOptions,
     #[command(flatten)]
     invocation: Invocation,
 }
@@ -143,9 +152,11 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     serve::check_token(&listen)?;
     let configured = config::streams::<DetectArgs>(layers)?;
     let (runtime, model) = args.model.load()?;
+    let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
+    let wanted = args.wanted(&origin)?;
     let options = DetectorOptions {
-        wanted: args.wanted(&origin)?,
+        wanted: wanted.clone(),
         provider: args.model.provider_options(),
         clock: clock.clone(),
         ..DetectorOptions::of(&model)
@@ -165,7 +176,20 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         let place = config.place.clone();
         streams.start(&config.name, place.clone(), |begins| launcher.start(&config, begins)).context(place)?;
     }
-    let routes = |address| routes(args, address, &streams, &metrics, (clock, shutdown));
+    let (ready, stopping) = (metrics.clone(), shutdown.clone());
+    let images = ApiOptions {
+        service: service.clone(),
+        model,
+        outputs,
+        wanted,
+        style: args.drawing.style(),
+        max_pixels: args.max_pixels * 1_000_000,
+        clock: clock.clone(),
+        has_token: args.token.is_some(),
+        is_ready: Box::new(move || !stopping.is_requested() && ready.not_ready().is_empty()),
+    };
+    let api = serve::api(images, Vec::new())?;
+    let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, shutdown))?));
     let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
     let provider = service.provider();
@@ -242,7 +266,7 @@ impl ServeArgs {
     }
 
     fn limits(&self) -> Limits {
-        Limits { grace: self.grace, ..Limits::default() }
+        Limits { grace: self.grace, body: usize::try_from(self.max_body).unwrap_or(usize::MAX), ..Limits::default() }
     }
 }
 

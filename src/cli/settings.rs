@@ -156,7 +156,7 @@ impl RunOptions {
 }
 
 impl DrawingOptions {
-    fn style(&self) -> Style {
+    pub(super) fn style(&self) -> Style {
         let labels = if self.hide_labels { Labels::None } else { self.labels };
         Style { line_width: self.line_width, labels }
     }

@@ -3,23 +3,35 @@
 //! Every request passes the same gate before any route sees it: who asks (token, `Host`, `Origin`), how large and how slow it is, and
 //! how many there are. Whatever is refused is a problem document (RFC 9457).
 
+mod accept;
 mod access;
+mod api;
 mod connections;
+mod detect;
+mod drawing;
 mod error;
 mod gate;
 mod health;
+mod images;
+mod inference;
 mod inflate;
 mod limits;
 pub mod live;
+mod openapi;
 pub mod page;
+mod parameters;
 mod problem;
 mod received;
+mod schema;
 mod server;
+mod state;
 pub mod streams;
 mod tls;
 mod wire;
+mod work;
 
 pub use access::{Listen, address, check_token, token};
+pub use api::{ApiOptions, api};
 pub use error::ServeError;
 pub use gate::Known;
 pub use health::{Probes, probes};

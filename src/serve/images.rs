@@ -1,0 +1,239 @@
+//! Images from outside: what they are is looked at, and their pixels counted, before any of them is decoded.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use tokio::sync::Semaphore;
+
+use super::problem::Problem;
+use super::received::{Held, Room};
+use crate::clock::Clock;
+use crate::frame::DecodedFrame;
+use crate::geometry::Size;
+use crate::image_file::ImageFile;
+use crate::source::{ImageDecoder, SourceError};
+use crate::text::printable;
+
+/// Images of the largest size that are held at once.
+const LARGEST_AT_ONCE: u64 = 4;
+/// Scans of a JPEG: usual encoders write ten, and each costs as much as the whole image.
+const SCANS: usize = 100;
+/// Bytes that are shown of what is no image.
+const SHOWN: usize = 16;
+
+/// Decodes images, as many at once as there are cores.
+pub(super) struct Images {
+    decoders: Mutex<Vec<ImageDecoder>>,
+    slots: Semaphore,
+    /// Pixels of all images that are held.
+    room: Room,
+    most: u64,
+    clock: Arc<dyn Clock>,
+}
+
+/// A decoded image, with the room that it takes.
+pub(super) struct Decoded {
+    pub frame: Box<DecodedFrame>,
+    pub held: Held,
+}
+
+impl Images {
+    /// Images of `most` pixels at most.
+    pub fn new(most: u64, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let room = Room::new(usize::try_from(most.saturating_mul(LARGEST_AT_ONCE)).unwrap_or(usize::MAX >> 8));
+        let decoders = Mutex::new(vec![ImageDecoder::for_bytes()?]);
+        Ok(Self { decoders, slots: Semaphore::new(cores), room, most, clock })
+    }
+
+    /// What an image's head says of its size.
+    pub fn size(&self, bytes: &[u8]) -> Result<Size, Problem> {
+        let (kind, size) = measured(bytes)?;
+        let pixels = u64::from(size.width) * u64::from(size.height);
+        if pixels == 0 {
+            return Err(damaged(kind));
+        }
+        if pixels > self.most {
+            let Size { width, height } = size;
+            #[expect(clippy::cast_precision_loss, reason = "for people")]
+            let (has, most) = (pixels as f64 / 1e6, self.most as f64 / 1e6);
+            let detail = format!(
+                "the {kind} has {width}x{height} pixels, {has:.1} million; {most:.1} million are taken (--max-pixels)"
+            );
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        Ok(size)
+    }
+
+    /// Decodes an image, on another thread.
+    pub async fn decode(self: &Arc<Self>, bytes: Bytes) -> Result<Decoded, Problem> {
+        // An animation's first frame is a file of its own, which need not have the size of the whole.
+        let bytes = ImageFile::of(&bytes).first.map_or(bytes, Bytes::from);
+        let size = self.size(&bytes)?;
+        let mut held = Held::default();
+        self.room.hold(&mut held, size.width as usize * size.height as usize)?;
+        // Never closed.
+        let _slot = self.slots.acquire().await.map_err(|_| Problem::busy("the program ends"))?;
+        let own = self.clone();
+        let decoded = tokio::task::spawn_blocking(move || own.decode_here(&bytes));
+        let frame = decoded.await.map_err(|_| Problem::failed("the image's decoder failed"))??;
+        Ok(Decoded { frame, held })
+    }
+
+    fn decode_here(&self, bytes: &Bytes) -> Result<Box<DecodedFrame>, Problem> {
+        let lock = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock().pop();
+        let mut decoder = match kept {
+            Some(decoder) => decoder,
+            None => ImageDecoder::for_bytes().map_err(|error| Problem::failed(error.to_string()))?,
+        };
+        let frame = decoder.image(bytes.to_vec(), &*self.clock);
+        lock().push(decoder);
+        let (kind, _) = measured(bytes)?;
+        let frame = frame.ok_or_else(|| damaged(kind))?;
+        let Size { width, height } = frame.pixels.info().size;
+        if u64::from(width) * u64::from(height) > self.most {
+            return Err(damaged(kind));
+        }
+        Ok(frame)
+    }
+}
+
+fn damaged(kind: &str) -> Problem {
+    let detail = format!("the {kind} does not decode: it is damaged, cut short, or of a kind that is not known");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+/// What kind of image it is, and its size, pixels.
+fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
+    let (kind, size) = match bytes {
+        [0xff, 0xd8, 0xff, ..] => {
+            if bytes.windows(2).filter(|pair| **pair == [0xff, 0xda]).count() > SCANS {
+                return Err(damaged("JPEG"));
+            }
+            ("JPEG", by_head(bytes))
+        }
+        [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
+        [b'B', b'M', ..] => ("BMP", bitmap(bytes)),
+        [b'I', b'I', b'*', 0, ..] => ("TIFF", tiff(bytes, u16::from_le_bytes, u32::from_le_bytes)),
+        [b'M', b'M', 0, b'*', ..] => ("TIFF", tiff(bytes, u16::from_be_bytes, u32::from_be_bytes)),
+        _ => return Err(no_image(bytes)),
+    };
+    size.map(|size| (kind, size)).ok_or_else(|| damaged(kind))
+}
+
+/// That something is no image that is taken, and what was seen instead.
+fn no_image(bytes: &[u8]) -> Problem {
+    let seen = match (ImageFile::of(bytes).undecodable, bytes) {
+        (Some((format, converter)), _) => format!("{format}; convert it first: {converter}"),
+        (None, []) => "nothing".into(),
+        (None, [b'G', b'I', b'F', b'8', ..]) => "GIF".into(),
+        (None, [b'%', b'P', b'D', b'F', ..]) => "PDF".into(),
+        (None, [_, _, _, _, b'f', b't', b'y', b'p', ..]) => "MP4 video".into(),
+        (None, bytes) => {
+            let start = &bytes[..bytes.len().min(SHOWN)];
+            match std::str::from_utf8(start) {
+                Ok(text) => format!("text that begins with {:?}", printable(text)),
+                Err(_) => format!("bytes that begin with {start:02x?}"),
+            }
+        }
+    };
+    let detail = format!("JPEG, PNG, WebP, BMP and TIFF are taken; this is {seen}");
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+}
+
+fn by_head(bytes: &[u8]) -> Option<Size> {
+    let size = imagesize::blob_size(bytes).ok()?;
+    Some(Size { width: u32::try_from(size.width).ok()?, height: u32::try_from(size.height).ok()? })
+}
+
+/// A bitmap's size (`BITMAPINFOHEADER`, or `BITMAPCOREHEADER`); one whose rows go from top to bottom has a negative height.
+fn bitmap(bytes: &[u8]) -> Option<Size> {
+    let short = |at: usize| Some(u32::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
+    let long = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?).unsigned_abs());
+    Some(match long(14)? {
+        12 => Size { width: short(18)?, height: short(20)? },
+        _ => Size { width: long(18)?, height: long(22)? },
+    })
+}
+
+/// The largest size that a TIFF's first directory states (TIFF 6.0): a decoder takes one of several.
+fn tiff(bytes: &[u8], short: fn([u8; 2]) -> u16, long: fn([u8; 4]) -> u32) -> Option<Size> {
+    let short = |at: usize| Some(short(bytes.get(at..at + 2)?.try_into().ok()?));
+    let long = |at: usize| Some(long(bytes.get(at..at + 4)?.try_into().ok()?));
+    let directory = usize::try_from(long(4)?).ok()?;
+    let mut size = Size { width: 0, height: 0 };
+    for entry in (0..short(directory)?).map(|number| directory + 2 + 12 * usize::from(number)) {
+        let side = match short(entry)? {
+            256 => &mut size.width,
+            257 => &mut size.height,
+            _ => continue,
+        };
+        let value = match short(entry + 2)? {
+            1 => u32::from(*bytes.get(entry + 8)?),
+            3 => u32::from(short(entry + 8)?),
+            4 => long(entry + 8)?,
+            // No kind that a side is written in.
+            _ => return None,
+        };
+        *side = value.max(*side);
+    }
+    Some(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn size(bytes: &[u8]) -> Result<Size, u16> {
+        measured(bytes).map(|(_, size)| size).map_err(|problem| problem.status().as_u16())
+    }
+
+    #[test]
+    fn sizes_are_read_without_decoding() {
+        let wide = Size { width: 30_000, height: 20_000 };
+        let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice(), &30_000u32.to_be_bytes(), &20_000u32.to_be_bytes()];
+        assert_eq!(size(&png.concat()), Ok(wide));
+        for height in [20_000i32, -20_000] {
+            let head =
+                [b"BM\0\0\0\0\0\0\0\0\0\0\0\0\x28\0\0\0".as_slice(), &30_000i32.to_le_bytes(), &height.to_le_bytes()];
+            assert_eq!(size(&head.concat()), Ok(wide));
+        }
+        let entry = |tag: u16, kind: u16, value: u32| {
+            [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()].concat()
+        };
+        // Of a side that is stated twice the larger counts, whichever a decoder takes.
+        let entries = [entry(256, 3, 1), entry(256, 4, 30_000), entry(257, 4, 20_000), entry(257, 3, 1)].concat();
+        assert_eq!(size(&[b"II*\0\x08\0\0\0\x04\0", entries.as_slice()].concat()), Ok(wide));
+        assert_eq!(size(b"II*\0\xff\0\0\0"), Err(422));
+    }
+
+    #[test]
+    fn what_is_no_image_is_named() {
+        for (bytes, seen) in [
+            (&b"GIF89a"[..], "GIF"),
+            (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+            (b"", "nothing"),
+            (b"<html>\x1b", "text that begins with \"<html>?\""),
+            (b"\x7fELF\xff", "bytes that begin with"),
+        ] {
+            let problem = measured(bytes).expect_err("it is none");
+            assert_eq!(problem.status(), 415);
+            assert!(problem.detail().contains(seen), "{}", problem.detail());
+        }
+        let scans = [b"\xff\xd8\xff".as_slice(), &b"\xff\xda".repeat(SCANS + 1)].concat();
+        assert_eq!(size(&scans), Err(422));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(start in 0usize..6, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let starts: [&[u8]; 6] = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0", b"MM\0*"];
+            let _ = measured(&[starts[start], &bytes].concat());
+        }
+    }
+}

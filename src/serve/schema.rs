@@ -1,0 +1,72 @@
+//! What JSON answers hold, for the documentation; `detections::json` writes it.
+
+use utoipa::ToSchema;
+
+/// A frame or an image, as a line of `--json`
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+pub(super) struct Frame {
+    /// Version of this form: fields are added to it, never renamed
+    #[schema(example = 1)]
+    schema: u32,
+    /// Number of the stream; 0 of an image
+    stream: u32,
+    /// Number of the frame; 0 of an image
+    frame: u64,
+    /// Presentation time, ns; 0 of an image
+    pts_ns: u64,
+    /// Width as displayed, pixels
+    width: u32,
+    /// Height as displayed, pixels
+    height: u32,
+    /// By falling confidence
+    detections: Vec<Detection>,
+}
+
+/// A detected object
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+pub(super) struct Detection {
+    /// Index into the model's classes
+    class_id: u16,
+    /// Name of the class
+    #[schema(example = "car")]
+    class: String,
+    /// 0 to 1
+    #[schema(minimum = 0.0, maximum = 1.0)]
+    confidence: f32,
+    /// x1, y1, x2, y2, pixels of the image as displayed
+    #[schema(min_items = 4, max_items = 4)]
+    r#box: Vec<f32>,
+    /// The object's number where it is tracked; none in an image
+    #[schema(required = true)]
+    track_id: Option<u32>,
+}
+
+/// A form with one file
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is read elsewhere")]
+pub(super) struct Upload {
+    /// The image
+    #[schema(value_type = String, format = Binary, content_media_type = "application/octet-stream")]
+    file: Vec<u8>,
+}
+
+/// An error (RFC 9457)
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+pub(super) struct ProblemDocument {
+    /// What kind of problem it is
+    #[schema(example = "about:blank")]
+    r#type: String,
+    /// The status in words
+    title: String,
+    /// The status
+    status: u16,
+    /// What happened, and what to do
+    #[schema(required = false)]
+    detail: Option<String>,
+    /// The same, as the Open Inference Protocol has it; below /v2 only
+    #[schema(required = false)]
+    error: Option<String>,
+}

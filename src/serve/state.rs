@@ -1,0 +1,21 @@
+//! What the routes for images share.
+
+use std::sync::Arc;
+
+use super::drawing::Drawing;
+use super::images::Images;
+use super::inference::Served;
+use super::work::Work;
+use crate::detector::Wanted;
+use crate::model::Model;
+
+/// The detector, its model, and what decodes and draws.
+pub(super) struct Api {
+    pub work: Work,
+    pub model: Model,
+    pub wanted: Wanted,
+    pub images: Arc<Images>,
+    pub drawing: Arc<Drawing>,
+    pub served: Served,
+    pub is_ready: Box<dyn Fn() -> bool + Send + Sync>,
+}

@@ -1,0 +1,61 @@
+//! The way to the detector: requests wait there with those of others, and with the streams' frames.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::problem::Problem;
+use crate::detector::{Batch, Full, Output, Reply, Service, ServiceError, Ticket, Wanted};
+use crate::frame::DecodedFrame;
+use crate::tensor::InputTensor;
+
+/// The detector, for requests.
+#[derive(Clone)]
+pub(super) struct Work {
+    service: Arc<Service>,
+}
+
+impl Work {
+    pub fn new(service: Arc<Service>) -> Self {
+        Self { service }
+    }
+
+    /// The frames with what was detected in them. A caller that goes away meanwhile costs nothing more.
+    pub async fn detect(
+        &self,
+        wanted: Wanted,
+        frames: Vec<Box<DecodedFrame>>,
+    ) -> Result<Vec<Box<DecodedFrame>>, Problem> {
+        // Images are of any size.
+        let client = self.service.client(wanted, false);
+        let inferred = (0..frames.len()).collect();
+        let batch = Batch { frames, inferred, shape: None };
+        Ok(answered(|reply| client.submit(batch, reply)).await?.frames)
+    }
+
+    /// The model's outputs for a tensor as it takes it.
+    pub async fn run(&self, wanted: Wanted, tensor: InputTensor) -> Result<Vec<Output>, Problem> {
+        let client = self.service.client(wanted, false);
+        answered(|reply| client.submit_tensor(tensor, reply)).await
+    }
+
+    /// Whether nothing is detected any more.
+    pub fn has_ended(&self) -> bool {
+        self.service.has_ended()
+    }
+}
+
+async fn answered<T: Send + 'static>(submit: impl FnOnce(Reply<T>) -> Result<Ticket, Full>) -> Result<T, Problem> {
+    let (tell, told) = oneshot::channel();
+    let ticket = submit(Box::new(move |result| {
+        // Who asked may be gone.
+        let _ = tell.send(result);
+    }));
+    let ticket = ticket.map_err(|full| Problem::busy(format!("{full}: try again later")))?;
+    let answer = told.await.unwrap_or(Err(ServiceError::Ended));
+    drop(ticket);
+    answer.map_err(|error| match error {
+        ServiceError::Ended => Problem::busy(error.to_string()),
+        error => Problem::failed(error.to_string()),
+    })
+}
