@@ -138,7 +138,7 @@ fn who_is_still_in_a_zone_at_the_end_is_in_the_report_the_json_and_the_rows_alik
     let yard = &report["streams"][0]["zones"]["yard"];
     assert_eq!((&yard["visits"], &yard["left"], &yard["dwell_s"]), (&json!(1), &json!(0), &visit["dwell_s"]), "{yard}");
     let rows = std::fs::read_to_string(folder.join("events.csv")).expect("rows");
-    let row: Vec<&str> = rows.lines().last().expect("rows").split(',').collect();
+    let row: Vec<&str> = rows.lines().next_back().expect("rows").split(',').collect();
     assert_eq!((row[1], row[4], row[5], row[6], row[7]), ("44", "zone", "yard", "open", "7"), "{rows}");
     assert_eq!(row[9], format!("{:.3}", visit["dwell_s"].as_f64().expect("a length")), "{rows}");
 }
