@@ -212,8 +212,6 @@ fn lines_and_zones_that_cannot_be_counted_at_are_refused_with_the_remedy() {
     let folder = tempfile::tempdir().expect("a folder");
     let zones = folder.path().join("zones.toml");
     std::fs::write(&zones, "[[zone]]\nname = \"yard\"\ncorners = [[0, 0], [1, 0], [1, 1]]\n").expect("a file");
-    let taken = folder.path().join("heat.png");
-    std::fs::write(&taken, "something").expect("a file");
     for (args, expected) in [
         (vec!["--count-line", "gate=0.5,0.5,0.5,0.5"], "its ends are one point"),
         (vec!["--count-line", "gate=0.5,0.5,0.5"], "give NAME=x1,y1,x2,y2"),
@@ -224,7 +222,6 @@ fn lines_and_zones_that_cannot_be_counted_at_are_refused_with_the_remedy() {
         (vec!["--zone", YARD, "--anchor", "feet"], "bottom-center"),
         (vec!["--blur", "persn"], "--blur persn: "),
         (vec!["--blur", "pedestrian", "--classes", "car"], "--blur pedestrian: --classes leaves it out"),
-        (vec!["--heatmap", text(&taken)], "--overwrite"),
     ] {
         let mut command = bare(folder.path(), "detect");
         let output =
