@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -22,6 +24,7 @@ use super::connections::{Connections, Place};
 use super::error::ServeError;
 use super::gate::Gate;
 use super::limits::Limits;
+use super::live::ReceivedAt;
 use super::tls::Tls;
 use super::wire::Wire;
 use crate::thread::{self, Thread, ThreadError};
@@ -171,7 +174,8 @@ async fn served(
     place: Place,
     stopping: watch::Receiver<bool>,
 ) {
-    let Some(tls) = tls else { return converse(stream, gate, place, stopping).await };
+    let local = stream.local_addr().ok();
+    let Some(tls) = tls else { return converse((stream, local), gate, place, stopping).await };
     let handshake = timeout(gate.limits.head_time, tls.accept(stream));
     let connection = place.connection.clone();
     let stream = tokio::select! {
@@ -179,13 +183,13 @@ async fn served(
         () = connection.gives_way() => return,
     };
     if let Ok(Ok(stream)) = stream {
-        converse(stream, gate, place, stopping).await;
+        converse((stream, local), gate, place, stopping).await;
     }
 }
 
-/// Answers the requests of one connection.
+/// Answers the requests of one connection, which came in at `local`.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
+    (stream, local): (S, Option<SocketAddr>),
     gate: Arc<Gate>,
     place: Place,
     mut stopping: watch::Receiver<bool>,
@@ -194,7 +198,12 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let connection = place.connection.clone();
     let service = {
         let connection = connection.clone();
-        service_fn(move |request| Box::pin(gate.clone().answer(connection.clone(), request)))
+        service_fn(move |mut request: Request<Incoming>| {
+            if let Some(local) = local {
+                request.extensions_mut().insert(ReceivedAt(local));
+            }
+            Box::pin(gate.clone().answer(connection.clone(), request))
+        })
     };
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_time).max_buf_size(limits.head.max(8 << 10));

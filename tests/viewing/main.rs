@@ -155,7 +155,7 @@ fn what_cannot_be_shown_is_refused_in_words() {
     let session = answer.header("location").to_owned();
     assert!(session.starts_with("/v1/streams/the%20yard/whep/"), "{session}");
     let full = post("the%20yard", "application/sdp", &Offering::new(true).sdp);
-    assert_eq!((full.status, full.header("retry-after")), (503, "5"), "{}", full.text());
+    assert_eq!((full.status, full.header("retry-after")), (503, "1"), "{}", full.text());
     assert_eq!(ask(server, "GET /v1/streams/the%20yard/snapshot.jpg", "", "").status, 503);
     assert_eq!(ask(server, &format!("PATCH {session}"), "application/trickle-ice-sdpfrag", "").status, 405);
     assert_eq!(ask(server, &format!("DELETE {session}"), "", "").status, 204);

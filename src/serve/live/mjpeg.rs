@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use http_body::Frame;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::state::{Live, problem};
+use super::state::Live;
+use crate::serve::problem::Problem;
 use crate::sink::Stills;
 
 /// How long a snapshot waits for the next frame: a stream that is there has one sooner.
@@ -23,43 +24,28 @@ const SNAPSHOT: Duration = Duration::from_secs(5);
 const BOUNDARY: &str = "frame";
 
 /// `GET /v1/streams/NAME/live.mjpg`.
-pub(super) async fn live(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
-    let (stills, place) = match watch(&live, &name) {
-        Ok(watched) => watched,
-        Err(refusal) => return refusal,
-    };
+pub(super) async fn live(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Result<Response, Problem> {
+    let (stills, place) = watch(&live, &name)?;
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
     let headers = [(header::CONTENT_TYPE, kind.as_str()), (header::CACHE_CONTROL, "no-store")];
-    (headers, Body::new(Images { stills, _place: place })).into_response()
+    Ok((headers, Body::new(Images { stills, _place: place })).into_response())
 }
 
 /// `GET /v1/streams/NAME/snapshot.jpg`: the next frame.
-pub(super) async fn snapshot(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Response {
-    let (mut stills, _place) = match watch(&live, &name) {
-        Ok(watched) => watched,
-        Err(refusal) => return refusal,
-    };
-    match tokio::time::timeout(SNAPSHOT, poll_fn(|context| stills.poll_next(context))).await {
-        Ok(Some(image)) => {
-            let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
-            (headers, Bytes::from_owner(image)).into_response()
-        }
-        Ok(None) => Live::unknown(&name),
-        Err(_) => {
-            let detail = format!("stream {name:?} has had no frame for {} s", SNAPSHOT.as_secs());
-            problem(StatusCode::SERVICE_UNAVAILABLE, &detail)
-        }
-    }
+pub(super) async fn snapshot(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Result<Response, Problem> {
+    let (mut stills, _place) = watch(&live, &name)?;
+    let next = poll_fn(|context| stills.poll_next(context));
+    let late = |_| Problem::busy(format!("stream {name:?} has had no frame for {} s", SNAPSHOT.as_secs()));
+    let image = tokio::time::timeout(SNAPSHOT, next).await.map_err(late)?.ok_or_else(|| Live::unknown(&name))?;
+    let headers = [(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Bytes::from_owner(image)).into_response())
 }
 
 /// A watcher of the stream, and his place.
-fn watch(live: &Live, name: &str) -> Result<(Stills, OwnedSemaphorePermit), Response> {
+fn watch(live: &Live, name: &str) -> Result<(Stills, OwnedSemaphorePermit), Problem> {
     let hub = live.streams.hub(name).ok_or_else(|| Live::unknown(name))?;
     let place = live.places.clone().try_acquire_owned().map_err(|_| live.full())?;
-    let stills = hub.preview().watch().map_err(|error| {
-        tracing::warn!(%error, "no JPEGs of a stream");
-        problem(StatusCode::INTERNAL_SERVER_ERROR, "the server has no threads left")
-    })?;
+    let stills = hub.preview().watch().map_err(|error| Problem::failed(error.to_string()))?;
     Ok((stills, place))
 }
 

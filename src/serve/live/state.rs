@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::sessions::Sessions;
+use crate::serve::problem::Problem;
 use crate::sink::Hub;
 
 /// The streams that can be watched.
@@ -52,13 +52,6 @@ pub(super) struct Live {
     most: usize,
 }
 
-/// An error as RFC 9457 has it.
-pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or_default();
-    let body = serde_json::json!({ "title": title, "status": status.as_u16(), "detail": detail }).to_string();
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
-}
-
 impl Live {
     /// Opens the socket for media and begins to carry sessions.
     pub fn start(streams: Arc<dyn LiveStreams>, options: &LiveOptions) -> Result<Self, LiveError> {
@@ -68,15 +61,12 @@ impl Live {
     }
 
     /// There is no stream of this name.
-    pub fn unknown(name: &str) -> Response {
-        problem(StatusCode::NOT_FOUND, &format!("there is no stream {name:?}; GET /v1/streams lists them"))
+    pub fn unknown(name: &str) -> Problem {
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no stream {name:?}; GET /v1/streams lists them"))
     }
 
     /// As many watch as may.
-    pub fn full(&self) -> Response {
-        let detail = format!("{} viewers at once are served; --max-viewers N serves more", self.most);
-        let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, &detail);
-        response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-        response
+    pub fn full(&self) -> Problem {
+        Problem::busy(format!("{} viewers at once are served; --max-viewers N serves more", self.most))
     }
 }

@@ -9,55 +9,59 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::session::Refusal;
-use super::state::{Live, ReceivedAt, problem};
+use super::state::{Live, ReceivedAt};
+use crate::serve::problem::Problem;
 
 /// Most that an offer may have, bytes: a browser's has 6 to 10 KB.
 const OFFER: usize = 64 << 10;
 
 /// `POST /v1/streams/NAME/whep`.
-pub(super) async fn open(State(live): State<Arc<Live>>, Path(name): Path<String>, request: Request) -> Response {
-    let Some(hub) = live.streams.hub(&name) else { return Live::unknown(&name) };
+pub(super) async fn open(
+    State(live): State<Arc<Live>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let hub = live.streams.hub(&name).ok_or_else(|| Live::unknown(&name))?;
     if !is_sdp(request.headers()) {
         let detail = "the body of a WHEP request is an SDP offer; send it with Content-Type: application/sdp";
-        return problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let Ok(place) = live.places.clone().try_acquire_owned() else { return live.full() };
+    let place = live.places.clone().try_acquire_owned().map_err(|_| live.full())?;
     let received_at = request.extensions().get::<ReceivedAt>().map(|at| at.0.ip());
-    let Ok(body) = to_bytes(request.into_body(), OFFER).await else {
-        return problem(StatusCode::PAYLOAD_TOO_LARGE, &format!("an offer has {OFFER} bytes at most"));
-    };
+    let too_long = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("an offer has {OFFER} bytes at most"));
+    let body = to_bytes(request.into_body(), OFFER).await.map_err(too_long)?;
     let offer = String::from_utf8_lossy(&body);
-    let (id, answer) = match live.sessions.open(&hub, &offer, received_at, place).await {
-        Ok(opened) => opened,
-        Err(refusal) => {
-            let status = match &refusal {
-                Refusal::Offer(_) => StatusCode::BAD_REQUEST,
-                Refusal::NoH264 => StatusCode::NOT_ACCEPTABLE,
-                Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
-                Refusal::Server(error) => {
-                    tracing::warn!(%error, "a WebRTC session cannot be made");
-                    StatusCode::INTERNAL_SERVER_ERROR
-                }
-            };
-            return problem(status, &refusal.to_string());
-        }
-    };
+    let (id, answer) = live.sessions.open(&hub, &offer, received_at, place).await?;
     let location = format!("/v1/streams/{}/whep/{id}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
     let headers = [
         (header::CONTENT_TYPE, "application/sdp".to_owned()),
         (header::LOCATION, location),
         (header::ETAG, format!("\"{id}\"")),
     ];
-    (StatusCode::CREATED, headers, answer).into_response()
+    Ok((StatusCode::CREATED, headers, answer).into_response())
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match &refusal {
+            Refusal::Offer(_) => Self::bad(refusal.to_string()),
+            Refusal::NoH264 => Self::new(StatusCode::NOT_ACCEPTABLE, refusal.to_string()),
+            Refusal::Closing => Self::busy(refusal.to_string()),
+            Refusal::Server(error) => Self::failed(error.to_string()),
+        }
+    }
 }
 
 /// `DELETE` of a session. `PATCH` (trickle ICE, restarts) is answered 405, as the draft has it for servers without: the answer has
 /// all candidates there are.
-pub(super) async fn close(State(live): State<Arc<Live>>, Path((_, session)): Path<(String, String)>) -> Response {
+pub(super) async fn close(
+    State(live): State<Arc<Live>>,
+    Path((_, session)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
     if live.sessions.close(session).await {
-        StatusCode::NO_CONTENT.into_response()
+        Ok(StatusCode::NO_CONTENT)
     } else {
-        problem(StatusCode::NOT_FOUND, "there is no such session; it may have ended")
+        Err(Problem::new(StatusCode::NOT_FOUND, "there is no such session; it may have ended"))
     }
 }
 

@@ -26,7 +26,7 @@ export async function request(path, options = {}) {
   const headers = new Headers(options.headers);
   if (token()) headers.set("authorization", `Bearer ${token()}`);
   const response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
-  if (response.status === 401 || response.status === 403) throw new Unauthorised(await problem(response));
+  if (response.status === 401) throw new Unauthorised(await problem(response));
   if (!response.ok) {
     const error = new Error(await problem(response));
     error.status = response.status;

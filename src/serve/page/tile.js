@@ -88,7 +88,7 @@ export class Tile {
     if (s.width && s.height) find(".screen").style.setProperty("aspect-ratio", `${s.width} / ${s.height}`);
     const size = s.width ? ` · ${s.width}×${s.height}` : "";
     say(find(".source"), `${s.source ?? ""}${size}`);
-    const covers = { outage: `No frames${since}`, ended: "The stream has ended", failed: s.error ?? "The stream failed", starting: "Starting …" };
+    const covers = { outage: `No frames${since}${s.error ? `\n${s.error}` : ""}`, ended: "The stream has ended", failed: s.error ?? "The stream failed", starting: s.error ? `Starting …\n${s.error}` : "Starting …" };
     say(this.cover, covers[s.state] ?? (this.way ? "" : "Connecting …"));
     const latency = s.latency_ms?.end_to_end;
     const behind = s.latency_ms?.behind_live;
