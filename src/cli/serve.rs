@@ -188,7 +188,7 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         has_token: args.token.is_some(),
         is_ready: Box::new(move || !stopping.is_requested() && ready.not_ready().is_empty()),
     };
-    let api = serve::api(images, Vec::new())?;
+    let api = serve::api(images, vec![streams::described()])?;
     let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, shutdown))?));
     let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };

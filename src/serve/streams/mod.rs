@@ -19,7 +19,7 @@ use crate::shutdown::Shutdown;
 use crate::sink::Hub;
 use crate::thread::{self, Thread};
 
-pub use routes::routes;
+pub use routes::{described, routes};
 pub use sources::{Allowed, AllowedError, check as check_source};
 pub use status::{Report, State, Status};
 

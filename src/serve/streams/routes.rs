@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::events::{self, Id};
-use super::{Options, Put, StreamError, Streams};
+use super::{Options, Put, Report, StreamError, Streams};
 use crate::serve::Problem;
 
 /// Comments that keep a connection without events open, for proxies that close idle ones.
@@ -29,6 +30,24 @@ pub fn routes(streams: Arc<Streams>) -> Router {
         .with_state(streams)
 }
 
+/// What these paths do.
+#[must_use]
+pub fn described() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(list, show, put, delete, subscribe))]
+struct Described;
+
+/// All streams
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+struct StreamList {
+    /// By name
+    streams: Vec<Report>,
+}
+
 impl From<StreamError> for Problem {
     fn from(error: StreamError) -> Self {
         let status = match &error {
@@ -41,14 +60,45 @@ impl From<StreamError> for Problem {
     }
 }
 
+/// List streams
+///
+/// Every stream with its state and figures.
+#[utoipa::path(get, path = "/v1/streams", tag = "Streams", responses((status = 200, description = "All streams", body = StreamList)))]
 async fn list(State(streams): Shared) -> Response {
     Json(json!({ "streams": streams.reports() })).into_response()
 }
 
+/// Show a stream
+///
+/// Its state, frames, latencies, detections, outages and counts.
+#[utoipa::path(
+    get,
+    path = "/v1/streams/{name}",
+    tag = "Streams",
+    params(("name", description = "The stream's name")),
+    responses((status = 200, description = "The stream", body = Report), (status = 404, description = "There is no such stream"))
+)]
 async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
     Ok(Json(streams.report(&name)?).into_response())
 }
 
+/// Start a stream
+///
+/// The body has its source and any option of `streamdet detect` that is a stream's own and names no file. One that runs with the same options
+/// goes on; with others, it ends first, and its outputs are finished.
+#[utoipa::path(
+    put,
+    path = "/v1/streams/{name}",
+    tag = "Streams",
+    params(("name", description = "Letters, digits, -, _ and ., 64 at most", example = "gate")),
+    request_body(content = Object, description = "Options", example = json!({ "source": "test:ball", "conf": 0.4, "track": true })),
+    responses(
+        (status = 200, description = "It runs already, or anew", body = Report),
+        (status = 201, description = "It starts", body = Report),
+        (status = 403, description = "Its source is none that may be started over HTTP (--allow)"),
+        (status = 422, description = "Its name or an option cannot be used")
+    )
+)]
 async fn put(
     State(streams): Shared,
     Path(name): Path<String>,
@@ -61,6 +111,16 @@ async fn put(
     Ok((status, Json(streams.report(&name)?)).into_response())
 }
 
+/// Stop a stream
+///
+/// Answered once its outputs are finished.
+#[utoipa::path(
+    delete,
+    path = "/v1/streams/{name}",
+    tag = "Streams",
+    params(("name", description = "The stream's name")),
+    responses((status = 204, description = "It has ended"), (status = 404, description = "There is no such stream"))
+)]
 async fn delete(State(streams): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     blocking(move || streams.delete(&name)).await??;
     Ok(StatusCode::NO_CONTENT)
@@ -72,6 +132,23 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a bug, please report it"))
 }
 
+/// Follow a stream's detections
+///
+/// Server-sent events: each is a line of `--json`. With `Last-Event-ID` they go on after that one, where it is not too old; an event `missed` says how
+/// many are. An event `ended` is the last.
+#[utoipa::path(
+    get,
+    path = "/v1/streams/{name}/events",
+    tag = "Streams",
+    params(
+        ("name", description = "The stream's name"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that came")
+    ),
+    responses(
+        (status = 200, description = "Events", content_type = "text/event-stream", body = String),
+        (status = 404, description = "There is no such stream")
+    )
+)]
 async fn subscribe(State(streams): Shared, Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let (feed, changed, run) = streams.feed(&name)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Id::parse);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::{Clock, HostTime};
 use crate::detection::FrameEvent;
@@ -20,7 +21,7 @@ const RECENT: usize = 1000;
 const OUTAGES: usize = 100;
 
 /// How a stream is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// No frame came yet.
@@ -70,7 +71,7 @@ struct Known {
 }
 
 /// An outage that is over.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Outage {
     /// When it began, seconds of the stream.
     pub from_s: f64,
@@ -81,7 +82,7 @@ pub struct Outage {
 }
 
 /// Crossings of a line.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, ToSchema)]
 pub struct Crossings {
     /// From left to right, as seen along the line.
     #[serde(rename = "in")]
@@ -91,7 +92,7 @@ pub struct Crossings {
 }
 
 /// Visits of a zone.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Zone {
     /// Objects that came in so far.
     pub entered: u64,
@@ -99,8 +100,9 @@ pub struct Zone {
     pub now: u32,
 }
 
-/// What a client is shown.
-#[derive(Debug, Serialize)]
+/// What is known of a stream
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Stream)]
 pub struct Report {
     /// The stream's name.
     pub name: String,
@@ -127,6 +129,7 @@ pub struct Report {
     /// Frames processed in the last full second.
     pub fps: u32,
     /// Latencies of the newest thousand frames, ms.
+    #[schema(value_type = BTreeMap<String, Percentiles>)]
     pub latency_ms: BTreeMap<&'static str, Percentiles>,
     /// Detections so far, by class.
     pub objects: BTreeMap<String, u64>,
@@ -144,8 +147,9 @@ pub struct Report {
     pub serving: Vec<String>,
 }
 
-/// Frames of a stream.
-#[derive(Debug, Serialize)]
+/// Frames of a stream
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StreamFrames)]
 pub struct Frames {
     /// Left the decoder, or should have.
     pub received: u64,
@@ -154,11 +158,12 @@ pub struct Frames {
     /// Run through the model.
     pub inferred: u64,
     /// Not handed on, by reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub dropped: Dropped,
 }
 
 /// Of latencies, ms.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 pub struct Percentiles {
     /// Median.
     pub p50: f64,
