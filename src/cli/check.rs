@@ -55,7 +55,9 @@ pub fn run(args: &CheckArgs, commands: clap::Command) -> u8 {
     let examined = match examine(commands, &args.config, &|name| std::env::var_os(name)) {
         Ok(examined) => examined,
         Err(ConfigError::Refused(faults)) => {
-            faults.iter().for_each(|fault| print_error(fault));
+            for fault in &faults {
+                print_error(fault);
+            }
             return 2;
         }
         Err(usage) => {
@@ -72,7 +74,9 @@ pub fn run(args: &CheckArgs, commands: clap::Command) -> u8 {
         }
         Err(error) => vec![told(&error)],
     };
-    faults.iter().for_each(|fault| print_error(fault));
+    for fault in &faults {
+        print_error(fault);
+    }
     if faults.is_empty() { 0 } else { 2 }
 }
 
@@ -164,11 +168,8 @@ fn outputs(planned: &mut [Planned], file: &str, faults: &mut Vec<String>) -> Vec
 fn probe(planned: &[Planned], faults: &mut Vec<String>) {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     for Planned { name, place, args, task } in planned {
-        let live = match args.options().live.options() {
-            Ok(live) => live,
-            // It is said already.
-            Err(_) => continue,
-        };
+        // What is wrong with them is said already.
+        let Ok(live) = args.options().live.options() else { continue };
         for job in &task.plan.jobs {
             let mut seen = 0;
             let opened = first_frames(&job.source, &live, 1, &clock, &mut |_| seen += 1);

@@ -116,7 +116,7 @@ impl File {
             };
             match value.get_ref() {
                 DeValue::Array(tables) if name.get_ref() == STREAM => {
-                    for table in tables.iter() {
+                    for table in tables {
                         let at = place(table.span().start);
                         let Some(found) = table.get_ref().as_table() else {
                             faults.push(Fault::new(&at, "a stream that is no table", STREAMS));

@@ -219,21 +219,18 @@ pub(super) fn check_tables(all: &Command, of: &Command, file: &File, faults: &mu
     let commands: Vec<&Command> = all.get_subcommands().filter(|of| has_settings(of)).collect();
     for table in file.tables.iter().filter(|table| !commands.iter().any(|of| of.get_name() == table.name)) {
         let mut options = std::iter::once(&of).chain(&commands).filter_map(|of| setting(of, &table.name));
-        faults.push(match options.next() {
-            Some(option) => {
-                let problem = match texts(option, &table.value()) {
-                    Ok(_) => "a table is no value".to_owned(),
-                    Err(expected) => format!("{} = {}: expected {expected}", table.name, table.value()),
-                };
-                Fault::new(&table.place, problem, described(of, &table.name))
-            }
-            None => {
-                let names = commands.iter().map(|of| of.get_name()).chain([STREAM]);
-                let nearest = nearest(&table.name, names).unwrap_or_default();
-                let nearest = if nearest == STREAM { format!("[[{STREAM}]]") } else { format!("[{nearest}]") };
-                let remedy = format!("the nearest is {nearest}; other keys are at the top level, outside of [tables]");
-                Fault::new(&table.place, format!("unknown table `{}`", table.name), remedy)
-            }
+        faults.push(if let Some(option) = options.next() {
+            let problem = match texts(option, &table.value()) {
+                Ok(_) => "a table is no value".to_owned(),
+                Err(expected) => format!("{} = {}: expected {expected}", table.name, table.value()),
+            };
+            Fault::new(&table.place, problem, described(of, &table.name))
+        } else {
+            let names = commands.iter().map(|of| of.get_name()).chain([STREAM]);
+            let nearest = nearest(&table.name, names).unwrap_or_default();
+            let nearest = if nearest == STREAM { format!("[[{STREAM}]]") } else { format!("[{nearest}]") };
+            let remedy = format!("the nearest is {nearest}; other keys are at the top level, outside of [tables]");
+            Fault::new(&table.place, format!("unknown table `{}`", table.name), remedy)
         });
     }
 }

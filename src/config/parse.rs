@@ -124,13 +124,11 @@ fn sources(set: &ArgMatches, key: Option<&Key>, faults: &mut Vec<Fault>) -> Opti
         return Some(entry(given, ON_THE_COMMAND_LINE));
     }
     let key = key?;
-    match texts_of(&key.value) {
-        Some(texts) => Some(entry(texts.into_iter().map(OsString::from).collect(), &key.place)),
-        None => {
-            faults.push(no_source(key));
-            None
-        }
-    }
+    let Some(texts) = texts_of(&key.value) else {
+        faults.push(no_source(key));
+        return None;
+    };
+    Some(entry(texts.into_iter().map(OsString::from).collect(), &key.place))
 }
 
 /// `streamdet/config.toml` in the user's config folder, if it is there.
