@@ -70,6 +70,4 @@ pub mod serve;
 
 pub mod ui;
 
-pub mod serve;
-
 pub mod profile;

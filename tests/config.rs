@@ -55,6 +55,16 @@ fn an_option_that_is_given_several_times_is_a_list_in_the_file() {
 }
 
 #[test]
+fn an_option_that_requires_another_may_stand_beside_it_in_the_file() {
+    let folder = folder_with("keep = \"7d\"\nsegment = \"10m\"\ntarget-latency = 30\ntile = \"2x2\"\n");
+    let said = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[]);
+    assert_eq!(shown(&said, "keep"), pair("7d", "c.toml:1"));
+    assert_eq!(shown(&said, "target-latency"), pair("30", "c.toml:3"));
+    let beside = detect(folder.path(), &["--config", "c.toml", "--show-config"], &[("STREAMDET_KEEP", "1d")]);
+    assert_eq!(shown(&beside, "keep"), pair("1d", "environment STREAMDET_KEEP"));
+}
+
+#[test]
 fn of_a_flag_that_is_given_twice_the_last_one_counts() {
     let folder = folder_with("");
     let args =

@@ -145,6 +145,10 @@ fn no_file_that_exists_is_replaced_unasked() {
         succeeds(&detect(at, &[&args[..], &["--overwrite"]].concat()));
         assert_ne!(read(at, "x"), "precious", "{option}");
     }
+    std::fs::write(at.join("heat.png"), "precious").expect("a file");
+    let args = [&["made.mp4", "-o", "none", "--heatmap", "heat.png"][..], &FP32].concat();
+    refused(&detect(at, &args), &["--heatmap heat.png exists already", "--overwrite"]);
+    assert_eq!(read(at, "heat.png"), "precious");
 }
 
 #[test]

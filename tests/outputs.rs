@@ -461,7 +461,7 @@ fn audio_of_unknown_length_has_room_for_thirty_days_and_its_own_times() {
     let file = folder.path().join("o.mp4");
     let lengths = track_lengths(&file);
     let bases: Vec<u32> = lengths.iter().map(|(base, _)| *base).collect();
-    assert!(bases.contains(&1650) && bases.contains(&1500) && bases.iter().all(|base| *base < 1658), "{lengths:?}");
+    assert!(bases.contains(&1500) && bases.iter().all(|base| *base < 1658), "{lengths:?}");
     let (before, after) = (track_times(&clip, "a:0"), track_times(&file, "a:0"));
     assert!(before.len() == after.len() && before.len() > 90, "{} packets of {}", after.len(), before.len());
     let shift = after[1] - before[1];

@@ -105,7 +105,8 @@ fn ids_of_a_file_have_the_age_and_speed_of_what_passes() {
     let lines = lines(folder.path(), &clip, &["--detections", "d.jsonl"]);
     let track = |frame: usize| lines[frame]["detections"][0]["track"].clone();
     assert_eq!(track(0), value!({ "age_s": 0.0, "state": "confirmed", "speed_px_s": [0.0, 0.0] }));
-    let (age, speed) = (&track(15)["age_s"], &track(15)["speed_px_s"]);
+    let later = track(15);
+    let (age, speed) = (&later["age_s"], &later["speed_px_s"]);
     assert!((age.as_f64().expect("seconds") - 0.5).abs() < 0.01, "{age}");
     // At 30 frames a second.
     assert!((speed[0].as_f64().expect("a speed") - 90.0).abs() < 1.0 && speed[1] == 0.0, "{speed}");

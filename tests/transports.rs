@@ -114,7 +114,7 @@ fn a_stream_that_fails_for_good_is_said_when_it_does_and_not_again() {
     let (code, said) = run.interrupt();
     assert_eq!(code, Some(1), "{said}");
     assert_eq!(said.matches(&error).count(), 1, "{said}");
-    let closing = said.lines().last().expect("lines");
+    let closing = said.lines().next_back().expect("lines");
     assert!(closing.starts_with("failed during the run, as said above: "), "{said}");
 }
 

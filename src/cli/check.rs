@@ -11,10 +11,10 @@ use super::settings::Task;
 use crate::clock::{Clock, RealClock};
 use crate::config::{ConfigError, Examined, examine};
 use crate::model::Origin;
-use crate::monitoring;
 use crate::pipeline::plan::{self, check_distinct, survey};
 use crate::pipeline::{Finder, first_frames};
 use crate::secrets::redact;
+use crate::serve;
 use crate::source::prefer_decoder;
 use crate::text::counted;
 use crate::ui::streams::{Row, table};
@@ -96,8 +96,8 @@ fn look(args: &CheckArgs, examined: &Examined<DetectArgs>) -> anyhow::Result<(St
             Err(error) => faults.push(at(place, &format!("{name}: {}", told(&error)))),
         }
     }
-    if let Some(address) = options.monitoring.metrics {
-        let needs = monitoring::check_token(address, options.monitoring.token.as_ref());
+    if let Some(listen) = options.monitoring.listen() {
+        let needs = serve::check_token(&listen);
         faults.extend(needs.err().map(|error| at(&file, &error)));
     }
     faults.extend(prefer_decoder(options.live.decoder.as_deref()).err().map(|error| at(&file, &error)));

@@ -29,7 +29,7 @@ impl Task {
     pub(super) fn keep_run(&self, folder: &RunFolder, finder: &Finder) -> Result<(), RunFolderError> {
         let runtime = match finder {
             Finder::Model(_, runtime) => Some(runtime),
-            Finder::File(_) => None,
+            Finder::File(_) | Finder::Service(..) => None,
         };
         let run = KeptRun {
             model: kept_model(&finder.origin()),

@@ -169,7 +169,7 @@ impl RunOptions {
 
 impl MonitoringOptions {
     /// Where metrics are served, if they are.
-    fn listen(&self) -> Option<Listen> {
+    pub(super) fn listen(&self) -> Option<Listen> {
         self.metrics.map(|address| Listen { option: "--metrics", address, token: self.token.clone() })
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::num::{IntErrorKind, ParseIntError};
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 use toml::Value;
 
@@ -178,7 +178,10 @@ pub(super) fn check(all: &Command, of: &Command, layer: &[Entry], faults: &mut V
             let mut flag = OsString::from(format!("--{name}="));
             flag.push(value);
             let alone = [OsStr::new("streamdet"), OsStr::new(of.get_name()), OsStr::new("--show-config"), &flag];
-            if let Err(e) = all.clone().try_get_matches_from(alone) {
+            // What it requires may stand beside it, or in another layer.
+            if let Err(e) = all.clone().try_get_matches_from(alone)
+                && e.kind() != ErrorKind::MissingRequiredArgument
+            {
                 let value = value.to_string_lossy();
                 let problem = format!("{name} = {}: {}", shown(option, &value), reason(&e));
                 faults.push(Fault::new(origin, problem, described(of, name)));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::json::{write_gap, write_line};
+use super::json::{write_event, write_line};
 use super::{DetectedFrame, DetectionError, DetectionOutput, DetectionSink, FileNames, StreamEvent};
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -119,8 +119,7 @@ impl DetectionSink for FeedSink {
     }
 
     fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError> {
-        let StreamEvent::Gap(gap) = event;
-        self.feed.add(|line, _| write_gap(line, self.stream, gap));
+        self.feed.add(|line, classes| write_event(line, self.stream, event, classes));
         Ok(())
     }
 }

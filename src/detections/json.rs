@@ -69,12 +69,7 @@ impl DetectionSink for JsonSink {
     }
 
     fn event(&mut self, event: &StreamEvent<'_>) -> Result<(), DetectionError> {
-        match event {
-            StreamEvent::Gap(gap) => self.lines.send(|line| write_gap(line, self.stream, gap)),
-            StreamEvent::OpenVisits(frame, pts, visits) => {
-                self.lines.send(|line| write_open_visits(line, (self.stream, *frame, *pts), visits, &self.classes))
-            }
-        }
+        self.lines.send(|line| write_event(line, self.stream, event, &self.classes))
     }
 
     fn flush(&mut self) -> Result<(), DetectionError> {
@@ -204,6 +199,22 @@ struct OpenVisits<'a> {
     events: Vec<Event<'a>>,
 }
 
+/// Writes the line of what is not a frame.
+///
+/// # Errors
+/// When the output cannot be written.
+pub(super) fn write_event(
+    out: &mut dyn Write,
+    stream: StreamId,
+    event: &StreamEvent<'_>,
+    classes: &[String],
+) -> std::io::Result<()> {
+    match event {
+        StreamEvent::Gap(gap) => write_gap(out, stream, gap),
+        StreamEvent::OpenVisits(frame, pts, visits) => write_open_visits(out, (stream, *frame, *pts), visits, classes),
+    }
+}
+
 /// Writes the line of visits that go on.
 ///
 /// # Errors
@@ -224,7 +235,7 @@ fn write_open_visits(
 ///
 /// # Errors
 /// When the output cannot be written.
-pub(super) fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
+fn write_gap(out: &mut dyn Write, stream: StreamId, gap: &Gap) -> std::io::Result<()> {
     let Gap { from, to, reason, .. } = gap;
     let line =
         Outage { schema: SCHEMA, stream: stream.0, event: "gap", from_pts_ns: from.ns, to_pts_ns: to.ns, reason };

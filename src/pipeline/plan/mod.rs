@@ -149,6 +149,7 @@ fn prepare_target(target: &Target, overwrite: bool, notices: &mut Vec<String>) -
         Target::Serve { server, .. } => server.listen()?,
         Target::Push(url) => outputs::check_host(url)?,
         Target::Display => check_display()?,
+        Target::Viewers(_) => {}
     }
     Ok(())
 }
