@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use str0m::change::SdpOffer;
 use str0m::format::Codec;
-use str0m::media::{MediaKind, MediaTime, Mid, Pt};
+use str0m::media::{MediaTime, Mid, Pt};
 use str0m::net::{Protocol, Receive, Transmit};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig, RtcError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -101,7 +101,7 @@ impl Session {
             let mut rtc = config.build(now);
             rtc.add_local_candidate(Candidate::host(local, "udp").map_err(|error| refused(&error))?);
             let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| refused(&error))?.to_sdp_string();
-            let video = video(&mut rtc, hub.profile()).map_err(|error| refused(&error))?.ok_or(Refusal::NoH264)?;
+            let video = video(&mut rtc, &answer, hub.profile()).ok_or(Refusal::NoH264)?;
             Ok((rtc, answer, video))
         });
         let (rtc, answer, video) = accepted.map_err(Refusal::Server)??;
@@ -221,22 +221,15 @@ impl Session {
     }
 }
 
-/// The video that the viewer takes, and the payload type that says best what the encoder makes.
-fn video(rtc: &mut Rtc, profile: Option<[u8; 3]>) -> Result<Option<(Mid, Pt)>, RtcError> {
-    let mut offered = None;
-    loop {
-        match rtc.poll_output()? {
-            Output::Event(Event::MediaAdded(media)) => {
-                if media.kind == MediaKind::Video && media.direction.is_sending() {
-                    offered.get_or_insert(media.mid);
-                }
-            }
-            Output::Event(_) | Output::Transmit(_) => {}
-            Output::Timeout(_) => break,
-        }
-    }
-    let Some(mid) = offered else { return Ok(None) };
-    let Some(writer) = rtc.writer(mid) else { return Ok(None) };
+/// The video that the viewer takes by the answer, and the payload type that says best what the encoder makes.
+fn video(rtc: &mut Rtc, answer: &str, profile: Option<[u8; 3]>) -> Option<(Mid, Pt)> {
+    // `Rtc` tells of its media only once it is connected.
+    let sent = answer.split("\r\nm=").skip(1).find(|media| {
+        let port = media.strip_prefix("video ").and_then(|rest| rest.split(' ').next());
+        port.is_some_and(|port| port != "0") && media.lines().any(|line| line == "a=sendonly" || line == "a=sendrecv")
+    })?;
+    let mid = Mid::from(sent.lines().find_map(|line| line.strip_prefix("a=mid:"))?);
+    let writer = rtc.writer(mid)?;
     let takes = writer.payload_params().map(|params| (params.pt(), params.spec())).filter(|(_, spec)| {
         // Frames are larger than packets.
         spec.codec == Codec::H264 && spec.format.packetization_mode == Some(1)
@@ -250,7 +243,7 @@ fn video(rtc: &mut Rtc, profile: Option<[u8; 3]>) -> Result<Option<(Mid, Pt)>, R
         let is_it = profile.is_some_and(|made| made[0] == offered);
         (is_it, offered, constraints)
     });
-    Ok(best.map(|(payload, _)| (mid, payload)))
+    best.map(|(payload, _)| (mid, payload))
 }
 
 #[cfg(test)]
