@@ -8,6 +8,7 @@ use super::*;
 use crate::detection::Detection;
 use crate::detector::tests::{model, photograph};
 use crate::inference::ProviderChoice;
+use crate::tensor::InputShape;
 
 fn service(batch: usize, capacity: usize, delay: Duration) -> Option<(Service, Wanted)> {
     let (runtime, model) = model()?;
