@@ -441,12 +441,10 @@ fn twenty_hours_of_unknown_length_are_as_long_in_the_track() {
             shown.len(),
             shown[55]
         );
-        let lengths = track_lengths(&file);
-        assert!(!lengths.is_empty(), "{name}");
-        for (base, length) in lengths {
-            let seconds = f64::from(length) / f64::from(base);
-            assert!((seconds - last).abs() < 3000.0, "{name}: its track says {seconds} of {last} s");
-        }
+        // The last one counts: the head that a crash would leave stays in the file, too.
+        let (base, length) = *track_lengths(&file).last().expect("a track");
+        let seconds = f64::from(length) / f64::from(base);
+        assert!((seconds - last).abs() < 3000.0, "{name}: its track says {seconds} of {last} s");
     }
 }
 

@@ -17,7 +17,7 @@ glib::wrapper! {
 }
 
 glib::wrapper! {
-    /// Makes nothing, for who may watch: 404, after the password.
+    /// Makes nothing, for who may watch: the server says 400 then, after the password.
     pub struct Nothing(ObjectSubclass<imp::Nothing>) @extends RTSPMediaFactory;
 }
 
