@@ -191,7 +191,7 @@ fn jpegs_are_made_while_somebody_takes_them() {
     while images.len() < 5 {
         let mut line = String::new();
         stream.read_line(&mut line).expect("a line");
-        if let Some(length) = line.strip_prefix("content-length: ") {
+        if let Some(length) = line.strip_prefix("content-length: ").map(str::to_owned) {
             stream.read_line(&mut line).expect("an empty line");
             let mut image = vec![0; length.trim().parse().expect("a number")];
             stream.read_exact(&mut image).expect("an image");

@@ -81,7 +81,10 @@ fn too_many_requests_are_refused_and_those_whose_callers_went_away_are_not_run()
     let (told, answers) = unbounded();
     let submit = |name: &'static str| {
         let told = told.clone();
-        client.submit(batch(1), Box::new(move |result| drop(told.send((name, result.is_ok())))))
+        let reply = move |result: Result<Batch, ServiceError>| {
+            let _ = told.send((name, result.is_ok()));
+        };
+        client.submit(batch(1), Box::new(reply))
     };
     // One is run, two wait: the fourth at the latest is refused.
     let mut tickets = Vec::new();
@@ -111,7 +114,10 @@ fn who_waits_at_the_end_is_answered_and_who_comes_later_is_told() {
     let tickets: Vec<_> = (0..3)
         .map(|_| {
             let told = told.clone();
-            client.submit(batch(1), Box::new(move |result| drop(told.send(result.is_ok()))))
+            let reply = move |result: Result<Batch, ServiceError>| {
+                let _ = told.send(result.is_ok());
+            };
+            client.submit(batch(1), Box::new(reply))
         })
         .collect();
     service.close().expect("no panic");
@@ -130,7 +136,9 @@ fn a_tensor_gives_the_models_own_outputs() {
     let client = service.client(wanted.clone(), false);
     let tensor = InputTensor::filled(InputShape { batch: 2, size: wanted.imgsz }, 0.5);
     let (told, answer) = bounded(1);
-    let reply = move |result: Result<Vec<Output>, ServiceError>| drop(told.send(result));
+    let reply = move |result: Result<Vec<Output>, ServiceError>| {
+        let _ = told.send(result);
+    };
     let _ticket = client.submit_tensor(tensor, Box::new(reply)).expect("there is room");
     let outputs = answer.recv().expect("an answer").expect("it runs");
     assert!(
