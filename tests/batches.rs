@@ -47,7 +47,7 @@ fn a_stream_of_another_size_whose_sessions_are_made_stops_no_other() {
         let mut command = live(folder.path(), &[&args[..], &["--report", "r.json", "--json", "d.jsonl"]].concat());
         let output = command.env(variable, "sessions:1").output().expect("it starts");
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert_eq!(said(&output).matches(says).count(), 1, "{}", said(&output));
+        assert_eq!(said(&output).matches(&format!("error: {says}")).count(), 1, "{}", said(&output));
         let report = json(&folder.path().join("r.json"));
         let [(_, resized), (received, other)] = [0, 1].map(|stream| counted(&report, stream));
         assert!(other > received / 2, "{variable}: {other} of {received} of the other stream\n{report:#}");

@@ -115,23 +115,21 @@ impl CameraMotion {
             self.before = Some(Small { luma: std::mem::take(&mut self.now), frame });
             return Ok(None);
         };
-        let motion = if before.frame == frame { self.fit(&before.luma, frame, objects)? } else { None };
-        std::mem::swap(&mut before.luma, &mut self.now);
+        let fit = if before.frame == frame { self.fit(&before.luma, frame, objects)? } else { Fit::None };
+        // What moved too little to be seen is compared again, so that it adds up.
+        if !matches!(fit, Fit::Creeps) {
+            std::mem::swap(&mut before.luma, &mut self.now);
+        }
         self.before = Some(Small { luma: before.luma, frame });
-        Ok(motion)
+        Ok(if let Fit::Moved(motion) = fit { Some(motion) } else { None })
     }
 
-    fn fit(
-        &mut self,
-        before: &Mat,
-        frame: Size,
-        objects: impl Iterator<Item = FrameBox>,
-    ) -> opencv::Result<Option<Motion>> {
+    fn fit(&mut self, before: &Mat, frame: Size, objects: impl Iterator<Item = FrameBox>) -> opencv::Result<Fit> {
         let per_pixel = px(frame.width) / f32::from(u16::try_from(before.cols()).unwrap_or(1)).max(1.0);
         self.mask_objects(before, per_pixel, objects)?;
         imgproc::good_features_to_track(before, &mut self.corners, POINTS, 0.02, 8.0, &self.mask, 3, false, 0.04)?;
         if self.corners.len() < FEWEST {
-            return Ok(None);
+            return Ok(Fit::None);
         }
         let criteria =
             TermCriteria { typ: core::TermCriteria_COUNT + core::TermCriteria_EPS, max_count: 10, epsilon: 0.03 };
@@ -154,12 +152,15 @@ impl CameraMotion {
                 self.pairs.push([from.x, from.y, to.x, to.y].map(f64::from));
             }
         }
-        let Some(small) = similarity(&self.pairs) else { return Ok(None) };
+        let small = match similarity(&self.pairs) {
+            Fit::Moved(motion) => motion,
+            fit => return Ok(fit),
+        };
         // Pixel centres lie half a pixel in: the frame's, and those of the small one.
         let k = f64::from(per_pixel);
         let half = k / 2.0 - 0.5;
         let centre = small.point([-half / k, -half / k]);
-        Ok(Some(Motion { dx: centre[0] * k + half, dy: centre[1] * k + half, ..small }))
+        Ok(Fit::Moved(Motion { dx: centre[0] * k + half, dy: centre[1] * k + half, ..small }))
     }
 
     /// Zero where objects are, with a margin.
@@ -224,14 +225,24 @@ fn shrink(view: &FrameView<'_>, small: &mut Mat) -> opencv::Result<()> {
     imgproc::resize(&Mat::roi(&luma, whole)?, small, size, 0.0, 0.0, imgproc::INTER_AREA)
 }
 
+/// What two frames say of the camera.
+enum Fit {
+    /// Nothing, or that it stands still.
+    None,
+    /// It moved too little to be told from jitter.
+    Creeps,
+    /// It moved so.
+    Moved(Motion),
+}
+
 /// The similarity that most `pairs` (x, y before, x, y after) agree on.
-fn similarity(pairs: &[[f64; 4]]) -> Option<Motion> {
+fn similarity(pairs: &[[f64; 4]]) -> Fit {
     let median = |mut values: Vec<f64>| {
         let middle = values.len() / 2;
         *values.select_nth_unstable_by(middle, f64::total_cmp).1
     };
     if pairs.len() < FEWEST {
-        return None;
+        return Fit::None;
     }
     let all = pairs.len();
     let shift = |pairs: &[[f64; 4]], from: usize| median(pairs.iter().map(|p| p[from + 2] - p[from]).collect());
@@ -245,12 +256,16 @@ fn similarity(pairs: &[[f64; 4]]) -> Option<Motion> {
         };
         let inside: Vec<[f64; 4]> = pairs.iter().filter(|p| misses(p) <= tolerance).copied().collect();
         if inside.len() < FEWEST || inside.len() * 3 < all {
-            return None;
+            return Fit::None;
         }
-        motion = least_squares(&inside)?;
+        let Some(closer) = least_squares(&inside) else { return Fit::None };
+        motion = closer;
     }
-    let is_still = dx.abs() < STILL && dy.abs() < STILL && (motion.scale() - 1.0).abs() < 2e-3 && motion.b.abs() < 1e-3;
-    (!is_still && (0.5..2.0).contains(&motion.scale())).then_some(motion)
+    let furthest = dx.abs().max(dy.abs());
+    if furthest < STILL && (motion.scale() - 1.0).abs() < 2e-3 && motion.b.abs() < 1e-3 {
+        return if furthest < STILL / 4.0 { Fit::None } else { Fit::Creeps };
+    }
+    if (0.5..2.0).contains(&motion.scale()) { Fit::Moved(motion) } else { Fit::None }
 }
 
 /// The similarity with the least squares.
