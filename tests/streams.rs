@@ -168,8 +168,8 @@ fn a_client_starts_no_file_writes_none_and_is_told_what_is_wrong() {
     let folder = tempfile::tempdir().expect("a folder");
     let served = Served::start(folder.path(), &[]);
     for (body, expected, words) in [
-        (json!({ "source": "/etc/passwd" }), 403, "network sources"),
-        (json!({ "source": "file:///etc/passwd" }), 403, "network sources"),
+        (json!({ "source": "/etc/passwd" }), 403, "over HTTP"),
+        (json!({ "source": "file:///etc/passwd" }), 403, "over HTTP"),
         (json!({ "source": "http://169.254.169.254/latest/" }), 403, "link-local"),
         (json!({ "source": "test:ball", "output": "x.mkv" }), 422, "output"),
         (json!({ "source": "test:ball", "json": "x.jsonl" }), 422, "json"),
@@ -178,7 +178,7 @@ fn a_client_starts_no_file_writes_none_and_is_told_what_is_wrong() {
         (json!({ "source": "test:ball", "classes": ["unicorn"] }), 422, "unicorn"),
         (json!({ "source": "test:ball", "conf": { "a": 1 } }), 422, "conf"),
         (json!({}), 422, "source"),
-        (json!({ "source": "--help" }), 403, "network sources"),
+        (json!({ "source": "--help" }), 403, "over HTTP"),
     ] {
         let (status, problem) = served.ask("PUT", "/v1/streams/x", Some(&body));
         assert_eq!(status, expected, "{body}: {problem}");
