@@ -255,7 +255,7 @@ fn detections_that_nobody_reads_do_not_hold_up_the_end() {
     let args = ["long.mp4", "-o", "o.mp4", "--json", "d.jsonl", "--report", "r.json", "--imgsz", "96", "-v"];
     let mut run = Running::start(detect(folder.path(), &args));
     // As much as the pipe holds, and what waits before it.
-    run.wait_for("(frame 790/", 1);
+    run.wait_for("(frame 710/", 1);
     run.signal("INT");
     assert_eq!(run.ended(), Some(1), "{}", run.said());
     let log = run.said();

@@ -75,7 +75,7 @@ async fn list(State(streams): Shared) -> Response {
     get,
     path = "/v1/streams/{name}",
     tag = "Streams",
-    params(("name", description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name")),
     responses((status = 200, description = "The stream", body = Report), (status = 404, description = "There is no such stream"))
 )]
 async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Response, Problem> {
@@ -90,7 +90,7 @@ async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Respon
     put,
     path = "/v1/streams/{name}",
     tag = "Streams",
-    params(("name", description = "Letters, digits, -, _ and ., 64 at most", example = "gate")),
+    params(("name" = String, Path, description = "Letters, digits, -, _ and ., 64 at most", example = "gate")),
     request_body(content = Object, description = "Options", example = json!({ "source": "test:ball", "conf": 0.4, "track": true })),
     responses(
         (status = 200, description = "It runs already, or anew", body = Report),
@@ -118,7 +118,7 @@ async fn put(
     delete,
     path = "/v1/streams/{name}",
     tag = "Streams",
-    params(("name", description = "The stream's name")),
+    params(("name" = String, Path, description = "The stream's name")),
     responses((status = 204, description = "It has ended"), (status = 404, description = "There is no such stream"))
 )]
 async fn delete(State(streams): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
@@ -141,7 +141,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     path = "/v1/streams/{name}/events",
     tag = "Streams",
     params(
-        ("name", description = "The stream's name"),
+        ("name" = String, Path, description = "The stream's name"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that came")
     ),
     responses(
