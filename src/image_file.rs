@@ -216,7 +216,7 @@ impl<R: Read + Seek> Bytes<R> {
 
     /// A TIFF structure (TIFF 6.0) that begins at `base`: tag 0x0112 of its first directory, how many directories follow one
     /// another, and the first one's size.
-    fn tiff(&mut self, base: u64) -> Result<(u8, usize, Option<(u32, u32)>)> {
+    fn tiff(&mut self, base: u64) -> Result<(u8, usize, Option<Sides>)> {
         self.seek(base)?;
         self.little = self.take::<4>()?[0] == b'I';
         let (orientation, size) = self.directory(base)?;

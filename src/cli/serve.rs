@@ -120,7 +120,7 @@ pub struct ServeArgs {
     /// A stream: its name, and its source as `detect` takes it; repeatable
     #[arg(long, value_name = "NAME=SOURCE", help_heading = "Streams")]
     stream: Vec<String>,
-    /// Sources that may be started over HTTP: schemes (rtsp), or with a host (rtsp://cam1.example, rtsp://*.example), comma separated
+    /// Sources that may be started over HTTP: schemes (rtsp), or with a host (`rtsp://cam1.example`, `rtsp://*.example`), comma separated
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Streams")]
     allow: Vec<Allowed>,
     #[command(flatten)]
@@ -188,7 +188,7 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         has_token: args.token.is_some(),
         is_ready: Box::new(move || !stopping.is_requested() && ready.not_ready().is_empty()),
     };
-    let api = serve::api(images, vec![streams::described()])?;
+    let api = serve::api(images, vec![streams::described(), live::described()])?;
     let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, shutdown))?));
     let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
@@ -352,7 +352,8 @@ impl Launcher {
 
 /// Checks what a client asks for: nothing that reads or writes a file, and no source but those that are allowed.
 fn check_client(options: &Options, allowed: &[Allowed]) -> Result<(), StreamError> {
-    for key in options.keys().filter(|key| *key != "source" && !CLIENT_KEYS.contains(&key.as_str())) {
+    let is_known = |key: &&String| *key == "source" || CLIENT_KEYS.contains(&key.as_str());
+    if let Some(key) = options.keys().find(|key| !is_known(key)) {
         let known = std::iter::once("source").chain(CLIENT_KEYS);
         let nearest = nearest(key, known).unwrap_or_default();
         return Err(StreamError::Options(format!(

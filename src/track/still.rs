@@ -23,7 +23,7 @@ const STILL_OF: usize = 2;
 /// Patches of a frame.
 pub struct Patches {
     frame: Size,
-    patches: Vec<Patch>,
+    all: Vec<Patch>,
     shifts: [Vec<f64>; 2],
 }
 
@@ -43,27 +43,27 @@ struct Patch {
 impl Patches {
     /// Around `corners`, points of the frame in pixels.
     pub fn of(view: &FrameView<'_>, corners: impl Iterator<Item = [f32; 2]>) -> Self {
-        let patches = corners.filter_map(|corner| Patch::of(view, corner)).take(MOST).collect();
-        Self { frame: view.info.size, patches, shifts: Default::default() }
+        let all = corners.filter_map(|corner| Patch::of(view, corner)).take(MOST).collect();
+        Self { frame: view.info.size, all, shifts: Default::default() }
     }
 
     /// Whether the patches that no object covers are where they were, to `limit` pixels.
     pub fn are_still(&mut self, view: &FrameView<'_>, limit: f64, objects: impl Iterator<Item = FrameBox>) -> bool {
-        if view.info.size != self.frame || self.patches.len() < FEWEST {
+        if view.info.size != self.frame || self.all.len() < FEWEST {
             return false;
         }
         let limit = limit.min(FURTHEST);
         let mut is_covered = [false; MOST];
         for bbox in objects {
-            for (is_covered, patch) in is_covered.iter_mut().zip(&self.patches) {
+            for (is_covered, patch) in is_covered.iter_mut().zip(&self.all) {
                 *is_covered |= patch.is_in(&bbox);
             }
         }
-        let Self { patches, shifts: [across, down], .. } = self;
+        let Self { all, shifts: [across, down], .. } = self;
         across.clear();
         down.clear();
         let mut seen = 0;
-        for (patch, _) in patches.iter().zip(is_covered).filter(|(_, is_covered)| !is_covered) {
+        for (patch, _) in all.iter().zip(is_covered).filter(|(_, is_covered)| !is_covered) {
             seen += 1;
             if let Some([x, y]) = patch.shift(view).filter(|shift| shift.iter().all(|by| by.abs() < 2.0 * limit)) {
                 across.push(x);
@@ -111,7 +111,9 @@ impl Patch {
         let mean = |sum: f32| sum / AREA;
         for axis in 0..2 {
             let offset = mean(slopes.iter().map(|slope| slope[axis]).sum());
-            slopes.iter_mut().for_each(|slope| slope[axis] -= offset);
+            for slope in &mut slopes {
+                slope[axis] -= offset;
+            }
         }
         let sum = |a: usize, b: usize| slopes.iter().map(|slope| f64::from(slope[a] * slope[b])).sum::<f64>();
         let (xx, xy, yy) = (sum(0, 0), sum(0, 1), sum(1, 1));

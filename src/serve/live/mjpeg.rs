@@ -23,7 +23,19 @@ const SNAPSHOT: Duration = Duration::from_secs(5);
 /// What stands between two images.
 const BOUNDARY: &str = "frame";
 
-/// `GET /v1/streams/NAME/live.mjpg`.
+/// Watch a stream as JPEGs
+///
+/// For what speaks no WebRTC: the newest frames one after the other, at most 10 a second, without end.
+#[utoipa::path(
+    get,
+    path = "/v1/streams/{name}/live.mjpg",
+    tag = "Viewing",
+    params(("name" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, description = "JPEGs", content_type = "multipart/x-mixed-replace", body = Vec<u8>),
+        (status = 404, description = "There is no such stream")
+    )
+)]
 pub(super) async fn live(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Result<Response, Problem> {
     let (stills, place) = watch(&live, &name)?;
     let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
@@ -31,7 +43,19 @@ pub(super) async fn live(State(live): State<Arc<Live>>, Path(name): Path<String>
     Ok((headers, Body::new(Images { stills, _place: place })).into_response())
 }
 
-/// `GET /v1/streams/NAME/snapshot.jpg`: the next frame.
+/// Show a stream's newest frame
+///
+/// Annotated, as a JPEG.
+#[utoipa::path(
+    get,
+    path = "/v1/streams/{name}/snapshot.jpg",
+    tag = "Viewing",
+    params(("name" = String, Path, description = "The stream's name")),
+    responses(
+        (status = 200, description = "The frame", content_type = "image/jpeg", body = Vec<u8>),
+        (status = 404, description = "There is no such stream, or it shows no frame yet")
+    )
+)]
 pub(super) async fn snapshot(State(live): State<Arc<Live>>, Path(name): Path<String>) -> Result<Response, Problem> {
     let (mut stills, _place) = watch(&live, &name)?;
     let next = poll_fn(|context| stills.poll_next(context));

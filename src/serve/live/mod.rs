@@ -10,10 +10,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{delete, get, post};
+use utoipa::OpenApi;
 
 use state::Live;
 
 pub use state::{LiveError, LiveOptions, LiveStreams, ReceivedAt};
+
+/// What these paths do.
+#[must_use]
+pub fn described() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(whep::open, whep::close, mjpeg::live, mjpeg::snapshot))]
+struct Described;
 
 /// The paths of live viewing, in a tokio runtime, which carries the sessions.
 ///

@@ -15,7 +15,21 @@ use crate::serve::problem::Problem;
 /// Most that an offer may have, bytes: a browser's has 6 to 10 KB.
 const OFFER: usize = 64 << 10;
 
-/// `POST /v1/streams/NAME/whep`.
+/// Watch a stream by WebRTC
+///
+/// WHEP: an SDP offer in, the answer out. The annotated stream goes as it is encoded already (H.264).
+#[utoipa::path(
+    post,
+    path = "/v1/streams/{name}/whep",
+    tag = "Viewing",
+    params(("name" = String, Path, description = "The stream's name")),
+    request_body(content = String, content_type = "application/sdp", description = "The offer"),
+    responses(
+        (status = 201, description = "The answer; Location is the session", content_type = "application/sdp", body = String),
+        (status = 404, description = "There is no such stream"),
+        (status = 406, description = "The offer takes no H.264")
+    )
+)]
 pub(super) async fn open(
     State(live): State<Arc<Live>>,
     Path(name): Path<String>,
@@ -52,8 +66,20 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// `DELETE` of a session. `PATCH` (trickle ICE, restarts) is answered 405, as the draft has it for servers without: the answer has
+/// End a session
+///
+/// `PATCH` (trickle ICE, restarts) is answered 405, as the draft has it for servers without: the answer has
 /// all candidates there are.
+#[utoipa::path(
+    delete,
+    path = "/v1/streams/{name}/whep/{session}",
+    tag = "Viewing",
+    params(
+        ("name" = String, Path, description = "The stream's name"),
+        ("session" = String, Path, description = "The session, as Location had it")
+    ),
+    responses((status = 204, description = "It has ended"), (status = 404, description = "There is no such session"))
+)]
 pub(super) async fn close(
     State(live): State<Arc<Live>>,
     Path((_, session)): Path<(String, String)>,
