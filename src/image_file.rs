@@ -18,6 +18,9 @@ const LARGEST: u32 = 256 << 20;
 /// Decoded, one takes a gigabyte, and as much again while it is converted.
 const MOST_PIXELS: u64 = 1 << 28;
 
+/// Width and height, pixels.
+type Sides = (u32, u32);
+
 /// What a file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageFile {
@@ -32,7 +35,7 @@ pub struct ImageFile {
     /// The format, where no decoder takes it, and what converts it.
     pub undecodable: Option<(&'static str, &'static str)>,
     /// Width and height, where the format is one of those that can be large (WebP cannot).
-    pub size: Option<(u32, u32)>,
+    pub size: Option<Sides>,
 }
 
 impl Default for ImageFile {
@@ -145,13 +148,13 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// Two numbers of four bytes, the greater digits first.
-    fn pair(&mut self) -> Result<(u32, u32)> {
+    fn pair(&mut self) -> Result<Sides> {
         self.little = false;
         Ok((self.long()?, self.long()?))
     }
 
     /// A JPEG's frame header (ITU-T T.81, B.2.2), which comes before its data; `None` where there is none.
-    fn jpeg_size(&mut self) -> Result<Option<(u32, u32)>> {
+    fn jpeg_size(&mut self) -> Result<Option<Sides>> {
         self.seek(2)?;
         self.little = false;
         for _ in 0..MOST {
@@ -180,7 +183,7 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// A BMP's header: of OS/2's, numbers of two bytes, else of four, of which the height may be negative.
-    fn bmp_size(&mut self) -> Result<(u32, u32)> {
+    fn bmp_size(&mut self) -> Result<Sides> {
         self.seek(14)?;
         self.little = true;
         if self.long()? == 12 {
@@ -191,13 +194,13 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// The reference grid of a JPEG 2000 codestream (ITU-T T.800, A.5.1), which is at least as large as its image.
-    fn siz(&mut self, at: u64) -> Result<(u32, u32)> {
+    fn siz(&mut self, at: u64) -> Result<Sides> {
         self.seek(at)?;
         self.pair()
     }
 
     /// A JP2's image header (ITU-T T.800, I.5.3.1), first in its header box.
-    fn jp2_size(&mut self) -> Result<Option<(u32, u32)>> {
+    fn jp2_size(&mut self) -> Result<Option<Sides>> {
         let mut at = 12;
         for _ in 0..MOST {
             self.seek(at)?;
@@ -235,7 +238,7 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// Orientation (tag 0x0112) and size (0x0100, 0x0101) in the first directory, whose place comes next; that is where this stays.
-    fn directory(&mut self, base: u64) -> Result<(u8, Option<(u32, u32)>)> {
+    fn directory(&mut self, base: u64) -> Result<(u8, Option<Sides>)> {
         const LONG: u16 = 4;
         let link = self.file.stream_position()?;
         let first = self.long()?;

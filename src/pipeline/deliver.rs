@@ -38,6 +38,7 @@ const OUTAGES: usize = 1000;
 /// Frames that wait to hear of their time in the encoder, at most; the oldest then goes without.
 const ENCODING: usize = 256;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is known of the stream by itself")]
 struct Delivery<'a> {
     shared: &'a Shared,
     stream: StreamId,
