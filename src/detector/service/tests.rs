@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::bounded;
 
 use super::*;
 use crate::detection::Detection;
@@ -35,7 +35,7 @@ fn streams_and_requests_get_what_they_would_get_alone_each_with_its_own_threshol
     let alone = found(&alone).remove(0);
     assert!(alone.len() > 1);
     let surest = alone[0].confidence - 1e-3;
-    let (told, answers) = unbounded();
+    let (told, answers) = bounded(100);
     let threads: Vec<_> = (0..3)
         .map(|_| {
             let client = service.client(wanted.clone(), true);
@@ -56,7 +56,7 @@ fn streams_and_requests_get_what_they_would_get_alone_each_with_its_own_threshol
         wanted.thresholds.max_det = max_det;
         let told = told.clone();
         let reply = move |result: Result<Batch, ServiceError>| {
-            told.send((max_det, found(&result.expect("it detects")))).expect("it is told")
+            told.send((max_det, found(&result.expect("it detects")))).expect("it is told");
         };
         tickets.push(service.client(wanted, false).submit(batch(2), Box::new(reply)).expect("there is room"));
     }
@@ -78,7 +78,7 @@ fn streams_and_requests_get_what_they_would_get_alone_each_with_its_own_threshol
 fn too_many_requests_are_refused_and_those_whose_callers_went_away_are_not_run() {
     let Some((service, wanted)) = service(1, 2, Duration::from_millis(50)) else { return };
     let client = service.client(wanted, false);
-    let (told, answers) = unbounded();
+    let (told, answers) = bounded(100);
     let submit = |name: &'static str| {
         let told = told.clone();
         let reply = move |result: Result<Batch, ServiceError>| {
@@ -110,7 +110,7 @@ fn too_many_requests_are_refused_and_those_whose_callers_went_away_are_not_run()
 fn who_waits_at_the_end_is_answered_and_who_comes_later_is_told() {
     let Some((service, wanted)) = service(1, 4, Duration::from_millis(20)) else { return };
     let client = service.client(wanted.clone(), false);
-    let (told, answers) = unbounded();
+    let (told, answers) = bounded(100);
     let tickets: Vec<_> = (0..3)
         .map(|_| {
             let told = told.clone();
