@@ -22,7 +22,7 @@ use crate::ui::streams::{Row, table};
 const EXAMPLES: &str = "Examples:
   streamdet check site.toml
   streamdet check site.toml --probe     opens every source as well, and waits for a frame of it
-  streamdet check site.toml && systemctl reload streamdet
+  streamdet check site.toml && systemctl restart streamdet
 
 What is checked: every key and value of every table, the model, classes, lines and zones, certificates, that outputs can be written \
 and no two are one file, and a token where an address needs one. Nothing is written, served or sent.

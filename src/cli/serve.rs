@@ -1,11 +1,12 @@
 //! `streamdet serve`: one detector for HTTP requests and any number of streams.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Args;
 
 use super::detect::DetectArgs;
@@ -84,6 +85,9 @@ const CLIENT_KEYS: [&str; 37] = [
     "insecure",
     "video-track",
 ];
+
+/// What a stream that a client starts does not inherit from the configuration.
+const NOT_INHERITED: [&str; 3] = ["user", "password", "insecure"];
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -172,9 +176,15 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     });
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
     let streams = Streams::new(launcher.clone(), metrics.clone(), shutdown, first_run);
-    for config in configured.into_iter().chain(args.streams(layers)?) {
-        let place = config.place.clone();
-        streams.start(&config.name, place.clone(), |begins| launcher.start(&config, begins)).context(place)?;
+    let mut all = configured;
+    all.extend(args.streams(layers)?);
+    let mut taken = HashSet::new();
+    if let Some(twice) = all.iter().find(|config| !taken.insert(&config.name)) {
+        anyhow::bail!(
+            "{}: a stream called {} is there already\n  give each a name of its own",
+            twice.place,
+            twice.name
+        );
     }
     let (ready, stopping) = (metrics.clone(), shutdown.clone());
     let images = ApiOptions {
@@ -191,6 +201,15 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     let api = serve::api(images, vec![streams::described(), live::described()])?;
     let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, shutdown))?));
     let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
+    for config in all {
+        let place = config.place.clone();
+        let started = streams.start(&config.name, place.clone(), |begins| launcher.start(&config, begins, false));
+        if let Err(error) = started {
+            // What was begun is finished.
+            streams.end_all();
+            return Err(anyhow::Error::from(error).context(place));
+        }
+    }
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
     let provider = service.provider();
     let runs_on = format!("{} ({})", provider.actual.name(), provider.detail);
@@ -282,15 +301,23 @@ struct Launcher {
 impl Launch for Launcher {
     fn launch(&self, name: &str, options: &Options, begins: Begins) -> Result<Launched, StreamError> {
         check_client(options, &self.allowed)?;
-        let config = stream_from::<DetectArgs>(&self.layers, name, options, &format!("PUT /v1/streams/{name}"));
+        // Whoever may name a host is not told the password of another, and files are the configuration's.
+        let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
+        let layers = self.layers.only(&inherited);
+        let config = stream_from::<DetectArgs>(&layers, name, options, &format!("PUT /v1/streams/{name}"));
         let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
-        self.start(&config, begins)
+        self.start(&config, begins, true)
     }
 }
 
 impl Launcher {
     /// Makes a stream ready.
-    fn start(&self, config: &StreamConfig<DetectArgs>, begins: Begins) -> Result<Launched, StreamError> {
+    fn start(
+        &self,
+        config: &StreamConfig<DetectArgs>,
+        begins: Begins,
+        from_client: bool,
+    ) -> Result<Launched, StreamError> {
         let Begins { changed, shutdown } = begins;
         let unusable = |error: anyhow::Error| StreamError::Options(redact(&told(&error)));
         let name = config.name.as_str();
@@ -301,6 +328,11 @@ impl Launcher {
             return Err(StreamError::Options(format!("a stream has one source, and this names {sources}")));
         };
         let (source, live) = (job.name.clone(), job.source.is_live());
+        // Unasked, nothing is written; a recording is shown in its own time.
+        if !config.chose("output") {
+            job.output = OutputSpec::None;
+        }
+        job.paced = !config.chose("full-speed");
         match &mut job.output {
             OutputSpec::Stream(targets) => targets.push(Target::Viewers(hub.clone())),
             output @ OutputSpec::None if !matches!(job.source, SourceSpec::Images(_)) => {
@@ -314,6 +346,8 @@ impl Launcher {
         let mut settings = run.settings(&task, &origin, false).map_err(|e| unusable(e.into()))?;
         // A camera that is not there yet is no reason to give up.
         settings.live.wait |= !config.chose("wait");
+        // Where a client may go was checked; where a server sends it was not.
+        settings.live.redirects = !from_client;
         let claimed = run.claim(&task).map_err(unusable)?;
         claimed.left.iter().for_each(|left| print_line(&format!("  {name}: {left}")));
         let Ready { settings, instruments, mut detections } =

@@ -188,6 +188,7 @@ impl LiveArgs {
             transport: self.rtsp_transport,
             tls_ca: self.tls_ca.clone(),
             insecure: self.insecure,
+            redirects: true,
             templates: self
                 .pipeline
                 .as_deref()

@@ -189,8 +189,9 @@ pub fn check_name(name: &str) -> Result<(), String> {
     }
     match name {
         "" => Err("a stream's name cannot be empty".into()),
-        // They mean folders in addresses.
-        "." | ".." => Err("a stream's name needs a letter or a digit".into()),
+        _ if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+            Err("a stream's name begins with a letter or a digit".into())
+        }
         _ if name.len() > LONGEST_NAME => Err(format!("a stream's name has {LONGEST_NAME} characters at most")),
         _ => Ok(()),
     }

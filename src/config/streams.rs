@@ -52,6 +52,13 @@ impl<A> StreamConfig<A> {
 }
 
 impl Layers {
+    /// The same, of which streams inherit nothing but these settings.
+    #[must_use]
+    pub fn only(&self, keys: &[&str]) -> Self {
+        let base = self.base.iter().filter(|entry| keys.contains(&entry.key.as_str())).cloned().collect();
+        Self { base, ..self.clone() }
+    }
+
     /// What command `of` was given that streams inherit: by its `flags`, the environment and the top level of `file`.
     pub(super) fn of(
         all: &Command,

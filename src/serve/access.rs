@@ -133,7 +133,7 @@ pub(super) fn check_origin(
         let detail = "this address is for this machine only: ask localhost, 127.0.0.1 or [::1]";
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
     }
-    if let Some(origin) = headers.get(ORIGIN) {
+    for origin in headers.get_all(ORIGIN) {
         let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, from)| from);
         let is_own = from.zip(host.as_ref()).is_some_and(|(from, host)| from.eq_ignore_ascii_case(host.as_str()));
         if !is_own {

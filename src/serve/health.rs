@@ -23,7 +23,6 @@ pub struct Probes {
 }
 
 /// `/healthz`, `/readyz` and `/metrics`.
-#[must_use]
 pub fn probes(probes: Probes) -> Router {
     Router::new()
         .route("/healthz", get(healthz))

@@ -25,7 +25,7 @@ const SHOWN: usize = 16;
 /// Decodes images, as many at once as there are cores.
 pub(super) struct Images {
     decoders: Mutex<Vec<ImageDecoder>>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     /// Pixels of all images that are held.
     room: Room,
     most: u64,
@@ -44,7 +44,7 @@ impl Images {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let room = Room::new(usize::try_from(most.saturating_mul(LARGEST_AT_ONCE)).unwrap_or(usize::MAX >> 8));
         let decoders = Mutex::new(vec![ImageDecoder::for_bytes()?]);
-        Ok(Self { decoders, slots: Semaphore::new(cores), room, most, clock })
+        Ok(Self { decoders, slots: Arc::new(Semaphore::new(cores)), room, most, clock })
     }
 
     /// What an image's head says of its size.
@@ -74,11 +74,14 @@ impl Images {
         let mut held = Held::default();
         self.room.hold(&mut held, size.width as usize * size.height as usize)?;
         // Never closed.
-        let _slot = self.slots.acquire().await.map_err(|_| Problem::busy("the program ends"))?;
+        let slot = self.slots.clone().acquire_owned().await.map_err(|_| Problem::busy("the program ends"))?;
         let own = self.clone();
-        let decoded = tokio::task::spawn_blocking(move || own.decode_here(&bytes));
-        let frame = decoded.await.map_err(|_| Problem::failed("the image's decoder failed"))??;
-        Ok(Decoded { frame, held })
+        // What it takes is held until it is decoded, whether or not somebody still waits for it.
+        let decoded = tokio::task::spawn_blocking(move || {
+            let _slot = slot;
+            own.decode_here(&bytes).map(|frame| Decoded { frame, held })
+        });
+        decoded.await.map_err(|_| Problem::failed("the image's decoder failed"))?
     }
 
     fn decode_here(&self, bytes: &Bytes) -> Result<Box<DecodedFrame>, Problem> {
@@ -112,7 +115,7 @@ fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
             if bytes.windows(2).filter(|pair| **pair == [0xff, 0xda]).count() > SCANS {
                 return Err(damaged("JPEG"));
             }
-            ("JPEG", by_head(bytes))
+            ("JPEG", by_head(bytes).map(|size| largest(size, bytes)))
         }
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
@@ -147,6 +150,20 @@ fn no_image(bytes: &[u8]) -> Problem {
 fn by_head(bytes: &[u8]) -> Option<Size> {
     let size = imagesize::blob_size(bytes).ok()?;
     Some(Size { width: u32::try_from(size.width).ok()?, height: u32::try_from(size.height).ok()? })
+}
+
+/// The size, or the largest that any frame header in a JPEG's bytes states (ITU-T T.81, B.2.2): readers do not agree on what lies between
+/// its markers.
+fn largest(size: Size, bytes: &[u8]) -> Size {
+    let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
+    let stated = bytes.windows(10).filter_map(|head| {
+        let &[0xff, marker, high, low, _, tall, tall_low, wide, wide_low, parts] = head else { return None };
+        let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
+        let length = u16::from_be_bytes([high, low]);
+        let [height, width] = [[tall, tall_low], [wide, wide_low]].map(|side| u32::from(u16::from_be_bytes(side)));
+        (is_frame && parts > 0 && length == 8 + 3 * u16::from(parts)).then_some(Size { width, height })
+    });
+    stated.chain([size]).max_by_key(pixels).unwrap_or(size)
 }
 
 /// A bitmap's size (`BITMAPINFOHEADER`, or `BITMAPCOREHEADER`); one whose rows go from top to bottom has a negative height.

@@ -36,9 +36,11 @@ pub(super) async fn inflate(
         } else {
             ZlibDecoder::new(encoded).take(most).read_to_end(&mut out)
         };
-        read.map(|_| out)
+        // What it takes is held until then, whether or not somebody still waits for it.
+        (read.map(|_| out), received)
     });
     let inflated = inflated.await.map_err(|_| Problem::failed("the body's compression could not be undone"))?;
+    let (inflated, mut received) = inflated;
     let inflated = inflated.map_err(|_| Problem::bad("the body is not compressed as its headers say"))?;
     if inflated.len() > limits.body {
         return Err(too_large(limits));

@@ -1,4 +1,4 @@
-//! What the server offers, as OpenAPI 3.1 has it, made of the handlers themselves, and a page that shows it.
+//! What the server offers, as `OpenAPI` 3.1 has it, made of the handlers themselves, and a page that shows it.
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 /// A frame or an image, as a line of `--json`
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what is written elsewhere")]
+#[expect(clippy::struct_field_names, reason = "named as in the line")]
 pub(super) struct Frame {
     /// Version of this form: fields are added to it, never renamed
     #[schema(example = 1)]

@@ -145,16 +145,15 @@ async fn accept(
         thread::test_panic_point();
         tokio::select! {
             _ = &mut end => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                 // Where there is no place it is closed.
-                Ok((stream, _)) => if let Some(place) = connections.admit() {
+                if let Some(place) = connections.admit() {
                     let _ = stream.set_nodelay(true);
                     tasks.spawn(served(stream, gate.clone(), tls.clone(), place, stopping.clone()));
-                },
-                Err(_) => {
-                    connections.make_room();
-                    sleep(NO_ROOM).await;
                 }
+            } else {
+                connections.make_room();
+                sleep(NO_ROOM).await;
             },
             // Of one that panicked the hook has spoken.
             Some(_) = tasks.join_next() => {}

@@ -79,13 +79,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         let this = &mut *self;
         if this.instead.is_empty() {
-            match instead(bytes) {
-                Some(own) => (this.instead, this.written) = (own, 0),
-                None => {
-                    let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
-                    return this.timed(cx, result);
-                }
-            }
+            let Some(own) = instead(bytes) else {
+                let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
+                return this.timed(cx, result);
+            };
+            (this.instead, this.written) = (own, 0);
         }
         while this.written < this.instead.len() {
             let result = Pin::new(&mut this.stream).poll_write(cx, &this.instead[this.written..]);

@@ -20,7 +20,9 @@ impl Work {
         Self { service }
     }
 
-    /// The frames with what was detected in them. A caller that goes away meanwhile costs nothing more.
+    /// The frames with what was detected in them. They go in pieces of a batch, each in its turn; a caller that goes away costs the
+    /// one that is run.
+    #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
     pub async fn detect(
         &self,
         wanted: Wanted,
@@ -28,9 +30,16 @@ impl Work {
     ) -> Result<Vec<Box<DecodedFrame>>, Problem> {
         // Images are of any size.
         let client = self.service.client(wanted, false);
-        let inferred = (0..frames.len()).collect();
-        let batch = Batch { frames, inferred, shape: None };
-        Ok(answered(|reply| client.submit(batch, reply)).await?.frames)
+        let (mut left, mut done) = (frames.into_iter(), Vec::new());
+        loop {
+            let frames: Vec<_> = left.by_ref().take(self.service.batch()).collect();
+            if frames.is_empty() {
+                return Ok(done);
+            }
+            let inferred = (0..frames.len()).collect();
+            let batch = Batch { frames, inferred, shape: None };
+            done.extend(answered(|reply| client.submit(batch, reply)).await?.frames);
+        }
     }
 
     /// The model's outputs for a tensor as it takes it.

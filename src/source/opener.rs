@@ -188,6 +188,9 @@ impl LiveOpener<'_> {
                     element.set_property("automatic-redirect", false);
                 }
             }
+            if !options.redirects && element.has_property("automatic-redirect") {
+                element.set_property("automatic-redirect", false);
+            }
             if let Some(passphrase) = address.passphrase().filter(|_| element.has_property("passphrase")) {
                 element.set_property("passphrase", passphrase.expose());
             }

@@ -52,6 +52,8 @@ pub struct LiveOptions {
     pub tls_ca: Option<PathBuf>,
     /// Trusts any certificate.
     pub insecure: bool,
+    /// Whether an HTTP server may send to another address.
+    pub redirects: bool,
     /// What sources are read with.
     pub templates: SourceTemplates,
 }
@@ -67,6 +69,7 @@ impl Default for LiveOptions {
             transport: Transport::Auto,
             tls_ca: None,
             insecure: false,
+            redirects: true,
             templates: SourceTemplates::default(),
         }
     }

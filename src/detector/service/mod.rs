@@ -24,6 +24,7 @@ const FIRST: Size = Size { width: 640, height: 480 };
 /// The thread that runs the detector; it ends with this.
 pub struct Service {
     queue: Arc<Queue>,
+    batch: usize,
     provider: ProviderReport,
     thread: Option<Thread<()>>,
 }
@@ -69,7 +70,7 @@ impl Service {
             let _ends = Ends(own.clone());
             Runner::new(detector, own, batch).run();
         })?;
-        Ok(Self { queue, provider, thread: Some(thread) })
+        Ok(Self { queue, batch, provider, thread: Some(thread) })
     }
 
     /// A caller that asks for `wanted`; `one_size` as in [`DetectorInput`].
@@ -84,6 +85,12 @@ impl Service {
     #[must_use]
     pub fn provider(&self) -> &ProviderReport {
         &self.provider
+    }
+
+    /// Frames that are run at once, at most.
+    #[must_use]
+    pub fn batch(&self) -> usize {
+        self.batch
     }
 
     /// Requests that wait.

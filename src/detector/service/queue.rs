@@ -54,7 +54,6 @@ pub struct Output {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// In order. Those that were detected on come back with detections, letterbox and stamps.
-    #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
     pub frames: Vec<Box<DecodedFrame>>,
     /// Numbers of the frames that are to be detected on.
     pub inferred: Vec<usize>,

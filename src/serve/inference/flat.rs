@@ -5,6 +5,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
+/// Texts that are read, at most: as many as images are taken, and one too many.
+const TEXTS: usize = 64;
+
 /// Values in row-major order: numbers, or texts.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Flat {
@@ -57,6 +60,9 @@ impl<'de> Visitor<'de> for Appending<'_> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        if self.0.texts.len() > TEXTS {
+            return Err(E::custom("more texts than images are taken"));
+        }
         self.0.texts.push(value.to_owned());
         Ok(())
     }

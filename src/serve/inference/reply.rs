@@ -111,7 +111,7 @@ impl Values {
 }
 
 /// The answer with these tensors.
-pub(super) fn written(model: &str, id: Option<String>, tensors: Vec<Chosen>) -> Result<Response, Problem> {
+pub(super) fn written(model: &str, id: Option<String>, tensors: &[Chosen]) -> Result<Response, Problem> {
     let outputs = tensors.iter().map(|Chosen { tensor, is_binary }| OutputHead {
         name: &tensor.name,
         datatype: tensor.values.datatype(),

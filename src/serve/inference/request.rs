@@ -204,9 +204,11 @@ fn read_input(head: InputHead, rest: &mut Bytes) -> Result<Input, Problem> {
             Some(rest.split_to(size))
         }
     };
-    let counted = |found: usize, what: &str| match found == elements {
-        true => Ok(()),
-        false => Err(wrong(&format!("shape {shape:?} has {elements} elements, but {found} {what} are given"))),
+    let counted = |found: usize, what: &str| {
+        if found == elements {
+            return Ok(());
+        }
+        Err(wrong(&format!("shape {shape:?} has {elements} elements, but {found} {what} are given")))
     };
     let data = match (datatype.as_str(), data, binary) {
         (_, Some(_), Some(_)) => return Err(wrong("it has both data and binary_data_size")),

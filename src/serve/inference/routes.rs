@@ -178,7 +178,7 @@ async fn inferred(
         }
     };
     let tensors = infer.choose(tensors)?;
-    let written = tokio::task::spawn_blocking(move || written(&name, infer.id, tensors)).await;
+    let written = tokio::task::spawn_blocking(move || written(&name, infer.id, &tensors)).await;
     written.map_err(|_| Problem::failed("the answer could not be written"))?
 }
 

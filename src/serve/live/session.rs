@@ -97,7 +97,8 @@ impl Session {
         let now = instant();
         let refused = |error: &dyn std::error::Error| Refusal::Offer(error.to_string());
         let accepted = catch("whep", || -> Result<_, Refusal> {
-            let offer = SdpOffer::from_sdp_string(offer).map_err(|error| refused(&error))?;
+            let offer =
+                SdpOffer::from_sdp_string(offer).map_err(|_| Refusal::Offer("it is no SDP (RFC 8866)".into()))?;
             let mut rtc = config.build(now);
             rtc.add_local_candidate(Candidate::host(local, "udp").map_err(|error| refused(&error))?);
             let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| refused(&error))?.to_sdp_string();

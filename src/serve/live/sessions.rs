@@ -97,7 +97,7 @@ fn new_id() -> String {
     let mut bytes = [0; 16];
     // Linux's has no other error than one of arguments.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 /// Carries sessions until nobody can open one any more.
@@ -123,7 +123,9 @@ async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
                     let _ = reply.send(found);
                 }
                 None => {
-                    sessions.iter_mut().for_each(|session| session.end(&mut out));
+                    for session in &mut sessions {
+                        session.end(&mut out);
+                    }
                     return send(&socket, &mut out).await;
                 }
             },

@@ -23,7 +23,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       frame-ancestors 'none'";
 
 /// The page's paths. They hold no data: who opens them without a token sees the field for it.
-#[must_use]
 pub fn routes() -> Router {
     let html = || async { file("text/html; charset=utf-8", HTML) };
     let style = || async { file("text/css; charset=utf-8", STYLE) };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::response::sse::Event;
 use futures_util::Stream;
 use futures_util::stream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::detections::Feed;
 
@@ -34,7 +34,7 @@ impl Id {
 /// The line to begin with: after the last one that the client has of this run; else with the next one.
 pub fn first(run: u64, feed: &Feed, last: Option<Id>) -> u64 {
     match last {
-        Some(last) if last.run == run => last.line.saturating_add(1),
+        Some(last) if last.run == run => last.line.saturating_add(1).min(feed.next()),
         // It has those of an earlier run: all of this one are new.
         Some(_) => 0,
         None => feed.next(),
@@ -48,14 +48,16 @@ struct Reader {
     next: u64,
     waiting: VecDeque<Event>,
     ended: bool,
+    _place: OwnedSemaphorePermit,
 }
 
-/// Events from line `next` of `feed` on, until the run ends.
+/// Events from line `next` of `feed` on, until the run ends. `place` is held meanwhile.
 pub fn events(
     (feed, changed, run): (Feed, Arc<Notify>, u64),
     next: u64,
+    place: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    let reader = Reader { feed, changed, run, next, waiting: VecDeque::new(), ended: false };
+    let reader = Reader { feed, changed, run, next, waiting: VecDeque::new(), ended: false, _place: place };
     stream::unfold(reader, |mut reader| async move {
         loop {
             if let Some(event) = reader.waiting.pop_front() {

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
+use crate::config::check_name;
 use crate::detections::Feed;
 use crate::monitoring::{Fleet, Metrics};
 use crate::serve::live::LiveStreams;
@@ -25,8 +26,8 @@ pub use status::{Report, State, Status};
 
 /// Streams at once.
 const MOST: usize = 256;
-/// Longest name, characters.
-const LONGEST_NAME: usize = 64;
+/// Clients that follow events at once, of all streams: fewer than there are connections.
+const FOLLOWERS: usize = 128;
 
 /// Options of a stream: the keys of its table in the config file.
 pub type Options = toml::Table;
@@ -34,10 +35,8 @@ pub type Options = toml::Table;
 /// Why a stream does not start, or is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// Its name cannot be used.
-    #[error(
-        "{0:?}: a stream's name has 1 to {LONGEST_NAME} letters, digits, `-`, `_` and `.`, and begins with a letter or digit"
-    )]
+    /// Its name cannot be used: why.
+    #[error("{0}")]
     Name(String),
     /// Its options cannot be used: what, and the remedy.
     #[error("{0}")]
@@ -112,6 +111,8 @@ pub struct Streams {
     /// Runs begin with this number: ids of an earlier program are others.
     first_run: u64,
     runs: AtomicU64,
+    /// One is held by each client that follows events.
+    followers: Arc<Semaphore>,
     /// Held while a stream starts or stops, so that two requests do not do so at once.
     turn: Mutex<()>,
     entries: Mutex<BTreeMap<String, Entry>>,
@@ -138,6 +139,7 @@ impl Streams {
             shutdown: shutdown.clone(),
             first_run,
             runs: AtomicU64::new(0),
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
             turn: Mutex::new(()),
             entries: Mutex::default(),
         })
@@ -162,7 +164,7 @@ impl Streams {
         asked: String,
         launch: impl FnOnce(Begins) -> Result<Launched, StreamError>,
     ) -> Result<Put, StreamError> {
-        check_name(name)?;
+        check_name(name).map_err(StreamError::Name)?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         if self.shutdown.is_requested() {
             return Err(StreamError::Stopping);
@@ -179,15 +181,15 @@ impl Streams {
         if !known && runs >= MOST {
             return Err(StreamError::TooMany);
         }
-        // Two runs would want the same outputs: the one before ends first.
-        if known {
-            self.end(name);
-        }
         let shutdown = self.shutdown.child();
         let changed = Arc::new(Notify::new());
         let tell = changed.clone();
         let begins = Begins { changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
         let Launched { run, status, feed, metrics, hub } = launch(begins)?;
+        // What was refused has ended nothing.
+        if known {
+            self.end(name);
+        }
         let number = self.first_run + self.runs.fetch_add(1, Ordering::Relaxed);
         self.metrics.insert(name, metrics);
         let (own, lines, watched) = (status.clone(), feed.clone(), hub.clone());
@@ -208,10 +210,11 @@ impl Streams {
     /// # Errors
     /// When there is none.
     pub fn delete(&self, name: &str) -> Result<(), StreamError> {
+        let is_there =
+            || self.entries().contains_key(name).then_some(()).ok_or_else(|| StreamError::Unknown(name.to_owned()));
+        is_there()?;
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.entries().contains_key(name) {
-            return Err(StreamError::Unknown(name.to_owned()));
-        }
+        is_there()?;
         self.end(name);
         self.entries().remove(name);
         self.metrics.remove(name);
@@ -274,11 +277,4 @@ impl LiveStreams for Streams {
     fn hub(&self, name: &str) -> Option<Hub> {
         self.entries().get(name).map(|entry| entry.hub.clone())
     }
-}
-
-fn check_name(name: &str) -> Result<(), StreamError> {
-    let is_in = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let fits = begins && name.len() <= LONGEST_NAME && name.bytes().all(is_in);
-    if fits { Ok(()) } else { Err(StreamError::Name(name.chars().take(LONGEST_NAME).collect())) }
 }

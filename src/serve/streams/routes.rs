@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{KeepAlive, Sse};
@@ -99,12 +100,11 @@ async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Respon
         (status = 422, description = "Its name or an option cannot be used")
     )
 )]
-async fn put(
-    State(streams): Shared,
-    Path(name): Path<String>,
-    options: Result<Json<Options>, axum::extract::rejection::JsonRejection>,
-) -> Result<Response, Problem> {
-    let Json(options) = options.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+async fn put(State(streams): Shared, Path(name): Path<String>, options: Bytes) -> Result<Response, Problem> {
+    // Whatever its content type: `curl -T` sends none.
+    let options: Options = serde_json::from_slice(&options).map_err(|e| {
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body is no object of options in JSON: {e}"))
+    })?;
     let (own, stream) = (streams.clone(), name.clone());
     let put = blocking(move || own.put(&stream, &options)).await??;
     let status = if put == Put::Created { StatusCode::CREATED } else { StatusCode::OK };
@@ -153,6 +153,8 @@ async fn subscribe(State(streams): Shared, Path(name): Path<String>, headers: He
     let (feed, changed, run) = streams.feed(&name)?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(Id::parse);
     let next = events::first(run, &feed, last);
-    let events = events::events((feed, changed, run), next);
+    let place = streams.followers.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::busy("too many clients follow events: try again later"))?;
+    let events = events::events((feed, changed, run), next, place);
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }

@@ -258,7 +258,8 @@ impl Status {
                 .collect(),
             objects: self.classes.iter().zip(known.objects.iter().copied()).filter_map(named).collect(),
             now: (self.classes.iter().zip(&known.now))
-                .filter_map(|(class, count)| (*count > 0).then(|| (class.clone(), *count)))
+                .filter(|(_, count)| **count > 0)
+                .map(|(class, count)| (class.clone(), *count))
                 .collect(),
             outages: known.outages.iter().cloned().collect(),
             reconnects: known.reconnects,
