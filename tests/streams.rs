@@ -96,6 +96,11 @@ fn a_stream_starts_shows_its_figures_and_stops_while_others_go_on() {
     let dropped: u64 = frames["dropped"].as_object().expect("reasons").values().filter_map(Value::as_u64).sum();
     assert_eq!(frames["received"].as_u64(), Some(frames["processed"].as_u64().expect("a count") + dropped));
     assert!(shown["latency_ms"]["end_to_end"]["p99"].as_f64() > Some(0.0), "{shown}");
+    // What is refused ends nothing.
+    for wrong in [json!({ "source": "test:smpte", "conf": 7 }), json!({ "source": "/etc/passwd" })] {
+        assert!([403, 422].contains(&served.ask("PUT", "/v1/streams/gate", Some(&wrong)).0), "{wrong}");
+    }
+    assert_eq!(served.stream("gate", up)["error"], Value::Null);
     // The same once more changes nothing, others begin anew.
     assert_eq!(served.ask("PUT", "/v1/streams/gate", Some(&gate)).0, 200);
     assert!(served.stream("gate", up)["up_s"].as_f64() >= shown["up_s"].as_f64());
@@ -139,6 +144,9 @@ fn a_client_gets_every_line_and_goes_on_where_it_was() {
     // An id of another run: all of this one.
     let all = served.events("door", Some("1-7"), 1);
     assert_eq!(all[0].0.rsplit('-').next(), Some("0"), "{all:?}");
+    // One that is not there yet: the next one.
+    let run = first[0].0.split('-').next().expect("a run");
+    assert_eq!(served.events("door", Some(&format!("{run}-999999999")), 1).len(), 1);
     assert_eq!(served.ask("GET", "/v1/streams/none/events", None).0, 404);
 }
 
@@ -189,6 +197,40 @@ fn a_client_starts_no_file_writes_none_and_is_told_what_is_wrong() {
         assert!([404, 405, 422].contains(&status), "{name}: {status}");
     }
     assert_eq!(served.ask("GET", "/v1/streams", None).1, json!({ "streams": [] }));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing was written");
+}
+
+#[test]
+fn a_clients_stream_inherits_no_password_and_no_file_of_the_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "user = \"admin\"\npassword = \"hunter2\"\njson = \"found.jsonl\"\noutput = \"rec.mkv\"\nconf = 0.9\n";
+    std::fs::write(folder.path().join("site.toml"), config).expect("a file");
+    let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let source = format!("http://{}/clip.ts", listener.local_addr().expect("an address"));
+    assert_eq!(served.ask("PUT", "/v1/streams/cam", Some(&json!({ "source": source }))).0, 201);
+    let (mut asked, mut line) = (BufReader::new(listener.accept().expect("it connects").0), String::new());
+    while asked.read_line(&mut line).is_ok_and(|read| read > 2) {}
+    assert!(line.starts_with("GET /clip.ts") && !line.to_lowercase().contains("authorization"), "{line}");
+    assert_eq!(served.ask("PUT", "/v1/streams/door", Some(&json!({ "source": "test:ball" }))).0, 201);
+    served.stream("door", up);
+    let files = std::fs::read_dir(folder.path()).expect("a folder").map(|file| file.expect("a file").file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["site.toml"], "nothing was written");
+}
+
+#[test]
+fn two_streams_of_one_name_are_refused_and_a_port_that_is_taken_starts_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    for (args, words) in [
+        (&["--listen", ":0", "--stream", "a=test:ball", "--stream", "a=test:smpte"][..], "called a is there already"),
+        (&["--listen", &address, "--stream", "a=test:ball"], "name a free port"),
+    ] {
+        let output = streamdet_command(folder.path(), "serve").args(args).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(words), "{said}");
+    }
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0, "nothing was written");
 }
 

@@ -253,4 +253,18 @@ mod tests {
             let _ = measured(&[starts[start], &bytes].concat());
         }
     }
+
+    #[test]
+    fn of_a_jpeg_the_largest_size_that_is_stated_counts() {
+        let head = |width: u16, height: u16| {
+            let [w, h] = [width, height].map(u16::to_be_bytes);
+            [0xff, 0xc0, 0, 11, 8, h[0], h[1], w[0], w[1], 1, 1, 0x11, 0]
+        };
+        let small = Size { width: 16, height: 16 };
+        // Behind a marker without a length, which readers take for different things.
+        let forged = [&[0xff, 0xd8, 0xff, 0xd0, 0xff, 0xe1, 0, 15][..], &head(16, 16), &head(30_000, 20_000)].concat();
+        assert_eq!(largest(small, &forged), Size { width: 30_000, height: 20_000 });
+        assert_eq!(largest(small, &head(8, 8)), small, "a thumbnail is no larger");
+        assert_eq!(largest(small, &[0xff, 0xc0, 0, 9, 8, 255, 255, 255, 255, 1]), small, "no frame header");
+    }
 }

@@ -12,7 +12,7 @@ use super::received::{Received, Room, too_large};
 
 /// Undoes a body's compression, where its headers name one, and has them say so.
 pub(super) async fn inflate(
-    mut received: Received,
+    received: Received,
     headers: &mut HeaderMap,
     limits: &Limits,
     room: &Room,
