@@ -25,7 +25,7 @@ const EXAMPLES: &str = "Examples:
   streamdet check site.toml && systemctl restart streamdet
 
 What is checked: every key and value of every table, the model, classes, lines and zones, certificates, that outputs can be written \
-and no two are one file, and a token where an address needs one. Nothing is written, served or sent.
+and no two are one file, and a token where --metrics needs one; of [serve] its keys and values. Nothing is written, served or sent.
 
 Exit codes: 0 it is right; 2 it is not, each fault with its file and line.";
 
