@@ -117,7 +117,7 @@ impl CameraMotion {
         };
         let fit = if before.frame == frame { self.fit(&before.luma, frame, objects)? } else { Fit::None };
         // What moved too little to be seen is compared again, so that it adds up.
-        if !matches!(fit, Fit::Creeps) {
+        if !matches!(fit, Fit::Still) {
             std::mem::swap(&mut before.luma, &mut self.now);
         }
         self.before = Some(Small { luma: before.luma, frame });
@@ -227,10 +227,10 @@ fn shrink(view: &FrameView<'_>, small: &mut Mat) -> opencv::Result<()> {
 
 /// What two frames say of the camera.
 enum Fit {
-    /// Nothing, or that it stands still.
+    /// Nothing.
     None,
-    /// It moved too little to be told from jitter.
-    Creeps,
+    /// It stands still, or moved too little to be told from jitter.
+    Still,
     /// It moved so.
     Moved(Motion),
 }
@@ -263,7 +263,7 @@ fn similarity(pairs: &[[f64; 4]]) -> Fit {
     }
     let furthest = dx.abs().max(dy.abs());
     if furthest < STILL && (motion.scale() - 1.0).abs() < 2e-3 && motion.b.abs() < 1e-3 {
-        return if furthest < STILL / 4.0 { Fit::None } else { Fit::Creeps };
+        return Fit::Still;
     }
     if (0.5..2.0).contains(&motion.scale()) { Fit::Moved(motion) } else { Fit::None }
 }

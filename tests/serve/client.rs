@@ -76,7 +76,7 @@ pub fn ask(address: SocketAddr, request: &[u8]) -> Answer {
 pub fn send(address: SocketAddr, line: &str, headers: &[&str], body: &[u8]) -> Answer {
     let mut head = format!("{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     if !line.starts_with("GET") || !body.is_empty() {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        head.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
     }
     for header in headers {
         head.push_str(header);

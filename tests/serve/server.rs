@@ -192,7 +192,7 @@ fn a_client_that_reads_nothing_is_let_go_of() {
         let told = Told(tell);
         let chunk = move || {
             let _held = &told;
-            Ok::<_, Infallible>(Bytes::from_static(&[0; 64 << 10]))
+            Ok::<_, Infallible>(Bytes::from(vec![0; 64 << 10]))
         };
         Body::from_stream(futures_util::stream::repeat_with(chunk))
     };

@@ -23,9 +23,11 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// For this hub, which may have viewers already.
+    /// For this hub, which may have viewers already: they are this branch's.
     pub fn open(hub: &Hub) -> Self {
-        Self { hub: hub.clone(), before: hub.totals(), format: None, keyframes: Keyframes::default() }
+        let totals = hub.totals();
+        let before = Watched { viewers: totals.viewers.saturating_sub(hub.viewers() as u64), ..totals };
+        Self { hub: hub.clone(), before, format: None, keyframes: Keyframes::default() }
     }
 }
 
