@@ -38,6 +38,7 @@ pub enum Codec {
 
 /// What one mount point shows: a moving test picture, or a recording.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a way in which feeds differ")]
 pub struct Feed {
     /// The mount point, with its slash.
     pub mount: String,
