@@ -73,7 +73,7 @@ impl Service {
         Ok(Self { queue, batch, provider, thread: Some(thread) })
     }
 
-    /// A caller that asks for `wanted`; `one_size` as in [`DetectorInput`].
+    /// A caller that asks for `wanted`; `one_size` as in [`DetectorInput`](super::DetectorInput).
     #[must_use]
     pub fn client(&self, wanted: Wanted, one_size: bool) -> Client {
         let id = StreamId(self.queue.last_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
