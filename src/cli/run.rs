@@ -108,14 +108,7 @@ impl RunOptions {
         let settings = self.settings(task, &origin, presentation.has_dashboard())?;
         let monitoring = match listen {
             Some(listen) => {
-                let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
-                let live = settings.jobs.iter().map(|job| job.source.is_live());
-                let metrics = Metrics::new(&sources, &origin, clock.clone());
-                let mut metrics = metrics.watching(live, settings.live.stall_timeout);
-                if let Some(counting) = &settings.counting {
-                    metrics = metrics.counting(&counting.shapes);
-                }
-                let metrics = Arc::new(metrics);
+                let metrics = Arc::new(metrics(&settings, &origin, clock));
                 let server = Server::start(listen, None, serve::probes(probes(&metrics)), Limits::small())?;
                 Some((server, metrics))
             }
@@ -171,6 +164,17 @@ impl MonitoringOptions {
     /// Where metrics are served, if they are.
     pub(super) fn listen(&self) -> Option<Listen> {
         self.metrics.map(|address| Listen { option: "--metrics", address, token: self.token.clone() })
+    }
+}
+
+/// What is measured of a run.
+pub(super) fn metrics(settings: &Settings, origin: &Origin, clock: &Arc<dyn Clock>) -> Metrics {
+    let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
+    let live = settings.jobs.iter().map(|job| job.source.is_live());
+    let metrics = Metrics::new(&sources, origin, clock.clone()).watching(live, settings.live.stall_timeout);
+    match &settings.counting {
+        Some(counting) => metrics.counting(&counting.shapes),
+        None => metrics,
     }
 }
 

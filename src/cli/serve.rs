@@ -12,7 +12,7 @@ use clap::Args;
 use super::detect::DetectArgs;
 use super::messages::{command_line, print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
-use super::run::Ready;
+use super::run::{Ready, metrics};
 use super::settings::resolved;
 use super::signals::Signals;
 use super::units::{bytes, length};
@@ -22,7 +22,7 @@ use crate::detections::Feed;
 use crate::detector::{DetectorOptions, Service, Wanted};
 use crate::inference;
 use crate::model::Origin;
-use crate::monitoring::{Fleet, Liveness, Metrics};
+use crate::monitoring::{Fleet, Liveness};
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
 use crate::report::{RunContext, RunReport};
 use crate::secrets::{Secret, redact};
@@ -167,8 +167,10 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     };
     let service = Arc::new(Service::start(&runtime, &model, options, args.queue.into())?);
     let metrics = Arc::new(Fleet::default());
+    // Whoever may name a host is not told the password of another, and files are the configuration's.
+    let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
     let launcher = Arc::new(Launcher {
-        layers: layers.clone(),
+        inherited: layers.only(&inherited),
         allowed: if args.allow.is_empty() { Allowed::by_default() } else { args.allow.clone() },
         service: service.clone(),
         origin: origin.clone(),
@@ -187,6 +189,13 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         );
     }
     let (ready, stopping) = (metrics.clone(), shutdown.clone());
+    let not_ready: NotReady =
+        Arc::new(
+            move || {
+                if stopping.is_requested() { vec!["streamdet is being stopped".into()] } else { ready.not_ready() }
+            },
+        );
+    let missing = not_ready.clone();
     let images = ApiOptions {
         service: service.clone(),
         model,
@@ -196,10 +205,10 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         max_pixels: args.max_pixels * 1_000_000,
         clock: clock.clone(),
         has_token: args.token.is_some(),
-        is_ready: Box::new(move || !stopping.is_requested() && ready.not_ready().is_empty()),
+        is_ready: Box::new(move || missing().is_empty()),
     };
     let api = serve::api(images, vec![streams::described(), live::described()])?;
-    let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, shutdown))?));
+    let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, not_ready))?));
     let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
     for config in all {
         let place = config.place.clone();
@@ -232,21 +241,22 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
     Ok(code)
 }
 
+/// Says what is missing before requests are taken.
+type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// Everything that is answered at `address`.
 fn routes(
     args: &ServeArgs,
     address: SocketAddr,
     streams: &Arc<Streams>,
     metrics: &Arc<Fleet>,
-    (clock, shutdown): (&Arc<dyn Clock>, &Shutdown),
+    (clock, not_ready): (&Arc<dyn Clock>, NotReady),
 ) -> Result<axum::Router, ServeError> {
     let liveness = Liveness::new(clock.clone());
-    let (ready, written, stopping) = (metrics.clone(), metrics.clone(), shutdown.clone());
+    let written = metrics.clone();
     let probes = serve::probes(Probes {
         hung: Box::new(move || liveness.hung()),
-        not_ready: Box::new(move || {
-            if stopping.is_requested() { vec!["streamdet is being stopped".into()] } else { ready.not_ready() }
-        }),
+        not_ready: Box::new(move || not_ready()),
         metrics: Box::new(move |text| written.write(text)),
     });
     let viewing = LiveOptions { listen: address, max_viewers: args.max_viewers.into() };
@@ -291,7 +301,8 @@ impl ServeArgs {
 
 /// Makes streams' runs.
 struct Launcher {
-    layers: Layers,
+    /// By streams that clients start.
+    inherited: Layers,
     allowed: Vec<Allowed>,
     service: Arc<Service>,
     origin: Origin,
@@ -301,10 +312,7 @@ struct Launcher {
 impl Launch for Launcher {
     fn launch(&self, name: &str, options: &Options, begins: Begins) -> Result<Launched, StreamError> {
         check_client(options, &self.allowed)?;
-        // Whoever may name a host is not told the password of another, and files are the configuration's.
-        let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
-        let layers = self.layers.only(&inherited);
-        let config = stream_from::<DetectArgs>(&layers, name, options, &format!("PUT /v1/streams/{name}"));
+        let config = stream_from::<DetectArgs>(&self.inherited, name, options, &format!("PUT /v1/streams/{name}"));
         let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
         self.start(&config, begins, true)
     }
@@ -327,7 +335,7 @@ impl Launcher {
         let [job] = &mut task.plan.jobs[..] else {
             return Err(StreamError::Options(format!("a stream has one source, and this names {sources}")));
         };
-        let (source, live) = (job.name.clone(), job.source.is_live());
+        let source = job.name.clone();
         // Unasked, nothing is written; a recording is shown in its own time.
         if !config.chose("output") {
             job.output = OutputSpec::None;
@@ -353,16 +361,12 @@ impl Launcher {
         let Ready { settings, instruments, mut detections } =
             claimed.open(settings, &origin, &shutdown).map_err(unusable)?;
 
-        let mut metrics = Metrics::new(std::slice::from_ref(&source), &origin, clock.clone())
-            .watching(std::iter::once(live), settings.live.stall_timeout)
-            .named(name);
+        let metrics = Arc::new(metrics(&settings, &origin, &clock).named(name));
         let mut shapes = (Vec::new(), Vec::new());
         if let Some(counting) = &settings.counting {
-            metrics = metrics.counting(&counting.shapes);
             shapes.0 = counting.shapes.lines.iter().map(|line| line.name().clone()).collect();
             shapes.1 = counting.shapes.zones.iter().map(|zone| zone.name().to_string()).collect();
         }
-        let metrics = Arc::new(metrics);
         let status = Arc::new(Status::new(name, &source, origin.classes.clone(), shapes, clock.clone()));
         let feed = Feed::new(origin.classes.clone(), changed);
         detections.push(Box::new(feed.clone()));

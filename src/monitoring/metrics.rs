@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::counts::Counts;
 use super::exposition::Exposition;
 use super::liveness::Liveness;
+use super::pace::Pace;
 use super::watched::Watched;
 use crate::clock::{Clock, HostTime};
 use crate::counting::Shapes;
@@ -76,36 +77,6 @@ struct Stream {
     reconnects: AtomicU64,
     detections: Vec<AtomicU64>,
     stages: Vec<Histogram>,
-}
-
-/// Frames of the second that goes on and of the one before it.
-#[derive(Debug, Default)]
-struct Pace {
-    second: u64,
-    frames: u64,
-    before: u64,
-}
-
-impl Pace {
-    fn turn(&mut self, now: HostTime) {
-        let second = now.since_start().as_secs();
-        if second != self.second {
-            self.before = if second == self.second + 1 { self.frames } else { 0 };
-            (self.second, self.frames) = (second, 0);
-        }
-    }
-
-    /// One more frame.
-    fn frame(&mut self, now: HostTime) {
-        self.turn(now);
-        self.frames += 1;
-    }
-
-    /// Frames of the last full second.
-    fn before(&mut self, now: HostTime) -> u64 {
-        self.turn(now);
-        self.before
-    }
 }
 
 #[derive(Default)]
@@ -504,17 +475,5 @@ mod tests {
         assert_eq!(labels.iter().collect::<HashSet<_>>().len(), labels.len());
         assert_eq!(labels[label_of[305]], "class 5");
         assert_eq!(labels[label_of[CLASSES]], OTHER);
-    }
-
-    #[test]
-    fn the_pace_is_that_of_the_last_full_second() {
-        let mut pace = Pace::default();
-        let mut at = |ms| {
-            let now = HostTime::from_start(Duration::from_millis(ms));
-            pace.frame(now);
-            pace.before(now)
-        };
-        let before: Vec<u64> = [0, 400, 999, 1000, 1999, 2000, 5000].map(&mut at).to_vec();
-        assert_eq!(before, [0, 0, 0, 3, 3, 2, 0]);
     }
 }

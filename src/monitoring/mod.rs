@@ -7,8 +7,10 @@ mod exposition;
 mod fleet;
 mod liveness;
 mod metrics;
+mod pace;
 mod watched;
 
 pub use fleet::Fleet;
 pub use liveness::Liveness;
 pub use metrics::Metrics;
+pub use pace::Pace;

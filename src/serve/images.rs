@@ -119,7 +119,7 @@ fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
         }
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
-        [b'B', b'M', ..] => ("BMP", bitmap(bytes)),
+        [b'B', b'M', ..] => ("BMP", ImageFile::of(bytes).size.map(|(width, height)| Size { width, height })),
         [b'I', b'I', b'*', 0, ..] => ("TIFF", tiff(bytes, u16::from_le_bytes, u32::from_le_bytes)),
         [b'M', b'M', 0, b'*', ..] => ("TIFF", tiff(bytes, u16::from_be_bytes, u32::from_be_bytes)),
         _ => return Err(no_image(bytes)),
@@ -164,16 +164,6 @@ fn largest(size: Size, bytes: &[u8]) -> Size {
         (is_frame && parts > 0 && length == 8 + 3 * u16::from(parts)).then_some(Size { width, height })
     });
     stated.chain([size]).max_by_key(pixels).unwrap_or(size)
-}
-
-/// A bitmap's size (`BITMAPINFOHEADER`, or `BITMAPCOREHEADER`); one whose rows go from top to bottom has a negative height.
-fn bitmap(bytes: &[u8]) -> Option<Size> {
-    let short = |at: usize| Some(u32::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
-    let long = |at: usize| Some(i32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?).unsigned_abs());
-    Some(match long(14)? {
-        12 => Size { width: short(18)?, height: short(20)? },
-        _ => Size { width: long(18)?, height: long(22)? },
-    })
 }
 
 /// The largest size that a TIFF's first directory states (TIFF 6.0): a decoder takes one of several.

@@ -9,7 +9,7 @@ use opencv::core::{self, CV_8UC1, Mat, Point2f, Size as CvSize, TermCriteria, Ve
 use opencv::prelude::*;
 use opencv::{imgproc, video};
 
-use super::still::Patches;
+use super::still::{Patches, median};
 use crate::frame::FrameView;
 use crate::geometry::{FrameBox, Size, px};
 
@@ -237,15 +237,12 @@ enum Fit {
 
 /// The similarity that most `pairs` (x, y before, x, y after) agree on.
 fn similarity(pairs: &[[f64; 4]]) -> Fit {
-    let median = |mut values: Vec<f64>| {
-        let middle = values.len() / 2;
-        *values.select_nth_unstable_by(middle, f64::total_cmp).1
-    };
     if pairs.len() < FEWEST {
         return Fit::None;
     }
     let all = pairs.len();
-    let shift = |pairs: &[[f64; 4]], from: usize| median(pairs.iter().map(|p| p[from + 2] - p[from]).collect());
+    let shift =
+        |pairs: &[[f64; 4]], from: usize| median(&mut pairs.iter().map(|p| p[from + 2] - p[from]).collect::<Vec<_>>());
     let (dx, dy) = (shift(pairs, 0), shift(pairs, 1));
     let mut motion = Motion { a: 1.0, b: 0.0, dx, dy };
     // Rotation and zoom move points by more the further out they are: the first round is wide.

@@ -76,7 +76,8 @@ impl Patches {
     }
 }
 
-fn median(values: &mut [f64]) -> f64 {
+/// The middle one of `values`, of which there are some.
+pub fn median(values: &mut [f64]) -> f64 {
     let middle = values.len() / 2;
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }

@@ -108,9 +108,8 @@ pub struct Streams {
     launcher: Arc<dyn Launch>,
     metrics: Arc<Fleet>,
     shutdown: Shutdown,
-    /// Runs begin with this number: ids of an earlier program are others.
-    first_run: u64,
-    runs: AtomicU64,
+    /// The next run's number.
+    next_run: AtomicU64,
     /// One is held by each client that follows events.
     followers: Arc<Semaphore>,
     /// Held while a stream starts or stops, so that two requests do not do so at once.
@@ -130,15 +129,15 @@ pub enum Put {
 }
 
 impl Streams {
-    /// None yet. They end with `shutdown`. `first_run` is higher than that of an earlier start of the program.
+    /// None yet. They end with `shutdown`. Runs are numbered from `first_run` on, higher than those of an earlier start of the program:
+    /// ids of its events are others.
     #[must_use]
     pub fn new(launcher: Arc<dyn Launch>, metrics: Arc<Fleet>, shutdown: &Shutdown, first_run: u64) -> Arc<Self> {
         Arc::new(Self {
             launcher,
             metrics,
             shutdown: shutdown.clone(),
-            first_run,
-            runs: AtomicU64::new(0),
+            next_run: AtomicU64::new(first_run),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             turn: Mutex::new(()),
             entries: Mutex::default(),
@@ -190,7 +189,7 @@ impl Streams {
         if known {
             self.end(name);
         }
-        let number = self.first_run + self.runs.fetch_add(1, Ordering::Relaxed);
+        let number = self.next_run.fetch_add(1, Ordering::Relaxed);
         self.metrics.insert(name, metrics);
         let (own, lines, watched) = (status.clone(), feed.clone(), hub.clone());
         let body = move || {

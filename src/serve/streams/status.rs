@@ -11,6 +11,7 @@ use crate::clock::{Clock, HostTime};
 use crate::detection::FrameEvent;
 use crate::geometry::Size;
 use crate::latency::{FrameRecord, Stage};
+use crate::monitoring::Pace;
 use crate::pipeline::{Listener, RunEvent};
 use crate::secrets::redact;
 use crate::stream::{Dropped, StreamInfo};
@@ -65,8 +66,7 @@ struct Known {
     zones: Vec<Zone>,
     end_to_end: VecDeque<Duration>,
     behind_live: VecDeque<Duration>,
-    /// The second that goes on, frames in it, frames in the one before.
-    second: (u64, u32, u32),
+    pace: Pace,
     serving: Vec<String>,
 }
 
@@ -127,7 +127,7 @@ pub struct Report {
     /// Frames: `received = processed + Σ dropped`.
     pub frames: Frames,
     /// Frames processed in the last full second.
-    pub fps: u32,
+    pub fps: u64,
     /// Latencies of the newest thousand frames, ms.
     #[schema(value_type = BTreeMap<String, Percentiles>)]
     pub latency_ms: BTreeMap<&'static str, Percentiles>,
@@ -200,7 +200,7 @@ impl Status {
             zones: vec![Zone::default(); zones.len()],
             end_to_end: VecDeque::with_capacity(RECENT),
             behind_live: VecDeque::with_capacity(RECENT),
-            second: (0, 0, 0),
+            pace: Pace::default(),
             serving: Vec::new(),
         };
         Self { name: name.to_owned(), source: redact(source), classes, zones, clock, known: Mutex::new(known) }
@@ -230,7 +230,7 @@ impl Status {
     pub fn report(&self) -> Report {
         let now = self.clock.now();
         let mut known = self.known();
-        known.count_frame(now, 0);
+        let fps = known.pace.before(now);
         let named = |(class, count): (&String, u64)| (count > 0).then(|| (class.clone(), count));
         let latencies = [("end_to_end", &known.end_to_end), ("behind_live", &known.behind_live)];
         let processed = known.processed;
@@ -251,7 +251,7 @@ impl Status {
                 inferred: known.inferred,
                 dropped: known.dropped,
             },
-            fps: known.second.2,
+            fps,
             latency_ms: latencies
                 .into_iter()
                 .filter_map(|(stage, recent)| Some((stage, Percentiles::of(recent)?)))
@@ -275,15 +275,6 @@ impl Known {
         if self.state != state {
             (self.state, self.since) = (state, now);
         }
-    }
-
-    fn count_frame(&mut self, now: HostTime, frames: u32) {
-        let second = now.since_start().as_secs();
-        if second != self.second.0 {
-            let before = if second == self.second.0 + 1 { self.second.1 } else { 0 };
-            self.second = (second, 0, before);
-        }
-        self.second.1 += frames;
     }
 
     fn record(&mut self, record: &FrameRecord) {
@@ -356,7 +347,7 @@ impl Listener for Status {
                 known.size = Some(*size);
                 known.processed += 1;
                 known.inferred += u64::from(frame.letterbox.is_some());
-                known.count_frame(now, 1);
+                known.pace.frame(now);
                 known.now.fill(0);
                 for d in &frame.detections {
                     let Known { objects, now, .. } = &mut *known;
