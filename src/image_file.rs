@@ -238,26 +238,38 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// Orientation (tag 0x0112) and size (0x0100, 0x0101) in the first directory, whose place comes next; that is where this stays.
+    /// Of a side that is stated twice the larger counts, whichever a decoder takes.
     fn directory(&mut self, base: u64) -> Result<(u8, Option<Sides>)> {
+        const BYTE: u16 = 1;
+        const SHORT: u16 = 3;
         const LONG: u16 = 4;
         let link = self.file.stream_position()?;
         let first = self.long()?;
         self.seek(base + u64::from(first))?;
         let (mut orientation, mut width, mut height) = (1, 0, 0);
-        for _ in 0..self.short()?.min(ENTRIES) {
+        let entries = self.short()?;
+        let mut is_known = entries <= ENTRIES;
+        for _ in 0..entries.min(ENTRIES) {
             let (tag, kind, _, value, more) =
                 (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
             let (high, low) = if self.little { (more, value) } else { (value, more) };
-            let side = if kind == LONG { u32::from(high) << 16 | u32::from(low) } else { u32::from(value) };
+            let side = match kind {
+                BYTE if self.little => u32::from(value & 0xff),
+                BYTE => u32::from(value >> 8),
+                LONG => u32::from(high) << 16 | u32::from(low),
+                _ => u32::from(value),
+            };
+            // No kind that a side is written in.
+            is_known &= !matches!(tag, 0x0100 | 0x0101) || matches!(kind, BYTE | SHORT | LONG);
             match tag {
                 0x0112 => orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1),
-                0x0100 => width = side,
-                0x0101 => height = side,
+                0x0100 => width = side.max(width),
+                0x0101 => height = side.max(height),
                 _ => {}
             }
         }
         self.seek(link)?;
-        Ok((orientation, (width > 0 && height > 0).then_some((width, height))))
+        Ok((orientation, (is_known && width > 0 && height > 0).then_some((width, height))))
     }
 
     /// The orientation of an EXIF block that begins here.

@@ -180,6 +180,11 @@ impl DetectArgs {
         !self.sources.is_empty()
     }
 
+    /// Whether files are read as fast as possible.
+    pub(super) fn is_at_full_speed(&self) -> bool {
+        self.full_speed
+    }
+
     /// The options of a run.
     pub(super) fn options(&self) -> &RunOptions {
         &self.run

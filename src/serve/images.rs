@@ -66,6 +66,18 @@ impl Images {
         Ok(size)
     }
 
+    /// Checks that images of so many pixels in all can be held at once.
+    pub fn fit(&self, pixels: u64) -> Result<(), Problem> {
+        let most = self.most.saturating_mul(LARGEST_AT_ONCE);
+        if pixels <= most {
+            return Ok(());
+        }
+        let (has, most) = (pixels / 1_000_000, most / 1_000_000);
+        let detail =
+            format!("the images have {has} million pixels together; {most} million are taken at once: send fewer");
+        Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+    }
+
     /// Decodes an image, on another thread.
     pub async fn decode(self: &Arc<Self>, bytes: Bytes) -> Result<Decoded, Problem> {
         // An animation's first frame is a file of its own, which need not have the size of the whole.
@@ -110,6 +122,7 @@ fn damaged(kind: &str) -> Problem {
 
 /// What kind of image it is, and its size, pixels.
 fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
+    let stated = || ImageFile::of(bytes).size.map(|(width, height)| Size { width, height });
     let (kind, size) = match bytes {
         [0xff, 0xd8, 0xff, ..] => {
             if bytes.windows(2).filter(|pair| **pair == [0xff, 0xda]).count() > SCANS {
@@ -119,9 +132,8 @@ fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
         }
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
-        [b'B', b'M', ..] => ("BMP", ImageFile::of(bytes).size.map(|(width, height)| Size { width, height })),
-        [b'I', b'I', b'*', 0, ..] => ("TIFF", tiff(bytes, u16::from_le_bytes, u32::from_le_bytes)),
-        [b'M', b'M', 0, b'*', ..] => ("TIFF", tiff(bytes, u16::from_be_bytes, u32::from_be_bytes)),
+        [b'B', b'M', ..] => ("BMP", stated()),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => ("TIFF", stated()),
         _ => return Err(no_image(bytes)),
     };
     size.map(|size| (kind, size)).ok_or_else(|| damaged(kind))
@@ -166,30 +178,6 @@ fn largest(size: Size, bytes: &[u8]) -> Size {
     stated.chain([size]).max_by_key(pixels).unwrap_or(size)
 }
 
-/// The largest size that a TIFF's first directory states (TIFF 6.0): a decoder takes one of several.
-fn tiff(bytes: &[u8], short: fn([u8; 2]) -> u16, long: fn([u8; 4]) -> u32) -> Option<Size> {
-    let short = |at: usize| Some(short(bytes.get(at..at + 2)?.try_into().ok()?));
-    let long = |at: usize| Some(long(bytes.get(at..at + 4)?.try_into().ok()?));
-    let directory = usize::try_from(long(4)?).ok()?;
-    let mut size = Size { width: 0, height: 0 };
-    for entry in (0..short(directory)?).map(|number| directory + 2 + 12 * usize::from(number)) {
-        let side = match short(entry)? {
-            256 => &mut size.width,
-            257 => &mut size.height,
-            _ => continue,
-        };
-        let value = match short(entry + 2)? {
-            1 => u32::from(*bytes.get(entry + 8)?),
-            3 => u32::from(short(entry + 8)?),
-            4 => long(entry + 8)?,
-            // No kind that a side is written in.
-            _ => return None,
-        };
-        *side = value.max(*side);
-    }
-    Some(size)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -214,8 +202,14 @@ mod tests {
             [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()].concat()
         };
         // Of a side that is stated twice the larger counts, whichever a decoder takes.
-        let entries = [entry(256, 3, 1), entry(256, 4, 30_000), entry(257, 4, 20_000), entry(257, 3, 1)].concat();
-        assert_eq!(size(&[b"II*\0\x08\0\0\0\x04\0", entries.as_slice()].concat()), Ok(wide));
+        let entries = [entry(256, 3, 1), entry(256, 4, 30_000), entry(257, 4, 20_000), entry(257, 1, 1)].concat();
+        let tiff = |entries: &[u8]| [b"II*\0\x08\0\0\0\x04\0", entries, &[0; 4]].concat();
+        assert_eq!(size(&tiff(&entries)), Ok(wide));
+        // A kind that no side is written in.
+        assert_eq!(
+            size(&tiff(&[entry(256, 3, 1), entry(257, 3, 1), entry(256, 16, 9), entry(1, 3, 1)].concat())),
+            Err(422)
+        );
         assert_eq!(size(b"II*\0\xff\0\0\0"), Err(422));
     }
 
