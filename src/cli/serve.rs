@@ -18,7 +18,7 @@ use super::settings::pixelation;
 use super::signals::{HungUp, Signals};
 use super::units::{bytes, length};
 use crate::clock::{Clock, Deadline, RealClock};
-use crate::config::{self, ConfigError, Layers, StreamConfig, stream_from};
+use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
 use crate::detector::{DetectorOptions, Service, Wanted};
 use crate::inference;
 use crate::model::Origin;
@@ -28,8 +28,8 @@ use crate::serve::live::{self, LiveOptions};
 use crate::serve::reload;
 use crate::serve::streams::{self, Allowed, Asked, Options, Streams};
 use crate::serve::{
-    self, ApiOptions, Defaults, Limits, Listen, Probes, ServeError, Server, SharedCertificate, SharedDefaults, Tls,
-    page,
+    self, ApiOptions, Defaults, Limits, Listen, Probes, Problem, ServeError, Server, SharedCertificate, SharedDefaults,
+    Tls, page,
 };
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -166,7 +166,11 @@ fn serve(
             args.new_settings(&layers, &all, &origin).map(|new| New { streams: all, ..new })
         }
     };
-    let reload: reload::Reload = Arc::new(move || Ok(running.reload(&read)?));
+    let reload: reload::Reload = Arc::new(move || {
+        let done = running.reload(&read);
+        say_reload(&done);
+        done
+    });
     let again = reload.clone();
     let routes = |address| {
         let routes = routes(args, address, &streams, &metrics, (clock, not_ready))?;
@@ -187,7 +191,8 @@ fn serve(
     print_line(&format!("  {scheme}://{}/ · {} · {runs_on}", server.address(), origin.name));
     while !shutdown.wait(LOOK) && !service.has_ended() {
         if hung_up.take() {
-            say_reload(&reload);
+            // What came of it is said.
+            let _ = reload();
         }
     }
     let mut code = u8::from(service.has_ended());
@@ -205,9 +210,8 @@ fn serve(
     Ok(code)
 }
 
-/// What a reload did that SIGHUP asked for.
-fn say_reload(reload: &reload::Reload) {
-    match reload() {
+fn say_reload(done: &Result<Vec<Change>, Problem>) {
+    match done {
         Ok(changes) if changes.is_empty() => print_line("  configuration read again: nothing has changed"),
         Ok(changes) => changes.iter().for_each(|change| print_line(&format!("  {change}"))),
         Err(problem) => print_error(&problem.detail()),

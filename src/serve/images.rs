@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+use super::aside::aside;
 use super::problem::Problem;
 use super::received::{Held, Room};
 use crate::clock::Clock;
@@ -89,11 +90,11 @@ impl Images {
         let slot = self.slots.clone().acquire_owned().await.map_err(|_| Problem::busy("the program ends"))?;
         let own = self.clone();
         // What it takes is held until it is decoded, whether or not somebody still waits for it.
-        let decoded = tokio::task::spawn_blocking(move || {
+        let decode = move || {
             let _slot = slot;
             own.decode_here(&bytes).map(|frame| Decoded { frame, held })
-        });
-        decoded.await.map_err(|_| Problem::failed("the image's decoder failed"))?
+        };
+        aside(decode).await?
     }
 
     fn decode_here(&self, bytes: &Bytes) -> Result<Box<DecodedFrame>, Problem> {

@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
+use super::aside::aside;
 use super::problem::Problem;
 use crate::config::{Change, Effect};
 
@@ -75,8 +76,7 @@ enum Applies {
     )
 )]
 async fn answer(State(reload): State<Reload>) -> Result<Response, Problem> {
-    let done = tokio::task::spawn_blocking(move || reload()).await;
-    let changes = done.map_err(|_| Problem::failed("this is a bug, please report it"))??;
+    let changes = aside(move || reload()).await??;
     let changes = changes.iter().map(Changed::of).collect();
     Ok(Json(Reloaded { changes }).into_response())
 }

@@ -15,6 +15,7 @@ use super::request::{Data, Infer, InferSchema, Input};
 use super::served::{DETECTED, IMAGE, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, VERSION, any};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
+use crate::serve::aside::aside;
 use crate::serve::detect::whole;
 use crate::serve::parameters::{MOST_SEEN, check_views};
 use crate::serve::problem::Problem;
@@ -156,8 +157,7 @@ async fn inferred(
         }
     };
     let body = whole(request.into_body()).await?;
-    let read = tokio::task::spawn_blocking(move || Infer::read(&body, length)).await;
-    let mut infer = read.map_err(|_| Problem::failed("the request could not be read"))??;
+    let mut infer = aside(move || Infer::read(&body, length)).await??;
     let (Some(input), true) = (infer.inputs.pop(), infer.inputs.is_empty()) else {
         return Err(Problem::bad(format!(
             "one input is taken, {} or {IMAGE}; the request has several",
@@ -178,8 +178,7 @@ async fn inferred(
         }
     };
     let tensors = infer.choose(tensors)?;
-    let written = tokio::task::spawn_blocking(move || written(&name, infer.id, &tensors)).await;
-    written.map_err(|_| Problem::failed("the answer could not be written"))?
+    aside(move || written(&name, infer.id, &tensors)).await?
 }
 
 /// The model's own outputs.
