@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -11,9 +11,8 @@ use clap::Args;
 
 use super::detect::DetectArgs;
 use super::launch::{Clients, Launcher};
-use super::messages::{print_error, print_line};
+use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
-use super::reload::{New, Running};
 use super::settings::pixelation;
 use super::signals::{HungUp, Signals};
 use super::units::{bytes, length};
@@ -25,7 +24,7 @@ use crate::model::Origin;
 use crate::monitoring::{Fleet, Liveness};
 use crate::secrets::Secret;
 use crate::serve::live::{self, LiveOptions};
-use crate::serve::reload;
+use crate::serve::reload::{self, New, Running};
 use crate::serve::streams::{self, Allowed, Asked, Options, Streams};
 use crate::serve::{
     self, ApiOptions, Defaults, Limits, Listen, Probes, Problem, ServeError, Server, SharedCertificate, SharedDefaults,
@@ -125,7 +124,9 @@ fn serve(
     let (runtime, model) = args.model.load()?;
     let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
-    let New { settings, defaults, clients, .. } = args.new_settings(layers, &all, &origin)?;
+    let settings = config::comparable(layers, &all);
+    let defaults = args.defaults(&origin)?;
+    let clients = Clients::new(layers, &args.allow);
     let options = DetectorOptions {
         wanted: defaults.wanted.clone(),
         provider: args.model.provider_options(),
@@ -157,14 +158,18 @@ fn serve(
         is_ready: Box::new(move || missing().is_empty()),
     };
     let api = serve::api(images, vec![streams::described(), live::described(), reload::described()])?;
-    let running = Running::new(settings, (streams.clone(), launcher.clone()), defaults, certificate.clone());
+    let own = launcher.clone();
+    let running = Running {
+        settings: Mutex::new(settings),
+        streams: streams.clone(),
+        defaults,
+        certificate: certificate.clone(),
+        check: Box::new(move |stream| own.checked(stream, false)),
+        adjust: Box::new(DetectArgs::adjust(origin.conf)),
+    };
     let read = {
-        let origin = origin.clone();
-        move || {
-            let (args, layers) = read_again()?;
-            let all = args.configured(&layers)?;
-            args.new_settings(&layers, &all, &origin).map(|new| New { streams: all, ..new })
-        }
+        let (origin, launcher) = (origin.clone(), launcher.clone());
+        move || new(read_again, &origin, &launcher).map_err(|error| told(&error))
     };
     let reload: reload::Reload = Arc::new(move || {
         let done = running.reload(&read);
@@ -208,6 +213,20 @@ fn serve(
         print_error(&panicked);
     }
     Ok(code)
+}
+
+/// The configuration as it is now.
+fn new(read_again: ReadAgain, origin: &Origin, launcher: &Arc<Launcher>) -> anyhow::Result<New<DetectArgs>> {
+    let (args, layers) = read_again()?;
+    let streams = args.configured(&layers)?;
+    let (launcher, clients) = (launcher.clone(), Clients::new(&layers, &args.allow));
+    Ok(New {
+        settings: config::comparable(&layers, &streams),
+        streams,
+        defaults: args.defaults(origin)?,
+        tls: args.tls(),
+        apply: Box::new(move || launcher.allow(clients)),
+    })
 }
 
 fn say_reload(done: &Result<Vec<Change>, Problem>) {
@@ -267,22 +286,6 @@ impl ServeArgs {
         let certificate = self.tls().and_then(|tls| tls.read().err()).map(Into::into);
         let defaults = origin.and_then(|origin| self.defaults(origin).err());
         [token, certificate, defaults].into_iter().flatten().collect()
-    }
-
-    /// What the configuration says beside its streams.
-    fn new_settings(
-        &self,
-        layers: &Layers,
-        streams: &[StreamConfig<DetectArgs>],
-        origin: &Origin,
-    ) -> anyhow::Result<New> {
-        Ok(New {
-            settings: config::comparable(layers, streams),
-            streams: Vec::new(),
-            defaults: self.defaults(origin)?,
-            clients: Clients::new(layers, &self.allow),
-            tls: self.tls(),
-        })
     }
 
     /// Its streams, those of the config file first.

@@ -1,5 +1,7 @@
 //! `POST /v1/reload`: the configuration is read again.
 
+mod apply;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -12,6 +14,8 @@ use utoipa::{OpenApi, ToSchema};
 use super::aside::aside;
 use super::problem::Problem;
 use crate::config::{Change, Effect};
+
+pub use apply::{New, Running};
 
 /// Reads the configuration again and applies what can be; what has changed.
 pub type Reload = Arc<dyn Fn() -> Result<Vec<Change>, Problem> + Send + Sync>;
