@@ -17,6 +17,7 @@ use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::serve::aside::aside;
 use crate::serve::detect::whole;
+use crate::serve::images::Looked;
 use crate::serve::parameters::{MOST_SEEN, check_views};
 use crate::serve::problem::Problem;
 use crate::serve::state::Api;
@@ -224,10 +225,10 @@ async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, P
         let detail = format!("input {IMAGE:?} has shape {:?}, but [N] is taken, N from 1 to {IMAGES}", input.shape);
         return Err(Problem::bad(detail));
     }
+    let images = try_join_all(images.into_iter().map(|image| api.images.look(image))).await.map_err(as_bad)?;
     let mut pixels = 0;
-    for image in &images {
-        let size = api.images.size(image).map_err(as_bad)?;
-        check_views(&wanted, &api.model, size)?;
+    for Looked { size, .. } in &images {
+        check_views(&wanted, &api.model, *size)?;
         pixels += u64::from(size.width) * u64::from(size.height);
     }
     api.images.fit(pixels)?;
