@@ -169,7 +169,7 @@ def viewers(options):
 
 
 def made_clip():
-    """Half an hour of ffmpeg's moving test picture, which is longer than it takes."""
+    """Ten minutes of ffmpeg's moving test picture, which is longer than it takes."""
     clip = FOLDER / "viewers-720p.mkv"
     if not clip.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ def made_clip():
         quiet = ["ffmpeg", "-v", "error", "-y"]
         coded = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "30", "-pix_fmt", "yuv420p", once]
         subprocess.run([*quiet, "-f", "lavfi", "-i", source, *coded], check=True)
-        subprocess.run([*quiet, "-stream_loop", "179", "-i", once, "-c", "copy", part], check=True)
+        subprocess.run([*quiet, "-stream_loop", "59", "-i", once, "-c", "copy", part], check=True)
         part.rename(clip)
         once.unlink()
     return clip
