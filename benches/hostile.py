@@ -27,10 +27,12 @@ import queue
 import random
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 import zlib
 
@@ -89,6 +91,14 @@ def zeros(size, format_bits):
     """So many zeros, compressed: 15 is zlib's format, 31 gzip's."""
     packer, block = zlib.compressobj(9, zlib.DEFLATED, format_bits), bytes(1 << 20)
     return b"".join(packer.compress(block) for _ in range(size >> 20)) + packer.flush()
+
+
+def as_png(image, folder):
+    """The same image as a PNG, a quarter of its size."""
+    (folder / "image.jpg").write_bytes(image)
+    command = ["ffmpeg", "-v", "error", "-y", "-i", folder / "image.jpg", "-vf", "scale=iw/4:-1", folder / "image.png"]
+    subprocess.run(command, check=True)
+    return (folder / "image.png").read_bytes()
 
 
 class Hostile:
@@ -150,7 +160,7 @@ class Hostile:
         image = bytearray(image)
         for _ in range(chance.choice((1, 3, 30, 300))):
             # Half of it where it says what it is.
-            image[chance.randrange(600 if chance.random() < 0.5 else len(image))] = chance.randrange(256)
+            image[chance.randrange(min(600, len(image)) if chance.random() < 0.5 else len(image))] = chance.randrange(256)
         return bytes(image)
 
     @staticmethod
@@ -535,8 +545,9 @@ def main():
     if not args.streamdet.exists():
         parser.error(f"{args.streamdet} is not there; build it with `make build`")
     with tempfile.TemporaryDirectory() as folder:
-        image = args.image.read_bytes() if args.image else frame(pathlib.Path(folder))
-    hostile = Hostile(image, png(300, 200))
+        folder = pathlib.Path(folder)
+        image = args.image.read_bytes() if args.image else frame(folder)
+        hostile = Hostile(image, as_png(image, folder))
     served = Served(args.streamdet, "--stream", "ball=test:ball")
     try:
         rows, wrong = run(served, hostile, image, args)
