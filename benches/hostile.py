@@ -25,6 +25,7 @@ import json
 import pathlib
 import queue
 import random
+import signal
 import socket
 import struct
 import subprocess
@@ -548,6 +549,8 @@ def main():
         folder = pathlib.Path(folder)
         image = args.image.read_bytes() if args.image else frame(folder)
         hostile = Hostile(image, as_png(image, folder))
+    # The program is stopped as well where this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     served = Served(args.streamdet, "--stream", "ball=test:ball")
     try:
         rows, wrong = run(served, hostile, image, args)

@@ -212,6 +212,8 @@ def measured(options, folder):
 
 def main():
     options = arguments()
+    # Servers are stopped as well where this is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory() as folder:
         runs, rate, own, best, batch = measured(options, pathlib.Path(folder))
 
