@@ -20,6 +20,7 @@ import collections
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import statistics
@@ -36,6 +37,9 @@ BATCHES = (1, 2, 4, 8)
 # Of the bare detector; of its own time at one image; of the throughput without refusals.
 LEAST, MOST_MS, STEADY = 0.90, 3.0, 0.90
 SMALL_QUEUE = 8
+# Percent of the processors that others may take before figures are called disturbed.
+CALM = 5
+CORES = len(os.sched_getaffinity(0))
 
 # Says what came of it as one line of JSON; times are microseconds.
 SCRIPT = """
@@ -132,13 +136,26 @@ def threads(pid):
     return spent
 
 
+def busy_s():
+    """CPU seconds of all cores so far that were not idle."""
+    fields = [int(field) for field in pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def of_children_s():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def load(served, clients, seconds, script):
-    """What so many clients got: requests a second, refusals a second, p50 and p99 in ms, CPU ms a request by thread."""
-    before = threads(served.process.pid)
+    """What so many clients got: requests a second, refusals a second, p50 and p99 in ms, CPU ms a request by thread, and the share of
+    the processors that others took."""
+    before, busy, asked = threads(served.process.pid), busy_s(), of_children_s()
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", script, f"http://127.0.0.1:{served.port}/v1/detect"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])
-    after, seconds = threads(served.process.pid), result["us"] / 1e6
+    after, seconds, asked = threads(served.process.pid), result["us"] / 1e6, of_children_s() - asked
+    others = busy_s() - busy - asked - sum(after.values()) + sum(before.values())
     good = max(1, result["requests"] - result["refused"])
     spent = {name: 1000 * (s - before[name]) / good for name, s in after.items()}
     return {
@@ -148,6 +165,8 @@ def load(served, clients, seconds, script):
         "p50": result["p50"] / 1000,
         "p99": result["p99"] / 1000,
         "cpu": spent,
+        "wrk": 1000 * asked / max(1, result["requests"]),
+        "others": 100 * max(0.0, others) / seconds / CORES,
     }
 
 
@@ -204,7 +223,7 @@ def measured(options, folder):
                 for clients in options.clients if "queue" not in name else [max(options.clients)]:
                     got = load(served, clients, options.seconds, script)
                     runs[name, clients].append(got)
-                    print(f"  round {number + 1}  {name:<20}{clients:>4} clients{got['rate']:8.1f}/s, p50 {got['p50']:.1f} ms ({boxes} boxes)", file=sys.stderr)
+                    print(f"  round {number + 1}  {name:<20}{clients:>4} clients{got['rate']:8.1f}/s, p50 {got['p50']:.1f} ms ({boxes} boxes; others {got['others']:.0f} % CPU)", file=sys.stderr)
             finally:
                 served.stop()
     return runs, statistics.median(bares), statistics.median(owns), best, batch
@@ -220,16 +239,17 @@ def main():
     def median(key, what):
         return statistics.median(run[what] for run in runs[key])
 
-    print(f"\n{'':<22}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'503/s':>9}{'failed':>8}{'of the bare detector':>22}")
+    print(f"\n{'':<22}{'clients':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}{'503/s':>9}{'failed':>8}{'of the bare detector':>22}{'others, % CPU':>15}")
     print(f"{'bare detector':<22}{'':>8}{rate:12.1f}{'':>9}{'':>9}{'':>9}{'':>8}{'at batch ' + str(best):>22}")
     print(f"{'  one image':<22}{'':>8}{1000 / own:12.1f}{own:9.1f}")
     for name, clients in runs:
-        row = {what: median((name, clients), what) for what in ("rate", "p50", "p99", "refused", "failed")}
-        print(f"{name:<22}{clients:>8}{row['rate']:12.1f}{row['p50']:9.1f}{row['p99']:9.1f}{row['refused']:9.1f}{row['failed']:8.0f}{row['rate'] / rate:22.2f}")
+        row = {what: median((name, clients), what) for what in ("rate", "p50", "p99", "refused", "failed", "others")}
+        print(f"{name:<22}{clients:>8}{row['rate']:12.1f}{row['p50']:9.1f}{row['p99']:9.1f}{row['refused']:9.1f}{row['failed']:8.0f}{row['rate'] / rate:22.2f}{row['others']:15.0f}")
     print("\nCPU ms an answered request, by thread")
     for name, clients in runs:
         names = {thread for run in runs[name, clients] for thread in run["cpu"]}
         spent = {thread: statistics.median(run["cpu"].get(thread, 0) for run in runs[name, clients]) for thread in names}
+        spent["wrk, a request"] = median((name, clients), "wrk")
         said = ", ".join(f"{thread} {ms:.1f}" for thread, ms in sorted(spent.items(), key=lambda one: -one[1]) if ms >= 0.05)
         print(f"{name:<22}{clients:>8}  {said}")
     most, least, queued = max(options.clients), min(options.clients), f"streamdet --queue {SMALL_QUEUE}"
@@ -244,8 +264,10 @@ def main():
     print()
     for said, holds in goals:
         print(f"{'good' if holds else 'NOT good':<10}{said}")
+    if (most_others := max(run["others"] for of in runs.values() for run in of)) > CALM:
+        print(f"\ndisturbed: other programs took up to {most_others:.0f} % of the processors")
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    print(f"\n{options.rounds} rounds of {options.seconds} s; --batch {batch}; {cpu}, {len(os.sched_getaffinity(0))} cores")
+    print(f"\n{options.rounds} rounds of {options.seconds} s; --batch {batch}; {cpu}, {CORES} cores")
     sys.exit(0 if all(holds for _, holds in goals) else 1)
 
 
