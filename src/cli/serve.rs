@@ -133,7 +133,9 @@ fn serve(
         clock: clock.clone(),
         ..DetectorOptions::of(&model)
     };
-    let service = Arc::new(Service::start(&runtime, &model, options, args.queue.into())?);
+    // Those that wait, and those that are run.
+    let places = usize::from(args.queue) + usize::from(args.model.batch);
+    let service = Arc::new(Service::start(&runtime, &model, options, places)?);
     let metrics = Arc::new(Fleet::default());
     let defaults = SharedDefaults::new(defaults);
     let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));

@@ -158,6 +158,7 @@ async fn inferred(
         }
     };
     let body = whole(request.into_body()).await?;
+    let place = api.work.place()?;
     let mut infer = aside(move || Infer::read(&body, length)).await??;
     let (Some(input), true) = (infer.inputs.pop(), infer.inputs.is_empty()) else {
         return Err(Problem::bad(format!(
@@ -178,6 +179,7 @@ async fn inferred(
             return Err(Problem::bad(detail));
         }
     };
+    drop(place);
     let tensors = infer.choose(tensors)?;
     aside(move || written(&name, infer.id, &tensors)).await?
 }
