@@ -92,9 +92,9 @@ def age(options):
     return good
 
 
-def watch(browser, server, _stack=None, before=""):
+def watch(browser, server, _stack=None):
     """The page of the server itself, shown by WebRTC."""
-    page = browser.open(server.address, before)
+    page = browser.open(server.address)
     shown(page, "document.querySelector('.tile video')?.currentTime > 0")
     page.evaluate(script("clock.js"))
     page.evaluate("glass.video(document.querySelector('.tile video'))")
@@ -139,9 +139,9 @@ def viewers(options):
         stream = {"source": str(made_clip()), "full-speed": True, "output": f"{folder}/annotated.mkv"}
         server = stack.enter_context(Server(options, {"clip": stream}, {processors[0]}, threads=1))
         browser = stack.enter_context(Browser({processors[1]}))
-        page = browser.open(server.address, "sessionStorage.clear()")
+        # A page of the server that shows no stream itself.
+        page = browser.open(server.address + "docs")
         shown(page, "document.body")
-        page.evaluate("document.body.replaceChildren(); 0")
         page.evaluate(script("viewers.js"))
         time.sleep(WARM_UP)
         ratios = []

@@ -34,11 +34,11 @@
     const by = port ? answer.replace(/(a=candidate:\S+ \d+ udp \d+ \S+) \d+ /gi, `$1 ${port} `) : answer;
     await peer.setRemoteDescription({ type: "answer", sdp: by });
     await connected;
-    viewers.push(viewer);
-    return viewers.length;
+    return viewer;
   }
 
-  window.join = (name, ways) => Promise.all(ways.map((way) => join(name, way)));
+  /** In the order of their ways, whoever connects first. */
+  window.join = async (name, ways) => viewers.push(...(await Promise.all(ways.map((way) => join(name, way)))));
   window.counts = () => viewers.map(({ frames }) => frames);
   window.leave = async () => {
     for (const { peer, video, session } of viewers.splice(0)) {
