@@ -328,7 +328,12 @@ class Hostile:
 
 def answered(port, sent, timeout=60):
     """The status of the answer; None where there is none."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout) as connection:
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    except OSError:
+        # Nobody listens any more.
+        return None
+    with connection:
         try:
             connection.sendall(sent)
         except OSError:
@@ -395,23 +400,22 @@ class Honest(threading.Thread):
         connection = None
         while not self.stopping.is_set():
             begin = time.monotonic()
-            if connection is None:
-                connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
-                is_new = True
+            is_new = connection is None
             try:
+                connection = connection or socket.create_connection(("127.0.0.1", self.port), timeout=60)
                 status = self.exchange(connection)
             except OSError:
                 status = None
             if status is None and not is_new:
                 # As every client of HTTP does: a connection that was kept may have been closed before the request came.
                 self.reopened += 1
-                connection.close()
-                connection = None
-                continue
-            is_new = False
-            self.statuses[status] += 1
-            self.times_s.append(time.monotonic() - begin)
+            else:
+                self.statuses[status] += 1
+                self.times_s.append(time.monotonic() - begin)
             if status is None:
+                if connection is None:
+                    # Nobody listens any more.
+                    return
                 connection.close()
                 connection = None
         if connection:
@@ -449,12 +453,12 @@ class Slow(threading.Thread):
             while len(self.open) < SLOW:
                 try:
                     connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+                    sent = self.kinds[number % 2]
+                    # A body's head comes at once.
+                    at = sent.find(b"\r\n\r\n") + 4 if number % 2 else 0
+                    connection.sendall(sent[:at])
                 except OSError:
                     break
-                sent = self.kinds[number % 2]
-                # A body's head comes at once.
-                at = sent.find(b"\r\n\r\n") + 4 if number % 2 else 0
-                connection.sendall(sent[:at])
                 connection.setblocking(False)
                 self.open.append([connection, sent, at, time.monotonic()])
                 number += 1
@@ -513,8 +517,12 @@ class Watched(threading.Thread):
         self.start()
 
     def run(self):
-        while not self.stopping.wait(0.1) and self.served.is_running():
-            now = (self.served.rss_mib(), self.served.descriptors(), self.served.threads())
+        while not self.stopping.wait(0.1):
+            try:
+                now = (self.served.rss_mib(), self.served.descriptors(), self.served.threads())
+            except (OSError, TypeError):
+                # It has ended: what is left of it has no memory.
+                return
             self.most = [max(pair) for pair in zip(self.most, now)]
 
 
@@ -534,6 +542,8 @@ def get(port, path):
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError as error:
+        return error
 
 
 def main():
@@ -596,6 +606,8 @@ def run(served, hostile, image, args):
         one.join()
     for connection in connections:
         connection.close()
+    if not served.is_running():
+        sys.exit(f"the program ended with {served.process.poll()}\n{''.join(served.said[-20:])}")
     after = settled(served, before[1], before[2])
     watched.stopping.set()
     took = time.monotonic() - began
