@@ -20,8 +20,8 @@ use crate::text::printable;
 const LARGEST_AT_ONCE: u64 = 4;
 /// Scans of a JPEG: usual encoders write ten, and each costs as much as the whole image.
 const SCANS: usize = 100;
-/// Bytes that are looked at on the thread of all connections: that takes 0.1 ms.
-const AT_ONCE: usize = 64 << 10;
+/// Bytes that are looked at on the thread of all connections: that takes 0.1 ms, and 3 ms where every byte is a marker.
+const AT_ONCE: usize = 1 << 20;
 /// Bytes that are shown of what is no image.
 const SHOWN: usize = 16;
 
