@@ -382,16 +382,17 @@ fn how_many_streams_it_keeps_up_with_is_searched_and_confirmed() {
     };
     let (capacity, said) = search(&["--imgsz", "640", "--sla", "p50=2s"]);
     let trials = capacity["trials"].as_array().expect("trials");
-    let streams = number(&capacity["streams"]);
+    let whole = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("a whole number, not {value}"));
+    let streams = whole(&capacity["streams"]);
     let last = trials.last().expect("one at least");
     assert_eq!(capacity["frame_rate"], 10.0, "{capacity}");
-    if streams > 0.0 {
-        assert!(number(&last["streams"]) == streams && last["kept"] == true, "{capacity}");
+    if streams > 0 {
+        assert!(whole(&last["streams"]) == streams && last["kept"] == true, "{capacity}");
         assert_eq!(capacity["confirmed_s"], last["run_s"]);
         assert!(number(&last["run_s"]) > 1.0, "{capacity}");
     }
     // The number above it was too much.
-    assert!(trials.iter().any(|t| number(&t["streams"]) == streams + 1.0 && t["kept"] == false), "{capacity}");
+    assert!(trials.iter().any(|t| whole(&t["streams"]) == streams + 1 && t["kept"] == false), "{capacity}");
     assert!(said.contains("; bound by "), "{said}");
 
     // What no machine keeps.
