@@ -132,6 +132,14 @@ pub struct Size {
     pub height: u32,
 }
 
+impl Size {
+    /// Pixels in all.
+    #[must_use]
+    pub fn pixels(self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+}
+
 /// A part of a frame, pixels; its origin is even, as chroma is halved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {

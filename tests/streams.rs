@@ -26,6 +26,12 @@ impl Served {
         Self { program, place }
     }
 
+    /// Told to stop, it does, and nothing failed.
+    fn ends_well(mut self) {
+        self.program.signal("TERM");
+        assert_eq!(self.program.ended(), Some(0), "{}", self.program.said());
+    }
+
     /// Status and body of an answer; a body that is no JSON is a text.
     fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let uri = format!("http://{}{path}", self.place);
@@ -123,9 +129,7 @@ fn a_stream_starts_shows_its_figures_and_stops_while_others_go_on() {
     assert_eq!(served.ask("DELETE", "/v1/streams/gate", None).0, 404);
     let before = served.stream("door", up)["frames"]["processed"].as_u64();
     served.stream("door", |door| door["frames"]["processed"].as_u64() > before);
-    served.program.signal("TERM");
-    let mut program = served.program;
-    assert_eq!(program.ended(), Some(0), "{}", program.said());
+    served.ends_well();
 }
 
 #[test]
@@ -292,9 +296,7 @@ fn a_reload_starts_changes_and_stops_streams_while_others_go_on() {
     served.program.wait_for("stream roof is gone: it stops now", 1);
     assert_eq!(served.ask("GET", "/v1/streams", None).1, json!({ "streams": [] }));
     assert!(!served.program.said().contains("do not sum up"), "every frame is accounted for");
-    served.program.signal("TERM");
-    let mut program = served.program;
-    assert_eq!(program.ended(), Some(0), "{}", program.said());
+    served.ends_well();
 }
 
 #[test]

@@ -176,16 +176,14 @@ impl Launcher {
 pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     let mut task = config.args.task()?;
     let sources = task.plan.jobs.len();
-    if sources != 1 {
+    let [job] = &mut task.plan.jobs[..] else {
         let sources = counted(sources as u64, "source");
         anyhow::bail!("stream {} has {sources}, and may have one\n  write a [[stream]] for each", config.name);
+    };
+    if !config.chose("output") {
+        job.output = OutputSpec::None;
     }
-    for job in &mut task.plan.jobs {
-        if !config.chose("output") {
-            job.output = OutputSpec::None;
-        }
-        job.paced = !config.args.is_at_full_speed();
-    }
+    job.paced = !config.args.is_at_full_speed();
     Ok(task)
 }
 

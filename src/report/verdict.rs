@@ -4,7 +4,7 @@ use super::threads::{ThreadTimes, WORKERS};
 use crate::text::append;
 
 /// Share of the frames that a live run may drop and still run in real time.
-const LOSS: f64 = 0.01;
+pub const LOSS: f64 = 0.01;
 /// Frame times that a live run may be behind at p99, and the least that is allowed, ms.
 const BEHIND_FRAMES: f64 = 10.0;
 const BEHIND_MS: f64 = 500.0;

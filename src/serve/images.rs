@@ -39,6 +39,7 @@ pub(super) struct Images {
 pub(super) struct Looked {
     /// The image, or an animation's first frame.
     bytes: Bytes,
+    about: ImageFile,
     kind: &'static str,
     pub size: Size,
 }
@@ -65,17 +66,19 @@ impl Images {
     }
 
     fn looked(&self, bytes: Bytes) -> Result<Looked, Problem> {
-        let (kind, size) = self.measured(&bytes)?;
+        let mut about = ImageFile::of(&bytes);
+        let (kind, size) = self.measured(&bytes, &about)?;
         // An animation's first frame is a file of its own, which need not have the size of the whole.
-        let Some(first) = ImageFile::of(&bytes).first.map(Bytes::from) else { return Ok(Looked { bytes, kind, size }) };
-        let (kind, size) = self.measured(&first)?;
-        Ok(Looked { bytes: first, kind, size })
+        let Some(first) = about.first.take() else { return Ok(Looked { bytes, about, kind, size }) };
+        let about = ImageFile::of(&first);
+        let (kind, size) = self.measured(&first, &about)?;
+        Ok(Looked { bytes: first.into(), about, kind, size })
     }
 
     /// What kind of image it is, and its size; refused where that is too large.
-    fn measured(&self, bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
-        let (kind, size) = measured(bytes)?;
-        let pixels = u64::from(size.width) * u64::from(size.height);
+    fn measured(&self, bytes: &[u8], about: &ImageFile) -> Result<(&'static str, Size), Problem> {
+        let (kind, size) = measured(bytes, about)?;
+        let pixels = size.pixels();
         if pixels == 0 {
             return Err(damaged(kind));
         }
@@ -126,11 +129,10 @@ impl Images {
             Some(decoder) => decoder,
             None => ImageDecoder::for_bytes().map_err(|error| Problem::failed(error.to_string()))?,
         };
-        let frame = decoder.image(image.bytes.to_vec(), &*self.clock);
+        let frame = decoder.image(image.bytes.to_vec(), &image.about, &*self.clock);
         lock().push(decoder);
         let frame = frame.ok_or_else(|| damaged(image.kind))?;
-        let Size { width, height } = frame.pixels.info().size;
-        if u64::from(width) * u64::from(height) > self.most {
+        if frame.pixels.info().size.pixels() > self.most {
             return Err(damaged(image.kind));
         }
         Ok(frame)
@@ -143,29 +145,28 @@ fn damaged(kind: &str) -> Problem {
 }
 
 /// What kind of image it is, and its size, pixels.
-fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
-    let stated = || ImageFile::of(bytes).size.map(|(width, height)| Size { width, height });
+fn measured(bytes: &[u8], about: &ImageFile) -> Result<(&'static str, Size), Problem> {
+    let stated = about.size.map(|(width, height)| Size { width, height });
     let (kind, size) = match bytes {
         [0xff, 0xd8, 0xff, ..] => {
             let (scans, stated) = markers(bytes);
             if scans > SCANS {
                 return Err(damaged("JPEG"));
             }
-            let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
-            ("JPEG", by_head(bytes).and_then(|size| [Some(size), stated].into_iter().flatten().max_by_key(pixels)))
+            ("JPEG", by_head(bytes).and_then(|size| stated.into_iter().chain([size]).max_by_key(|size| size.pixels())))
         }
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
-        [b'B', b'M', ..] => ("BMP", stated()),
-        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => ("TIFF", stated()),
-        _ => return Err(no_image(bytes)),
+        [b'B', b'M', ..] => ("BMP", stated),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => ("TIFF", stated),
+        _ => return Err(no_image(bytes, about)),
     };
     size.map(|size| (kind, size)).ok_or_else(|| damaged(kind))
 }
 
 /// That something is no image that is taken, and what was seen instead.
-fn no_image(bytes: &[u8]) -> Problem {
-    let seen = match (ImageFile::of(bytes).undecodable, bytes) {
+fn no_image(bytes: &[u8], about: &ImageFile) -> Problem {
+    let seen = match (about.undecodable, bytes) {
         (Some((format, converter)), _) => format!("{format}; convert it first: {converter}"),
         (None, []) => "nothing".into(),
         (None, [b'G', b'I', b'F', b'8', ..]) => "GIF".into(),
@@ -191,7 +192,6 @@ fn by_head(bytes: &[u8]) -> Option<Size> {
 /// Scans in a JPEG's bytes, and the largest size that any frame header in them states (ITU-T T.81, B.2.2): readers do not agree on what
 /// lies between its markers.
 fn markers(bytes: &[u8]) -> (usize, Option<Size>) {
-    let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
     let (mut scans, mut largest) = (0, None);
     for at in memchr::memchr_iter(0xff, bytes) {
         match bytes[at + 1..] {
@@ -203,7 +203,8 @@ fn markers(bytes: &[u8]) -> (usize, Option<Size>) {
                 let [height, width] =
                     [[tall, tall_low], [wide, wide_low]].map(|side| u32::from(u16::from_be_bytes(side)));
                 let is_frame = parts > 0 && length == 8 + 3 * u16::from(parts);
-                largest = is_frame.then_some(Size { width, height }).into_iter().chain(largest).max_by_key(pixels);
+                let stated = is_frame.then_some(Size { width, height });
+                largest = stated.into_iter().chain(largest).max_by_key(|size: &Size| size.pixels());
             }
             _ => {}
         }
@@ -218,7 +219,7 @@ mod tests {
     use super::*;
 
     fn size(bytes: &[u8]) -> Result<Size, u16> {
-        measured(bytes).map(|(_, size)| size).map_err(|problem| problem.status().as_u16())
+        measured(bytes, &ImageFile::of(bytes)).map(|(_, size)| size).map_err(|problem| problem.status().as_u16())
     }
 
     #[test]
@@ -255,7 +256,7 @@ mod tests {
             (b"<html>\x1b", "text that begins with \"<html>?\""),
             (b"\x7fELF\xff", "bytes that begin with"),
         ] {
-            let problem = measured(bytes).expect_err("it is none");
+            let problem = measured(bytes, &ImageFile::of(bytes)).expect_err("it is none");
             assert_eq!(problem.status(), 415);
             assert!(problem.detail().contains(seen), "{}", problem.detail());
         }
@@ -267,7 +268,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_much(start in 0usize..6, bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let starts: [&[u8]; 6] = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0", b"MM\0*"];
-            let _ = measured(&[starts[start], &bytes].concat());
+            let _ = size(&[starts[start], &bytes].concat());
         }
     }
 

@@ -97,10 +97,9 @@ fn kept(classes: &str, model: &Model) -> Result<Vec<bool>, Problem> {
 
 /// Checks that the model is not asked to see more of an image of this size than memory has room for.
 pub(super) fn check_views(wanted: &Wanted, model: &Model, image: Size) -> Result<(), Problem> {
-    let pixels = |size: Size| u64::from(size.width) * u64::from(size.height);
     let input = model.static_size.unwrap_or(wanted.imgsz);
     let views = wanted.tiling.map_or(1, |tiling| u64::from(tiling.grid(image, input).count()) + 1);
-    let seen = views.saturating_mul(pixels(input));
+    let seen = views.saturating_mul(input.pixels());
     if seen > MOST_SEEN {
         let detail =
             format!("imgsz and tile ask for {views} views of {}x{}: give a smaller one", input.height, input.width);

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 pub(super) struct Binary(Vec<u8>);
 
 /// An event of a stream (server-sent)
-#[expect(clippy::struct_field_names, reason = "named as in the stream")]
 #[derive(ToSchema)]
+#[expect(clippy::struct_field_names, reason = "named as in the stream")]
 #[expect(dead_code, reason = "describes what is written elsewhere")]
 pub(super) struct Event {
     /// To go on after it: `Last-Event-ID`

@@ -79,13 +79,12 @@ impl ImageDecoder {
         Ok(Self::default())
     }
 
-    /// The image in `bytes`, upright, of several the first; `None` where it is of none of the kinds that are taken, or damaged.
-    pub fn image(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
-        let about = ImageFile::of(&bytes);
+    /// The image in `bytes`, no animation, upright; `about` is what they say of themselves. `None` where it is of none of the kinds that are
+    /// taken, or damaged.
+    pub fn image(&mut self, bytes: Vec<u8>, about: &ImageFile, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
         if about.damaged {
             return None;
         }
-        let bytes = about.first.unwrap_or(bytes);
         let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
     }

@@ -10,13 +10,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::process::{self, Folder};
+use crate::report::verdict::LOSS;
 use crate::shutdown::Shutdown;
 use crate::text::counted;
 
 /// Streams of a trial, at most.
 pub const MOST: u16 = 256;
-/// Share of a stream's frames that may be dropped: as much as a run in real time may.
-const LOSS: f64 = 0.01;
 /// CPU time of all cores from which on they are what bounds a run.
 const BUSY: f64 = 0.85;
 /// Use of a GPU from which on it is that, per cent.
@@ -267,7 +266,10 @@ mod tests {
         let sla: Sla = "p99=200ms".parse().expect("it is one");
         let judged = |stale, p99| Trial::of(&report(stale, p99), 2, &sla);
         let kept = judged([0, 10], 200.0);
-        assert!(kept.kept && (kept.dropped - 0.01).abs() < 1e-9 && kept.behind_live_ms == 200.0, "{kept:?}");
+        assert!(
+            kept.kept && (kept.dropped - 0.01).abs() < 1e-9 && (kept.behind_live_ms - 200.0).abs() < 1e-9,
+            "{kept:?}"
+        );
         assert_eq!(kept.bound_by, "inference (70 % of CPU time; 1.9 of 2 cores)");
         // One stream's drops are not made good by another's.
         assert!(!judged([0, 11], 20.0).kept);

@@ -231,7 +231,7 @@ async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, P
     let mut pixels = 0;
     for Looked { size, .. } in &images {
         check_views(&wanted, &api.model, *size)?;
-        pixels += u64::from(size.width) * u64::from(size.height);
+        pixels += size.pixels();
     }
     api.images.fit(pixels)?;
     let decoded = try_join_all(images.into_iter().map(|image| api.images.decode(image))).await.map_err(as_bad)?;

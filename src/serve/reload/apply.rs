@@ -25,8 +25,8 @@ pub struct New<A> {
     pub apply: Box<dyn FnOnce() + Send>,
 }
 
-#[expect(clippy::type_complexity, reason = "each is named by its field")]
 /// What a reload applies to.
+#[expect(clippy::type_complexity, reason = "each is named by its field")]
 pub struct Running<A> {
     /// What runs is configured so.
     pub settings: Mutex<Settings>,
@@ -64,19 +64,16 @@ impl<A> Running<A> {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         let (mut to_start, mut live) = (Vec::new(), Vec::new());
         for stream in streams {
-            let own = changes.iter().filter(|change| change.stream() == Some(stream.name.as_str()));
-            let (mut is_changed, mut begins) = (false, false);
-            for change in own {
-                is_changed = true;
-                begins |= !matches!(change, Change::Key { effect: Effect::Now, .. });
+            let mut own = changes.iter().filter(|change| change.stream() == Some(stream.name.as_str())).peekable();
+            if own.peek().is_none() {
+                continue;
             }
+            let prepared = (self.check)(&stream);
+            let prepared = prepared.map_err(|error| unusable(format!("{}: {error}", stream.place)))?;
             // One that a client has stopped, or that has failed, begins with what changed.
-            begins |= is_changed && !self.streams.is_as_configured(&stream.name);
-            if is_changed {
-                let prepared = (self.check)(&stream);
-                let prepared = prepared.map_err(|error| unusable(format!("{}: {error}", stream.place)))?;
-                if begins { to_start.push((stream, prepared)) } else { live.push(stream) }
-            }
+            let is_live = own.all(|change| matches!(change, Change::Key { effect: Effect::Now, .. }))
+                && self.streams.is_as_configured(&stream.name);
+            if is_live { live.push(stream) } else { to_start.push((stream, prepared)) }
         }
 
         self.defaults.set(defaults);
