@@ -373,7 +373,8 @@ fn the_page_needs_nothing_else_and_opens_without_an_error() {
 #[test]
 fn how_many_streams_it_keeps_up_with_is_searched_and_confirmed() {
     let folder = tempfile::tempdir().expect("a folder");
-    small_clip(folder.path(), 10, 2);
+    // Longer than any run: each ends after its own frames.
+    small_clip(folder.path(), 10, 60);
     let search = |more: &[&str]| {
         let args = ["small.mp4", "--max-streams", "--confirm", "2s", "--report", "r.json", "--overwrite"];
         let output = bench(folder.path(), &[&args[..], more].concat());
@@ -391,6 +392,9 @@ fn how_many_streams_it_keeps_up_with_is_searched_and_confirmed() {
         assert_eq!(capacity["confirmed_s"], last["run_s"]);
         assert!(number(&last["run_s"]) > 1.0, "{capacity}");
     }
+    for trial in trials {
+        assert_eq!(whole(&trial["received"]), 30, "the least of a run, at 10 frames/s: {capacity}");
+    }
     // The number above it was too much.
     assert!(trials.iter().any(|t| whole(&t["streams"]) == streams + 1 && t["kept"] == false), "{capacity}");
     assert!(said.contains("; bound by "), "{said}");
@@ -398,10 +402,11 @@ fn how_many_streams_it_keeps_up_with_is_searched_and_confirmed() {
     // What no machine keeps.
     let (capacity, said) = search(&["--imgsz", "96", "--sla", "p99=0.001ms"]);
     assert_eq!((number(&capacity["streams"]), number(&capacity["confirmed_s"])), (0.0, 0.0), "{capacity}");
-    assert!(said.contains("0 streams at 10.00 frames/s"), "{said}");
+    assert!(said.contains("not even one stream at 10.00 frames/s"), "{said}");
     for (wrong, words) in [
         (&["missing.mp4", "--max-streams"][..], "missing.mp4"),
         (&["small.mp4", "--max-streams", "--frames", "3"], "--frames"),
+        (&["small.mp4", "--max-streams", "--html", "p.html"], "--html"),
         (&["small.mp4", "--max-streams", "--sla", "p95=1s"], "p99=200ms"),
     ] {
         let output = bench(folder.path(), wrong);

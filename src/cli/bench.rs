@@ -22,6 +22,7 @@ use crate::report::baseline::Baseline;
 use crate::shutdown::Shutdown;
 use crate::trials::capacity::{self, Sla};
 use crate::trials::comparison::{self, Axis};
+use crate::trials::process;
 
 const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4                            decode, detect; nothing is written
@@ -36,7 +37,8 @@ rate and the newest one wins: yes if at most 1 % of the frames were dropped (sta
 times (or half a second, if that is more) behind when they were handed to the output. \"no\" is not a failure.
 
 --max-streams runs SOURCE several times beside itself, each at its own frame rate: the promise is kept if every stream drops at most 1 % of its \
-frames, and frames are handed on in time. The number is searched by runs of ten seconds, and confirmed by a longer one.
+frames, and frames are handed on in time. The number is searched by runs of ten seconds, and confirmed by a longer one; a shorter clip \
+makes them shorter.
 
 Measuring begins when the model is loaded; latencies exclude the first five frames (warm-up).
 
@@ -62,7 +64,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     run: RunOptions,
     /// Run every combination of these settings in turns: provider=cpu,openvino imgsz=320,640 batch=1,4
-    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, conflicts_with = "KeepOptions", help_heading = "Comparing")]
+    #[arg(long, value_name = "SETTING=VALUES", num_args = 1.., value_parser = axis, conflicts_with_all = ["csv", "html", "trace", "KeepOptions"], help_heading = "Comparing")]
     compare: Vec<Axis>,
     /// Runs per combination
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Comparing")]
@@ -74,7 +76,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = percent, help_heading = "Comparing")]
     fail_above: f32,
     /// Find how many streams like SOURCE this machine keeps up with, as --sla says
-    #[arg(long, conflicts_with_all = ["compare", "save", "baseline", "frames", "KeepOptions"], help_heading = "Capacity")]
+    #[arg(long, conflicts_with_all = ["compare", "save", "baseline", "frames", "csv", "html", "trace", "KeepOptions"], help_heading = "Capacity")]
     max_streams: bool,
     /// What keeping up means: a percentile (p50, p90, p99) of the time from when a frame is due until it is handed on
     #[arg(long, value_name = "pN=TIME", value_parser = clap::value_parser!(Sla), default_value_t, help_heading = "Capacity")]
@@ -88,6 +90,9 @@ pub struct BenchArgs {
     /// So many streams, of the sources in turn
     #[arg(long, hide = true, requires = "into")]
     streams: Option<u16>,
+    /// So many frames of each of them
+    #[arg(long, hide = true, requires = "streams")]
+    frames_each: Option<u64>,
     #[command(flatten)]
     invocation: Invocation,
 }
@@ -178,6 +183,8 @@ fn one_run(args: &BenchArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shu
     if let Some(into) = &args.into {
         let delay = options.measure.delay;
         options.tui = false;
+        options.source.frames = args.frames_each.or(options.source.frames);
+        process::end_with_parent()?;
         options.measure = MeasureOptions { report: Some(into.clone()), delay, ..MeasureOptions::default() };
         // What a comparison's runs save is deleted with their folder.
         save = save.map(|_| into.with_extension("saved").join("").into());

@@ -28,8 +28,8 @@ struct Feed {
     ready: Receiver<()>,
 }
 
-/// Starts a thread for every live source, and a few for all recordings, which come one after the other. The ways to the
-/// streams' sinks, and for each source what it waits for: that it is dropped.
+/// Starts a thread for every live source and every recording that is read at its own frame rate, and a few for all others, which come one
+/// after the other. The ways to the streams' sinks, and for each source what it waits for: that it is dropped.
 pub(super) fn start(shared: &Arc<Shared>, lanes: Vec<Lane<SourceEvent>>) -> (Vec<ToSink<SinkEvent>>, Vec<Sender<()>>) {
     let (mut sinks, mut waits) = (Vec::new(), Vec::new());
     let (queue, waiting) = bounded(lanes.len().max(1));
@@ -40,7 +40,9 @@ pub(super) fn start(shared: &Arc<Shared>, lanes: Vec<Lane<SourceEvent>>) -> (Vec
         let (wait, ready) = bounded(0);
         waits.push(wait);
         let feed = Feed { stream, events, frames, ready };
-        if shared.settings.jobs[number as usize].source.is_live() {
+        let job = &shared.settings.jobs[number as usize];
+        let has_its_time = job.paced || (shared.settings.real_time && job.source.is_video());
+        if has_its_time || job.source.is_live() {
             // It waits for no other to end.
             shared.start(Some(stream), format!("source-{number}"), move |shared| drop(run(shared, feed)));
         } else {

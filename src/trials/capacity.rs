@@ -23,7 +23,7 @@ const GPU_BUSY: f64 = 85.0;
 
 /// Frames of the first run, which tells the frame rate, and at least of every other.
 const FIRST: u64 = 30;
-/// Length of the runs of the search.
+/// Length of the runs of the search, unless the confirming one is shorter.
 const SEARCHED: Duration = Duration::from_secs(10);
 
 /// Percentiles that a report has.
@@ -72,6 +72,8 @@ pub struct Trial {
     pub streams: u16,
     /// How long, seconds.
     pub run_s: f64,
+    /// Frames of the stream that received the fewest.
+    pub received: u64,
     /// Frames processed a second, all streams.
     pub fps: f64,
     /// Share of its frames that the worst stream dropped as stale or for a full queue.
@@ -95,6 +97,7 @@ impl Trial {
             (frames("dropped/stale") + frames("dropped/queue_full")) / frames("received").max(1.0)
         });
         let dropped = dropped.fold(0.0, f64::max);
+        let received = all.iter().map(|stream| stream.pointer("/frames/received").and_then(Value::as_u64).unwrap_or(0));
         let has_all = all.len() == usize::from(streams);
         let behind = number(&format!("/latency_ms/behind_live/{}", sla.percentile)).filter(|_| {
             // Where no frame came through, none was late.
@@ -104,6 +107,7 @@ impl Trial {
         Self {
             streams,
             run_s: number("/resources/run_s").unwrap_or(0.0),
+            received: received.min().unwrap_or(0),
             fps: number("/fps/mean").unwrap_or(0.0),
             dropped,
             behind_live_ms: behind.unwrap_or(0.0),
@@ -173,10 +177,9 @@ pub fn find(
 ) -> anyhow::Result<Option<Value>> {
     let folder = Folder::create()?;
     let run = |streams: u16, frames: u64| {
-        let streams = streams.to_string();
-        let flags = [OsStr::new("--streams"), streams.as_ref()];
-        process::run(args, &flags, &[("frames", &frames.to_string())], &folder.report(), shutdown)
-            .map_err(|error| anyhow!("{streams} streams: {error}"))
+        let (streams, frames) = (streams.to_string(), frames.to_string());
+        let flags = [OsStr::new("--streams"), streams.as_ref(), OsStr::new("--frames-each"), frames.as_ref()];
+        process::run(args, &flags, &[], &folder.report(), shutdown).map_err(|error| anyhow!("{streams} streams: {error}"))
     };
     let Some(first) = run(1, FIRST)? else { return Ok(None) };
     let rate = frame_rate(&first).ok_or_else(|| {
@@ -185,11 +188,15 @@ pub fn find(
     #[expect(clippy::cast_precision_loss, reason = "a number of frames")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of frames")]
     let frames = |time: Duration| (rate * time.as_secs_f64()).ceil().clamp(FIRST as f64, 1e9) as u64;
+    let searched = frames(SEARCHED.min(confirm));
     say(&head(sla));
     let mut trials: Vec<Trial> = Vec::new();
     let found = search(|streams| {
-        let Some(report) = run(streams, frames(SEARCHED))? else { return Ok(None) };
+        let Some(report) = run(streams, searched)? else { return Ok(None) };
         let trial = Trial::of(&report, streams, sla);
+        if trials.is_empty() && trial.received < searched {
+            say(&format!("  notice: the clip ends after {}: runs are that short", counted(trial.received, "frame")));
+        }
         say(&row(&trial));
         let kept = trial.kept;
         trials.push(trial);
@@ -215,8 +222,11 @@ pub fn find(
     let bound_by = failed.or(trials.last()).map_or_else(String::new, |trial| trial.bound_by.clone());
     let (mut report, confirmed_s) = confirmed.unwrap_or((first, 0.0));
     let many = if failed.is_none() { " or more" } else { "" };
-    let counted = counted(streams.into(), "stream");
-    say(&format!("\n  {counted}{many} at {rate:.2} frames/s: {sla} kept for {confirmed_s:.0} s; bound by {bound_by}"));
+    let found = match streams {
+        0 => format!("not even one stream at {rate:.2} frames/s: {sla} is not kept"),
+        _ => format!("{}{many} at {rate:.2} frames/s: {sla} kept for {confirmed_s:.0} s", counted(streams.into(), "stream")),
+    };
+    say(&format!("\n  {found}; bound by {bound_by}"));
     report["capacity"] = json!({
         "streams": streams, "frame_rate": rate, "sla": sla.to_string(), "confirmed_s": confirmed_s, "bound_by": bound_by, "trials": trials
     });

@@ -2,4 +2,4 @@
 
 pub mod capacity;
 pub mod comparison;
-mod process;
+pub mod process;

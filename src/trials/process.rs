@@ -39,6 +39,16 @@ impl Drop for Folder {
     }
 }
 
+/// Asks for `SIGTERM` when the process that started this one is gone: nobody waits for a run any more.
+///
+/// # Errors
+/// When it cannot be asked for.
+pub fn end_with_parent() -> std::io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    Ok(())
+}
+
 /// Runs this program's command line `args` once more, with `flags` behind the command's name and `settings` as the environment gives them;
 /// the report that it writes to `into`. `None` when it was interrupted.
 ///
