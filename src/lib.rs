@@ -29,6 +29,7 @@ pub mod tensor;
 pub mod text;
 pub mod thread;
 pub mod tiling;
+pub mod units;
 
 pub mod source;
 

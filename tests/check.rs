@@ -89,12 +89,12 @@ fn what_a_run_would_stumble_over_is_named_with_the_stream_and_its_line() {
     refused(
         folder.path(),
         &stream("a", "json = \"nowhere/a.jsonl\""),
-        &["c.toml: --json nowhere/a.jsonl: no such folder"],
+        &["c.toml:1: a: --json nowhere/a.jsonl: no such folder"],
     );
     let both = stream("a", "json = \"a.jsonl\"") + &stream("b", "json = \"./a.jsonl\"");
     refused(folder.path(), &both, &["c.toml: --json and --json both name "]);
     let served = "output = \"rtsps://:8322/a\"\ntls-cert = \"cert.pem\"\ntls-key = \"cert.pem\"";
-    refused(folder.path(), &stream("a", served), &["c.toml: --tls-cert cert.pem: "]);
+    refused(folder.path(), &stream("a", served), &["c.toml:1: a: --tls-cert cert.pem: "]);
     refused(
         folder.path(),
         "metrics = \"0.0.0.0:9090\"\n",
@@ -118,14 +118,40 @@ fn what_a_run_would_stumble_over_is_named_with_the_stream_and_its_line() {
 }
 
 #[test]
-fn an_output_that_exists_is_a_notice() {
+fn two_streams_have_no_name_on_a_server_in_common_and_no_setting_lacks_what_it_needs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stream = |name: &str, more: &str| format!("[[stream]]\nname = \"{name}\"\nsource = \"test:ball\"\n{more}\n");
+    let served = |name: &str, address: &str| stream(name, &format!("output = \"rtsp://{address}\""));
+    succeeds(&check(folder.path(), &(served("a", ":8554/a") + &served("b", ":8554/b")), &[]));
+    let both = "c.toml: -o rtsp://127.0.0.1:8554/a: another output has this address and name";
+    refused(folder.path(), &(served("a", ":8554/a") + &served("b", ":8554/a")), &[both]);
+    let other = "c.toml: -o rtsp://127.0.0.1:8554/b: another output at this address has another scheme, user, password or --max-clients";
+    refused(folder.path(), &(served("a", ":8554/a") + &served("b", "me:geheim@:8554/b")), &[other]);
+    refused(folder.path(), &stream("a", "keep = \"7d\""), &["c.toml:4: keep needs segment"]);
+    succeeds(&check(
+        folder.path(),
+        &format!("keep = \"7d\"\n{}", stream("a", "segment = \"1h\"\noutput = \"a.mkv\"")),
+        &[],
+    ));
+    let size = "output = \"a.mkv\"\nsegment = \"1h\"\nkeep-bytes = \"50GB\"";
+    succeeds(&check(folder.path(), &format!("[serve]\nmax-body = \"500KB\"\n{}", stream("a", size)), &[]));
+    refused(folder.path(), "[serve]\ntls-cert = \"a.pem\"\n", &["c.toml:2: tls-cert needs tls-key"]);
+    // `serve` has an address of its own.
+    succeeds(&check(folder.path(), &format!("metrics = \"0.0.0.0:9090\"\n{}", stream("a", "")), &[]));
+}
+
+#[test]
+fn of_an_output_that_exists_is_said_what_becomes_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("gate.jsonl"), "").expect("a file");
     let output = check(folder.path(), CAMERAS, &[]);
     succeeds(&output);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("notice: gate.jsonl exists: without --overwrite"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("notice: gate.jsonl exists: a file with the time in its"));
     let output = check(folder.path(), &format!("overwrite = true\n{CAMERAS}"), &[]);
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("notice"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("notice: gate.jsonl exists, and is replaced"));
+    made_clip(folder.path(), "made.mp4", "320x240", "0.2", &[]);
+    let recorded = "source = \"made.mp4\"\noutput = \"none\"\njson = \"gate.jsonl\"\n";
+    refused(folder.path(), recorded, &["c.toml: detect: output gate.jsonl exists already"]);
 }
 
 #[test]

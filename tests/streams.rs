@@ -299,6 +299,59 @@ fn a_reload_starts_changes_and_stops_streams_while_others_go_on() {
     served.ends_well();
 }
 
+/// Recordings of streams that start again stay, a name on a server goes to another stream, and each has its own samples.
+#[test]
+fn streams_that_start_again_keep_their_recordings_and_may_exchange_their_outputs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_port();
+    let write = |top: &str, [a, b]: [&str; 2]| {
+        let stream = |name: &str, output: &str, more: &str| {
+            format!(
+                "[[stream]]\nname = \"{name}\"\nsource = \"test:ball\"\njson = \"{name}.jsonl\"\n\
+                 output = [\"{output}.mkv\", \"rtsp://:{port}/{output}\"]\n{more}\n"
+            )
+        };
+        let streams = stream("door", a, "") + &stream("gate", b, "overwrite = true");
+        std::fs::write(folder.path().join("site.toml"), top.to_owned() + &streams).expect("a file");
+    };
+    let mounts = |name: &str, served: &Served, mount: &str| {
+        let url = format!("rtsp://127.0.0.1:{port}/{mount}");
+        served.stream(name, |stream| up(stream) && stream["serving"] == json!([url]));
+        witness("ffprobe", &["-rtsp_transport", "tcp", "-show_entries", "stream=width", &url]);
+    };
+    write("", ["a", "b"]);
+    let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
+    mounts("door", &served, "a");
+    mounts("gate", &served, "b");
+    write("max-det = 9\n", ["b", "a"]);
+    let (status, answer) = served.ask("POST", "/v1/reload", None);
+    assert_eq!(status, 200, "{answer}");
+    mounts("door", &served, "b");
+    mounts("gate", &served, "a");
+    let (_, metrics) = served.ask("GET", "/metrics", None);
+    let mut samples = std::collections::HashSet::new();
+    for line in metrics.as_str().expect("text").lines().filter(|line| !line.starts_with('#')) {
+        let sample = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
+        assert!(samples.insert(sample), "{sample} is there twice");
+    }
+    // Two streams of one name or file are refused before anything ends.
+    for both in [["a", "a"], ["b", "b"]] {
+        write("max-det = 9\n", both);
+        assert_eq!(served.ask("POST", "/v1/reload", None).0, 422);
+    }
+    mounts("door", &served, "b");
+    served.ends_well();
+    let ending = |ending: &str| {
+        let files = std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path());
+        files.filter(|file| text(file).ends_with(ending)).collect::<Vec<_>>()
+    };
+    let recordings = ending(".mkv");
+    assert_eq!((recordings.len(), ending(".jsonl").len()), (4, 4), "{recordings:?}");
+    for file in &recordings {
+        witness("ffmpeg", &["-xerror", "-i", text(file), "-f", "null", "-"]);
+    }
+}
+
 #[test]
 fn a_stream_shows_what_has_failed_although_it_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -13,7 +13,6 @@ use super::options::{Invocation, RunOptions};
 use super::run::Done;
 use super::settings::Task;
 use super::signals::Signals;
-use super::units::length;
 use crate::clock::{Clock, RealClock};
 use crate::config::Kept;
 use crate::part::write_whole;
@@ -23,6 +22,7 @@ use crate::shutdown::Shutdown;
 use crate::trials::capacity::{self, Sla};
 use crate::trials::comparison::{self, Axis};
 use crate::trials::process;
+use crate::units::length;
 
 const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4                            decode, detect; nothing is written

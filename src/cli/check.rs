@@ -6,14 +6,14 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::detect::DetectArgs;
-use super::launch;
+use super::launch::{self, files_of};
 use super::messages::{print, print_error, told};
 use super::serve::ServeArgs;
 use super::settings::Task;
 use crate::clock::{Clock, RealClock};
 use crate::config::{ConfigError, Examined, StreamConfig, examine};
 use crate::model::Origin;
-use crate::pipeline::plan::{self, check_distinct, survey};
+use crate::pipeline::plan::{self, PlanError, check_distinct, survey, taken};
 use crate::pipeline::{Finder, first_frames};
 use crate::secrets::redact;
 use crate::serve;
@@ -108,7 +108,8 @@ fn look(args: &CheckArgs, examined: &Examined<DetectArgs, ServeArgs>) -> anyhow:
             Err(error) => faults.push(at(&file, &format!("detect: {}", told(&error)))),
         }
     }
-    if let Some(listen) = options.monitoring.listen() {
+    // `serve` has an address of its own.
+    if let Some(listen) = options.monitoring.listen().filter(|_| configured.is_empty()) {
         let needs = serve::check_token(&listen);
         faults.extend(needs.err().map(|error| at(&file, &error)));
     }
@@ -157,21 +158,29 @@ fn unusable(args: &DetectArgs, task: &Task, origin: Option<&Origin>) -> Option<a
 
 /// Looks at the outputs of all of them together; notices of what exists.
 fn outputs(planned: &mut [Planned], file: &str, faults: &mut Vec<String>) -> Vec<String> {
-    let (mut jobs, mut files) = (Vec::new(), Vec::new());
-    let overwrite = planned.iter().all(|planned| planned.task.overwrite);
-    for planned in planned {
-        jobs.extend(planned.task.plan.jobs.iter().cloned());
-        let mut instruments = planned.args.options().measure.files();
-        let own = planned.task.files().into_iter().chain(instruments.named_mut());
-        files.extend(own.map(|(option, path)| (option, path.clone())));
+    let (mut jobs, mut files, mut notices) = (Vec::new(), Vec::new(), Vec::new());
+    for Planned { name, place, args, task } in planned {
+        let own = files_of(task, args.options());
+        let named: Vec<(&'static str, &Path)> = own.iter().map(|(option, path)| (*option, path.as_path())).collect();
+        let (mut refused, exist) = survey(&task.plan.jobs, &named);
+        let replaces = |path: &PathBuf| format!("{} exists, and is replaced (overwrite)", path.display());
+        let beside = |path: &PathBuf| format!("{} exists: a file with the time in its name is written", path.display());
+        if task.overwrite {
+            notices.extend(exist.iter().map(replaces));
+        } else if let Some(taken) = taken(&task.plan.jobs) {
+            refused.push(taken);
+        } else if task.goes_on() {
+            notices.extend(exist.iter().map(beside));
+        } else {
+            refused.extend(exist.into_iter().map(|path| PlanError::Exists { option: "output", path }));
+        }
+        faults.extend(refused.iter().map(|error| format!("{place}: {name}: {error}")));
+        jobs.extend(task.plan.jobs.iter().cloned());
+        files.extend(own);
     }
     let files: Vec<(&'static str, &Path)> = files.iter().map(|(option, path)| (*option, path.as_path())).collect();
     faults.extend(check_distinct(&jobs, &files).err().map(|error| format!("{file}: {error}")));
-    let (refused, exist) = survey(&jobs, &files);
-    faults.extend(refused.iter().map(|error| format!("{file}: {error}")));
-    let notice =
-        |path: &PathBuf| format!("{} exists: without --overwrite it stays, and is not written", path.display());
-    if overwrite { Vec::new() } else { exist.iter().map(notice).collect() }
+    notices
 }
 
 /// Opens every source, and waits for a frame of it.

@@ -11,7 +11,6 @@ use super::messages::command_line_notice;
 use super::options::{Invocation, RunOptions};
 use super::settings::Task;
 use super::signals::Signals;
-use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
 use crate::config::Kept;
 use crate::controls::Controls;
@@ -19,6 +18,7 @@ use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
 use crate::stills::Kind;
+use crate::units::{Bytes, length};
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -69,11 +69,11 @@ pub struct DetectArgs {
     #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Output")]
     segment: Option<Duration>,
     /// Delete segments that ended this long ago, those of earlier runs too: 24h, 7d
-    #[arg(long, value_name = "LENGTH", value_parser = length, requires = "segment", help_heading = "Output")]
+    #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Output")]
     keep: Option<Duration>,
     /// Delete the oldest segments where all complete ones in the folder take more: 500MB, 50GB
-    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "segment", help_heading = "Output")]
-    keep_bytes: Option<u64>,
+    #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(Bytes), help_heading = "Output")]
+    keep_bytes: Option<Bytes>,
     /// Keep outages of a live source in the file, as time without frames, instead of going on where it stopped
     #[arg(long, help_heading = "Output")]
     keep_gaps: bool,
@@ -105,7 +105,7 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FOLDER", help_heading = "Output")]
     crops: Option<PathBuf>,
     /// Of --crops, only the best view of every tracked object: FOLDER/CLASS/NAME-idN.jpg; implies --track
-    #[arg(long, requires = "crops", help_heading = "Output")]
+    #[arg(long, help_heading = "Output")]
     best_crops: bool,
     /// Take detections from a file instead of a model: MOTChallenge text (its frame 1 is the first), or lines of --json
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ModelOptions", "TilingOptions", "iou", "agnostic"], help_heading = "Detections")]
@@ -148,7 +148,11 @@ impl DetectArgs {
             overwrite: self.overwrite,
             display: self.display,
             gaps: if self.keep_gaps { Gaps::Keep } else { Gaps::Close },
-            segments: self.segment.map(|length| Segments { length, keep: self.keep, keep_bytes: self.keep_bytes }),
+            segments: self.segment.map(|length| Segments {
+                length,
+                keep: self.keep,
+                keep_bytes: self.keep_bytes.map(|Bytes(most)| most),
+            }),
             full_speed: self.full_speed,
             max_clients: self.max_clients.into(),
             tls_cert: self.tls_cert.clone(),

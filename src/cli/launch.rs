@@ -1,9 +1,13 @@
 //! Streams of `serve`: from their options to a run.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
 
 use super::detect::DetectArgs;
 use super::messages::{command_line, print_line, told};
+use super::options::RunOptions;
 use super::run::{Ready, metrics};
 use super::settings::{Task, resolved};
 use crate::clock::Clock;
@@ -11,6 +15,7 @@ use crate::config::{Layers, StreamConfig, stream_from};
 use crate::detections::Feed;
 use crate::detector::{Recorded, Service};
 use crate::model::Origin;
+use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
 use crate::report::{RunContext, RunReport};
 use crate::secrets::redact;
@@ -116,6 +121,9 @@ impl Launcher {
     ) -> Result<Prepared, StreamError> {
         let name = config.name.clone();
         let mut task = task(config).map_err(unusable)?;
+        if let Some(exists) = plan::taken(&task.plan.jobs).filter(|_| !task.overwrite) {
+            return Err(unusable(exists.into()));
+        }
         let hub = Hub::new(&name);
         let [job] = &mut task.plan.jobs[..] else { return Err(StreamError::Options("a stream has one source".into())) };
         let source = job.name.clone();
@@ -139,7 +147,10 @@ impl Launcher {
         // Where a client may go was checked; where a server sends it was not.
         settings.live.redirects = !from_client;
         let run = run.clone();
-        Ok(Box::new(move |Begins { changed, shutdown }| {
+        Ok(Box::new(move |Begins { again, changed, shutdown }| {
+            if again {
+                task.keep_recordings();
+            }
             let claimed = run.claim(&task).map_err(unusable)?;
             claimed.left.iter().for_each(|left| print_line(&format!("  {name}: {left}")));
             let Ready { settings, instruments, mut detections } =
@@ -175,6 +186,7 @@ impl Launcher {
 /// What a stream is to do: of one source. Unasked, nothing is written; a recording is shown in its own time.
 pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     let mut task = config.args.task()?;
+    task.goes_on = true;
     let sources = task.plan.jobs.len();
     let [job] = &mut task.plan.jobs[..] else {
         let sources = counted(sources as u64, "source");
@@ -185,6 +197,25 @@ pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     }
     job.paced = !config.args.is_at_full_speed();
     Ok(task)
+}
+
+/// Checks that no two of these streams write one file, or are served under one name.
+pub(super) fn check_distinct(streams: &[StreamConfig<DetectArgs>]) -> anyhow::Result<()> {
+    let (mut jobs, mut files) = (Vec::new(), Vec::new());
+    for config in streams {
+        let mut task = task(config).with_context(|| config.place.clone())?;
+        files.extend(files_of(&mut task, config.args.options()));
+        jobs.append(&mut task.plan.jobs);
+    }
+    let files: Vec<(&'static str, &Path)> = files.iter().map(|(option, path)| (*option, path.as_path())).collect();
+    Ok(plan::check_distinct(&jobs, &files)?)
+}
+
+/// The files that a task writes beside video, with their options.
+pub(super) fn files_of(task: &mut Task, options: &RunOptions) -> Vec<(&'static str, PathBuf)> {
+    let mut instruments = options.measure.files();
+    let named = task.files().into_iter().chain(instruments.named_mut());
+    named.map(|(option, path)| (option, path.clone())).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::choices;
-use super::units::interval;
 use crate::secrets::{Credentials, Secret};
 use crate::source::Transport;
+use crate::units::interval;
 
 /// How live sources are read.
 #[derive(Debug, Clone, Args)]

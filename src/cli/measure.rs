@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::choices;
-use super::units::interval;
 use crate::pipeline::Delays;
 use crate::pipeline::instruments::InstrumentFiles;
 use crate::ui::stats::Format;
+use crate::units::interval;
 
 /// What is measured, and where the figures go.
 #[derive(Debug, Clone, Default, Args)]

@@ -19,7 +19,6 @@ pub mod run;
 pub mod serve;
 mod settings;
 mod signals;
-mod units;
 pub mod val;
 
 use clap::{Parser, Subcommand};

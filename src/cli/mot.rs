@@ -24,10 +24,10 @@ pub(super) struct MotOptions {
     mot: Option<Vec<PathBuf>>,
     // Clap waives a requirement that a given option excludes, so that these exclude it too.
     /// Benchmark whose rules apply [default: by the columns of ground truth]
-    #[arg(long, value_name = "FORMAT", requires = "mot", conflicts_with = "dataset", value_parser = choices::mot_format())]
+    #[arg(long, value_name = "FORMAT", conflicts_with = "dataset", value_parser = choices::mot_format())]
     mot_format: Option<Format>,
     /// Frames that count, one number per line [default: all]
-    #[arg(long, value_name = "FILE", requires = "mot", conflicts_with = "dataset")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dataset")]
     mot_frames: Option<PathBuf>,
 }
 

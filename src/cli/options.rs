@@ -12,7 +12,6 @@ use super::choices;
 use super::count::CountingOptions;
 use super::live::LiveArgs;
 use super::measure::MeasureOptions;
-use super::units::moment;
 use crate::folders;
 use crate::geometry::{Size, input_size};
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};
@@ -26,6 +25,7 @@ use crate::tiling::Tiling;
 use crate::track;
 use crate::ui::logs::{self, LogFormat};
 use crate::ui::screen::Verbosity;
+use crate::units::moment;
 
 /// Which model, and how it runs.
 #[derive(Debug, Clone, Args)]
@@ -118,7 +118,7 @@ pub struct TilingOptions {
     #[arg(long, value_name = "TILES")]
     pub tile: Option<Tiling>,
     /// Use fewer tiles where needed to keep preprocessing, inference and postprocessing of a frame within this time, ms
-    #[arg(long, value_name = "MS", requires = "tile", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     pub target_latency: Option<u64>,
 }
 

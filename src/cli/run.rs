@@ -59,13 +59,12 @@ impl RunOptions {
         let all: Vec<_> = task.lines().chain(files.named()).chain(heatmaps).chain(read).collect();
         plan::check_distinct(&task.plan.jobs, &all)?;
         let folder = self.keep.claim(task.overwrite)?;
-        let mut left = plan::prepare(&task.plan.jobs, task.overwrite)?;
+        let goes_on = task.goes_on();
+        let (mut task, mut files, replaces) = (task.clone(), files, task.overwrite && !task.keeps_files);
+        let mut left = plan::prepare(&mut task.plan.jobs, goes_on, task.overwrite)?;
         folder.as_ref().map_or(Ok(()), RunFolder::create)?;
-        // A recorder is started again and again.
-        let goes_on = task.plan.jobs.iter().any(|job| job.source.is_live());
-        let (mut task, mut files, overwrite) = (task.clone(), files, task.overwrite);
         let named = task.files().into_iter().chain(files.named_mut()).collect();
-        left.extend(plan::prepare_files(named, goes_on, overwrite)?);
+        left.extend(plan::prepare_files(named, goes_on, replaces)?);
         Ok(Claimed { task, files, folder, left })
     }
 
@@ -189,8 +188,10 @@ fn probes(metrics: &Arc<Metrics>) -> Probes {
 }
 
 impl Claimed {
-    /// Opens the run's outputs.
-    pub(super) fn open(&self, settings: Settings, origin: &Origin, shutdown: &Shutdown) -> anyhow::Result<Ready> {
+    /// Opens the run's outputs, under the names that were free.
+    pub(super) fn open(&self, mut settings: Settings, origin: &Origin, shutdown: &Shutdown) -> anyhow::Result<Ready> {
+        settings.jobs.clone_from(&self.task.plan.jobs);
+        settings.heatmaps.clone_from(&self.task.heatmaps);
         let instruments = Instruments::open(&self.files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
@@ -205,6 +206,11 @@ impl Claimed {
 }
 
 impl Task {
+    /// Whether it writes beside files that exist: a recorder is started again and again.
+    pub(super) fn goes_on(&self) -> bool {
+        self.goes_on || self.plan.jobs.iter().any(|job| job.source.is_live())
+    }
+
     /// Files of lines, with the options that name them.
     fn lines(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let lines = [("--json", &self.json), ("--mot-output", &self.mot_output), ("--events-csv", &self.events_csv)];

@@ -10,18 +10,17 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::detect::DetectArgs;
-use super::launch::{Clients, Launcher};
+use super::launch::{Clients, Launcher, check_distinct};
 use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
 use super::settings::pixelation;
 use super::signals::{HungUp, Signals};
-use super::units::{bytes, length};
 use crate::clock::{Clock, Deadline, RealClock};
 use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
 use crate::detector::{DetectorOptions, Service, Wanted};
 use crate::inference;
 use crate::model::Origin;
-use crate::monitoring::{Fleet, Liveness};
+use crate::monitoring::{Fleet, Liveness, Metrics};
 use crate::secrets::Secret;
 use crate::serve::live::{self, LiveOptions};
 use crate::serve::reload::{self, New, Running};
@@ -32,6 +31,7 @@ use crate::serve::{
 };
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
+use crate::units::{Bytes, length};
 
 const EXAMPLES: &str = "Examples:
   streamdet serve                                    http://127.0.0.1:8080: drop an image onto the page
@@ -59,17 +59,17 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TOKEN", value_parser = serve::token, help_heading = "Server")]
     token: Option<Secret>,
     /// Certificate for HTTPS, a PEM file, followed by those that signed it
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Server")]
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
     tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert, a PEM file
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Server")]
+    #[arg(long, value_name = "FILE", help_heading = "Server")]
     tls_key: Option<PathBuf>,
     /// Requests that may wait for the detector; further ones are refused (503)
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Server")]
     queue: u16,
     /// Longest body of a request: 500KB, 32MB
-    #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "32MB", help_heading = "Server")]
-    max_body: u64,
+    #[arg(long, value_name = "SIZE", value_parser = clap::value_parser!(Bytes), default_value = "32MB", help_heading = "Server")]
+    max_body: Bytes,
     /// Largest image, megapixels
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1000), help_heading = "Server")]
     max_pixels: u64,
@@ -121,6 +121,11 @@ fn serve(
     serve::check_token(&listen)?;
     let certificate = args.tls().map(|tls| tls.read()).transpose()?.map(SharedCertificate::new);
     let all = args.configured(layers)?;
+    check_distinct(&all)?;
+    // The decoder is the process's.
+    for stream in &all {
+        prefer_decoder(stream.args.options().live.decoder.as_deref())?;
+    }
     let (runtime, model) = args.model.load()?;
     let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
@@ -136,7 +141,9 @@ fn serve(
     // Those that wait, and those that are run.
     let places = usize::from(args.queue) + usize::from(args.model.batch);
     let service = Arc::new(Service::start(&runtime, &model, options, places)?);
-    let metrics = Arc::new(Fleet::default());
+    let provider = service.provider();
+    let program = Metrics::new(&[], &origin, clock.clone()).running_on(provider);
+    let metrics = Arc::new(Fleet::of(program));
     let defaults = SharedDefaults::new(defaults);
     let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
@@ -161,14 +168,17 @@ fn serve(
     };
     let api = serve::api(images, vec![streams::described(), live::described(), reload::described()])?;
     let own = launcher.clone();
-    let running = Running {
+    let running = Arc::new(Running {
         settings: Mutex::new(settings),
         streams: streams.clone(),
         defaults,
         certificate: certificate.clone(),
         check: Box::new(move |stream| own.checked(stream, false)),
         adjust: Box::new(DetectArgs::adjust(origin.conf)),
-    };
+    });
+    // Nothing is read again before everything has started.
+    let begun = running.clone();
+    let starting = begun.hold();
     let read = {
         let (origin, launcher) = (origin.clone(), launcher.clone());
         move || new(read_again, &origin, &launcher).map_err(|error| told(&error))
@@ -187,15 +197,18 @@ fn serve(
     for config in all {
         let started = streams.start(&config.name, Asked::Configuration, || launcher.checked(&config, false));
         if let Err(error) = started {
-            // What was begun is finished.
+            // What was begun is finished, and who waits to read again is told so.
+            drop(starting);
             streams.end_all(args.grace);
             return Err(anyhow::Error::from(error).context(config.place));
         }
     }
-    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
-    let provider = service.provider();
-    let runs_on = format!("{} ({})", provider.actual.name(), provider.detail);
-    print_line(&format!("  {scheme}://{}/ · {} · {runs_on}", server.address(), origin.name));
+    drop(starting);
+    let scheme = if args.tls().is_some() { "https" } else { "http" };
+    print_line(&format!("  {scheme}://{}/ · {} · {}", server.address(), origin.name, provider.summary()));
+    if let Some(notice) = &provider.notice {
+        print_line(&format!("  notice: {notice}"));
+    }
     while !shutdown.wait(LOOK) && !service.has_ended() {
         if hung_up.take() {
             // What came of it is said.
@@ -209,7 +222,7 @@ fn serve(
         code = 1;
     }
     server.close_within(deadline.left())?;
-    drop((streams, launcher, reload));
+    drop((streams, launcher, reload, begun));
     // Streams and requests are answered: nobody else holds it.
     if let Some(Err(panicked)) = Arc::into_inner(service).map(Service::close) {
         print_error(&panicked);
@@ -220,7 +233,9 @@ fn serve(
 /// The configuration as it is now.
 fn new(read_again: ReadAgain, origin: &Origin, launcher: &Arc<Launcher>) -> anyhow::Result<New<DetectArgs>> {
     let (args, layers) = read_again()?;
+    serve::check_token(&args.listening())?;
     let streams = args.configured(&layers)?;
+    check_distinct(&streams)?;
     let (launcher, clients) = (launcher.clone(), Clients::new(&layers, &args.allow));
     Ok(New {
         settings: config::comparable(&layers, &streams),
@@ -302,10 +317,6 @@ impl ServeArgs {
                 twice.name
             );
         }
-        // The decoder is the process's.
-        for stream in &all {
-            prefer_decoder(stream.args.options().live.decoder.as_deref())?;
-        }
         Ok(all)
     }
 
@@ -333,6 +344,6 @@ impl ServeArgs {
     }
 
     fn limits(&self) -> Limits {
-        Limits { grace: self.grace, body: usize::try_from(self.max_body).unwrap_or(usize::MAX), ..Limits::default() }
+        Limits { grace: self.grace, body: usize::try_from(self.max_body.0).unwrap_or(usize::MAX), ..Limits::default() }
     }
 }

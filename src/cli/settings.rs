@@ -12,10 +12,10 @@ use crate::counting::CountingError;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
-use crate::pipeline::Settings;
 use crate::pipeline::plan::Plan;
+use crate::pipeline::{OutputSpec, Settings};
 use crate::postprocess::Thresholds;
-use crate::sink::EncoderOptions;
+use crate::sink::{EncoderOptions, Target};
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
 use crate::track;
@@ -33,6 +33,10 @@ pub(super) struct Task {
     pub kept: Kept,
     /// Outputs that exist are replaced.
     pub overwrite: bool,
+    /// It is started again and again: where files exist, it writes beside them.
+    pub goes_on: bool,
+    /// Files beside video are not replaced either.
+    pub keeps_files: bool,
     /// Where detections come from, instead of a model.
     pub detections: Option<PathBuf>,
     /// Where detections go.
@@ -50,6 +54,20 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// What was recorded before stays, whatever is to be replaced.
+    pub fn keep_recordings(&mut self) {
+        for job in &mut self.plan.jobs {
+            if let OutputSpec::Stream(targets) = &mut job.output {
+                for target in targets {
+                    if let Target::File(file) = target {
+                        file.overwrite = false;
+                    }
+                }
+            }
+        }
+        self.keeps_files = true;
+    }
+
     /// The files that are written beside video, with their options.
     pub fn files(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
         let lines = [

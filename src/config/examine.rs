@@ -8,7 +8,7 @@ use clap::{Command, FromArgMatches};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key};
 use super::known::{command, has_settings, setting};
-use super::layers::{Scope, add, check_tables, from_environment, from_keys, no_source, parted, texts_of};
+use super::layers::{Scope, add, check_needs, check_tables, from_environment, from_keys, no_source, parted, texts_of};
 use super::streams::{DETECT, Layers, streams, with_defaults};
 
 /// The command that streams are for.
@@ -59,6 +59,10 @@ pub fn examine<A: FromArgMatches, S: FromArgMatches>(
         Err(ConfigError::Refused(more)) => faults.extend(more),
         Err(usage) => return Err(usage),
     }
+    // What streams inherit may need what they have.
+    if sources.is_some() {
+        check_needs(detect, &layers.base, &mut faults);
+    }
     if !faults.is_empty() {
         return Err(in_order(faults).into());
     }
@@ -86,6 +90,10 @@ fn served<S: FromArgMatches>(
     let top = from_keys(all, of, &parted(file).1, Scope::Shared, &mut faults);
     for layer in [own, top] {
         add(of, &mut chosen, layer);
+    }
+    check_needs(of, &chosen, &mut faults);
+    if !faults.is_empty() {
+        return Err(in_order(faults).into());
     }
     let matches =
         with_defaults(all.clone(), of.get_name(), &chosen).try_get_matches_from(["streamdet", of.get_name()])?;

@@ -24,6 +24,24 @@ pub(super) const TURN_TRACK_ON: [&str; 2] = ["tracker", "trails"];
 /// What needs tracked objects, whatever `track` says.
 pub(super) const NEED_TRACKS: [&str; 6] = ["best-crops", "heatmap", "mot-output", "count-line", "zone", "zones"];
 
+/// Settings that mean nothing without another one, whatever layers give the two.
+const NEED: [(&str, &str); 8] = [
+    ("keep", "segment"),
+    ("keep-bytes", "segment"),
+    ("best-crops", "crops"),
+    ("target-latency", "tile"),
+    ("mot-format", "mot"),
+    ("mot-frames", "mot"),
+    ("tls-cert", "tls-key"),
+    ("tls-key", "tls-cert"),
+];
+
+/// What a setting of a command means nothing without.
+pub(super) fn needs<'a>(of: &Command, name: &str) -> impl Iterator<Item = &'a str> {
+    let needs = NEED.iter().filter(move |(needy, _)| *needy == name).map(|(_, needed)| *needed);
+    needs.filter(move |needed| own_settings(of).any(|option| key(option) == *needed))
+}
+
 /// The option's name.
 pub(super) fn key(option: &Arg) -> &str {
     option.get_long().unwrap_or_default()

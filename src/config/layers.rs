@@ -4,16 +4,19 @@ use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::num::{IntErrorKind, ParseIntError};
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command};
 use toml::Value;
 
 use super::file::{Fault, File, Key, STREAM};
 use super::known::{
-    Kind, NOT_SETTINGS, TURN_TRACK_ON, exclusive, has_settings, is_list, is_of_the_process, is_off, key, kind,
+    Kind, NOT_SETTINGS, TURN_TRACK_ON, exclusive, has_settings, is_list, is_of_the_process, is_off, key, kind, needs,
     of_a_stream, own_settings, setting, settings,
 };
 use crate::text::nearest;
+
+/// The origin of what the command line gives.
+pub(super) const FLAG: &str = "flag";
 
 /// A setting as one layer gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,10 +181,7 @@ pub(super) fn check(all: &Command, of: &Command, layer: &[Entry], faults: &mut V
             let mut flag = OsString::from(format!("--{name}="));
             flag.push(value);
             let alone = [OsStr::new("streamdet"), OsStr::new(of.get_name()), OsStr::new("--show-config"), &flag];
-            // What it requires may stand beside it, or in another layer.
-            if let Err(e) = all.clone().try_get_matches_from(alone)
-                && e.kind() != ErrorKind::MissingRequiredArgument
-            {
+            if let Err(e) = all.clone().try_get_matches_from(alone) {
                 let value = value.to_string_lossy();
                 let problem = format!("{name} = {}: {}", shown(option, &value), reason(&e));
                 faults.push(Fault::new(origin, problem, described(of, name)));
@@ -191,6 +191,18 @@ pub(super) fn check(all: &Command, of: &Command, layer: &[Entry], faults: &mut V
         if let Some(other) = layer[..number].iter().find(excluded) {
             let problem = format!("`{name}` cannot be combined with `{}` ({})", other.key, other.origin);
             faults.push(Fault::new(origin, problem, "keep one of the two"));
+        }
+    }
+}
+
+/// Every setting that needs another one has it, in whatever layer.
+pub(super) fn check_needs(of: &Command, chosen: &[Entry], faults: &mut Vec<Fault>) {
+    let is_there = |key: &str| chosen.iter().any(|entry| entry.key == key && !entry.is_off(of));
+    for entry in chosen.iter().filter(|entry| !entry.is_off(of)) {
+        if let Some(needed) = needs(of, &entry.key).find(|needed| !is_there(needed)) {
+            let (place, dashes) = if entry.origin == FLAG { ("command line", "--") } else { (&*entry.origin, "") };
+            let problem = format!("{dashes}{} needs {dashes}{needed}", entry.key);
+            faults.push(Fault::new(place, problem, format!("give both, or leave {} out", entry.key)));
         }
     }
 }

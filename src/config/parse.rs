@@ -10,7 +10,9 @@ use super::error::ConfigError;
 use super::file::{Fault, File, Key};
 use super::kept::{self, Kept};
 use super::known::{Kind, command, has_settings, key, kind, own_settings};
-use super::layers::{Entry, Scope, add, check, check_tables, from_environment, from_keys, no_source, parted, texts_of};
+use super::layers::{
+    Entry, FLAG, Scope, add, check, check_needs, check_tables, from_environment, from_keys, no_source, parted, texts_of,
+};
 use super::streams::{Layers, with_defaults};
 use super::table;
 
@@ -88,6 +90,10 @@ pub fn parse<C: CommandFactory + FromArgMatches>(
     for layer in [from_variables, own, top] {
         add(of, &mut chosen, layer);
     }
+    check_needs(of, &chosen, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults.into());
+    }
 
     let mut strict = args.to_vec();
     if let Some(sources) = sources.as_ref().filter(|sources| sources.origin != ON_THE_COMMAND_LINE) {
@@ -112,7 +118,7 @@ fn flags(of: &Command, set: &ArgMatches) -> Vec<Entry> {
     let values = |option: &Arg| set.get_raw(&id(option)).into_iter().flatten().map(OsString::from).collect();
     own_settings(of)
         .filter(given)
-        .map(|option| Entry { key: key(option).into(), values: values(option), origin: "flag".into() })
+        .map(|option| Entry { key: key(option).into(), values: values(option), origin: FLAG.into() })
         .collect()
 }
 

@@ -10,7 +10,7 @@ use super::changes::{Settings, Values};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key, STREAM, Table, check_name};
 use super::known::{is_of_the_process, key, own_settings, setting};
-use super::layers::{Entry, Scope, add, check, from_environment, from_keys, parted};
+use super::layers::{Entry, Scope, add, check, check_needs, from_environment, from_keys, parted};
 
 /// The command whose options a stream has.
 pub(super) const DETECT: &str = "detect";
@@ -148,14 +148,26 @@ pub fn stream_from<A: FromArgMatches>(
 #[must_use]
 pub fn comparable<A>(layers: &Layers, streams: &[StreamConfig<A>]) -> Settings {
     let values = |entry: &Entry| (entry.key.clone(), texts(entry));
+    let of_all_streams = layers.base.iter().filter(|entry| entry.key == OF_ALL_STREAMS);
     let (requests, process): (Values, Values) =
-        layers.process.iter().map(values).partition(|(key, _)| layers.inherits(key));
+        layers.process.iter().chain(of_all_streams).map(values).partition(|(key, _)| layers.inherits(key));
     Settings {
         // Of streams there is more to say.
         process: process.into_iter().filter(|(key, _)| key != STREAM).collect(),
         requests,
         streams: streams.iter().map(|stream| (stream.name.clone(), stream.values.clone())).collect(),
     }
+}
+
+/// Settings that name a file that is read.
+const READ: [&str; 3] = ["zones", "pipeline", "detections"];
+/// A setting that is the process's, and that only streams make use of.
+const OF_ALL_STREAMS: &str = "decoder";
+
+/// What changes when a file is written again.
+fn state_of(path: &str) -> String {
+    let state = std::fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?)));
+    state.map_or_else(|error| error.kind().to_string(), |state| format!("{state:?}"))
 }
 
 const NAME: &str = "write name = \"gate\": letters, digits, -, _ and ., 64 at most";
@@ -193,6 +205,10 @@ fn stream<A: FromArgMatches>(
     let mut chosen = from_keys(&layers.all, of, &keys, Scope::Stream, &mut faults);
     let (Some(source), true) = (source, faults.is_empty()) else { return Err(faults.into()) };
     add(of, &mut chosen, layers.base.clone());
+    check_needs(of, &chosen, &mut faults);
+    if !faults.is_empty() {
+        return Err(faults.into());
+    }
     let matches = with_defaults(layers.all.clone(), DETECT, &chosen).try_get_matches_from([
         OsString::from("streamdet"),
         DETECT.into(),
@@ -203,6 +219,10 @@ fn stream<A: FromArgMatches>(
     let mut values: Values = chosen.iter().map(|entry| (entry.key.clone(), texts(entry))).collect();
     values.insert("source".into(), vec![source.to_owned()]);
     values.retain(|key, _| key == "source" || layers.inherits(key));
+    for (_, paths) in values.iter_mut().filter(|(key, _)| READ.contains(&key.as_str())) {
+        let states: Vec<String> = paths.iter().map(|path| state_of(path)).collect();
+        paths.extend(states);
+    }
     Ok(StreamConfig { name: name.to_owned(), place: place.to_owned(), args: A::from_arg_matches(set)?, values })
 }
 

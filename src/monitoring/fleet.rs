@@ -13,19 +13,28 @@ const OF_THE_PROGRAM: [&str; 4] = [
     "streamdet_peak_resident_memory_bytes",
 ];
 
-/// Metrics of several runs, by their names.
+/// Metrics of several runs, by their names, and of the program.
 #[derive(Default)]
-pub struct Fleet(RwLock<BTreeMap<String, Arc<Metrics>>>);
+pub struct Fleet {
+    program: Option<Metrics>,
+    runs: RwLock<BTreeMap<String, Arc<Metrics>>>,
+}
 
 impl Fleet {
+    /// Of the program; no run yet.
+    #[must_use]
+    pub fn of(program: Metrics) -> Self {
+        Self { program: Some(program), runs: RwLock::default() }
+    }
+
     /// Adds a run's; those of a run of the same name go.
     pub fn insert(&self, name: &str, metrics: Arc<Metrics>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), metrics);
+        self.runs.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), metrics);
     }
 
     /// Those of this run go.
     pub fn remove(&self, name: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.runs.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// What is missing before every stream delivers frames, a line each.
@@ -35,18 +44,20 @@ impl Fleet {
             let named = |problem: String| format!("{name}: {problem}");
             metrics.not_ready().into_iter().map(named).collect::<Vec<_>>()
         };
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().flat_map(not_ready).collect()
+        self.runs.read().unwrap_or_else(PoisonError::into_inner).iter().flat_map(not_ready).collect()
     }
 
     /// Appends everything in Prometheus' text format: each family once, with the samples of all runs.
     pub fn write(&self, text: &mut String) {
-        let all: Vec<_> = self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        let texts = all.iter().map(|metrics| {
+        let all: Vec<_> = self.runs.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let written = |write: &dyn Fn(&mut String)| {
             let mut own = String::new();
-            metrics.write(&mut own);
+            write(&mut own);
             own
-        });
-        merge(&texts.collect::<Vec<_>>(), text);
+        };
+        let program = self.program.iter().map(|program| written(&|text| program.write_program(text)));
+        let runs = all.iter().map(|metrics| written(&|text| metrics.write(text)));
+        merge(&program.chain(runs).collect::<Vec<_>>(), text);
     }
 }
 

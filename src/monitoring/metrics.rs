@@ -61,6 +61,8 @@ pub struct Metrics {
     queue: [AtomicU64; 2],
     /// Streams' labels: their numbers.
     names: Vec<String>,
+    /// The program has other runs, each with a queue.
+    is_one_of_several: bool,
     counts: Counts,
     /// Most memory the process held, bytes, and when that was read.
     peak: Mutex<Option<(HostTime, u64)>>,
@@ -106,6 +108,7 @@ impl Metrics {
             labels,
             provider: Mutex::default(),
             queue: Default::default(),
+            is_one_of_several: false,
             counts: Counts::default(),
             peak: Mutex::default(),
         }
@@ -132,6 +135,14 @@ impl Metrics {
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         self.names = vec![name.to_owned()];
+        self.is_one_of_several = true;
+        self
+    }
+
+    /// The same, where the model runs already.
+    #[must_use]
+    pub fn running_on(mut self, provider: &ProviderReport) -> Self {
+        self.provider = Mutex::new(Some(provider.clone()));
         self
     }
 
@@ -163,6 +174,7 @@ impl Metrics {
         let mut out = Exposition::new(text);
         let streams: Vec<(&str, &Stream)> = self.names.iter().map(String::as_str).zip(&self.streams).collect();
         self.about_the_program(&mut out);
+        self.about_the_queue(&mut out, &streams);
         self.about_streams(&mut out, &streams);
         self.counters(&mut out, &streams);
         self.counts.write(&mut out, &self.names, &self.labels);
@@ -176,6 +188,11 @@ impl Metrics {
                 }
             }
         }
+    }
+
+    /// Appends what is known of the program alone.
+    pub fn write_program(&self, text: &mut String) {
+        self.about_the_program(&mut Exposition::new(text));
     }
 
     fn about_the_program(&self, out: &mut Exposition) {
@@ -193,11 +210,17 @@ impl Metrics {
         out.sample(&[], seconds(s * 1_000_000_000 + ns));
         out.family("streamdet_peak_resident_memory_bytes", "gauge", "Most memory held so far.");
         out.sample(&[], self.peak_bytes());
+    }
+
+    /// The queue is all streams', unless each has a run of its own.
+    fn about_the_queue(&self, out: &mut Exposition, streams: &[(&str, &Stream)]) {
+        let one = streams.first().filter(|_| self.is_one_of_several).map(|(name, _)| ("stream", *name));
+        let labels = one.as_slice();
         let [waiting, capacity] = self.queue.each_ref().map(get);
         out.family("streamdet_queue_frames", "gauge", "Decoded frames in the queue to the model.");
-        out.sample(&[], waiting);
+        out.sample(labels, waiting);
         out.family("streamdet_queue_capacity_frames", "gauge", "Capacity of the queue to the model, frames.");
-        out.sample(&[], capacity);
+        out.sample(labels, capacity);
     }
 
     fn peak_bytes(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
@@ -26,6 +26,7 @@ pub struct RtspServer {
     requested: SocketAddr,
     access: Access,
     places: Arc<Places>,
+    starting: Mutex<()>,
     running: OnceLock<Running>,
 }
 
@@ -47,10 +48,35 @@ impl std::fmt::Debug for RtspServer {
 }
 
 impl RtspServer {
+    /// The server of this process for `address`, of whatever run, if it has the same access and number of clients; else a new one.
+    #[must_use]
+    pub fn at(address: SocketAddr, access: &Access, most: usize) -> Arc<Self> {
+        /// Those that somebody uses.
+        static SERVERS: Mutex<Vec<Weak<RtspServer>>> = Mutex::new(Vec::new());
+        let new = || Arc::new(Self::new(address, access.clone(), most));
+        if address.port() == 0 {
+            return new();
+        }
+        let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|server| server.strong_count() > 0);
+        let is_it = |one: &Arc<Self>| one.requested == address && one.access == *access && one.places.most() == most;
+        servers.iter().filter_map(Weak::upgrade).find(is_it).unwrap_or_else(|| {
+            let new = new();
+            servers.push(Arc::downgrade(&new));
+            new
+        })
+    }
+
     /// A server for `address` that does not listen yet, to so many clients at once; port 0 will take a free one.
     #[must_use]
     pub fn new(address: SocketAddr, access: Access, most: usize) -> Self {
-        Self { requested: address, access, places: Arc::new(Places::new(most)), running: OnceLock::new() }
+        Self {
+            requested: address,
+            access,
+            places: Arc::new(Places::new(most)),
+            starting: Mutex::default(),
+            running: OnceLock::new(),
+        }
     }
 
     /// Who may watch, and how.
@@ -64,6 +90,8 @@ impl RtspServer {
     /// # Errors
     /// When the address cannot be listened on, or the certificate cannot be used.
     pub fn listen(&self) -> Result<(), SinkError> {
+        // Two runs may begin at once.
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
         if self.running.get().is_some() {
             return Ok(());
         }
@@ -71,9 +99,15 @@ impl RtspServer {
         let auth = self.access.auth()?;
         let running = Running::start(address, (&self.access, auth.as_ref()), &self.places)
             .map_err(|source| SinkError::Address { address, source })?;
-        // Another thread that was faster has a server that listens, too.
+        // Nobody else has set it.
         drop(self.running.set(running));
         Ok(())
+    }
+
+    /// What it was asked to listen on.
+    #[must_use]
+    pub fn requested(&self) -> SocketAddr {
+        self.requested
     }
 
     /// Where it listens; before that, where it is to.

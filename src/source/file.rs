@@ -28,6 +28,7 @@ use super::mpeg::help_demuxers;
 use super::options::Wanted;
 use super::outlet::Outlet;
 use super::pace::Pacer;
+use super::png;
 use super::probe::{DecoderProbe, watch_decoders};
 use super::timing::Timing;
 use super::tracks::Tracks;
@@ -95,11 +96,11 @@ impl FileSource {
                 &format!("convert it, e.g. {converter}"),
             ));
         }
-        if about.damaged && wanted.image.is_some() {
-            return Err(unusable("the image is damaged: a checksum in it is wrong".into(), "copy or export it again"));
-        }
         if let Some(problem) = about.too_large().filter(|_| wanted.image.is_some()) {
             return Err(unusable(problem, "scale it down, or cut it into tiles (gdal_translate, or vips dzsave)"));
+        }
+        if wanted.image.is_some() && png::is_damaged(path) {
+            return Err(unusable("the image is damaged or cut short".into(), "copy or export it again"));
         }
         let broken =
             |e: gst::glib::BoolError| unusable(e.to_string(), "run `make setup` to install GStreamer's plugins");

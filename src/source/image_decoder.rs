@@ -1,11 +1,10 @@
 //! Images one after the other, without a pipeline each: parser, decoder and filter that [`FileSource`](super::FileSource) would use are
-//! called one after the other, on the calling thread.
+//! called one after the other, on the calling thread; PNG has a decoder of its own ([`super::png`]).
 //!
 //! It takes what is plain: one image in a file, of a usual kind, undamaged. Whatever else is in a folder is for `FileSource`, which
 //! knows what to say of it. Of a small JPEG's 5 ms with a pipeline, decoding takes 0.4 ms; the rest is pads, threads and states.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,22 +19,21 @@ use super::frames::described;
 use super::jpeg;
 use super::options::Wanted;
 use super::outlet::{Outlet, SourceEvent};
+use super::png;
 use super::probe::{bear_errors, offer_video_meta};
 use super::rgb::to_yuv;
-use crate::clock::{Clock, StreamTime};
+use crate::clock::{Clock, HostTime, StreamTime};
 use crate::frame::hdr::Transfer;
 use crate::frame::{DecodedFrame, Frame, Stamps, VideoBuffer};
-use crate::image_file::{ImageFile, open_regular};
+use crate::image_file::{ImageFile, whole};
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 use crate::thread::test_panic_point;
 
-/// A larger file is not read as a whole, bytes.
-const LARGEST: u64 = 64 << 20;
 /// By which type finders tell what it is, bytes: as many as `typefind` looks at first.
 const HEAD: usize = 4096;
-/// Kinds that are taken.
-const KINDS: [&str; 5] = ["image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff"];
+/// Kinds that are taken, beside PNG.
+const KINDS: [&str; 4] = ["image/jpeg", "image/webp", "image/bmp", "image/tiff"];
 
 /// Decodes images on the calling thread.
 #[derive(Default)]
@@ -51,6 +49,15 @@ struct Decoded {
     pts: StreamTime,
     duration: Option<Duration>,
     stamps: Stamps,
+}
+
+/// What a decoder made, as it lies in the file.
+struct Unturned {
+    image: Passed,
+    /// Its orientation, as the parser says.
+    tag: Option<String>,
+    decode_in: Option<HostTime>,
+    states_colours: bool,
 }
 
 impl ImageDecoder {
@@ -82,16 +89,13 @@ impl ImageDecoder {
     /// The image in `bytes`, no animation, upright; `about` is what they say of themselves. `None` where it is of none of the kinds that are
     /// taken, or damaged.
     pub fn image(&mut self, bytes: Vec<u8>, about: &ImageFile, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
-        if about.damaged {
-            return None;
-        }
         let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
     }
 
     fn decoded(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet) -> Option<Decoded> {
         let about = ImageFile::read(path);
-        if about.images != 1 || about.undecodable.is_some() || about.damaged || about.too_large().is_some() {
+        if about.images != 1 || about.undecodable.is_some() || about.too_large().is_some() {
             return None;
         }
         self.of_bytes(whole(path)?, about.turn, &*outlet.clock, wanted.delay)
@@ -99,23 +103,13 @@ impl ImageDecoder {
 
     /// The image in `bytes`, to be turned by `turn`.
     fn of_bytes(&mut self, bytes: Vec<u8>, turn: u8, clock: &dyn Clock, delay: Duration) -> Option<Decoded> {
-        let file = jpeg::File::of_image(&bytes);
-        let mut encoded = read(bytes)?;
-        if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
-            encoded = element(&parser, file)?.pass(&encoded)?;
-        }
-        let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
-        let tag = encoded.orientation.take();
-        let decoder = chosen(&encoded.caps, file, false).filter(is_decoder)?;
-        // As [`super::probe`] has it.
-        let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
-        let decoded = element(&decoder, file)?.pass(&encoded)?;
+        let Unturned { image, tag, decode_in, states_colours } =
+            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { by_elements(bytes, clock)? };
         if !delay.is_zero() {
             clock.sleep(delay);
         }
         let left = clock.now();
-        let decode_in = decoded.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
-        let shown = self.turn(decoded, turn, tag)?;
+        let shown = self.turn(image, turn, tag)?;
         if shown.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             return None;
         }
@@ -151,11 +145,31 @@ impl ImageDecoder {
     }
 }
 
-/// All of a regular file that is not too large.
-fn whole(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_regular(path)?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
-    (bytes.len() as u64 <= LARGEST).then_some(bytes)
+/// A PNG image.
+fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
+    let entered = clock.now();
+    let (mut buffer, video) = png::decode(bytes)?;
+    buffer.get_mut()?.set_pts(gst::ClockTime::ZERO);
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new().upcast();
+    let image = Passed { buffer, caps: video.to_caps().ok()?, segment, orientation: None };
+    Some(Unturned { image, tag: None, decode_in: Some(entered), states_colours: false })
+}
+
+/// An image of another kind.
+fn by_elements(bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
+    let file = jpeg::File::of_image(&bytes);
+    let mut encoded = read(bytes)?;
+    if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
+        encoded = element(&parser, file)?.pass(&encoded)?;
+    }
+    let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
+    let tag = encoded.orientation.take();
+    let decoder = chosen(&encoded.caps, file, false).filter(is_decoder)?;
+    // As [`super::probe`] has it.
+    let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
+    let image = element(&decoder, file)?.pass(&encoded)?;
+    let decode_in = image.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
+    Some(Unturned { image, tag, decode_in, states_colours })
 }
 
 /// An image of a kind that is taken, as `filesrc` and `typefind` pass it on.

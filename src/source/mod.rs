@@ -36,6 +36,7 @@ mod opener;
 mod options;
 mod outlet;
 mod pace;
+mod png;
 mod probe;
 mod rate;
 mod receive_buffer;

@@ -179,7 +179,8 @@ pub fn find(
     let run = |streams: u16, frames: u64| {
         let (streams, frames) = (streams.to_string(), frames.to_string());
         let flags = [OsStr::new("--streams"), streams.as_ref(), OsStr::new("--frames-each"), frames.as_ref()];
-        process::run(args, &flags, &[], &folder.report(), shutdown).map_err(|error| anyhow!("{streams} streams: {error}"))
+        process::run(args, &flags, &[], &folder.report(), shutdown)
+            .map_err(|error| anyhow!("{streams} streams: {error}"))
     };
     let Some(first) = run(1, FIRST)? else { return Ok(None) };
     let rate = frame_rate(&first).ok_or_else(|| {
@@ -224,7 +225,10 @@ pub fn find(
     let many = if failed.is_none() { " or more" } else { "" };
     let found = match streams {
         0 => format!("not even one stream at {rate:.2} frames/s: {sla} is not kept"),
-        _ => format!("{}{many} at {rate:.2} frames/s: {sla} kept for {confirmed_s:.0} s", counted(streams.into(), "stream")),
+        _ => format!(
+            "{}{many} at {rate:.2} frames/s: {sla} kept for {confirmed_s:.0} s",
+            counted(streams.into(), "stream")
+        ),
     };
     say(&format!("\n  {found}; bound by {bound_by}"));
     report["capacity"] = json!({

@@ -26,6 +26,7 @@ const LAYERS: &[Layer] = &[
             "channel",
             "part",
             "text",
+            "units",
             "folders",
             "thread",
             "backoff",

@@ -1,18 +1,20 @@
-//! Two outputs of one run never share a file: the second would replace the first.
+//! Two outputs never share a file or a name on a server: the second would replace the first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::PlanError;
 use crate::part::part_path;
 use crate::pipeline::job::{Job, OutputSpec, SourceSpec};
-use crate::sink::{PLAYLIST, Target};
+use crate::sink::{PLAYLIST, RtspServer, Target};
 
-/// Checks that the files of `jobs` and `others`, each with the option that names it, are different ones. `-` and what is not
-/// a regular file (a device, a pipe) may be named several times.
+/// Checks that the files of `jobs` and `others`, each with the option that names it, are different ones, and so are the names that streams
+/// are served under. `-` and what is not a regular file (a device, a pipe) may be named several times.
 ///
 /// # Errors
-/// When two of them are one file.
+/// When two of them are one.
 pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<(), PlanError> {
     let outputs = jobs.iter().flat_map(|job| files(&job.output)).map(|path| ("-o", path));
     let mut named: HashMap<PathBuf, &'static str> = HashMap::new();
@@ -30,6 +32,32 @@ pub fn check_distinct(jobs: &[Job], others: &[(&'static str, &Path)]) -> Result<
         if let Some(first) = named.get(&real(path)) {
             return Err(PlanError::SameFile { first, second: "a source", path: path.clone() });
         }
+    }
+    check_served(jobs)
+}
+
+/// Checks what is served over RTSP: one server an address, one stream a name. A free port is each time another.
+fn check_served(jobs: &[Job]) -> Result<(), PlanError> {
+    let targets = jobs.iter().filter_map(|job| match &job.output {
+        OutputSpec::Stream(targets) => Some(targets),
+        _ => None,
+    });
+    let served = targets.flatten().filter_map(|target| match target {
+        Target::Serve { server, mount } if server.requested().port() != 0 => Some((server, mount)),
+        _ => None,
+    });
+    let mut known: HashMap<SocketAddr, (&Arc<RtspServer>, HashSet<&str>)> = HashMap::new();
+    for (server, mount) in served {
+        let (first, mounts) = known.entry(server.requested()).or_insert_with(|| (server, HashSet::new()));
+        let problem = if !Arc::ptr_eq(first, server) {
+            "another output at this address has another scheme, user, password or --max-clients"
+        } else if mounts.insert(mount) {
+            continue;
+        } else {
+            "another output has this address and name"
+        };
+        let remedy = "give each a port or a name of its own".to_owned();
+        return Err(PlanError::Output { output: server.url(mount), problem: problem.to_owned(), remedy });
     }
     Ok(())
 }

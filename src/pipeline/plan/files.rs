@@ -23,17 +23,12 @@ pub fn prepare_files(
     overwrite: bool,
 ) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
-    let now = Timestamp::now();
     for (option, path) in files {
-        // A link to nothing would be replaced as well.
-        if !overwrite && is_file(path) && path.symlink_metadata().is_ok() {
-            if !goes_on {
-                return Err(PlanError::Exists { option, path: path.clone() });
-            }
-            let free = beside(path, now);
-            let (taken, written) = (path.display(), free.display());
-            notices.push(format!("{option} {taken} exists: writing {written} (--overwrite replaces it)"));
-            *path = free;
+        if goes_on && !overwrite {
+            notices.extend(go_on_beside(option, path));
+        }
+        if !overwrite && exists(path) {
+            return Err(PlanError::Exists { option, path: path.clone() });
         }
         notices.extend(set_aside(path).map_err(|source| match source.kind() {
             std::io::ErrorKind::ResourceBusy => PlanError::Left { option, source },
@@ -42,6 +37,21 @@ pub fn prepare_files(
         })?);
     }
     Ok(notices)
+}
+
+/// Whether a file would be replaced, or a link to nothing.
+pub(super) fn exists(path: &Path) -> bool {
+    is_file(path) && path.symlink_metadata().is_ok()
+}
+
+/// Gives `path`, where it exists, a free name beside it; a notice then.
+pub(super) fn go_on_beside(option: &str, path: &mut PathBuf) -> Option<String> {
+    if !exists(path) {
+        return None;
+    }
+    let free = beside(path, Timestamp::now());
+    let taken = std::mem::replace(path, free);
+    Some(format!("{option} {} exists: writing {} (--overwrite replaces it)", taken.display(), path.display()))
 }
 
 /// A free name beside one that is taken.

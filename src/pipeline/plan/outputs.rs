@@ -100,7 +100,7 @@ impl<'a> Outputs<'a> {
                     let access = Access { credentials, tls };
                     let server = servers
                         .entry(address)
-                        .or_insert_with(|| Arc::new(RtspServer::new(address, access.clone(), request.max_clients)));
+                        .or_insert_with(|| RtspServer::at(address, &access, request.max_clients));
                     if *server.access() != access {
                         let problem = "another output at this address has another scheme, user or password";
                         return Err(refused(problem.into(), "give all of one address the same, or another port"));

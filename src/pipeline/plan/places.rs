@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::PlanError;
-use super::distinct::{files, is_file};
+use super::distinct::files;
+use super::files::exists;
 use crate::pipeline::job::{Job, OutputSpec};
 use crate::sink::{SinkError, Target};
 
@@ -30,7 +31,7 @@ pub fn survey(jobs: &[Job], others: &[(&'static str, &Path)]) -> (Vec<PlanError>
         faults.extend(unwritable(option, path, false));
         exist.push(path.to_path_buf());
     }
-    exist.retain(|path| is_file(path) && path.symlink_metadata().is_ok());
+    exist.retain(|path| exists(path));
     (faults, exist)
 }
 

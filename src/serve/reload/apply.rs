@@ -1,6 +1,6 @@
 //! A configuration that is read again while the server runs, and applied as far as it can be.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
 
@@ -46,12 +46,17 @@ pub struct Running<A> {
 type ToStart<A> = (StreamConfig<A>, Prepared);
 
 impl<A> Running<A> {
+    /// Reloads wait until what this returns is dropped.
+    pub fn hold(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Applies what `read` finds; what has changed.
     ///
     /// # Errors
     /// When the configuration cannot be used: nothing has changed then. When streams do not start: everything else is applied.
     pub fn reload(&self, read: impl Fn() -> Result<New<A>, String>) -> Result<Vec<Change>, Problem> {
-        let mut running = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.hold();
         let New { settings: mut new, streams, defaults, tls, apply } = read().map_err(unusable)?;
         let mut changes = config::changes(&running, &new);
         let as_before = |name: &String| !changes.iter().any(|change| change.stream() == Some(name));
@@ -81,7 +86,9 @@ impl<A> Running<A> {
         if let Some((shown, certificate)) = self.certificate.as_ref().zip(certificate) {
             shown.renew(certificate);
         }
-        // What is gone frees its addresses and files for what is new.
+        // What is gone or changed frees its addresses and files for what is new.
+        let gone = changes.iter().filter(|change| matches!(change, Change::Removed { .. })).filter_map(Change::stream);
+        self.streams.stop(&gone.chain(to_start.iter().map(|(stream, _)| stream.name.as_str())).collect());
         for change in &changes {
             if let Change::Removed { stream } = change {
                 // A client may have stopped it.

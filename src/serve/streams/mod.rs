@@ -87,6 +87,8 @@ pub enum Asked {
 
 /// What a run is given.
 pub struct Begins {
+    /// It takes the place of one that this program ran: what that one recorded stays.
+    pub again: bool,
     /// Told of every line of detections.
     pub changed: Box<dyn Fn() + Send + Sync>,
     /// Ends it.
@@ -229,7 +231,8 @@ impl Streams {
         let shutdown = self.shutdown.child();
         let changed = Arc::new(Notify::new());
         let tell = changed.clone();
-        let begins = Begins { changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
+        let begins =
+            Begins { again: known, changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
         let launched = open(begins).inspect_err(|error| {
             // The one before it has ended, and this is why no other runs.
             if let Some(entry) = self.entries().get(name) {
@@ -326,6 +329,19 @@ impl Streams {
         let entries = self.entries();
         let entry = entries.get(name).ok_or_else(|| StreamError::Unknown(name.to_owned()))?;
         Ok((entry.feed.clone(), entry.changed.clone(), entry.run))
+    }
+
+    /// Stops all of these at once, and waits until their outputs are finished. They stay known until others take their places.
+    pub fn stop(&self, names: &BTreeSet<&str>) {
+        // Nobody else takes several turns.
+        let turns: Vec<Turn<'_>> = names.iter().map(|name| self.turn(name)).collect();
+        for entry in names.iter().filter_map(|name| self.entries().get(*name).map(|entry| entry.shutdown.clone())) {
+            entry.request();
+        }
+        for name in names {
+            self.end(name);
+        }
+        drop(turns);
     }
 
     /// Has the stream's run end, and waits for it.

@@ -1,9 +1,10 @@
-//! Lengths of time as they are written in options.
+//! Lengths of time and sizes as they are written in options.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 /// `1s`, `500ms`, `2`.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
+pub fn interval(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
         None => (text.strip_suffix('s').unwrap_or(text), 1.0),
@@ -15,13 +16,13 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// A length of time: `30s`, `10m`, `24h`, `7d`; a bare number is seconds.
-pub(super) fn length(text: &str) -> Result<Duration, String> {
+pub fn length(text: &str) -> Result<Duration, String> {
     let at_least = |length: &Duration| *length >= Duration::from_secs(1);
     any_length(text)?.filter(at_least).ok_or_else(|| "give at least one second, as 30s, 10m or 24h".into())
 }
 
 /// A length of time that may be shorter than a second.
-pub(super) fn moment(text: &str) -> Result<Duration, String> {
+pub fn moment(text: &str) -> Result<Duration, String> {
     let at_least = |length: &Duration| *length >= Duration::from_millis(100);
     any_length(text)?.filter(at_least).ok_or_else(|| "give at least a tenth of a second, as 0.5s, 3s or 1m".into())
 }
@@ -42,21 +43,34 @@ fn any_length(text: &str) -> Result<Option<Duration>, String> {
     Ok(number.parse::<f64>().ok().and_then(|number| Duration::try_from_secs_f64(number * seconds).ok()))
 }
 
-/// A size on disk: `500MB`, `50GB`, `1.5TB`, of 1000; `50GiB` of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+/// A size, bytes: `500KB`, `50GB`, `1.5TB`, of 1000; `50GiB` of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        bytes(text).map(Self)
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
     let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(at);
     let unit = match unit.to_ascii_lowercase().as_str() {
+        "kb" | "k" => 1e3,
         "mb" | "m" => 1e6,
         "gb" | "g" => 1e9,
         "tb" | "t" => 1e12,
+        "kib" => 1024.0,
         "mib" => f64::from(1 << 20),
         "gib" => f64::from(1 << 30),
         "tib" => 1024.0 * f64::from(1 << 30),
         _ => return Err("give a size as 500MB, 50GB or 2TB".into()),
     };
     let bytes = number.trim().parse::<f64>().ok().map(|number| number * unit);
-    let bytes = bytes.filter(|bytes| (1e6..1e18).contains(bytes)).ok_or("give at least 1MB, as 500MB or 50GB")?;
+    let bytes = bytes.filter(|bytes| (1e3..1e18).contains(bytes)).ok_or("give at least 1KB, as 500MB or 50GB")?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was compared with what fits")]
     Ok(bytes as u64)
 }
@@ -78,8 +92,8 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!(
-            ["500MB", "50GB", "1.5tb", "2GiB"].map(bytes),
-            [500_000_000, 50_000_000_000, 1_500_000_000_000, 2 << 30].map(Ok)
+            ["500KB", "50GB", "1.5tb", "2GiB"].map(bytes),
+            [500_000, 50_000_000_000, 1_500_000_000_000, 2 << 30].map(Ok)
         );
         for wrong in ["", "50", "0GB", "-1GB", "nanGB", "infTB", "1e30TB", "GB", "5 parsecs"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
