@@ -4,6 +4,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// `1s`, `500ms`, `2`.
+///
+/// # Errors
+/// When it is none, too short or too long: what to give.
 pub fn interval(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 0.001),
@@ -16,12 +19,18 @@ pub fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// A length of time: `30s`, `10m`, `24h`, `7d`; a bare number is seconds.
+///
+/// # Errors
+/// When it is none, too short or too long: what to give.
 pub fn length(text: &str) -> Result<Duration, String> {
     let at_least = |length: &Duration| *length >= Duration::from_secs(1);
     any_length(text)?.filter(at_least).ok_or_else(|| "give at least one second, as 30s, 10m or 24h".into())
 }
 
 /// A length of time that may be shorter than a second.
+///
+/// # Errors
+/// When it is none, too short or too long: what to give.
 pub fn moment(text: &str) -> Result<Duration, String> {
     let at_least = |length: &Duration| *length >= Duration::from_millis(100);
     any_length(text)?.filter(at_least).ok_or_else(|| "give at least a tenth of a second, as 0.5s, 3s or 1m".into())

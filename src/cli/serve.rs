@@ -120,12 +120,9 @@ fn serve(
     let listen = args.listening();
     serve::check_token(&listen)?;
     let certificate = args.tls().map(|tls| tls.read()).transpose()?.map(SharedCertificate::new);
-    let all = args.configured(layers)?;
-    check_distinct(&all)?;
-    // The decoder is the process's.
-    for stream in &all {
-        prefer_decoder(stream.args.options().live.decoder.as_deref())?;
-    }
+    let all = args.distinct(layers)?;
+    // The decoder is the process's: all of them name the same.
+    all.first().map_or(Ok(()), |stream| prefer_decoder(stream.args.options().live.decoder.as_deref()))?;
     let (runtime, model) = args.model.load()?;
     let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
@@ -148,13 +145,7 @@ fn serve(
     let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
     let streams = Streams::new(launcher.clone(), metrics.clone(), shutdown, first_run);
-    let (ready, stopping) = (metrics.clone(), shutdown.clone());
-    let not_ready: NotReady =
-        Arc::new(
-            move || {
-                if stopping.is_requested() { vec!["streamdet is being stopped".into()] } else { ready.not_ready() }
-            },
-        );
+    let not_ready = not_ready(&metrics, shutdown);
     let missing = not_ready.clone();
     let images = ApiOptions {
         service: service.clone(),
@@ -194,14 +185,11 @@ fn serve(
         Ok(api.merge(routes).merge(reload::routes(again)))
     };
     let server = Server::start_with(listen, certificate, routes, args.limits())?;
-    for config in all {
-        let started = streams.start(&config.name, Asked::Configuration, || launcher.checked(&config, false));
-        if let Err(error) = started {
-            // What was begun is finished, and who waits to read again is told so.
-            drop(starting);
-            streams.end_all(args.grace);
-            return Err(anyhow::Error::from(error).context(config.place));
-        }
+    if let Err(error) = start_all(all, &streams, &launcher) {
+        // What was begun is finished, and who waits to read again is told so.
+        drop(starting);
+        streams.end_all(args.grace);
+        return Err(error);
     }
     drop(starting);
     let scheme = if args.tls().is_some() { "https" } else { "http" };
@@ -215,12 +203,12 @@ fn serve(
             let _ = reload();
         }
     }
-    let mut code = u8::from(service.has_ended());
     let deadline = Deadline::after(args.grace);
-    for (name, error) in streams.end_all(args.grace) {
+    let failed = streams.end_all(args.grace);
+    for (name, error) in &failed {
         print_error(&format!("{name}: {error}"));
-        code = 1;
     }
+    let code = u8::from(service.has_ended() || !failed.is_empty());
     server.close_within(deadline.left())?;
     drop((streams, launcher, reload, begun));
     // Streams and requests are answered: nobody else holds it.
@@ -230,12 +218,24 @@ fn serve(
     Ok(code)
 }
 
+/// Starts configured streams.
+fn start_all(
+    all: Vec<StreamConfig<DetectArgs>>,
+    streams: &Arc<Streams>,
+    launcher: &Arc<Launcher>,
+) -> anyhow::Result<()> {
+    for config in all {
+        let started = streams.start(&config.name, Asked::Configuration, || launcher.checked(&config, false));
+        started.map_err(|error| anyhow::Error::from(error).context(config.place))?;
+    }
+    Ok(())
+}
+
 /// The configuration as it is now.
 fn new(read_again: ReadAgain, origin: &Origin, launcher: &Arc<Launcher>) -> anyhow::Result<New<DetectArgs>> {
     let (args, layers) = read_again()?;
     serve::check_token(&args.listening())?;
-    let streams = args.configured(&layers)?;
-    check_distinct(&streams)?;
+    let streams = args.distinct(&layers)?;
     let (launcher, clients) = (launcher.clone(), Clients::new(&layers, &args.allow));
     Ok(New {
         settings: config::comparable(&layers, &streams),
@@ -256,6 +256,15 @@ fn say_reload(done: &Result<Vec<Change>, Problem>) {
 
 /// Says what is missing before requests are taken.
 type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+fn not_ready(metrics: &Arc<Fleet>, shutdown: &Shutdown) -> NotReady {
+    let (ready, stopping) = (metrics.clone(), shutdown.clone());
+    Arc::new(
+        move || {
+            if stopping.is_requested() { vec!["streamdet is being stopped".into()] } else { ready.not_ready() }
+        },
+    )
+}
 
 /// Everything that is answered at `address`.
 fn routes(
@@ -317,6 +326,13 @@ impl ServeArgs {
                 twice.name
             );
         }
+        Ok(all)
+    }
+
+    /// The same, no two of which write one file.
+    fn distinct(&self, layers: &Layers) -> anyhow::Result<Vec<StreamConfig<DetectArgs>>> {
+        let all = self.configured(layers)?;
+        check_distinct(&all)?;
         Ok(all)
     }
 
