@@ -145,7 +145,6 @@ install_runtime() {
 
 main() {
     local variant=${1:-cpu}
-    local data=${XDG_DATA_HOME:-$HOME/.local/share}/streamdet
     local runtime=$variant
 
     local lists=("$here/packages.txt" "$here/packages-run.txt")
@@ -173,7 +172,10 @@ main() {
     fi
 
     case $runtime in
-        build | run) ;;
+        build | run) return ;;
+    esac
+    local data=${XDG_DATA_HOME:-$HOME/.local/share}/streamdet
+    case $runtime in
         cpu)
             runtime=$(choose_runtime cpu)
             install_runtime "$runtime" "$data/onnxruntime"

@@ -23,7 +23,7 @@ def source(folder):
     start = int(first.stem)
     caps = "image/jpeg,framerate=10/1"
     # Time goes on from the last frame to the first one.
-    return f'multifilesrc location="{pattern}" start-index={start} loop=true caps="{caps}" ! jpegdec ! videoconvert'
+    return f'multifilesrc location="{pattern}" start-index={start} loop=true caps="{caps}" ! jpegdec'
 
 
 def main():
@@ -38,7 +38,7 @@ def main():
     server = GstRtspServer.RTSPServer(address=args.listen, service=args.port)
     media = GstRtspServer.RTSPMediaFactory()
     media.set_launch(
-        f"( {source(args.frames)} ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=veryfast key-int-max=25 "
+        f"( {source(args.frames)} ! videoconvert ! video/x-raw,format=I420 ! x264enc tune=zerolatency speed-preset=veryfast key-int-max=25 "
         "! rtph264pay name=pay0 pt=96 config-interval=1 )"
     )
     media.set_shared(True)
