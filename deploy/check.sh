@@ -71,8 +71,19 @@ units() {
         grep -F streamdet "$scratch/verify" >&2 && die "systemd-analyze verify ($variant) has something to say"
         SYSTEMD_UNIT_PATH=$folder: systemd-analyze security --offline=true --threshold=20 --no-pager streamdet.service >"$scratch/security" ||
             die "systemd-analyze security ($variant): $(tail -n 1 "$scratch/security")"
-        say "unit, $variant: $(grep -o 'exposure level.*' "$scratch/security" | grep -Eo '[0-9]+\.[0-9]+') of 10"
+        say "unit, $variant: exposure $(grep -o 'exposure level.*' "$scratch/security" | grep -Eo '[0-9]+\.[0-9]+') of 10"
     done
+}
+
+# Under the unit's filter of system calls the program works, and what it must not do is refused.
+sandbox() {
+    if "$python" deploy/check/sandboxed.py mount -t tmpfs none /mnt 2>"$scratch/mount"; then
+        umount /mnt
+        die "the unit's filter lets a file system be mounted"
+    fi
+    clip "$scratch/clip.mp4"
+    "$python" deploy/check/sandboxed.py "$program" detect "$scratch/clip.mp4" -o "$scratch/annotated.mp4" --quiet ||
+        die "the program does not work under the unit's filter of system calls"
 }
 
 rules() {
@@ -96,6 +107,7 @@ quick() {
     compose
     configurations
     units
+    sandbox
     rules
     dependencies
     if command -v kustomize >/dev/null || command -v kubectl >/dev/null; then
@@ -145,7 +157,7 @@ within() {
         shift
     done
     shift
-    bwrap --bind "$root" / --proc /proc --dev /dev --tmpfs /tmp --ro-bind /etc/resolv.conf /etc/resolv.conf --unshare-pid --cap-add ALL \
+    bwrap --bind "$root" / --proc /proc --dev /dev --ro-bind /sys /sys --perms 1777 --tmpfs /tmp --ro-bind /etc/resolv.conf /etc/resolv.conf --unshare-pid --cap-add ALL \
         --die-with-parent --clearenv --setenv PATH /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         --setenv DEBIAN_FRONTEND noninteractive "${options[@]}" "$@"
 }
@@ -172,8 +184,9 @@ deb() {
         cd /var/lib/streamdet
         service() { setpriv --reuid=streamdet --regid=streamdet --clear-groups --no-new-privs --bounding-set=-all env HOME=/var/lib/streamdet XDG_CACHE_HOME=/var/cache/streamdet "$@"; }
         service streamdet check /etc/streamdet/config.toml
-        service streamdet detect /srv/clip.mp4 -o annotated.mp4 --report report.json
-        service streamdet doctor' || die "the installed program does not work"
+        service streamdet doctor >/root/log
+        service streamdet detect /srv/clip.mp4 -o annotated.mp4 --report report.json 2>/root/log || { cat /root/log; exit 1; }
+        tail -n 3 /root/log' || die "the installed program does not work"
     grep -q '"processed": *75' "$root/var/lib/streamdet/report.json" || die "not every frame was processed"
     if within "$root" -- setpriv --reuid=nobody --regid=nogroup --clear-groups cat /etc/streamdet/config.toml 2>"$scratch/read"; then
         die "everyone reads /etc/streamdet/config.toml, where passwords may stand"

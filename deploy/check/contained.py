@@ -56,8 +56,8 @@ def main():
         fail("it is not the image's user that writes")
 
     # An engine that was given no place for the cache.
-    at = line.index("/var/cache/streamdet") - 1
-    detect("detect, its cache read-only", line[:at] + line[at + 5:], data)
+    at = line.index("/var/cache/streamdet") - 3
+    detect("detect, its cache read-only", line[:at] + line[at + 4:], data)
 
     # OpenShift, and `docker run --user`: a user that /etc/passwd does not know.
     for file in data.iterdir():

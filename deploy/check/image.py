@@ -192,7 +192,7 @@ class Builder:
             mounts += ["--ro-bind", env["PIP_CERT"], "/tmp/certificates.pem"]
             env["PIP_CERT"] = "/tmp/certificates.pem"
         # --cap-add: dpkg changes owners, and apt changes to a user of its own.
-        sandbox = ["bwrap", "--bind", image.root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-pid",
+        sandbox = ["bwrap", "--bind", image.root, "/", "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--unshare-pid",
                    "--cap-add", "ALL", "--die-with-parent", "--clearenv", *mounts, "--chdir", image.workdir]
         for pair in env.items():
             sandbox += ["--setenv", *pair]
@@ -231,8 +231,8 @@ def command_line(root, binds=(), arguments=None, env=None, network=False):
     facts = json.loads(pathlib.Path(f"{root}.json").read_text())
     uid, gid = facts["user"].split(":")
     env = {"PATH": "/usr/bin:/bin"} | facts["env"] | (env or {})
-    sandbox = ["bwrap", "--ro-bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--chmod", "1777", "/tmp",
-               "--tmpfs", "/var/cache/streamdet", "--chmod", "1777", "/var/cache/streamdet", "--unshare-pid", "--unshare-ipc",
+    sandbox = ["bwrap", "--ro-bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--ro-bind", "/sys", "/sys", "--perms", "1777",
+               "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/var/cache/streamdet", "--unshare-pid", "--unshare-ipc",
                "--unshare-uts", "--as-pid-1", "--die-with-parent", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID",
                "--cap-add", "CAP_SETPCAP", "--clearenv", "--chdir", facts["workdir"]]
     sandbox += [] if network else ["--unshare-net"]
