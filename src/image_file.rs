@@ -36,11 +36,13 @@ pub struct ImageFile {
     pub undecodable: Option<(&'static str, &'static str)>,
     /// Width and height, where the format is one of those that can be large (WebP cannot).
     pub size: Option<Sides>,
+    /// Whether a PNG's data is not what its checksums say: some decoders show half an image then.
+    pub damaged: bool,
 }
 
 impl Default for ImageFile {
     fn default() -> Self {
-        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None }
+        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None, damaged: false }
     }
 }
 
@@ -291,6 +293,10 @@ impl<R: Read + Seek> Bytes<R> {
             let Ok(length) = self.long() else { break };
             let kind: [u8; 4] = self.take()?;
             let data = self.file.stream_position()?;
+            // Of what is not needed to decode it, decoders do not mind (PNG, 5.4).
+            let is_critical = kind[0].is_ascii_uppercase();
+            found.damaged |= is_critical && self.is_damaged(kind, length)?;
+            self.seek(data)?;
             match &kind {
                 b"IHDR" => found.size = Some(self.pair()?),
                 b"eXIf" if !has_exif => (found.turn, has_exif) = (self.exif()?, true),
@@ -302,6 +308,23 @@ impl<R: Read + Seek> Bytes<R> {
         }
         found.orientation = found.turn;
         Ok(found)
+    }
+
+    /// Whether a chunk's data, which comes next, is not what the checksum behind it says (PNG, 5.3). One that is cut off is not damaged.
+    fn is_damaged(&mut self, kind: [u8; 4], length: u32) -> Result<bool> {
+        let (mut crc, mut left, mut piece) = (flate2::Crc::new(), length as usize, [0; 8 << 10]);
+        crc.update(&kind);
+        while left > 0 {
+            let most = left.min(piece.len());
+            let read = self.file.read(&mut piece[..most])?;
+            if read == 0 {
+                return Ok(false);
+            }
+            crc.update(&piece[..read]);
+            left -= read;
+        }
+        self.little = false;
+        Ok(self.long().is_ok_and(|stated| stated != crc.sum()))
     }
 
     /// Chunks of kind, length and data, padded to an even length.
@@ -425,6 +448,7 @@ mod tests {
         let le = |numbers: [u32; 2]| numbers.map(u32::to_le_bytes).concat();
         let short = |n: u32| u16::try_from(n).expect("short");
         let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", &be([w, h])[..], &[8, 2, 0, 0, 0], &[0; 4]].concat();
+        assert!(parsed(&png).damaged, "its checksum is wrong");
         let mut jpeg =
             b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xff\xc4\0\x03\0\xff\xc2\0\x11\x08".to_vec();
         jpeg.extend([short(h).to_be_bytes(), short(w).to_be_bytes()].concat());

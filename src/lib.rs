@@ -68,6 +68,7 @@ pub mod monitoring;
 
 pub mod serve;
 
+pub mod trials;
 pub mod ui;
 
 pub mod profile;

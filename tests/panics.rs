@@ -75,7 +75,7 @@ const OTHERS: [(&str, &str); 15] = [
     ("open", "opens a pipe that nothing reads yet, see tests/failing_outputs.rs"),
     ("preview", "no run: encodes what viewers of serve see, see tests/viewing"),
     ("push", "has no test point before its server answers; the same loop as the writer's"),
-    ("compare", "waits for a process"),
+    ("trial", "waits for a process"),
     ("deadline", "ends a process that is late, and nothing else"),
     ("fetch", "no run: a failed download, see tests/fetch.rs"),
     ("images", "no run: its error is that of the command"),

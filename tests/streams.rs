@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use program::running::Running;
-use program::{events, free_port, streamdet_command};
+use program::{events, free_port, streamdet_command, text, witness};
 use serde_json::{Value, json};
 
 /// The program, and where it answers.
@@ -305,6 +305,22 @@ fn a_stream_shows_what_has_failed_although_it_goes_on() {
     let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
     let door = served.stream("door", |door| up(door) && door["error"].is_string());
     assert!(door["error"].as_str().is_some_and(|error| error.contains("/dev/full: No space left")), "{door}");
+}
+
+#[test]
+fn black_is_black_in_a_snapshot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &["--stream", "door=test:black", "--imgsz", "96"]);
+    served.stream("door", up);
+    let url = format!("http://{}/v1/streams/door/snapshot.jpg", served.place);
+    let image = ureq::get(url).call().expect("an answer").body_mut().read_to_vec().expect("an image");
+    let file = folder.path().join("door.jpg");
+    std::fs::write(&file, image).expect("a file");
+    let (file, gray) = (text(&file), folder.path().join("gray"));
+    witness("ffmpeg", &["-i", file, "-f", "rawvideo", "-pix_fmt", "gray", text(&gray)]);
+    let gray = std::fs::read(gray).expect("pixels");
+    let most = gray.iter().max().expect("pixels");
+    assert!(*most < 4, "{most} of 255: a video's 16 is a JPEG's 0");
 }
 
 #[test]

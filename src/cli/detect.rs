@@ -14,6 +14,7 @@ use super::signals::Signals;
 use super::units::{bytes, length};
 use crate::clock::{Clock, RealClock};
 use crate::config::Kept;
+use crate::controls::Controls;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
@@ -183,6 +184,14 @@ impl DetectArgs {
     /// Whether files are read as fast as possible.
     pub(super) fn is_at_full_speed(&self) -> bool {
         self.full_speed
+    }
+
+    /// Has a stream that runs take over what it can; `usual` is the model's confidence threshold.
+    pub(super) fn adjust(usual: f32) -> impl Fn(&Self, &Controls) {
+        move |args, controls| {
+            controls.set_confidence(args.run.detections.conf.unwrap_or(usual));
+            controls.show_hud(args.run.drawing.hud);
+        }
     }
 
     /// The options of a run.

@@ -103,11 +103,6 @@ impl Launcher {
         Self { clients: RwLock::new(clients), service, origin, clock }
     }
 
-    /// The model's.
-    pub(super) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
     /// For streams that clients start from now on.
     pub(super) fn allow(&self, clients: Clients) {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
@@ -194,6 +189,7 @@ pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     Ok(task)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: anyhow::Error) -> StreamError {
     StreamError::Options(redact(&told(&error)))
 }

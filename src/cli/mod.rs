@@ -3,7 +3,6 @@
 pub mod bench;
 pub mod check;
 mod choices;
-mod compare;
 pub mod count;
 pub mod detect;
 pub mod doctor;
@@ -16,7 +15,6 @@ pub mod model;
 mod mot;
 pub mod options;
 pub mod profile;
-mod reload;
 pub mod run;
 pub mod serve;
 mod settings;

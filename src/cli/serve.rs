@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -11,25 +11,24 @@ use clap::Args;
 
 use super::detect::DetectArgs;
 use super::launch::{Clients, Launcher};
-use super::messages::{print_error, print_line};
+use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
-use super::reload::{New, Running};
 use super::settings::pixelation;
 use super::signals::{HungUp, Signals};
 use super::units::{bytes, length};
 use crate::clock::{Clock, Deadline, RealClock};
-use crate::config::{self, ConfigError, Layers, StreamConfig, stream_from};
+use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
 use crate::detector::{DetectorOptions, Service, Wanted};
 use crate::inference;
 use crate::model::Origin;
 use crate::monitoring::{Fleet, Liveness};
 use crate::secrets::Secret;
 use crate::serve::live::{self, LiveOptions};
-use crate::serve::reload;
+use crate::serve::reload::{self, New, Running};
 use crate::serve::streams::{self, Allowed, Asked, Options, Streams};
 use crate::serve::{
-    self, ApiOptions, Defaults, Limits, Listen, Probes, ServeError, Server, SharedCertificate, SharedDefaults, Tls,
-    page,
+    self, ApiOptions, Defaults, Limits, Listen, Probes, Problem, ServeError, Server, SharedCertificate, SharedDefaults,
+    Tls, page,
 };
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
@@ -125,14 +124,18 @@ fn serve(
     let (runtime, model) = args.model.load()?;
     let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
-    let New { settings, defaults, clients, .. } = args.new_settings(layers, &all, &origin)?;
+    let settings = config::comparable(layers, &all);
+    let defaults = args.defaults(&origin)?;
+    let clients = Clients::new(layers, &args.allow);
     let options = DetectorOptions {
         wanted: defaults.wanted.clone(),
         provider: args.model.provider_options(),
         clock: clock.clone(),
         ..DetectorOptions::of(&model)
     };
-    let service = Arc::new(Service::start(&runtime, &model, options, args.queue.into())?);
+    // Those that wait, and those that are run.
+    let places = usize::from(args.queue) + usize::from(args.model.batch);
+    let service = Arc::new(Service::start(&runtime, &model, options, places)?);
     let metrics = Arc::new(Fleet::default());
     let defaults = SharedDefaults::new(defaults);
     let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
@@ -157,16 +160,24 @@ fn serve(
         is_ready: Box::new(move || missing().is_empty()),
     };
     let api = serve::api(images, vec![streams::described(), live::described(), reload::described()])?;
-    let running = Running::new(settings, (streams.clone(), launcher.clone()), defaults, certificate.clone());
-    let read = {
-        let origin = origin.clone();
-        move || {
-            let (args, layers) = read_again()?;
-            let all = args.configured(&layers)?;
-            args.new_settings(&layers, &all, &origin).map(|new| New { streams: all, ..new })
-        }
+    let own = launcher.clone();
+    let running = Running {
+        settings: Mutex::new(settings),
+        streams: streams.clone(),
+        defaults,
+        certificate: certificate.clone(),
+        check: Box::new(move |stream| own.checked(stream, false)),
+        adjust: Box::new(DetectArgs::adjust(origin.conf)),
     };
-    let reload: reload::Reload = Arc::new(move || Ok(running.reload(&read)?));
+    let read = {
+        let (origin, launcher) = (origin.clone(), launcher.clone());
+        move || new(read_again, &origin, &launcher).map_err(|error| told(&error))
+    };
+    let reload: reload::Reload = Arc::new(move || {
+        let done = running.reload(&read);
+        say_reload(&done);
+        done
+    });
     let again = reload.clone();
     let routes = |address| {
         let routes = routes(args, address, &streams, &metrics, (clock, not_ready))?;
@@ -187,7 +198,8 @@ fn serve(
     print_line(&format!("  {scheme}://{}/ · {} · {runs_on}", server.address(), origin.name));
     while !shutdown.wait(LOOK) && !service.has_ended() {
         if hung_up.take() {
-            say_reload(&reload);
+            // What came of it is said.
+            let _ = reload();
         }
     }
     let mut code = u8::from(service.has_ended());
@@ -205,9 +217,22 @@ fn serve(
     Ok(code)
 }
 
-/// What a reload did that SIGHUP asked for.
-fn say_reload(reload: &reload::Reload) {
-    match reload() {
+/// The configuration as it is now.
+fn new(read_again: ReadAgain, origin: &Origin, launcher: &Arc<Launcher>) -> anyhow::Result<New<DetectArgs>> {
+    let (args, layers) = read_again()?;
+    let streams = args.configured(&layers)?;
+    let (launcher, clients) = (launcher.clone(), Clients::new(&layers, &args.allow));
+    Ok(New {
+        settings: config::comparable(&layers, &streams),
+        streams,
+        defaults: args.defaults(origin)?,
+        tls: args.tls(),
+        apply: Box::new(move || launcher.allow(clients)),
+    })
+}
+
+fn say_reload(done: &Result<Vec<Change>, Problem>) {
+    match done {
         Ok(changes) if changes.is_empty() => print_line("  configuration read again: nothing has changed"),
         Ok(changes) => changes.iter().for_each(|change| print_line(&format!("  {change}"))),
         Err(problem) => print_error(&problem.detail()),
@@ -263,22 +288,6 @@ impl ServeArgs {
         let certificate = self.tls().and_then(|tls| tls.read().err()).map(Into::into);
         let defaults = origin.and_then(|origin| self.defaults(origin).err());
         [token, certificate, defaults].into_iter().flatten().collect()
-    }
-
-    /// What the configuration says beside its streams.
-    fn new_settings(
-        &self,
-        layers: &Layers,
-        streams: &[StreamConfig<DetectArgs>],
-        origin: &Origin,
-    ) -> anyhow::Result<New> {
-        Ok(New {
-            settings: config::comparable(layers, streams),
-            streams: Vec::new(),
-            defaults: self.defaults(origin)?,
-            clients: Clients::new(layers, &self.allow),
-            tls: self.tls(),
-        })
     }
 
     /// Its streams, those of the config file first.

@@ -60,9 +60,12 @@ pub(super) async fn detect(
     let wanted = parameters.wanted(&defaults.wanted, &api.model)?;
     let kind = preferred(&headers, &KINDS)?;
     let bytes = image(&headers, request).await?;
-    check_views(&wanted, &api.model, api.images.size(&bytes)?)?;
-    let decoded = api.images.decode(bytes).await?;
+    let place = api.work.place()?;
+    let image = api.images.look(bytes).await?;
+    check_views(&wanted, &api.model, image.size)?;
+    let decoded = api.images.decode(image).await?;
     let mut frames = api.work.detect(wanted, vec![decoded.frame]).await?;
+    drop(place);
     let frame = frames.pop().ok_or_else(|| Problem::failed("the detector gave no frame back"))?;
     let body = match kind {
         0 => {

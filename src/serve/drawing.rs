@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::aside::aside;
 use super::defaults::Defaults;
 use super::problem::Problem;
 use crate::frame::{DecodedFrame, FramePool, FrameViewMut, planes_mut};
@@ -36,8 +37,7 @@ impl Drawing {
         defaults: Arc<Defaults>,
     ) -> Result<Vec<u8>, Problem> {
         let own = self.clone();
-        let drawn = tokio::task::spawn_blocking(move || own.annotated_here(&frame, kind, &defaults)).await;
-        let drawn = drawn.unwrap_or_else(|_| Err("the drawing failed".into()));
+        let drawn = aside(move || own.annotated_here(&frame, kind, &defaults)).await?;
         drawn.map_err(|problem| Problem::failed(format!("the image cannot be drawn on: {problem}")))
     }
 

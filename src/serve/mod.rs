@@ -6,6 +6,7 @@
 mod accept;
 mod access;
 mod api;
+mod aside;
 mod connections;
 mod defaults;
 mod detect;

@@ -28,6 +28,8 @@ use super::tls::SharedCertificate;
 use super::wire::Wire;
 use crate::thread::{self, Thread, ThreadError};
 
+/// Connections that wait to be accepted, at most; the system's own limit is below it (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
 /// Until the system is asked for connections again, after it had no room for one.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// How long what a client still sends is discarded after the last answer: closed at once, the answer might not reach it.
@@ -75,6 +77,8 @@ impl Server {
         let refused = |problem| ServeError::Address { option, address, problem };
         let listener = TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
+        // The standard library has 128 wait to be accepted: a thousand at once would try again after a second.
+        rustix::net::listen(&listener, BACKLOG).map_err(|e| refused(e.into()))?;
         let address = listener.local_addr().map_err(refused)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_current_thread()

@@ -15,7 +15,9 @@ use super::request::{Data, Infer, InferSchema, Input};
 use super::served::{DETECTED, IMAGE, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, VERSION, any};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
+use crate::serve::aside::aside;
 use crate::serve::detect::whole;
+use crate::serve::images::Looked;
 use crate::serve::parameters::{MOST_SEEN, check_views};
 use crate::serve::problem::Problem;
 use crate::serve::state::Api;
@@ -156,8 +158,8 @@ async fn inferred(
         }
     };
     let body = whole(request.into_body()).await?;
-    let read = tokio::task::spawn_blocking(move || Infer::read(&body, length)).await;
-    let mut infer = read.map_err(|_| Problem::failed("the request could not be read"))??;
+    let place = api.work.place()?;
+    let mut infer = aside(move || Infer::read(&body, length)).await??;
     let (Some(input), true) = (infer.inputs.pop(), infer.inputs.is_empty()) else {
         return Err(Problem::bad(format!(
             "one input is taken, {} or {IMAGE}; the request has several",
@@ -177,9 +179,9 @@ async fn inferred(
             return Err(Problem::bad(detail));
         }
     };
+    drop(place);
     let tensors = infer.choose(tensors)?;
-    let written = tokio::task::spawn_blocking(move || written(&name, infer.id, &tensors)).await;
-    written.map_err(|_| Problem::failed("the answer could not be written"))?
+    aside(move || written(&name, infer.id, &tensors)).await?
 }
 
 /// The model's own outputs.
@@ -225,10 +227,10 @@ async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, P
         let detail = format!("input {IMAGE:?} has shape {:?}, but [N] is taken, N from 1 to {IMAGES}", input.shape);
         return Err(Problem::bad(detail));
     }
+    let images = try_join_all(images.into_iter().map(|image| api.images.look(image))).await.map_err(as_bad)?;
     let mut pixels = 0;
-    for image in &images {
-        let size = api.images.size(image).map_err(as_bad)?;
-        check_views(&wanted, &api.model, size)?;
+    for Looked { size, .. } in &images {
+        check_views(&wanted, &api.model, *size)?;
         pixels += u64::from(size.width) * u64::from(size.height);
     }
     api.images.fit(pixels)?;

@@ -16,6 +16,7 @@ use utoipa::OpenApi;
 use super::events::{self, Id};
 use super::{Options, Put, Report, StreamError, Streams};
 use crate::serve::Problem;
+use crate::serve::aside::aside;
 
 /// Comments that keep a connection without events open, for proxies that close idle ones.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -106,7 +107,7 @@ async fn put(State(streams): Shared, Path(name): Path<String>, options: Bytes) -
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body is no object of options in JSON: {e}"))
     })?;
     let (own, stream) = (streams.clone(), name.clone());
-    let put = blocking(&streams, move || own.put(&stream, &options)).await??;
+    let put = change(&streams, move || own.put(&stream, &options)).await??;
     let status = if put == Put::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(streams.report(&name)?)).into_response())
 }
@@ -123,22 +124,18 @@ async fn put(State(streams): Shared, Path(name): Path<String>, options: Bytes) -
 )]
 async fn delete(State(streams): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     let own = streams.clone();
-    blocking(&streams, move || own.delete(&name)).await??;
+    change(&streams, move || own.delete(&name)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Where a thread may wait. It goes on where the client goes away meanwhile.
-async fn blocking<T: Send + 'static>(
-    streams: &Streams,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
+/// Starts or stops a stream, when fewer do so than may. It goes on where the client goes away meanwhile.
+async fn change<T: Send + 'static>(streams: &Streams, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
     let place = streams.changes.clone().acquire_owned().await;
-    let done = tokio::task::spawn_blocking(move || {
-        let done = work();
-        drop(place);
-        done
-    });
-    done.await.map_err(|_| Problem::failed("this is a bug, please report it"))
+    aside(move || {
+        let _place = place;
+        work()
+    })
+    .await
 }
 
 /// Follow a stream's detections

@@ -1,57 +1,58 @@
-//! A configuration that is read again while `serve` runs, and applied as far as it can be.
+//! A configuration that is read again while the server runs, and applied as far as it can be.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::anyhow;
 use axum::http::StatusCode;
 
-use super::detect::DetectArgs;
-use super::launch::{Clients, Launcher};
-use super::messages::told;
 use crate::config::{self, Change, Effect, Settings, StreamConfig};
-use crate::serve::streams::{Asked, Prepared, Streams};
-use crate::serve::{Defaults, Problem, SharedCertificate, SharedDefaults, Tls};
+use crate::controls::Controls;
+use crate::serve::defaults::{Defaults, SharedDefaults};
+use crate::serve::problem::Problem;
+use crate::serve::streams::{Asked, Prepared, StreamError, Streams};
+use crate::serve::tls::{SharedCertificate, Tls};
 
-/// A configuration, as read.
-pub(super) struct New {
+/// A configuration, as read. `A` are a stream's options.
+pub struct New<A> {
+    /// All of it, to compare it by.
     pub settings: Settings,
-    pub streams: Vec<StreamConfig<DetectArgs>>,
+    /// Its streams.
+    pub streams: Vec<StreamConfig<A>>,
+    /// What requests get.
     pub defaults: Defaults,
-    pub clients: Clients,
+    /// The certificate's files.
     pub tls: Option<Tls>,
+    /// Applies what else there is.
+    pub apply: Box<dyn FnOnce() + Send>,
 }
 
+#[expect(clippy::type_complexity, reason = "each is named by its field")]
 /// What a reload applies to.
-pub(super) struct Running {
+pub struct Running<A> {
     /// What runs is configured so.
-    settings: Mutex<Settings>,
-    streams: Arc<Streams>,
-    launcher: Arc<Launcher>,
-    defaults: SharedDefaults,
-    certificate: Option<SharedCertificate>,
+    pub settings: Mutex<Settings>,
+    /// The streams.
+    pub streams: Arc<Streams>,
+    /// What requests get.
+    pub defaults: SharedDefaults,
+    /// The certificate, where there is one.
+    pub certificate: Option<SharedCertificate>,
+    /// Checks a stream; nothing is opened yet.
+    pub check: Box<dyn Fn(&StreamConfig<A>) -> Result<Prepared, StreamError> + Send + Sync>,
+    /// Has a stream that runs take over what it can.
+    pub adjust: Box<dyn Fn(&A, &Controls) + Send + Sync>,
 }
 
 /// A stream to start.
-type ToStart = (StreamConfig<DetectArgs>, Prepared);
+type ToStart<A> = (StreamConfig<A>, Prepared);
 
-impl Running {
-    /// `settings` runs.
-    pub(super) fn new(
-        settings: Settings,
-        (streams, launcher): (Arc<Streams>, Arc<Launcher>),
-        defaults: SharedDefaults,
-        certificate: Option<SharedCertificate>,
-    ) -> Self {
-        Self { settings: Mutex::new(settings), streams, launcher, defaults, certificate }
-    }
-
+impl<A> Running<A> {
     /// Applies what `read` finds; what has changed.
     ///
     /// # Errors
     /// When the configuration cannot be used: nothing has changed then. When streams do not start: everything else is applied.
-    pub(super) fn reload(&self, read: impl Fn() -> anyhow::Result<New>) -> Result<Vec<Change>, Problem> {
+    pub fn reload(&self, read: impl Fn() -> Result<New<A>, String>) -> Result<Vec<Change>, Problem> {
         let mut running = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let New { settings: mut new, streams, defaults, clients, tls } = read().map_err(unusable)?;
+        let New { settings: mut new, streams, defaults, tls, apply } = read().map_err(unusable)?;
         let mut changes = config::changes(&running, &new);
         let as_before = |name: &String| !changes.iter().any(|change| change.stream() == Some(name));
         let restored = new.streams.keys().filter(|name| as_before(name) && !self.streams.is_as_configured(name));
@@ -60,7 +61,7 @@ impl Running {
 
         // Everything is checked before anything changes.
         let certificate = tls.filter(|_| self.certificate.is_some()).map(|tls| tls.read()).transpose();
-        let certificate = certificate.map_err(|error| unusable(error.into()))?;
+        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         let (mut to_start, mut live) = (Vec::new(), Vec::new());
         for stream in streams {
             let own = changes.iter().filter(|change| change.stream() == Some(stream.name.as_str()));
@@ -72,14 +73,14 @@ impl Running {
             // One that a client has stopped, or that has failed, begins with what changed.
             begins |= is_changed && !self.streams.is_as_configured(&stream.name);
             if is_changed {
-                let prepared = self.launcher.checked(&stream, false);
-                let prepared = prepared.map_err(|error| unusable(anyhow!("{}: {error}", stream.place)))?;
+                let prepared = (self.check)(&stream);
+                let prepared = prepared.map_err(|error| unusable(format!("{}: {error}", stream.place)))?;
                 if begins { to_start.push((stream, prepared)) } else { live.push(stream) }
             }
         }
 
         self.defaults.set(defaults);
-        self.launcher.allow(clients);
+        apply();
         if let Some((shown, certificate)) = self.certificate.as_ref().zip(certificate) {
             shown.renew(certificate);
         }
@@ -91,12 +92,23 @@ impl Running {
             }
         }
         for stream in live {
-            self.adjust(&stream);
+            if let Some(controls) = self.streams.controls(&stream.name) {
+                (self.adjust)(&stream.args, &controls);
+            }
         }
         let failed = self.start(to_start);
         for (name, _) in &failed {
             // The next reload tries it again.
             new.streams.remove(name);
+        }
+        // What needs a restart is said every time until then.
+        for change in &changes {
+            if let Change::Key { stream: None, key, effect: Effect::Restart } = change {
+                match running.process.get(key) {
+                    Some(values) => drop(new.process.insert(key.clone(), values.clone())),
+                    None => drop(new.process.remove(key)),
+                }
+            }
         }
         *running = new;
         if failed.is_empty() {
@@ -107,7 +119,7 @@ impl Running {
     }
 
     /// Those that did not start, and why.
-    fn start(&self, streams: Vec<ToStart>) -> Vec<(String, String)> {
+    fn start(&self, streams: Vec<ToStart<A>>) -> Vec<(String, String)> {
         let mut failed = Vec::new();
         for (StreamConfig { name, place, .. }, prepared) in streams {
             let started = self.streams.start(&name, Asked::Configuration, || Ok(prepared));
@@ -115,18 +127,10 @@ impl Running {
         }
         failed
     }
-
-    /// What a stream takes over while it runs.
-    fn adjust(&self, stream: &StreamConfig<DetectArgs>) {
-        let Some(controls) = self.streams.controls(&stream.name) else { return };
-        let options = stream.args.options();
-        controls.set_confidence(options.detections.conf.unwrap_or(self.launcher.origin().conf));
-        controls.show_hud(options.drawing.hud);
-    }
 }
 
 /// Nothing has changed.
-fn unusable(error: anyhow::Error) -> Problem {
-    let detail = format!("the configuration cannot be used, and nothing has changed:\n{}", told(&error));
+fn unusable(said: impl std::fmt::Display) -> Problem {
+    let detail = format!("the configuration cannot be used, and nothing has changed:\n{said}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
 }

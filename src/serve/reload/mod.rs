@@ -1,5 +1,7 @@
 //! `POST /v1/reload`: the configuration is read again.
 
+mod apply;
+
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -9,8 +11,11 @@ use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
 
+use super::aside::aside;
 use super::problem::Problem;
 use crate::config::{Change, Effect};
+
+pub use apply::{New, Running};
 
 /// Reads the configuration again and applies what can be; what has changed.
 pub type Reload = Arc<dyn Fn() -> Result<Vec<Change>, Problem> + Send + Sync>;
@@ -75,8 +80,7 @@ enum Applies {
     )
 )]
 async fn answer(State(reload): State<Reload>) -> Result<Response, Problem> {
-    let done = tokio::task::spawn_blocking(move || reload()).await;
-    let changes = done.map_err(|_| Problem::failed("this is a bug, please report it"))??;
+    let changes = aside(move || reload()).await??;
     let changes = changes.iter().map(Changed::of).collect();
     Ok(Json(Reloaded { changes }).into_response())
 }
