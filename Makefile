@@ -7,7 +7,7 @@ annotated := target/demo/vtest-annotated.mp4
 kernels := geometry preprocess::tests postprocess::nms postprocess::merge secrets text --skip any_size_matches_the_reference
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-cuda build demo test fuzz lint doc cov miri bench compare soak chaos clean
+.PHONY: help setup setup-test setup-cuda setup-deploy build demo test fuzz lint doc cov miri bench compare soak chaos deploy-check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ setup-test: ## Install what the tests need as well
 
 setup-cuda: ## Install ONNX Runtime for NVIDIA cards as well (CUDA 12 and cuDNN 9 are yours to install)
 	@scripts/setup.sh cuda
+
+setup-deploy: ## Install what checking deploy/ needs as well
+	@scripts/setup.sh deploy
 
 build: setup ## Build target/release/streamdet
 	$(CARGO) build --release --locked
@@ -64,6 +67,9 @@ soak: build ## Ten minutes into segments and to an RTSP client: memory, drops, s
 
 chaos: build setup-test $(live555) ## Ten minutes of outages, kills, full disks and stalled clients: what is lost (SECONDS=120 tries it)
 	python3 benches/chaos.py --seconds $(or $(SECONDS),600)
+
+deploy-check: build setup-deploy ## Check deploy/ with real tools: image and package in a clean Debian (needs root; ARGS=quick: the files and the dashboard)
+	deploy/check.sh $(ARGS)
 
 clean: ## Delete target/, the demo's clip included
 	$(CARGO) clean

@@ -2,9 +2,12 @@
 # Installs what streamdet needs to build and run: Debian packages and ONNX Runtime.
 # Does nothing where nothing is missing, so it may run before every build.
 #
-#   scripts/setup.sh [cpu|cuda|test]
+#   scripts/setup.sh [cpu|cuda|test|deploy]
+#   scripts/setup.sh build                    the packages that building needs, alone
+#   scripts/setup.sh run [PACKAGE…]           those that running needs, alone, and these
+#   scripts/setup.sh runtime cpu|cuda         ONNX Runtime alone
 #
-# `test` adds what only the tests need.
+# `test` adds what only the tests need, `deploy` what only deploy/check.sh does.
 set -euo pipefail
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -33,14 +36,18 @@ is_installed() {
     [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]
 }
 
-# Installs what the lists name.
+# Installs what the lists name, and what is named behind `--`.
 install_packages() {
-    local name missing=()
+    local name lists=() missing=()
+    while (($# > 0)) && [[ $1 != -- ]]; do
+        lists+=("$1")
+        shift
+    done
     while read -r name _; do
         if [[ -n $name && $name != '#'* ]] && ! is_installed "$name"; then
             missing+=("$name")
         fi
-    done < <(cat -- "$@")
+    done < <(cat -- "${lists[@]}" && printf '%s\n' "${@:2}")
     if ((${#missing[@]} == 0)); then
         return
     fi
@@ -110,6 +117,18 @@ install_runtime() {
     # Every library side by side: they find one another through their run path, $ORIGIN.
     mv -- "$unpacked"/onnxruntime/capi/lib*.so* "$new"
     mv -- "$unpacked"/onnxruntime/{LICENSE,ThirdPartyNotices.txt} "$new"
+    # A wheel holds no links: of some libraries it has three copies.
+    local library first copy
+    for library in "$new"/lib*.so; do
+        first=
+        for copy in "$library".* "$library"; do
+            if [[ -z $first ]]; then
+                first=$copy
+            elif [[ -f $copy ]] && cmp --quiet -- "$first" "$copy"; then
+                ln -sf -- "$(basename -- "$first")" "$copy"
+            fi
+        done
+    done
     ln -s -- "libonnxruntime.so.$version" "$new/libonnxruntime.so"
     [[ -e $new/libonnxruntime.so ]] ||
         die "the wheel of $name $version holds no libonnxruntime.so.$version" "Its layout changed: adapt $0."
@@ -126,21 +145,38 @@ install_runtime() {
 
 main() {
     local variant=${1:-cpu}
-    local data=${XDG_DATA_HOME:-$HOME/.local/share}/streamdet
-    local runtime
+    local runtime=$variant
 
-    local lists=("$here/packages.txt")
-    if [[ $variant == test ]]; then
-        lists+=("$here/packages-test.txt")
-    fi
-    if command -v dpkg-query >/dev/null; then
-        install_packages "${lists[@]}"
-    else
-        say "not a Debian: see that your system has what ${lists[*]} lists"
-    fi
-
+    local lists=("$here/packages.txt" "$here/packages-run.txt")
     case $variant in
-        cpu | test)
+        cpu | cuda) ;;
+        test | deploy)
+            lists+=("$here/packages-$variant.txt")
+            runtime=cpu
+            ;;
+        build) lists=("$here/packages.txt") ;;
+        run) lists=("$here/packages-run.txt") ;;
+        runtime)
+            lists=()
+            runtime=${2:-}
+            ;;
+        *) die "'$variant' is none of cpu, cuda, test, deploy, build, run, runtime" "The head of $0 says what each installs." ;;
+    esac
+
+    if ((${#lists[@]} > 0)); then
+        if command -v dpkg-query >/dev/null; then
+            install_packages "${lists[@]}" -- "${@:2}"
+        else
+            say "not a Debian: see that your system has what ${lists[*]} lists"
+        fi
+    fi
+
+    case $runtime in
+        build | run) return ;;
+    esac
+    local data=${XDG_DATA_HOME:-$HOME/.local/share}/streamdet
+    case $runtime in
+        cpu)
             runtime=$(choose_runtime cpu)
             install_runtime "$runtime" "$data/onnxruntime"
             ;;
@@ -150,7 +186,7 @@ main() {
             say "for NVIDIA cards: needs their driver, CUDA 12 and cuDNN 9 (TensorRT 10 for --provider tensorrt), which this does not install"
             say "--provider auto finds it where the CUDA driver has a GPU; --provider cuda and tensorrt find it anyway"
             ;;
-        *) die "'$variant' is none of cpu, cuda, test" "Usage: scripts/setup.sh [cpu|cuda|test]" ;;
+        *) die "'$runtime' is none of cpu, cuda" "Usage: scripts/setup.sh runtime cpu|cuda" ;;
     esac
 }
 

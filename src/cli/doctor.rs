@@ -39,7 +39,7 @@ pub struct DoctorArgs {
 pub fn run(args: &DoctorArgs) -> u8 {
     if let Err(e) = gstreamer::init() {
         print_error(&format!(
-            "GStreamer does not start: {e}\n  run `make setup`, or install what scripts/packages.txt lists"
+            "GStreamer does not start: {e}\n  run `make setup`, or install what scripts/packages-run.txt lists"
         ));
         return 1;
     }
