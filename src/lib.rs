@@ -54,6 +54,7 @@ pub mod sink;
 pub mod stills;
 
 pub mod detections;
+pub mod publish;
 
 pub mod pipeline;
 

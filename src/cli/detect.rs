@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::messages::command_line_notice;
 use super::options::{Invocation, RunOptions};
+use super::publish::PublishOptions;
 use super::settings::Task;
 use super::signals::Signals;
 use super::units::{bytes, length};
@@ -31,6 +32,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, reconnects
   streamdet detect test:ball --frames 300            GStreamer's test pattern
+  streamdet detect rtsp://cam/main --publish mqtt://broker/site      detections to a broker (docs/publishing.md)
   streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
   streamdet detect clip.mp4 --detections found.jsonl draws what was found before; no model is loaded
   streamdet detect clip.mp4 -o runs/a/out.mp4 --run-dir runs/a
@@ -116,6 +118,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     heatmap: Option<PathBuf>,
     #[command(flatten)]
+    publish: PublishOptions,
+    #[command(flatten)]
     run: RunOptions,
     #[command(flatten)]
     invocation: Invocation,
@@ -170,6 +174,7 @@ impl DetectArgs {
             best_crops: self.best_crops,
             mot_output: self.mot_output.clone(),
             events_csv: self.events_csv.clone(),
+            publish: self.publish.request()?,
             heatmaps,
             ..Task::default()
         })

@@ -15,6 +15,7 @@ pub mod model;
 mod mot;
 pub mod options;
 pub mod profile;
+mod publish;
 pub mod run;
 pub mod serve;
 mod settings;

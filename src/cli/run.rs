@@ -18,6 +18,7 @@ use crate::monitoring::Metrics;
 use crate::pipeline::instruments::{InstrumentError, InstrumentFiles, Instruments};
 use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, Settings};
+use crate::publish::Publisher;
 use crate::report::run_folder::RunFolder;
 use crate::report::{RunContext, RunReport};
 use crate::serve::{self, Limits, Listen, Probes, Server};
@@ -172,6 +173,7 @@ pub(super) fn metrics(settings: &Settings, origin: &Origin, clock: &Arc<dyn Cloc
     let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
     let live = settings.jobs.iter().map(|job| job.source.is_live());
     let metrics = Metrics::new(&sources, origin, clock.clone()).watching(live, settings.live.stall_timeout);
+    let metrics = metrics.publishing(settings.publish.clone());
     match &settings.counting {
         Some(counting) => metrics.counting(&counting.shapes),
         None => metrics,
@@ -194,13 +196,31 @@ impl Claimed {
         let instruments = Instruments::open(&self.files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        match self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown) {
+        match self.open_detections(&settings, origin, at_once, shutdown) {
             Ok(detections) => Ok(Ready { settings, instruments, detections }),
             Err(refusal) => {
                 instruments.discard();
                 Err(refusal)
             }
         }
+    }
+}
+
+impl Claimed {
+    /// Opens what takes detections.
+    fn open_detections(
+        &self,
+        settings: &Settings,
+        origin: &Origin,
+        at_once: bool,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
+        let may_wait = settings.jobs.iter().map(|job| !job.source.is_live() && !job.paced).collect();
+        let publisher = settings.publish.clone().map(|plan| Publisher::open(plan, origin.classes.clone(), may_wait));
+        let publisher = publisher.transpose()?;
+        let mut outputs = self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown)?;
+        outputs.extend(publisher.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>));
+        Ok(outputs)
     }
 }
 

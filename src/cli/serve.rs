@@ -336,6 +336,7 @@ impl Launcher {
             return Err(StreamError::Options(format!("a stream has one source, and this names {sources}")));
         };
         let source = job.name.clone();
+        task.stream_name = Some(name.to_owned());
         // Unasked, nothing is written; a recording is shown in its own time.
         if !config.chose("output") {
             job.output = OutputSpec::None;
