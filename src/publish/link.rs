@@ -81,10 +81,11 @@ impl Link {
 
     /// Takes what comes in until no more comes, and has it written.
     pub async fn take_in(&self) {
+        let mut written = tokio::time::interval(SYNC);
         loop {
             let taken = tokio::select! {
                 taken = self.inbox.take(self.is_open.get()) => taken,
-                () = tokio::time::sleep(SYNC) => {
+                _ = written.tick() => {
                     self.sync();
                     continue;
                 }
@@ -201,11 +202,15 @@ impl Link {
     }
 
     /// The broker has all messages up to this position, `count` of which it had not before.
-    pub fn acked(&self, position: u64, count: u64) -> Result<(), String> {
+    pub fn acked(&self, position: u64, count: u64) {
         self.route.figures.published.fetch_add(count, Ordering::Relaxed);
         let noted = self.spool.borrow_mut().ack(position);
         self.note();
-        noted.map_err(|error| format!("the spool cannot be written: {error}"))
+        if let Err(error) = noted {
+            // It is sent again by the next run, which is better than never.
+            self.voice
+                .once(&format!("{}: {}: the spool cannot be written: {error}", self.route.name, self.route.target));
+        }
     }
 
     /// The broker will never take this message.

@@ -23,6 +23,8 @@ use crate::secrets::Credentials;
 /// Messages that are sent before the first of them is acknowledged, at most; brokers have limits of their own, of which
 /// mosquitto's is 20.
 const WINDOW: usize = 64;
+/// The same for the client, which has room for all of them from the start.
+const IN_FLIGHT: u16 = 128;
 /// Requests that wait in the client: those, and what is sent at the start.
 const REQUESTS: usize = 1024;
 /// Shortest time between two values of one topic: people look at them.
@@ -72,6 +74,7 @@ fn options(link: &Link) -> MqttOptions {
     let mut options = MqttOptions::new(id, target.host.clone(), target.port);
     options.set_keep_alive(KEEP_ALIVE);
     options.set_clean_start(true);
+    options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
     let properties = ConnectProperties { max_packet_size: Some(INCOMING), ..ConnectProperties::new() };
     options.set_connect_properties(properties);
     if let Some(Credentials { user, password }) = &target.credentials {
@@ -237,7 +240,8 @@ impl Talk<'_> {
             sent.map_err(|_| "the broker takes nothing".to_owned())?;
         }
         self.flying.push_back(flying);
-        self.land()
+        self.land();
+        Ok(())
     }
 
     fn take(&mut self, event: Event) -> Result<(), String> {
@@ -257,7 +261,8 @@ impl Talk<'_> {
                 if let Some(acked) = acked {
                     acked.is_acked = true;
                 }
-                self.land()
+                self.land();
+                Ok(())
             }
             Event::Incoming(Packet::Publish(publish)) => {
                 let status = self.link.home_assistant.as_deref().map(discovery::status);
@@ -274,13 +279,15 @@ impl Talk<'_> {
     }
 
     /// Notes what is acknowledged up to the oldest that is not.
-    fn land(&mut self) -> Result<(), String> {
+    fn land(&mut self) {
         let (mut newest, mut count) = (None, 0);
         while self.flying.front().is_some_and(|flying| flying.is_acked) {
             let landed = self.flying.pop_front().and_then(|flying| flying.position);
             count += u64::from(landed.is_some());
             newest = landed.or(newest);
         }
-        newest.map_or(Ok(()), |position| self.link.acked(position, count))
+        if let Some(position) = newest {
+            self.link.acked(position, count);
+        }
     }
 }

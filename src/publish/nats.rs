@@ -65,7 +65,7 @@ pub(super) async fn session(link: &Link, connected: &dyn Fn()) -> Result<(), Str
     connected();
     tokio::select! {
         outcome = talk.run() => outcome,
-        why = ended.recv() => Err(why.unwrap_or_default()),
+        why = ended.recv() => Err(why.unwrap_or_else(|| "disconnected".into())),
     }
 }
 
@@ -124,7 +124,7 @@ impl Talk<'_> {
             tokio::select! {
                 Some((position, was_sent, acked)) = acks.next() => {
                     acked?;
-                    link.acked(position, u64::from(was_sent))?;
+                    link.acked(position, u64::from(was_sent));
                     window = WINDOW;
                 }
                 () = link.changed() => {}

@@ -183,8 +183,8 @@ impl DetectionOutput for Publisher {
             may_wait: self.may_wait.get(stream.0 as usize).copied().unwrap_or(false),
             interval_ns: request.interval_ns(),
             follower: Follower::new(request.interval_ns()),
-            counts: std::collections::BTreeMap::new(),
-            told: Vec::new(),
+            counts: None,
+            told: None,
             next_ns: 0,
             size: Size { width: 0, height: 0 },
         })

@@ -29,9 +29,9 @@ pub(super) struct PublishSink {
     pub interval_ns: u64,
     pub follower: Follower,
     /// Objects by class in the newest frame, those that are gone with 0.
-    pub counts: BTreeMap<u16, u32>,
+    pub counts: Option<BTreeMap<u16, u32>>,
     /// What was in the frame that was published last, and from when on the next one may be.
-    pub told: Vec<(u16, Option<u32>)>,
+    pub told: Option<Vec<(u16, Option<u32>)>>,
     pub next_ns: u64,
     /// Of the newest frame.
     pub size: Size,
@@ -66,24 +66,25 @@ impl PublishSink {
 
     /// Publishes how many objects there are, where that has changed.
     fn count(&mut self, frame: &DecodedFrame) {
-        let mut now: BTreeMap<u16, u32> = self.counts.keys().map(|class| (*class, 0)).collect();
+        let known = self.counts.iter().flat_map(BTreeMap::keys);
+        let mut now: BTreeMap<u16, u32> = known.map(|class| (*class, 0)).collect();
         for found in &frame.detections {
             *now.entry(found.class_id).or_default() += 1;
         }
-        if now == self.counts && frame.index > 0 {
+        if self.counts.as_ref() == Some(&now) {
             return;
         }
-        let before = std::mem::replace(&mut self.counts, now);
-        let all: u32 = self.counts.values().sum();
+        let before = self.counts.replace(now.clone()).unwrap_or_default();
+        let all: u32 = now.values().sum();
         match self.format {
             Format::Frigate => {
-                for (class, count) in self.counts.iter().filter(|(class, count)| before.get(class) != Some(count)) {
+                for (class, count) in now.iter().filter(|(class, count)| before.get(class) != Some(count)) {
                     self.set(&self.topic(&label(self.class(*class))), count.to_string().as_bytes());
                 }
                 self.set(&self.topic("all"), all.to_string().as_bytes());
             }
             Format::Streamdet => {
-                let counts = self.counts.iter().map(|(class, count)| (self.class(*class).to_owned(), (*count).into()));
+                let counts = now.iter().map(|(class, count)| (self.class(*class).to_owned(), (*count).into()));
                 let counts: serde_json::Map<String, serde_json::Value> = counts.collect();
                 let counts = serde_json::json!({ "all": all, "classes": counts });
                 self.set(&self.topic(COUNTS), counts.to_string().as_bytes());
@@ -96,10 +97,10 @@ impl PublishSink {
     fn is_due(&mut self, frame: &DecodedFrame) -> bool {
         let mut now: Vec<_> = frame.detections.iter().map(|d| (d.class_id, d.track.map(|track| track.id))).collect();
         now.sort_unstable();
-        let is_other = self.on == On::Frame || now != self.told || frame.index == 0;
+        let is_other = self.on == On::Frame || self.told.as_ref() != Some(&now);
         let is_due = !frame.events.is_empty() || (is_other && frame.pts.ns >= self.next_ns);
         if is_due {
-            self.told = now;
+            self.told = Some(now);
             self.next_ns = frame.pts.ns.saturating_add(self.interval_ns);
         }
         is_due

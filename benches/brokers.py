@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Two streams that are published while their brokers and the program itself are killed.
+
+    python3 benches/brokers.py                    outages of 60 s, as is to be held
+    python3 benches/brokers.py --seconds 5
+
+mosquitto and nats-server, one after the other, are killed with SIGKILL in mid-stream and started again after so many seconds, twice; then the
+program is killed while the broker is away, and another run goes on. At the end, of both streams and both runs:
+
+- every number from 0 on has come, in order; NATS has stored none twice, and what MQTT brought twice was the same
+- with a spool that is too small, exactly those are missing that were told to be lost and that the report counts
+
+Needs mosquitto, mosquitto_sub, nats-server (scripts/setup.sh test) and the release build. Exit code: 0 when all of it holds.
+"""
+
+import argparse
+import base64
+import collections
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "target/release/streamdet"
+ENVIRONMENT = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Broker:
+    """A server that can be killed and started again."""
+
+    def __init__(self, folder, arguments, port):
+        self.folder, self.arguments, self.port, self.process = folder, arguments, port, None
+
+    def start(self):
+        with open(self.folder / "broker.log", "a") as log:
+            self.process = subprocess.Popen(self.arguments, stdout=log, stderr=log, env=ENVIRONMENT)
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def mosquitto(folder):
+    port = free_port()
+    (folder / "mosquitto.conf").write_text(
+        f"user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+        "autosave_interval 1\nautosave_on_changes true\nmax_inflight_messages 0\nmax_queued_messages 0\n"
+    )
+    return Broker(folder, ["mosquitto", "-c", folder / "mosquitto.conf"], port)
+
+
+def nats(folder):
+    port = free_port()
+    return Broker(folder, ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder / "store"], port)
+
+
+def listener(broker, folder):
+    """mosquitto's client, whose session outlasts the broker."""
+    heard = open(folder / "heard.jsonl", "w")
+    arguments = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", "mqttv5", "-q", "1", "-c", "-i", "listener", "-x", "86400"]
+    process = subprocess.Popen(["mosquitto_sub", *arguments, "-t", "site/+/detections", "-t", "site/+/events"], stdout=heard)
+    deadline = time.monotonic() + 30
+    saved = folder / "mosquitto.db"
+    while not saved.exists() or b"listener" not in saved.read_bytes():
+        if time.monotonic() > deadline:
+            sys.exit("the listener's session was not saved")
+        time.sleep(0.1)
+    return process
+
+
+def stored(broker):
+    """All messages of the server's stream, asked for by its own protocol: <https://docs.nats.io/reference/reference-protocols/nats_api_reference>."""
+    link = socket.create_connection(("127.0.0.1", broker.port), 10)
+    lines = link.makefile("rb")
+    lines.readline()
+    link.sendall(b'CONNECT {"verbose":false}\r\nSUB answer 1\r\n')
+
+    def ask(subject, question):
+        body = json.dumps(question).encode()
+        link.sendall(b"PUB %s answer %d\r\n%s\r\n" % (subject.encode(), len(body), body))
+        while True:
+            head = lines.readline().split()
+            if head[0] == b"MSG":
+                answer = json.loads(lines.read(int(head[-1]) + 2))
+                return answer
+            if head[0] == b"PING":
+                link.sendall(b"PONG\r\n")
+
+    state = ask("$JS.API.STREAM.INFO.site", {})["state"]
+    messages = []
+    for number in range(max(state["first_seq"], 1), state["last_seq"] + 1):
+        message = ask("$JS.API.STREAM.MSG.GET.site", {"seq": number})["message"]
+        if not message["subject"].endswith(".state"):
+            messages.append(json.loads(base64.b64decode(message["data"])))
+    return messages
+
+
+def run(folder, url, *more):
+    command = [PROGRAM, "detect", "test:ball", "test:smpte", "-o", "none", "--imgsz", "96", "--publish", url, "--publish-on", "frame"]
+    log = open(folder / "streamdet.log", "a")
+    return subprocess.Popen([*command, "--spool", folder / "spool", *more], cwd=folder, stderr=log)
+
+
+def numbers(messages):
+    """By stream and run: the numbers in the order in which they came first, how many came again, and what was told to be lost."""
+    found, known, doubles, lost = collections.defaultdict(list), {}, 0, collections.defaultdict(list)
+    for message in messages:
+        of = (message["stream_name"], message["run"])
+        if message.get("event") == "lost":
+            told = (message["from_seq"], message["to_seq"])
+            lost[of] += [told] if told not in lost[of] else []
+            continue
+        key = (*of, message["seq"])
+        if key in known:
+            doubles += 1
+            assert known[key] == message, f"another message with the number {key}"
+            continue
+        known[key] = message
+        found[of].append(message["seq"])
+    return found, doubles, lost
+
+
+def outages(make, scheme, seconds):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        broker = make(folder)
+        broker.start()
+        ears = listener(broker, folder) if scheme == "mqtt" else None
+        url = f"{scheme}://127.0.0.1:{broker.port}/site"
+        first = run(folder, url)
+        time.sleep(10)
+        for _ in range(2):
+            broker.kill()
+            time.sleep(seconds)
+            broker.start()
+            time.sleep(max(10, seconds / 2))
+        broker.kill()
+        time.sleep(5)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        second = run(folder, url, "--frames", "300", "--report", "r.json")
+        time.sleep(3)
+        broker.start()
+        assert second.wait(300) == 0, (folder / "streamdet.log").read_text()
+        time.sleep(3)
+        if ears:
+            ears.kill()
+            messages = [json.loads(line) for line in (folder / "heard.jsonl").read_text().splitlines()]
+        else:
+            messages = stored(broker)
+        broker.kill()
+        found, doubles, _ = numbers(messages)
+        for (name, of), seen in sorted(found.items()):
+            assert seen == list(range(len(seen))), f"{name}, run {of}: numbers are missing or out of order"
+            print(f"{scheme}: {name}, run {of[:8]}: 0 to {seen[-1]}, complete and in order")
+        assert len(found) == 4, f"two streams, two runs: {list(found)}"
+        assert scheme == "mqtt" or doubles == 0, f"{doubles} stored twice"
+        print(f"{scheme}: {doubles} came twice, two outages of {seconds:.0f} s and a SIGKILL")
+
+
+def too_small(seconds):
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        broker = nats(folder)
+        broker.start()
+        process = run(folder, f"nats://127.0.0.1:{broker.port}/site", "--spool-bytes", "32KB", "--report", "r.json", "--frames", str(int(30 * seconds) + 600))
+        time.sleep(5)
+        broker.kill()
+        time.sleep(seconds)
+        broker.start()
+        assert process.wait(600) == 0, (folder / "streamdet.log").read_text()
+        found, _, lost = numbers(stored(broker))
+        broker.kill()
+        counted = {stream["uri"]: stream["publish"][0]["lost"] for stream in json.loads((folder / "r.json").read_text())["streams"]}
+        for (name, of), seen in found.items():
+            told = [number for first, last in lost[(name, of)] for number in range(first, last + 1)]
+            assert sorted(seen + told) == list(range(len(seen) + len(told))), f"{name}: a number neither came nor was told"
+            assert len(told) == counted[f"test:{name}"] > 0, f"{name}: {len(told)} told, {counted} counted"
+            print(f"a spool too small: {name}: {len(seen)} came, {len(told)} lost, told and counted alike")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60, help="length of an outage [default: 60]")
+    seconds = parser.parse_args().seconds
+    outages(mosquitto, "mqtt", seconds)
+    outages(nats, "nats", seconds)
+    too_small(min(seconds, 30))
+
+
+if __name__ == "__main__":
+    main()
