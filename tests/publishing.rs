@@ -168,7 +168,7 @@ fn what_does_not_fit_into_the_spool_is_counted_and_exactly_that_is_missing() {
     let run = |frames: &str| {
         let mut run = Running::start(detect(
             folder,
-            &[&["test:ball", "--frames", frames, "--report", "r.json", "--overwrite"], &publish[..]].concat(),
+            &[&["test:ball", "--frames", frames, "--report", "r.json", "--overwrite"][..], &publish[..]].concat(),
         ));
         (run.succeeds(), json(&folder.join("r.json"))["streams"][0].clone())
     };

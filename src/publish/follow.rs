@@ -151,8 +151,8 @@ mod tests {
         Detection { class_id: 0, confidence, bbox, track: Some(Track::numbered(id)) }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     fn at(tenths: u64) -> (u64, StreamTime, f64) {
-        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
         (tenths, StreamTime { ns: tenths * 100_000_000 }, 1000.0 + tenths as f64 / 10.0)
     }
 

@@ -1,5 +1,7 @@
 //! A message on its way.
 
+use crate::text::append;
+
 /// As it lies in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
@@ -21,12 +23,20 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        append(&mut text, format_args!("{byte:02x}"));
+        text
+    })
+}
+
 /// A random UUID (version 4 of RFC 9562).
 pub(super) fn uuid() -> String {
     let mut bytes = random::<16>();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex = hex(&bytes);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 

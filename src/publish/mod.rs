@@ -1,4 +1,4 @@
-//! Detections for other programs: MQTT 5 and NATS `JetStream`, with a spool on disk.
+//! Detections for other programs: MQTT 5 and NATS JetStream, with a spool on disk.
 //!
 //! A [`Publisher`] is a [`DetectionOutput`](crate::detections::DetectionOutput): streams' threads make messages and hand them
 //! over ([`inbox`]); a thread called `publish` numbers them, writes them to disk ([`spool`]) and sends what lies there, in its

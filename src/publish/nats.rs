@@ -1,4 +1,4 @@
-//! NATS with `JetStream`: every message has an id, by which the server stores one that comes again once. A connection that ends is
+//! NATS with JetStream: every message has an id, by which the server stores one that comes again once. A connection that ends is
 //! left alone with all that it holds; the next one begins with the oldest message that is not acknowledged.
 
 use std::future::IntoFuture;

@@ -24,7 +24,7 @@ use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
 use crate::text::counted;
-use crate::thread::{Thread, spawn};
+use crate::thread::{Thread, ThreadError, spawn};
 
 /// Delays before a broker is connected again.
 const FIRST: Duration = Duration::from_millis(500);
@@ -199,17 +199,14 @@ impl DetectionOutput for Publisher {
         self.inboxes.iter().for_each(Inbox::end);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let within = if stopping.is_requested() { STOP } else { CLOSE };
-        let failed = |problem: crate::thread::ThreadError| DetectionError::Output {
-            option: "--publish",
-            problem: problem.to_string(),
-        };
-        thread.map_or(Ok(()), |thread| match thread.ends_within(within) {
-            true => thread.join().map_err(failed),
-            false => {
-                self.voice.say("--publish: not all is sent; the rest is kept on disk for the next run");
-                Ok(())
-            }
-        })
+        let failed =
+            |problem: ThreadError| DetectionError::Output { option: "--publish", problem: problem.to_string() };
+        let Some(thread) = thread else { return Ok(()) };
+        if thread.ends_within(within) {
+            return thread.join().map_err(failed);
+        }
+        self.voice.say("--publish: not all is sent; the rest is kept on disk for the next run");
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::secrets::{Credentials, Secret, split_user_info};
 pub enum Protocol {
     /// MQTT 5.
     Mqtt,
-    /// NATS with `JetStream`.
+    /// NATS with JetStream.
     Nats,
 }
 

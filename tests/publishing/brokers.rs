@@ -131,7 +131,9 @@ impl Listener {
         command.stdin(Stdio::null()).stdout(out).stderr(std::fs::File::create(&log).expect("a file"));
         let child = command.spawn().expect("mosquitto_sub is installed");
         events::file(&file, |said| String::from_utf8_lossy(said).contains("Subscribed (mid"));
-        // What is not saved is gone with the broker.
+        // What is not saved is gone with the broker; SIGUSR1 has it saved.
+        let broker_id = broker.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-s", "USR1", &broker_id]).status().expect("kill").success());
         let database = broker.folder.join("mosquitto.db");
         events::file(&database, |saved| saved.windows(id.len()).any(|bytes| bytes == id.as_bytes()));
         Self { child, file }

@@ -13,7 +13,7 @@ use crate::program::{made_clip, streamdet_command};
 
 /// Fields of a sensor by MQTT discovery: <https://www.home-assistant.io/integrations/sensor.mqtt/>, of a binary sensor:
 /// <https://www.home-assistant.io/integrations/binary_sensor.mqtt/>, as far as both have them and one that is none.
-const HOME_ASSISTANT: [&str; 26] = [
+const HOME_ASSISTANT: &[&str] = &[
     "availability",
     "availability_mode",
     "availability_template",
@@ -42,7 +42,7 @@ const HOME_ASSISTANT: [&str; 26] = [
     "value_template",
 ];
 /// Of its device.
-const DEVICE: [&str; 11] = [
+const DEVICE: &[&str] = &[
     "configuration_url",
     "connections",
     "hw_version",
@@ -56,7 +56,7 @@ const DEVICE: [&str; 11] = [
     "sw_version",
 ];
 /// Fields of an object in `frigate/events`: <https://docs.frigate.video/integrations/mqtt/>.
-const FRIGATE: [&str; 26] = [
+const FRIGATE: &[&str] = &[
     "id",
     "camera",
     "frame_time",
@@ -113,7 +113,7 @@ fn found(folder: &Path) {
 #[track_caller]
 fn published(folder: &Path, url: &str, more: &[&str]) {
     found(folder);
-    let args = [&["street.mp4", "--detections", "found.jsonl", "--publish", url], more].concat();
+    let args = [&["street.mp4", "--detections", "found.jsonl", "--publish", url][..], more].concat();
     Running::start(detect(folder, &args)).succeeds();
 }
 

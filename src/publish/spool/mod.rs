@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use record::{HEAD, Head, decode, encode};
 
-use super::message::{Message, random};
+use super::message::{Message, hex, random};
 
 /// Largest segment, bytes: what is reclaimed at once.
 const SEGMENT: u64 = 16 << 20;
@@ -296,7 +296,7 @@ pub(super) fn identity(folder: &Path) -> Result<String, SpoolError> {
     if let Some(id) = known.filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Ok(id);
     }
-    let id = random::<8>().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let id = hex(&random::<8>());
     std::fs::write(&path, &id).map_err(|source| SpoolError::Io { path, source })?;
     Ok(id)
 }
