@@ -115,7 +115,7 @@ def stored(broker):
 
 
 def run(folder, url, *more):
-    command = [PROGRAM, "detect", "test:ball", "test:smpte", "-o", "none", "--imgsz", "96", "--publish", url, "--publish-on", "frame"]
+    command = [PROGRAM, "detect", "test:ball", "test:smpte", "-o", "none", "--publish", url, "--publish-on", "frame"]
     log = open(folder / "streamdet.log", "a")
     return subprocess.Popen([*command, "--spool", folder / "spool", *more], cwd=folder, stderr=log)
 
@@ -146,7 +146,7 @@ def outages(make, scheme, seconds):
         broker.start()
         ears = listener(broker, folder) if scheme == "mqtt" else None
         url = f"{scheme}://127.0.0.1:{broker.port}/site"
-        first = run(folder, url)
+        first = run(folder, url, "--imgsz", "96")
         time.sleep(10)
         for _ in range(2):
             broker.kill()
@@ -157,7 +157,7 @@ def outages(make, scheme, seconds):
         time.sleep(5)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        second = run(folder, url, "--frames", "300", "--report", "r.json")
+        second = run(folder, url, "--imgsz", "96", "--frames", "300", "--report", "r.json")
         time.sleep(3)
         broker.start()
         assert second.wait(300) == 0, (folder / "streamdet.log").read_text()
@@ -182,7 +182,16 @@ def too_small(seconds):
         folder = pathlib.Path(folder)
         broker = nats(folder)
         broker.start()
-        process = run(folder, f"nats://127.0.0.1:{broker.port}/site", "--spool-bytes", "32KB", "--report", "r.json", "--frames", str(int(30 * seconds) + 600))
+        # 10 kB a frame: a megabyte holds some seconds.
+        detections = [{"class_id": 0, "class": "person", "confidence": 0.5, "box": [n, 10, n + 9, 30], "track_id": n} for n in range(1, 80)]
+        frames = int(30 * seconds) + 600
+        with open(folder / "found.jsonl", "w") as lines:
+            for stream in range(2):
+                for frame in range(frames):
+                    line = {"schema": 1, "stream": stream, "frame": frame, "pts_ns": frame * 33333333, "width": 320, "height": 240}
+                    lines.write(json.dumps(line | {"detections": detections}) + "\n")
+        more = ["--detections", "found.jsonl", "--spool-bytes", "1MB", "--report", "r.json", "--frames", str(frames)]
+        process = run(folder, f"nats://127.0.0.1:{broker.port}/site", *more)
         time.sleep(5)
         broker.kill()
         time.sleep(seconds)
@@ -194,7 +203,7 @@ def too_small(seconds):
         for (name, of), seen in found.items():
             told = [number for first, last in lost[(name, of)] for number in range(first, last + 1)]
             assert sorted(seen + told) == list(range(len(seen) + len(told))), f"{name}: a number neither came nor was told"
-            assert len(told) == counted[f"test:{name}"] > 0, f"{name}: {len(told)} told, {counted} counted"
+            assert len(told) == counted[name.replace("test-", "test:")] > 0, f"{name}: {len(told)} told, {counted} counted"
             print(f"a spool too small: {name}: {len(seen)} came, {len(told)} lost, told and counted alike")
 
 

@@ -158,7 +158,8 @@ impl DetectArgs {
             tls_key: self.tls_key.clone(),
         };
         self.run.tracking.check(&self.sources)?;
-        let plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        let mut plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        plan.notices.extend(self.publish.notice());
         if let Some(path) = self.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
             anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
         }

@@ -19,31 +19,48 @@ pub struct PublishOptions {
     publish: Vec<Target>,
     /// Publish with: change (other objects than before), every frame, track (an object is new, there, gone), event (of --count-line and
     /// --zone) [default: change; track for frigate]
-    #[arg(long, value_name = "change|frame|track|event", requires = "publish")]
+    #[arg(long, value_name = "change|frame|track|event")]
     publish_on: Option<On>,
     /// Publish frames, changes and updates of a track at most so often a second; its beginning, its end and events always [default: 5 for
     /// change, 1 for track, no limit for frame]
-    #[arg(long, value_name = "N", value_parser = rate, requires = "publish")]
+    #[arg(long, value_name = "N", value_parser = rate)]
     publish_rate: Option<f64>,
     /// What messages look like: streamdet (lines of --json), frigate, deepstream-minimal [default: streamdet]
-    #[arg(long, value_name = "FORMAT", requires = "publish")]
+    #[arg(long, value_name = "FORMAT")]
     publish_format: Option<Format>,
     /// CA certificates to trust for mqtts:// and natss://, a PEM file [default: the system's]
-    #[arg(long, value_name = "FILE", requires = "publish")]
+    #[arg(long, value_name = "FILE")]
     publish_ca: Option<PathBuf>,
     /// Announce counts by class to Home Assistant (MQTT discovery) below PREFIX [default without a prefix: homeassistant]
-    #[arg(long, value_name = "PREFIX", value_parser = prefix, num_args = 0..=1, require_equals = true, default_missing_value = "homeassistant",
-        requires = "publish")]
+    #[arg(long, value_name = "PREFIX", value_parser = prefix, num_args = 0..=1, require_equals = true, default_missing_value = "homeassistant")]
     home_assistant: Option<String>,
     /// Folder for messages that are not acknowledged [default: ~/.local/state/streamdet/spool]
-    #[arg(long, value_name = "FOLDER", requires = "publish")]
+    #[arg(long, value_name = "FOLDER")]
     spool: Option<PathBuf>,
-    /// Room for them, a stream and broker; what no longer fits is lost, and counted: 16MB, 2GB
+    /// Room for them, a stream and broker, from 1MB on; what no longer fits is lost, and counted: 16MB, 2GB
     #[arg(long, value_name = "SIZE", value_parser = bytes, default_value = "256MB")]
     spool_bytes: u64,
 }
 
 impl PublishOptions {
+    /// What is of no use.
+    pub(super) fn notice(&self) -> Option<String> {
+        let Self {
+            publish,
+            publish_on,
+            publish_rate,
+            publish_format,
+            publish_ca,
+            home_assistant,
+            spool,
+            spool_bytes: _,
+        } = self;
+        let files = publish_ca.is_some() || spool.is_some();
+        let how =
+            publish_on.is_some() || publish_rate.is_some() || publish_format.is_some() || home_assistant.is_some();
+        (publish.is_empty() && (files || how)).then(|| NOWHERE.to_owned())
+    }
+
     /// What is to be published.
     pub(super) fn request(&self) -> anyhow::Result<Option<Request>> {
         if self.publish.is_empty() {
@@ -65,6 +82,9 @@ impl PublishOptions {
         Ok(Some(request))
     }
 }
+
+/// That options say how, and nothing where.
+const NOWHERE: &str = "options of publishing are given, and nothing is published: name a broker with --publish";
 
 /// How often, a second.
 fn rate(text: &str) -> Result<f64, String> {

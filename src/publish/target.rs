@@ -56,7 +56,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Another scheme, or none.
-    #[error("give mqtt://HOST[:PORT]/PREFIX, mqtts://, nats:// or natss://")]
+    #[error("give mqtt://HOST:PORT/PREFIX, mqtts://, nats:// or natss://")]
     Scheme,
     /// Nothing that can be a host stands there.
     #[error(

@@ -43,7 +43,7 @@ impl Broker {
         // Everything goes on to a listener at once: what the broker has acknowledged, its listener has. As another user it could not
         // write into the folder.
         let config = format!(
-            "user root\nlistener {port} 127.0.0.1\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n\
+            "user root\nlistener {port} 127.0.0.1\nlog_type all\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n\
              max_inflight_messages 0\nmax_queued_messages 0\n{more}\n",
             text(&folder)
         );
@@ -126,11 +126,12 @@ impl Listener {
         let log = broker.folder.join(format!("log-{id}"));
         let out = std::fs::File::create(&file).expect("a file");
         let mut command = Command::new("mosquitto_sub");
-        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "mqttv5", "-q", "1", "-d"]);
+        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "mqttv5", "-q", "1"]);
         command.args(["-c", "-i", id, "-x", "3600", "-t", topic, "-F", "> %t\t%r\t%P\t%p"]).args(more);
         command.stdin(Stdio::null()).stdout(out).stderr(std::fs::File::create(&log).expect("a file"));
         let child = command.spawn().expect("mosquitto_sub is installed");
-        events::file(&file, |said| String::from_utf8_lossy(said).contains("Subscribed (mid"));
+        let log = broker.folder.join("log");
+        events::file(&log, |said| String::from_utf8_lossy(said).contains(&format!("Sending SUBACK to {id}\n")));
         // What is not saved is gone with the broker; SIGUSR1 has it saved.
         let broker_id = broker.child.as_ref().expect("it runs").id().to_string();
         assert!(Command::new("kill").args(["-s", "USR1", &broker_id]).status().expect("kill").success());
@@ -160,7 +161,7 @@ impl Drop for Listener {
     }
 }
 
-/// The messages among what `mosquitto_sub -d` says.
+/// The messages that `mosquitto_sub` has written whole.
 fn heard(said: &[u8]) -> Vec<Heard> {
     let text = String::from_utf8_lossy(said);
     let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.strip_prefix("> "));

@@ -7,9 +7,9 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::brokers::{Broker, Heard, Listener, has};
-use crate::detect;
 use crate::program::running::Running;
 use crate::program::{made_clip, streamdet_command};
+use crate::recorded;
 
 /// Fields of a sensor by MQTT discovery: <https://www.home-assistant.io/integrations/sensor.mqtt/>, of a binary sensor:
 /// <https://www.home-assistant.io/integrations/binary_sensor.mqtt/>, as far as both have them and one that is none.
@@ -85,25 +85,24 @@ const FRIGATE: &[&str] = &[
     "current_attributes",
 ];
 
-/// Lines as of `--json`: one car that drives to the right for four seconds, seen with a person for the first two.
-fn found(folder: &Path) {
-    let detection = |class: &str, class_id: u32, id: u32, x: u32| {
+/// A clip of 120 frames, and lines as of `--json`: a car that drives to the right for four seconds, a person for the first two, and
+/// so many more cars that stand.
+pub fn found(folder: &Path, more: u32) {
+    let detection = |(class, class_id): (&str, u32), id: u32, x: u32| {
+        let corners = format!("[{x},40,{},80]", x + 40);
         format!(
-            "{{\"class_id\":{class_id},\"class\":\"{class}\",\"confidence\":0.{},\"box\":[{x},40,{},80],\"track_id\":{id}}}",
-            70 + id,
-            x + 40
+            "{{\"class_id\":{class_id},\"class\":\"{class}\",\"confidence\":0.75,\"box\":{corners},\"track_id\":{id}}}"
         )
     };
     let line = |frame: u32| {
-        let mut detections = vec![detection("car", 1, 1, 10 + frame * 2)];
+        let mut detections = vec![detection(("car", 1), 1, 10 + frame * 2)];
         if frame < 60 {
-            detections.push(detection("person", 0, 2, 200));
+            detections.push(detection(("person", 0), 2, 200));
         }
-        format!(
-            "{{\"schema\":1,\"stream\":0,\"frame\":{frame},\"pts_ns\":{},\"width\":320,\"height\":240,\"detections\":[{}]}}\n",
-            u64::from(frame) * 1_001_000_000 / 30,
-            detections.join(",")
-        )
+        detections.extend((0..more).map(|number| detection(("car", 1), 3 + number, number)));
+        let pts = u64::from(frame) * 1_001_000_000 / 30;
+        let head = format!("\"schema\":1,\"stream\":0,\"frame\":{frame},\"pts_ns\":{pts},\"width\":320,\"height\":240");
+        format!("{{{head},\"detections\":[{}]}}\n", detections.join(","))
     };
     std::fs::write(folder.join("found.jsonl"), (0..120).map(line).collect::<String>()).expect("a file");
     made_clip(folder, "street.mp4", "320x240", "4", &["-preset", "ultrafast"]);
@@ -112,9 +111,9 @@ fn found(folder: &Path) {
 /// Publishes that, to its end.
 #[track_caller]
 fn published(folder: &Path, url: &str, more: &[&str]) {
-    found(folder);
+    found(folder, 0);
     let args = [&["street.mp4", "--detections", "found.jsonl", "--publish", url][..], more].concat();
-    Running::start(detect(folder, &args)).succeeds();
+    Running::start(recorded(folder, &args)).succeeds();
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {
@@ -144,10 +143,10 @@ fn home_assistant_finds_entities_and_hears_everything_again_when_it_is_born() {
     let folder = folder.path();
     let Some((mut broker, listener)) = heard_at(folder) else { return };
     let url = format!("mqtt://127.0.0.1:{}", broker.port);
-    found(folder);
+    found(folder, 0);
     // A live stream, whose first frames have the file's detections; it goes on until it is killed.
     let args = ["test:ball", "--detections", "found.jsonl", "--publish", &url, "--home-assistant"];
-    let run = Running::start(detect(folder, &args));
+    let run = Running::start(recorded(folder, &args));
     let configs = |heard: &[Heard]| {
         heard
             .iter()
@@ -155,7 +154,7 @@ fn home_assistant_finds_entities_and_hears_everything_again_when_it_is_born() {
             .count()
     };
     let is_idle = |heard: &[Heard]| {
-        let last = heard.iter().rfind(|heard| heard.topic == "streamdet/ball/counts");
+        let last = heard.iter().rfind(|heard| heard.topic == "streamdet/test-ball/counts");
         last.is_some_and(|counts| counts.json()["all"] == 0 && counts.json()["classes"]["car"] == 0)
             && configs(heard) == 4
     };
@@ -177,7 +176,7 @@ fn home_assistant_finds_entities_and_hears_everything_again_when_it_is_born() {
         assert!(keys(&entity["device"]).iter().all(|key| DEVICE.contains(key)), "{entity}");
         assert_eq!(
             (&entity["state_topic"], &entity["availability_topic"]),
-            (&"streamdet/ball/counts".into(), &"streamdet/ball/state".into())
+            (&"streamdet/test-ball/counts".into(), &"streamdet/test-ball/state".into())
         );
         assert!(entity["origin"]["name"].is_string() && entity["device"]["identifiers"][0].is_string());
         states.insert(entity["unique_id"].as_str().expect("an id").to_owned(), entity["value_template"].clone());
@@ -186,10 +185,10 @@ fn home_assistant_finds_entities_and_hears_everything_again_when_it_is_born() {
     assert!(states.values().any(|template| template == "{{ value_json.classes[\"car\"] | default(0) }}"), "{states:?}");
     let before = heard.len();
     says(&broker, "homeassistant/status", "online");
-    let again =
-        listener.wait(|heard| configs(heard) == 8 && heard[before..].iter().any(|h| h.topic == "streamdet/ball/state"));
+    let again = listener
+        .wait(|heard| configs(heard) == 8 && heard[before..].iter().any(|h| h.topic == "streamdet/test-ball/state"));
     let again: BTreeSet<&str> = again[before..].iter().map(|heard| heard.topic.as_str()).collect();
-    assert!(again.contains("streamdet/ball/counts") && again.contains("streamdet/ball/state"), "{again:?}");
+    assert!(again.contains("streamdet/test-ball/counts") && again.contains("streamdet/test-ball/state"), "{again:?}");
     // That it goes is no birth.
     says(&broker, "homeassistant/status", "offline");
     // A broker that has forgotten what it retained is told again.
@@ -267,7 +266,7 @@ fn changes_tracks_and_frames_are_published_as_asked() {
         &address("ds"),
         &["--publish-format", "deepstream-minimal", "--publish-on", "frame", "--publish-rate", "5"],
     );
-    let line = ["--publish-on", "event", "--count-line", "gate:100,0,100,240"];
+    let line = ["--publish-on", "event", "--count-line", "gate=100,0,100,240"];
     published(folder, &address("event"), &line);
     let heard = listener.wait(|heard| {
         heard.last().is_some_and(|heard| heard.topic == "event/street/state" && heard.payload == "offline")
@@ -284,7 +283,7 @@ fn changes_tracks_and_frames_are_published_as_asked() {
         .iter()
         .map(|line| (line["track_id"].as_u64().expect("an id"), line["what"].as_str().expect("a word")))
         .collect();
-    assert_eq!(kinds, [(1, "end"), (1, "new"), (1, "update"), (2, "end"), (2, "new")].into());
+    assert_eq!(kinds, [(1, "end"), (1, "new"), (1, "update"), (2, "end"), (2, "new"), (2, "update")].into());
     let frames = of("ds/street/detections");
     // For four seconds, five a second.
     assert!((18..=22).contains(&frames.len()), "{}", frames.len());

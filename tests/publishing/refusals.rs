@@ -157,7 +157,7 @@ fn a_broker_with_tls_and_passwords_is_published_to_and_the_password_is_nowhere()
     let right = format!("mqtts://me:{SECRET}@localhost:{tls}/site");
     let output = run(&right, &["-vvv"]);
     let heard = listener.wait(|heard| heard.iter().any(|heard| heard.seq == "19"));
-    assert!(heard.iter().any(|heard| heard.topic == "site/ball/state" && heard.payload == "online"));
+    assert!(heard.iter().any(|heard| heard.topic == "site/test-ball/state" && heard.payload == "online"));
     let wrong = run(&format!("mqtts://me:{SECRET}x@localhost:{tls}/site"), &[]);
     assert!(
         wrong.contains("the broker refuses the connection: NotAuthorized") || wrong.contains("BadUserNamePassword"),
