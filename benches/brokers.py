@@ -73,18 +73,25 @@ def nats(folder):
     return Broker(folder, ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder / "store"], port)
 
 
-def listener(broker, folder):
-    """mosquitto's client, whose session outlasts the broker."""
-    heard = open(folder / "heard.jsonl", "w")
-    arguments = ["-h", "127.0.0.1", "-p", str(broker.port), "-V", "mqttv5", "-q", "1", "-c", "-i", "listener", "-x", "86400"]
-    process = subprocess.Popen(["mosquitto_sub", *arguments, "-t", "site/+/detections", "-t", "site/+/events"], stdout=heard)
-    deadline = time.monotonic() + 30
-    saved = folder / "mosquitto.db"
-    while not saved.exists() or b"listener" not in saved.read_bytes():
+def listeners(broker, folder):
+    """mosquitto's client, twice: with a session that outlasts the broker, and without acknowledgements. Of what the broker has sent just before it
+    is killed, the first loses what it has not read when it fails to acknowledge that itself; the second hears nothing while it is away."""
+    processes = []
+    for name, more in (("session", ["-q", "1", "-c", "-x", "86400"]), ("plain", ["-q", "0"])):
+        arguments = ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(broker.port), "-V", "mqttv5", "-i", name, *more]
+        heard = open(folder / f"heard-{name}.jsonl", "w")
+        processes.append(subprocess.Popen([*arguments, "-t", "site/+/detections", "-t", "site/+/events"], stdout=heard))
+    saved, deadline = folder / "mosquitto.db", time.monotonic() + 30
+    while not saved.exists() or b"session" not in saved.read_bytes():
         if time.monotonic() > deadline:
             sys.exit("the listener's session was not saved")
         time.sleep(0.1)
-    return process
+        broker.process.send_signal(signal.SIGUSR1)
+    return processes
+
+
+def heard(folder, name):
+    return [json.loads(line) for line in (folder / f"heard-{name}.jsonl").read_text().splitlines()]
 
 
 def stored(broker):
@@ -144,7 +151,7 @@ def outages(make, scheme, seconds):
         folder = pathlib.Path(folder)
         broker = make(folder)
         broker.start()
-        ears = listener(broker, folder) if scheme == "mqtt" else None
+        ears = listeners(broker, folder) if scheme == "mqtt" else []
         url = f"{scheme}://127.0.0.1:{broker.port}/site"
         first = run(folder, url, "--imgsz", "96")
         time.sleep(10)
@@ -162,9 +169,12 @@ def outages(make, scheme, seconds):
         broker.start()
         assert second.wait(300) == 0, (folder / "streamdet.log").read_text()
         time.sleep(3)
+        for ear in ears:
+            ear.kill()
         if ears:
-            ears.kill()
-            messages = [json.loads(line) for line in (folder / "heard.jsonl").read_text().splitlines()]
+            for (name, of), seen in numbers(heard(folder, "plain"))[0].items():
+                assert seen == sorted(seen), f"{name}, run {of}: out of order"
+            messages = sorted(heard(folder, "session") + heard(folder, "plain"), key=lambda message: message.get("seq", -1))
         else:
             messages = stored(broker)
         broker.kill()
@@ -174,6 +184,8 @@ def outages(make, scheme, seconds):
             print(f"{scheme}: {name}, run {of[:8]}: 0 to {seen[-1]}, complete and in order")
         assert len(found) == 4, f"two streams, two runs: {list(found)}"
         assert scheme == "mqtt" or doubles == 0, f"{doubles} stored twice"
+        if ears:
+            doubles = numbers(heard(folder, "plain"))[1]
         print(f"{scheme}: {doubles} came twice, two outages of {seconds:.0f} s and a SIGKILL")
 
 

@@ -230,6 +230,11 @@ impl Link {
         self.is_ended.get()
     }
 
+    /// Whether the stream was there, if only for a moment.
+    pub fn has_opened(&self) -> bool {
+        self.is_open.get()
+    }
+
     /// Topic and value of whether the stream is there; where streams share the topic, whether one is.
     pub fn state(&self) -> (String, &'static [u8]) {
         let (topic, is_there) = match self.format {
@@ -241,7 +246,7 @@ impl Link {
                 (format!("{}/state", self.route.name), self.present.borrow().is_some())
             }
         };
-        (topic, if is_there { b"online" } else { b"offline" })
+        (topic, if is_there { ONLINE } else { b"offline" })
     }
 
     /// Whether a value changed after `seen`.
@@ -281,5 +286,7 @@ impl Link {
     }
 }
 
+/// Value of a stream that is there.
+pub(super) const ONLINE: &[u8] = b"online";
 /// More than a line of what was lost takes.
 const LOST_LINE: u64 = 1024;

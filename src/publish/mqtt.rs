@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::{sleep, timeout};
 
 use super::discovery;
-use super::link::Link;
+use super::link::{Link, ONLINE};
 use super::message::Message;
 use super::sink::COUNTS;
 use super::spool::Reader;
@@ -59,6 +59,7 @@ pub(super) async fn session(link: &Link, connected: &dyn Fn()) -> Result<(), Str
         flying: VecDeque::new(),
         seen: 0,
         told: None,
+        has_greeted: false,
         announced: Vec::new(),
         largest: usize::MAX,
     };
@@ -121,6 +122,8 @@ struct Talk<'a> {
     seen: u64,
     /// The state that was sent.
     told: Option<&'static [u8]>,
+    /// It was said that the stream is there.
+    has_greeted: bool,
     /// Topics of entities that were announced.
     announced: Vec<String>,
     /// Largest packet that the broker takes.
@@ -143,6 +146,7 @@ impl Talk<'_> {
         }
         let mut pause = std::pin::pin!(sleep(Duration::ZERO));
         loop {
+            self.greet()?;
             let is_drained = self.fill()?;
             let is_over = link.is_ended() && is_drained;
             if is_over || pause.is_elapsed() {
@@ -185,9 +189,23 @@ impl Talk<'_> {
         self.incoming.recv().await.ok_or_else(|| "the connection has ended".to_owned())
     }
 
-    /// Sends what has changed of state, values and entities.
+    /// Says that the stream is there before anything else of it, also where it has ended meanwhile.
+    fn greet(&mut self) -> Result<(), String> {
+        if self.has_greeted || !self.link.has_opened() {
+            return Ok(());
+        }
+        self.has_greeted = true;
+        self.tell(ONLINE)
+    }
+
+    fn tell(&mut self, state: &'static [u8]) -> Result<(), String> {
+        let (topic, _) = self.link.state();
+        self.told = Some(state);
+        self.retained(self.link.route.topic(&topic), state.to_vec())
+    }
+
+    /// Sends what has changed of values, entities and state.
     fn values(&mut self) -> Result<(), String> {
-        let (topic, state) = self.link.state();
         let (values, changes) = self.link.latest(self.seen);
         self.seen = changes;
         for (topic, value) in &values {
@@ -204,11 +222,8 @@ impl Talk<'_> {
             }
             self.retained(self.link.route.topic(topic), value.clone())?;
         }
-        if self.told != Some(state) {
-            self.retained(self.link.route.topic(&topic), state.to_vec())?;
-            self.told = Some(state);
-        }
-        Ok(())
+        let (_, state) = self.link.state();
+        if self.told == Some(state) { Ok(()) } else { self.tell(state) }
     }
 
     /// Home Assistant is there: it is told everything again.

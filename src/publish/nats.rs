@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc::channel;
 
-use super::link::Link;
+use super::link::{Link, ONLINE};
 use super::message::Message;
 use crate::secrets::Credentials;
 
@@ -104,12 +104,11 @@ impl Talk<'_> {
         let mut acks: FuturesOrdered<LocalBoxFuture<'_, Acked>> = FuturesOrdered::new();
         // One, until it is seen that messages are stored: were the first refused and the second not, their order would be lost.
         let mut window = 1;
-        let mut told = None;
+        let mut has_greeted = false;
         loop {
-            let (_, state) = link.state();
-            if told != Some(state) && !link.is_ended() {
-                self.say().await?;
-                told = Some(state);
+            if !has_greeted && link.has_opened() {
+                self.say(ONLINE).await?;
+                has_greeted = true;
             }
             let mut is_drained = false;
             while acks.len() < window && !is_drained {
@@ -119,7 +118,7 @@ impl Talk<'_> {
                 }
             }
             if link.is_ended() && is_drained && acks.is_empty() {
-                return self.say().await;
+                return self.say(link.state().1).await;
             }
             tokio::select! {
                 Some((position, was_sent, acked)) = acks.next() => {
@@ -148,8 +147,8 @@ impl Talk<'_> {
     }
 
     /// Says whether the stream is there.
-    async fn say(&self) -> Result<(), String> {
-        let (topic, state) = self.link.state();
+    async fn say(&self, state: &'static [u8]) -> Result<(), String> {
+        let (topic, _) = self.link.state();
         let subject = format!("{}.{}", self.prefix, topic.replace('/', "."));
         let ack = self.context.publish(subject, state.into()).await.map_err(|error| error.to_string())?;
         ack.await.map(|_| ()).map_err(|error| error.to_string())
