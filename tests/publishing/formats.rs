@@ -101,11 +101,11 @@ pub fn found(folder: &Path, more: u32) {
         }
         detections.extend((0..more).map(|number| detection(("car", 1), 3 + number, number)));
         let pts = u64::from(frame) * 1_001_000_000 / 30;
-        let head = format!("\"schema\":1,\"stream\":0,\"frame\":{frame},\"pts_ns\":{pts},\"width\":320,\"height\":240");
+        let head = format!("\"schema\":1,\"stream\":0,\"frame\":{frame},\"pts_ns\":{pts},\"width\":320,\"height\":180");
         format!("{{{head},\"detections\":[{}]}}\n", detections.join(","))
     };
     std::fs::write(folder.join("found.jsonl"), (0..120).map(line).collect::<String>()).expect("a file");
-    made_clip(folder, "street.mp4", "320x240", "4", &["-preset", "ultrafast"]);
+    made_clip(folder, "street.mp4", "320x180", "4", &["-preset", "ultrafast"]);
 }
 
 /// Publishes that, to its end.
@@ -216,10 +216,7 @@ fn frigate_s_topics_have_its_payloads() {
         heard.last().is_some_and(|heard| heard.topic == "frigate/available" && heard.payload == "offline")
     };
     let heard = listener.wait(is_last);
-    assert_eq!(
-        heard.iter().find(|heard| heard.topic == "frigate/available").map(|heard| heard.payload.as_str()),
-        Some("online")
-    );
+    assert!(heard.iter().any(|heard| heard.topic == "frigate/available" && heard.payload == "online"));
     let events: Vec<Value> = heard.iter().filter(|heard| heard.topic == "frigate/events").map(Heard::json).collect();
     let mut lives: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for event in &events {
@@ -266,7 +263,7 @@ fn changes_tracks_and_frames_are_published_as_asked() {
         &address("ds"),
         &["--publish-format", "deepstream-minimal", "--publish-on", "frame", "--publish-rate", "5"],
     );
-    let line = ["--publish-on", "event", "--count-line", "gate=100,0,100,240"];
+    let line = ["--publish-on", "event", "--count-line", "gate=100,0,100,180"];
     published(folder, &address("event"), &line);
     let heard = listener.wait(|heard| {
         heard.last().is_some_and(|heard| heard.topic == "event/street/state" && heard.payload == "offline")

@@ -118,6 +118,8 @@ fn a_broker_with_tls_and_passwords_is_published_to_and_the_password_is_nowhere()
             "/CN=localhost",
             "-addext",
             "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
         ],
     );
     run("mosquitto_passwd", keys, &["-b", "-c", "passwords", "me", DECODED]);
