@@ -144,7 +144,7 @@ impl Link {
         match self.spool.borrow_mut().append(&message, 0) {
             Ok(()) => {}
             Err(Refused::Full) => {
-                self.lose(seq, seq, "the spool is full: messages are lost until the broker takes some")
+                self.lose(seq, seq, "the spool is full: messages are lost until the broker takes some");
             }
             Err(Refused::Io(error)) => {
                 self.lose(seq, seq, &format!("the spool cannot be written: {error}; messages are lost"));

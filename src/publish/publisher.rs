@@ -191,7 +191,7 @@ impl DetectionOutput for Publisher {
     }
 
     fn listen(&self, say: Say) {
-        self.voice.listen(say);
+        self.voice.listen(&say);
     }
 
     /// Waits for the brokers, for a bounded time: what they do not acknowledge is the next run's.

@@ -38,9 +38,9 @@ pub(super) struct PublishSink {
 }
 
 impl PublishSink {
-    fn push(&self, topic: String, payload: Vec<u8>) {
+    fn push(&self, topic: &str, payload: &[u8]) {
         for (route, inbox) in &self.routes {
-            let message = Produced { topic: topic.clone(), payload: payload.clone() };
+            let message = Produced { topic: topic.to_owned(), payload: payload.to_owned() };
             if !inbox.push(message, self.may_wait) && inbox.is_gone() {
                 route.figures.lost.fetch_add(1, Ordering::Relaxed);
             }
@@ -124,9 +124,9 @@ impl PublishSink {
             let class = self.class(change.after.class_id);
             match self.format {
                 Format::Frigate => {
-                    self.push(frigate::EVENTS.to_owned(), frigate::event(change, &self.name, class));
+                    self.push(frigate::EVENTS, &frigate::event(change, &self.name, class));
                 }
-                _ => self.push(self.topic(EVENTS), lines::track(change, self.stream, self.size, class)),
+                _ => self.push(&self.topic(EVENTS), &lines::track(change, self.stream, self.size, class)),
             }
         }
     }
@@ -157,12 +157,12 @@ impl DetectionSink for PublishSink {
         match self.on {
             On::Frame | On::Change => {
                 if self.is_due(frame) {
-                    self.push(self.topic(DETECTIONS), self.whole(frame, size));
+                    self.push(&self.topic(DETECTIONS), &self.whole(frame, size));
                 }
             }
             On::Event => {
                 if !frame.events.is_empty() {
-                    self.push(self.topic(EVENTS), self.whole(frame, size));
+                    self.push(&self.topic(EVENTS), &self.whole(frame, size));
                 }
             }
             On::Track => {
@@ -179,7 +179,7 @@ impl DetectionSink for PublishSink {
             let mut line = Vec::with_capacity(256);
             // Nothing that is written into memory fails.
             let _ = write_event(&mut line, self.stream, event, &self.classes);
-            self.push(self.topic(EVENTS), line);
+            self.push(&self.topic(EVENTS), &line);
         }
         Ok(())
     }

@@ -16,25 +16,20 @@ pub(super) fn config(ca: Option<&Path>) -> Result<ClientConfig, PublishError> {
         problem: problem.to_string(),
     };
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let shown = path.display();
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(&shown, &error))?;
-            for certificate in certificates {
-                let certificate = certificate.map_err(|error| refused(&shown, &error))?;
-                roots.add(certificate).map_err(|error| refused(&shown, &error))?;
-            }
-            if roots.is_empty() {
-                return Err(refused(&shown, &"no certificate in it"));
-            }
+    if let Some(path) = ca {
+        let shown = path.display();
+        let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(&shown, &error))?;
+        for certificate in certificates {
+            let certificate = certificate.map_err(|error| refused(&shown, &error))?;
+            roots.add(certificate).map_err(|error| refused(&shown, &error))?;
         }
-        None => {
-            // Some of them may be too old to be read.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(refused(&"(the system's)", &"the system has none"));
-            }
-        }
+    } else {
+        // Some of them may be too old to be read.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    if roots.is_empty() {
+        let path = ca.map_or_else(|| "(the system's)".to_owned(), |path| path.display().to_string());
+        return Err(refused(&path, &"no certificate in it"));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

@@ -23,12 +23,14 @@ const EARLY: usize = 32;
 
 impl Voice {
     /// From now on it is told here.
-    pub fn listen(&self, say: Say) {
+    pub fn listen(&self, say: &Say) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let early = std::mem::take(&mut state.early);
         state.say = Some(say.clone());
         drop(state);
-        early.iter().for_each(|text| say(text));
+        for text in &early {
+            say(text);
+        }
     }
 
     /// Says it.
