@@ -115,6 +115,11 @@ impl Controls {
         f32::from_bits(self.confidence.load(Ordering::Relaxed))
     }
 
+    /// Sets the confidence; it counts from the next frame on.
+    pub fn set_confidence(&self, confidence: f32) {
+        self.confidence.store(confidence.to_bits(), Ordering::Relaxed);
+    }
+
     /// Moves the confidence to the next multiple of 0.05, up or down, between 0.05 and 0.95; it counts from the next frame on.
     pub fn step_confidence(&self, up: bool) {
         let now = self.confidence();
@@ -124,7 +129,7 @@ impl Controls {
         let next = next.clamp(STEPS.0, STEPS.1) * STEP;
         let moved = if up { next > now } else { next < now };
         if moved {
-            self.confidence.store(next.to_bits(), Ordering::Relaxed);
+            self.set_confidence(next);
         }
     }
 

@@ -36,11 +36,13 @@ pub struct ImageFile {
     pub undecodable: Option<(&'static str, &'static str)>,
     /// Width and height, where the format is one of those that can be large (WebP cannot).
     pub size: Option<Sides>,
+    /// Whether a PNG's data is not what its checksums say: some decoders show half an image then.
+    pub damaged: bool,
 }
 
 impl Default for ImageFile {
     fn default() -> Self {
-        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None }
+        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None, damaged: false }
     }
 }
 
@@ -238,26 +240,38 @@ impl<R: Read + Seek> Bytes<R> {
     }
 
     /// Orientation (tag 0x0112) and size (0x0100, 0x0101) in the first directory, whose place comes next; that is where this stays.
+    /// Of a side that is stated twice the larger counts, whichever a decoder takes.
     fn directory(&mut self, base: u64) -> Result<(u8, Option<Sides>)> {
+        const BYTE: u16 = 1;
+        const SHORT: u16 = 3;
         const LONG: u16 = 4;
         let link = self.file.stream_position()?;
         let first = self.long()?;
         self.seek(base + u64::from(first))?;
         let (mut orientation, mut width, mut height) = (1, 0, 0);
-        for _ in 0..self.short()?.min(ENTRIES) {
+        let entries = self.short()?;
+        let mut is_known = entries <= ENTRIES;
+        for _ in 0..entries.min(ENTRIES) {
             let (tag, kind, _, value, more) =
                 (self.short()?, self.short()?, self.long()?, self.short()?, self.short()?);
             let (high, low) = if self.little { (more, value) } else { (value, more) };
-            let side = if kind == LONG { u32::from(high) << 16 | u32::from(low) } else { u32::from(value) };
+            let side = match kind {
+                BYTE if self.little => u32::from(value & 0xff),
+                BYTE => u32::from(value >> 8),
+                LONG => u32::from(high) << 16 | u32::from(low),
+                _ => u32::from(value),
+            };
+            // No kind that a side is written in.
+            is_known &= !matches!(tag, 0x0100 | 0x0101) || matches!(kind, BYTE | SHORT | LONG);
             match tag {
                 0x0112 => orientation = u8::try_from(value).ok().filter(|value| (1..=8).contains(value)).unwrap_or(1),
-                0x0100 => width = side,
-                0x0101 => height = side,
+                0x0100 => width = side.max(width),
+                0x0101 => height = side.max(height),
                 _ => {}
             }
         }
         self.seek(link)?;
-        Ok((orientation, (width > 0 && height > 0).then_some((width, height))))
+        Ok((orientation, (is_known && width > 0 && height > 0).then_some((width, height))))
     }
 
     /// The orientation of an EXIF block that begins here.
@@ -279,6 +293,10 @@ impl<R: Read + Seek> Bytes<R> {
             let Ok(length) = self.long() else { break };
             let kind: [u8; 4] = self.take()?;
             let data = self.file.stream_position()?;
+            // Of what is not needed to decode it, decoders do not mind (PNG, 5.4).
+            let is_critical = kind[0].is_ascii_uppercase();
+            found.damaged |= is_critical && self.is_damaged(kind, length)?;
+            self.seek(data)?;
             match &kind {
                 b"IHDR" => found.size = Some(self.pair()?),
                 b"eXIf" if !has_exif => (found.turn, has_exif) = (self.exif()?, true),
@@ -290,6 +308,23 @@ impl<R: Read + Seek> Bytes<R> {
         }
         found.orientation = found.turn;
         Ok(found)
+    }
+
+    /// Whether a chunk's data, which comes next, is not what the checksum behind it says (PNG, 5.3). One that is cut off is not damaged.
+    fn is_damaged(&mut self, kind: [u8; 4], length: u32) -> Result<bool> {
+        let (mut crc, mut left, mut piece) = (flate2::Crc::new(), length as usize, [0; 8 << 10]);
+        crc.update(&kind);
+        while left > 0 {
+            let most = left.min(piece.len());
+            let read = self.file.read(&mut piece[..most])?;
+            if read == 0 {
+                return Ok(false);
+            }
+            crc.update(&piece[..read]);
+            left -= read;
+        }
+        self.little = false;
+        Ok(self.long().is_ok_and(|stated| stated != crc.sum()))
     }
 
     /// Chunks of kind, length and data, padded to an even length.
@@ -413,6 +448,7 @@ mod tests {
         let le = |numbers: [u32; 2]| numbers.map(u32::to_le_bytes).concat();
         let short = |n: u32| u16::try_from(n).expect("short");
         let png = [b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR", &be([w, h])[..], &[8, 2, 0, 0, 0], &[0; 4]].concat();
+        assert!(parsed(&png).damaged, "its checksum is wrong");
         let mut jpeg =
             b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xff\xc4\0\x03\0\xff\xc2\0\x11\x08".to_vec();
         jpeg.extend([short(h).to_be_bytes(), short(w).to_be_bytes()].concat());

@@ -69,6 +69,7 @@ pub mod monitoring;
 
 pub mod serve;
 
+pub mod trials;
 pub mod ui;
 
 pub mod profile;

@@ -7,8 +7,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
+use streamdet::cli::serve::ServeArgs;
 use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, serve, val};
-use streamdet::config::{self, ConfigError};
+use streamdet::config::{self, ConfigError, Fault, Layers};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
 
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
-        Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers)),
+        Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers, serve_again)),
         Command::Check(args) => ExitCode::from(check::run(&args, Cli::command())),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {
@@ -44,6 +45,17 @@ fn main() -> ExitCode {
             let _ = std::io::stdout().write_all(&script);
             ExitCode::SUCCESS
         }
+    }
+}
+
+/// The command line of `serve` with the environment and the config file, as they are now.
+fn serve_again() -> Result<(ServeArgs, Layers), ConfigError> {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let parsed = config::parse::<Cli>(&args, &|name| std::env::var_os(name))?;
+    match parsed.cli.command {
+        Command::Serve(args) => Ok((*args, parsed.layers)),
+        // It was another when the program started.
+        _ => Err(Fault::new("command line", "it is not that of `streamdet serve`", "start it again").into()),
     }
 }
 

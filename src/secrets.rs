@@ -26,7 +26,7 @@ const SECRET_KEYS: [&str; 12] = [
 
 /// What stands between the parts of an address, and what may follow one in a sentence.
 const BETWEEN: [char; 5] = ['/', '?', '&', ';', '#'];
-const AFTER: [char; 7] = [';', ':', ',', ')', '"', '.', '\''];
+const AFTER: [char; 8] = [';', ':', ',', ')', '}', '"', '.', '\''];
 
 /// Keys of queries that sign an address.
 const SIGNED: [&str; 14] = [

@@ -369,3 +369,41 @@ fn the_page_needs_nothing_else_and_opens_without_an_error() {
         assert_eq!(ground > 128, scheme == "1", "scheme {scheme}: {ground}");
     }
 }
+
+#[test]
+fn how_many_streams_it_keeps_up_with_is_searched_and_confirmed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    small_clip(folder.path(), 10, 2);
+    let search = |more: &[&str]| {
+        let args = ["small.mp4", "--max-streams", "--confirm", "2s", "--report", "r.json", "--overwrite"];
+        let output = bench(folder.path(), &[&args[..], more].concat());
+        succeeds(&output);
+        (json(&folder.path().join("r.json"))["capacity"].take(), said(&output))
+    };
+    let (capacity, said) = search(&["--imgsz", "640", "--sla", "p50=2s"]);
+    let trials = capacity["trials"].as_array().expect("trials");
+    let streams = number(&capacity["streams"]);
+    let last = trials.last().expect("one at least");
+    assert_eq!(capacity["frame_rate"], 10.0, "{capacity}");
+    if streams > 0.0 {
+        assert!(number(&last["streams"]) == streams && last["kept"] == true, "{capacity}");
+        assert_eq!(capacity["confirmed_s"], last["run_s"]);
+        assert!(number(&last["run_s"]) > 1.0, "{capacity}");
+    }
+    // The number above it was too much.
+    assert!(trials.iter().any(|t| number(&t["streams"]) == streams + 1.0 && t["kept"] == false), "{capacity}");
+    assert!(said.contains("; bound by "), "{said}");
+
+    // What no machine keeps.
+    let (capacity, said) = search(&["--imgsz", "96", "--sla", "p99=0.001ms"]);
+    assert_eq!((number(&capacity["streams"]), number(&capacity["confirmed_s"])), (0.0, 0.0), "{capacity}");
+    assert!(said.contains("0 streams at 10.00 frames/s"), "{said}");
+    for (wrong, words) in [
+        (&["missing.mp4", "--max-streams"][..], "missing.mp4"),
+        (&["small.mp4", "--max-streams", "--frames", "3"], "--frames"),
+        (&["small.mp4", "--max-streams", "--sla", "p95=1s"], "p99=200ms"),
+    ] {
+        let output = bench(folder.path(), wrong);
+        assert!(output.status.code() == Some(2) && self::said(&output).contains(words), "{}", self::said(&output));
+    }
+}

@@ -113,7 +113,7 @@ fn what_a_run_would_stumble_over_is_named_with_the_stream_and_its_line() {
     refused(
         folder.path(),
         "[[stream]]\nname = \"a\"\nsource = \"two\"\n",
-        &["c.toml:1: stream a has 2 sources\n  write a [[stream]] for each"],
+        &["c.toml:1: a: stream a has 2 sources, and may have one\n  write a [[stream]] for each"],
     );
 }
 

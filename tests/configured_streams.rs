@@ -153,6 +153,7 @@ fn a_reload_says_what_applies_now_and_what_needs_a_restart() {
         said(&before, &layers(&other, &[], &[])),
         [
             "model needs a restart",
+            "conf applies now",
             "stream gate: conf applies now",
             "stream yard: imgsz applies now, the stream starts again"
         ]

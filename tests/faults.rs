@@ -21,7 +21,7 @@ fn midway(folder: &Path, out: &str, frame: u64) -> Running {
 
 #[test]
 fn an_interrupted_run_finishes_its_file_and_reports() {
-    for (name, code, ending) in [("INT", 130, "mp4"), ("TERM", 143, "mkv")] {
+    for (name, code, ending) in [("INT", 130, "mp4"), ("TERM", 143, "mkv"), ("HUP", 129, "mp4")] {
         let folder = tempfile::tempdir().expect("a folder");
         let out = format!("o.{ending}");
         let mut run = midway(folder.path(), &out, 60);

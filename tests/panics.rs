@@ -76,7 +76,7 @@ const OTHERS: [(&str, &str); 16] = [
     ("preview", "no run: encodes what viewers of serve see, see tests/viewing"),
     ("publish", "costs messages and the exit code, see tests/publishing.rs"),
     ("push", "has no test point before its server answers; the same loop as the writer's"),
-    ("compare", "waits for a process"),
+    ("trial", "waits for a process"),
     ("deadline", "ends a process that is late, and nothing else"),
     ("fetch", "no run: a failed download, see tests/fetch.rs"),
     ("images", "no run: its error is that of the command"),

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use program::running::Running;
-use program::{events, free_port, streamdet_command};
+use program::{events, free_port, streamdet_command, text, witness};
 use serde_json::{Value, json};
 
 /// The program, and where it answers.
@@ -216,6 +216,111 @@ fn a_clients_stream_inherits_no_password_and_no_file_of_the_configuration() {
     served.stream("door", up);
     let files = std::fs::read_dir(folder.path()).expect("a folder").map(|file| file.expect("a file").file_name());
     assert_eq!(files.collect::<Vec<_>>(), ["site.toml"], "nothing was written");
+}
+
+#[test]
+fn a_reload_starts_changes_and_stops_streams_while_others_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stream = |name: &str, more: &str| format!("[[stream]]\nname = \"{name}\"\n{more}\n");
+    let write = |text: &str| std::fs::write(folder.path().join("site.toml"), text).expect("a file");
+    let (ball, smpte) = ("source = \"test:ball\"", "source = \"test:smpte\"\njson = \"gate.jsonl\"");
+    let door = |conf: &str| stream("door", &format!("{ball}\nconf = {conf}\njson = \"door.jsonl\""));
+    write(&(door("0.001") + &stream("gate", smpte) + &stream("yard", ball)));
+    let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
+    for name in ["door", "gate", "yard"] {
+        served.stream(name, up);
+    }
+    let image = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/models/visdrone-nano.jpg")).expect("the sample");
+    let found = || {
+        let url = format!("http://{}/v1/detect", served.place);
+        let mut answer = ureq::post(url).header("Content-Type", "image/jpeg").send(&image[..]).expect("an answer");
+        let line: Value = serde_json::from_str(&answer.body_mut().read_to_string().expect("a body")).expect("JSON");
+        line["detections"].as_array().expect("a list").len()
+    };
+    assert!(found() > 0);
+    assert_eq!(served.ask("POST", "/v1/reload", None), (200, json!({ "changes": [] })));
+
+    // What cannot be used changes nothing.
+    for wrong in ["conf = \"high\"\n", "[[stream]]\nname = \"a/b\"\nsource = \"test:ball\"\n", "conf = \n"] {
+        write(wrong);
+        let (status, problem) = served.ask("POST", "/v1/reload", None);
+        assert_eq!(status, 422, "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|said| said.contains("site.toml:")), "{problem}");
+    }
+    write(&(stream("door", "source = \"nowhere.mp4\"") + &stream("gate", smpte)));
+    assert_eq!(served.ask("POST", "/v1/reload", None).0, 422);
+    for name in ["door", "gate", "yard"] {
+        served.stream(name, up);
+    }
+
+    let before = served.stream("door", up);
+    let gate = format!("{smpte}\nstride = 2");
+    let threads = "threads = 1\nconf = 0.99\n";
+    write(&(threads.to_owned() + &door("0.9") + &stream("gate", &gate) + &stream("roof", ball)));
+    let (status, answer) = served.ask("POST", "/v1/reload", None);
+    assert_eq!(status, 200, "{answer}");
+    let changes = answer["changes"].as_array().expect("a list");
+    let said: Vec<&str> = changes.iter().filter_map(|change| change["detail"].as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "threads needs a restart",
+            "conf applies now",
+            "stream door: conf applies now",
+            "stream gate: conf applies now",
+            "stream gate: stride applies now, the stream starts again",
+            "stream roof is new: it starts now",
+            "stream yard is gone: it stops now",
+        ]
+    );
+    assert_eq!((&changes[0]["applies"], &changes[2]["stream"]), (&json!("restart"), &json!("door")));
+    assert_eq!(found(), 0, "requests have the new threshold");
+    served.stream("roof", up);
+    assert_eq!(served.ask("GET", "/v1/streams/yard", None).0, 404);
+    let after = served.stream("door", |door| up(door) && door["now"] == json!({}));
+    assert!(after["up_s"].as_f64() > before["up_s"].as_f64(), "it went on: {after}");
+    served
+        .stream("gate", |gate| up(gate) && gate["frames"]["inferred"].as_u64() < gate["frames"]["processed"].as_u64());
+
+    // What a client stopped runs again as configured.
+    assert_eq!(served.ask("DELETE", "/v1/streams/roof", None).0, 204);
+    served.program.signal("HUP");
+    served.program.wait_for("stream roof did not run as configured: it starts again", 1);
+    served.stream("roof", up);
+    write("");
+    served.program.signal("HUP");
+    served.program.wait_for("stream roof is gone: it stops now", 1);
+    assert_eq!(served.ask("GET", "/v1/streams", None).1, json!({ "streams": [] }));
+    assert!(!served.program.said().contains("do not sum up"), "every frame is accounted for");
+    served.program.signal("TERM");
+    let mut program = served.program;
+    assert_eq!(program.ended(), Some(0), "{}", program.said());
+}
+
+#[test]
+fn a_stream_shows_what_has_failed_although_it_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[[stream]]\nname = \"door\"\nsource = \"test:ball\"\njson = \"/dev/full\"\n";
+    std::fs::write(folder.path().join("site.toml"), config).expect("a file");
+    let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
+    let door = served.stream("door", |door| up(door) && door["error"].is_string());
+    assert!(door["error"].as_str().is_some_and(|error| error.contains("/dev/full: No space left")), "{door}");
+}
+
+#[test]
+fn black_is_black_in_a_snapshot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let served = Served::start(folder.path(), &["--stream", "door=test:black", "--imgsz", "96"]);
+    served.stream("door", up);
+    let url = format!("http://{}/v1/streams/door/snapshot.jpg", served.place);
+    let image = ureq::get(url).call().expect("an answer").body_mut().read_to_vec().expect("an image");
+    let file = folder.path().join("door.jpg");
+    std::fs::write(&file, image).expect("a file");
+    let (file, gray) = (text(&file), folder.path().join("gray"));
+    witness("ffmpeg", &["-i", file, "-f", "rawvideo", "-pix_fmt", "gray", text(&gray)]);
+    let gray = std::fs::read(gray).expect("pixels");
+    let most = gray.iter().max().expect("pixels");
+    assert!(*most < 4, "{most} of 255: a video's 16 is a JPEG's 0");
 }
 
 #[test]

@@ -3,21 +3,25 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::compare::{self, Axis};
 use super::measure::MeasureOptions;
 use super::messages::{command_line_notice, print_error, print_line};
 use super::options::{Invocation, RunOptions};
 use super::run::Done;
 use super::settings::Task;
 use super::signals::Signals;
+use super::units::length;
 use crate::clock::{Clock, RealClock};
 use crate::config::Kept;
+use crate::part::write_whole;
 use crate::pipeline::plan::{self, OutputRequest};
 use crate::report::baseline::Baseline;
 use crate::shutdown::Shutdown;
+use crate::trials::capacity::{self, Sla};
+use crate::trials::comparison::{self, Axis};
 
 const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4                            decode, detect; nothing is written
@@ -25,10 +29,14 @@ const EXAMPLES: &str = "Examples:
   streamdet bench clip.mp4 --real-time --html run.html
   streamdet bench clip.mp4 --report now.json --baseline before.json --fail-above 5
   streamdet bench clip.mp4 --frames 200 --compare provider=cpu,openvino imgsz=320,640
+  streamdet bench clip.mp4 --max-streams --sla p99=200ms --report capacity.json
 
 REAL-TIME: for a file, yes if it was processed at least at its frame rate. With --real-time, frames arrive at the file's frame \
 rate and the newest one wins: yes if at most 1 % of the frames were dropped (stale, queue_full), and 99 % were at most ten frame \
 times (or half a second, if that is more) behind when they were handed to the output. \"no\" is not a failure.
+
+--max-streams runs SOURCE several times beside itself, each at its own frame rate: the promise is kept if every stream drops at most 1 % of its \
+frames, and frames are handed on in time. The number is searched by runs of ten seconds, and confirmed by a longer one.
 
 Measuring begins when the model is loaded; latencies exclude the first five frames (warm-up).
 
@@ -65,21 +73,36 @@ pub struct BenchArgs {
     /// Exit with 1 if slower than the baseline by more than this, per cent
     #[arg(long, value_name = "PERCENT", default_value_t = 10.0, value_parser = percent, help_heading = "Comparing")]
     fail_above: f32,
-    /// One run of a comparison: its report goes here
+    /// Find how many streams like SOURCE this machine keeps up with, as --sla says
+    #[arg(long, conflicts_with_all = ["compare", "save", "baseline", "frames", "KeepOptions"], help_heading = "Capacity")]
+    max_streams: bool,
+    /// What keeping up means: a percentile (p50, p90, p99) of the time from when a frame is due until it is handed on
+    #[arg(long, value_name = "pN=TIME", value_parser = clap::value_parser!(Sla), default_value_t, help_heading = "Capacity")]
+    sla: Sla,
+    /// Confirm the number by a run of this length
+    #[arg(long, value_name = "LENGTH", value_parser = length, default_value = "60s", help_heading = "Capacity")]
+    confirm: Duration,
+    /// One run of several: its report goes here
     #[arg(long, hide = true)]
     into: Option<PathBuf>,
+    /// So many streams, of the sources in turn
+    #[arg(long, hide = true, requires = "into")]
+    streams: Option<u16>,
     #[command(flatten)]
     invocation: Invocation,
 }
 
 /// Settings that decide how a run goes: only they can be compared.
 fn comparable() -> Vec<String> {
-    const OTHERS: [&str; 21] = [
+    const OTHERS: [&str; 24] = [
         "save",
         "overwrite",
         "run-dir",
         "repeat",
         "compare",
+        "max-streams",
+        "sla",
+        "confirm",
         "rounds",
         "baseline",
         "fail-above",
@@ -104,7 +127,7 @@ fn comparable() -> Vec<String> {
 
 /// `SETTING=VALUE[,VALUE…]`.
 fn axis(text: &str) -> Result<Axis, String> {
-    compare::axis(text, &comparable())
+    comparison::axis(text, &comparable())
 }
 
 fn percent(text: &str) -> Result<f32, String> {
@@ -117,25 +140,34 @@ pub fn run(args: &BenchArgs, kept: &Kept) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
     let signals = Signals::watch();
     let result = match &args.into {
-        None if !args.compare.is_empty() => {
+        None if !args.compare.is_empty() || args.max_streams => {
             if args.run.tui {
-                print_line("  notice: --tui shows one run, --compare makes many; printing lines instead");
+                print_line("  notice: --tui shows one run, and many are made; printing lines instead");
             }
             if let Some(notice) = command_line_notice() {
                 print_line(&format!("  notice: {notice}"));
             }
-            compared(args, &signals.shutdown)
+            several(args, &signals.shutdown)
         }
         _ => one_run(args, kept, &clock, &signals.shutdown),
     };
     signals.conclude(result)
 }
 
-/// Runs every combination; its report is that of the comparison.
-fn compared(args: &BenchArgs, shutdown: &Shutdown) -> anyhow::Result<u8> {
+/// Makes several runs; the report is of all of them.
+fn several(args: &BenchArgs, shutdown: &Shutdown) -> anyhow::Result<u8> {
     let mut report = args.run.measure.report.clone();
     plan::prepare_files(report.iter_mut().map(|path| ("--report", path)).collect(), false, args.overwrite)?;
-    compare::run(&args.compare, args.rounds, report.as_deref(), shutdown)
+    let own: Vec<OsString> = std::env::args_os().collect();
+    let found = if args.max_streams {
+        capacity::find(&own, &args.sla, args.confirm, &print_line, shutdown)?
+    } else {
+        comparison::run(&own, (&args.compare, args.rounds), &print_line, shutdown)?
+    };
+    let Some((path, found)) = report.zip(found) else { return Ok(0) };
+    let written = write_whole(&path, format!("{found:#}\n").as_bytes(), Some(shutdown));
+    let written = written.map_err(|e| print_error(&format!("--report {}: {e}", path.display())));
+    Ok(u8::from(written.is_err()))
 }
 
 fn one_run(args: &BenchArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
@@ -161,7 +193,12 @@ fn one_run(args: &BenchArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shu
     let overwrite = args.overwrite || args.into.is_some();
     let request = OutputRequest { outputs, overwrite, ..OutputRequest::default() };
     args.run.tracking.check(&args.sources)?;
-    let mut plan = plan::plan(&args.sources, credentials.as_ref(), &request)?;
+    let copies = args.streams.map_or(args.sources.len(), usize::from);
+    let sources: Vec<OsString> = args.sources.iter().cycle().take(copies).cloned().collect();
+    let mut plan = plan::plan(&sources, credentials.as_ref(), &request)?;
+    if args.streams.is_some() && plan.jobs.len() != copies {
+        anyhow::bail!("--max-streams takes files and addresses, no folders and patterns\n  name one clip");
+    }
     if args.real_time && plan.jobs.iter().any(|job| matches!(job.source, crate::pipeline::SourceSpec::Images(_))) {
         plan.notices.push("images have no time of their own: they come as fast as they can".into());
     }
@@ -171,7 +208,7 @@ fn one_run(args: &BenchArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shu
         plan,
         kept: kept.clone(),
         overwrite,
-        real_time: args.real_time,
+        real_time: args.real_time || args.streams.is_some(),
         thorough: true,
         ..Task::default()
     };

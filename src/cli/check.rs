@@ -6,10 +6,12 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::detect::DetectArgs;
+use super::launch;
 use super::messages::{print, print_error, told};
+use super::serve::ServeArgs;
 use super::settings::Task;
 use crate::clock::{Clock, RealClock};
-use crate::config::{ConfigError, Examined, examine};
+use crate::config::{ConfigError, Examined, StreamConfig, examine};
 use crate::model::Origin;
 use crate::pipeline::plan::{self, check_distinct, survey};
 use crate::pipeline::{Finder, first_frames};
@@ -25,7 +27,7 @@ const EXAMPLES: &str = "Examples:
   streamdet check site.toml && systemctl restart streamdet
 
 What is checked: every key and value of every table, the model, classes, lines and zones, certificates, that outputs can be written \
-and no two are one file, and a token where --metrics needs one; of [serve] its keys and values. Nothing is written, served or sent.
+and no two are one file, and a token where --metrics or [serve] needs one. Nothing is written, served or sent.
 
 Exit codes: 0 it is right; 2 it is not, each fault with its file and line.";
 
@@ -81,23 +83,29 @@ pub fn run(args: &CheckArgs, commands: clap::Command) -> u8 {
 }
 
 /// What would run, and what stands against it.
-fn look(args: &CheckArgs, examined: &Examined<DetectArgs>) -> anyhow::Result<(String, Vec<String>)> {
+fn look(args: &CheckArgs, examined: &Examined<DetectArgs, ServeArgs>) -> anyhow::Result<(String, Vec<String>)> {
     gstreamer::init()?;
     let options = examined.detect.options();
     let (file, mut faults) = (args.config.display().to_string(), Vec::new());
     let at = |place: &str, error: &dyn std::fmt::Display| format!("{place}: {error}");
     let mut planned = Vec::new();
-    let streams = examined.streams.iter().map(|stream| (stream.name.as_str(), stream.place.as_str(), &stream.args));
-    let alone =
-        (examined.streams.is_empty() && examined.detect.has_sources()).then_some(("detect", &*file, &examined.detect));
-    for (name, place, args) in streams.chain(alone) {
-        match args.task() {
-            Ok(task) if !examined.streams.is_empty() && task.plan.jobs.len() != 1 => {
-                let many = counted(task.plan.jobs.len() as u64, "source");
-                faults.push(at(place, &format!("stream {name} has {many}\n  write a [[stream]] for each")));
-            }
+    let configured = examined.serve.as_ref().map(|serve| serve.configured(&examined.layers)).transpose();
+    let configured = configured.unwrap_or_else(|error| {
+        faults.push(told(&error));
+        None
+    });
+    let configured = configured.unwrap_or_default();
+    for stream in &configured {
+        let StreamConfig { name, place, args, .. } = stream;
+        match launch::task(stream) {
             Ok(task) => planned.push(Planned { name, place, args, task }),
             Err(error) => faults.push(at(place, &format!("{name}: {}", told(&error)))),
+        }
+    }
+    if configured.is_empty() && examined.detect.has_sources() {
+        match examined.detect.task() {
+            Ok(task) => planned.push(Planned { name: "detect", place: &file, args: &examined.detect, task }),
+            Err(error) => faults.push(at(&file, &format!("detect: {}", told(&error)))),
         }
     }
     if let Some(listen) = options.monitoring.listen() {
@@ -113,6 +121,8 @@ fn look(args: &CheckArgs, examined: &Examined<DetectArgs>) -> anyhow::Result<(St
         }
     };
     let origin = finder.as_ref().map(Finder::origin);
+    let serve = examined.serve.as_ref().map(|serve| serve.unusable(origin.as_ref())).unwrap_or_default();
+    faults.extend(serve.iter().map(|error| at(&file, &format!("[serve] {}", told(error)))));
     for Planned { name, place, args, task } in &planned {
         faults
             .extend(unusable(args, task, origin.as_ref()).map(|error| at(place, &format!("{name}: {}", told(&error)))));

@@ -9,16 +9,17 @@ use clap::Args;
 
 use super::messages::command_line_notice;
 use super::options::{Invocation, RunOptions};
-use super::publish::PublishOptions;
 use super::settings::Task;
 use super::signals::Signals;
-use super::units::{bytes, length};
+use super::units::length;
 use crate::clock::{Clock, RealClock};
-use crate::config::Kept;
+use crate::config::{Kept, PublishOptions};
+use crate::controls::Controls;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
 use crate::sink::{Gaps, Segments};
 use crate::stills::Kind;
+use crate::text::bytes;
 
 const EXAMPLES: &str = "Examples:
   streamdet detect clip.mp4                          writes clip-annotated.mp4
@@ -184,6 +185,19 @@ impl DetectArgs {
     /// Whether it has anything to detect in.
     pub(super) fn has_sources(&self) -> bool {
         !self.sources.is_empty()
+    }
+
+    /// Whether files are read as fast as possible.
+    pub(super) fn is_at_full_speed(&self) -> bool {
+        self.full_speed
+    }
+
+    /// Has a stream that runs take over what it can; `usual` is the model's confidence threshold.
+    pub(super) fn adjust(usual: f32) -> impl Fn(&Self, &Controls) {
+        move |args, controls| {
+            controls.set_confidence(args.run.detections.conf.unwrap_or(usual));
+            controls.show_hud(args.run.drawing.hud);
+        }
     }
 
     /// The options of a run.

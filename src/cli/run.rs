@@ -193,34 +193,22 @@ fn probes(metrics: &Arc<Metrics>) -> Probes {
 impl Claimed {
     /// Opens the run's outputs.
     pub(super) fn open(&self, settings: Settings, origin: &Origin, shutdown: &Shutdown) -> anyhow::Result<Ready> {
+        let may_wait = settings.jobs.iter().map(|job| !job.source.is_live() && !job.paced).collect();
+        let publisher = settings.publish.clone().map(|plan| Publisher::open(plan, origin.classes.clone(), may_wait));
+        let publisher = publisher.transpose()?.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>);
         let instruments = Instruments::open(&self.files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
-        match self.open_detections(&settings, origin, at_once, shutdown) {
-            Ok(detections) => Ok(Ready { settings, instruments, detections }),
+        match self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown) {
+            Ok(detections) => {
+                let detections = detections.into_iter().chain(publisher).collect();
+                Ok(Ready { settings, instruments, detections })
+            }
             Err(refusal) => {
                 instruments.discard();
                 Err(refusal)
             }
         }
-    }
-}
-
-impl Claimed {
-    /// Opens what takes detections.
-    fn open_detections(
-        &self,
-        settings: &Settings,
-        origin: &Origin,
-        at_once: bool,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Vec<Box<dyn DetectionOutput>>> {
-        let may_wait = settings.jobs.iter().map(|job| !job.source.is_live() && !job.paced).collect();
-        let publisher = settings.publish.clone().map(|plan| Publisher::open(plan, origin.classes.clone(), may_wait));
-        let publisher = publisher.transpose()?;
-        let mut outputs = self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown)?;
-        outputs.extend(publisher.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>));
-        Ok(outputs)
     }
 }
 

@@ -3,35 +3,36 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
 
 use super::detect::DetectArgs;
-use super::messages::{command_line, print_error, print_line, told};
+use super::launch::{Clients, Launcher};
+use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
-use super::run::{Ready, metrics};
-use super::settings::resolved;
-use super::signals::Signals;
-use super::units::{bytes, length};
-use crate::clock::{Clock, RealClock};
-use crate::config::{self, Layers, StreamConfig, stream_from};
-use crate::detections::Feed;
+use super::settings::pixelation;
+use super::signals::{HungUp, Signals};
+use super::units::length;
+use crate::clock::{Clock, Deadline, RealClock};
+use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
 use crate::detector::{DetectorOptions, Service, Wanted};
 use crate::inference;
 use crate::model::Origin;
 use crate::monitoring::{Fleet, Liveness};
-use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
-use crate::report::{RunContext, RunReport};
-use crate::secrets::{Secret, redact};
+use crate::secrets::Secret;
 use crate::serve::live::{self, LiveOptions};
-use crate::serve::streams::{self, Allowed, Begins, Launch, Launched, Options, Status, StreamError, Streams};
-use crate::serve::{self, ApiOptions, Limits, Listen, Probes, ServeError, Server, Tls, page};
+use crate::serve::reload::{self, New, Running};
+use crate::serve::streams::{self, Allowed, Asked, Options, Streams};
+use crate::serve::{
+    self, ApiOptions, Defaults, Limits, Listen, Probes, Problem, ServeError, Server, SharedCertificate, SharedDefaults,
+    Tls, page,
+};
 use crate::shutdown::Shutdown;
-use crate::sink::{Hub, Target};
-use crate::text::nearest;
+use crate::source::prefer_decoder;
+use crate::text::bytes;
 
 const EXAMPLES: &str = "Examples:
   streamdet serve                                    http://127.0.0.1:8080: drop an image onto the page
@@ -40,54 +41,12 @@ const EXAMPLES: &str = "Examples:
   curl -T gate.json http://127.0.0.1:8080/v1/streams/gate   {\"source\": \"rtsp://cam/main\", \"track\": true}
   STREAMDET_TOKEN=$(openssl rand -hex 32) streamdet serve --listen 0.0.0.0:8080
 
+SIGHUP reads the config file and the certificate again, as POST /v1/reload does.
+
 Exit codes: 0 stopped by SIGINT or SIGTERM; 1 failed while running; 2 unusable input or options.";
 
 /// How often it is seen whether the detector still is there.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Options of a stream that a client may give, its source aside.
-const CLIENT_KEYS: [&str; 37] = [
-    "conf",
-    "iou",
-    "classes",
-    "max-det",
-    "agnostic",
-    "imgsz",
-    "tile",
-    "target-latency",
-    "frames",
-    "stride",
-    "track",
-    "tracker",
-    "track-buffer",
-    "trails",
-    "fixed-camera",
-    "count-line",
-    "zone",
-    "anchor",
-    "labels",
-    "hide-labels",
-    "line-width",
-    "blur",
-    "hud",
-    "crf",
-    "bitrate",
-    "preset",
-    "hdr",
-    "max-lag",
-    "jitter",
-    "stall-timeout",
-    "reconnect",
-    "wait",
-    "rtsp-transport",
-    "user",
-    "password",
-    "insecure",
-    "video-track",
-];
-
-/// What a stream that a client starts does not inherit from the configuration.
-const NOT_INHERITED: [&str; 3] = ["user", "password", "insecure"];
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -139,55 +98,50 @@ pub struct ServeArgs {
     invocation: Invocation,
 }
 
+/// The command line with what lies below it, as it is when this is called.
+pub type ReadAgain = fn() -> Result<(ServeArgs, Layers), ConfigError>;
+
 /// Runs the command; returns the exit code.
 #[must_use]
-pub fn run(args: &ServeArgs, layers: &Layers) -> u8 {
+pub fn run(args: &ServeArgs, layers: &Layers, read_again: ReadAgain) -> u8 {
     let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-    let signals = Signals::watch();
-    let result = serve(args, layers, &clock, &signals.shutdown);
+    let (signals, hung_up) = Signals::of_a_server();
+    let result = serve((args, layers, read_again), &clock, (&signals.shutdown, &hung_up));
     // Being told to stop is its normal end.
     signals.stopped(result)
 }
 
-fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
+fn serve(
+    (args, layers, read_again): (&ServeArgs, &Layers, ReadAgain),
+    clock: &Arc<dyn Clock>,
+    (shutdown, hung_up): (&Shutdown, &HungUp),
+) -> anyhow::Result<u8> {
     args.invocation.start_logs()?;
     gstreamer::init()?;
-    let listen = Listen { option: "--listen", address: args.listen, token: args.token.clone() };
+    let listen = args.listening();
     serve::check_token(&listen)?;
-    let configured = config::streams::<DetectArgs>(layers)?;
+    let certificate = args.tls().map(|tls| tls.read()).transpose()?.map(SharedCertificate::new);
+    let all = args.configured(layers)?;
     let (runtime, model) = args.model.load()?;
     let outputs = inference::inspect(&runtime, &model.file)?.outputs;
     let origin = Origin::from(&model);
-    let wanted = args.wanted(&origin)?;
+    let settings = config::comparable(layers, &all);
+    let defaults = args.defaults(&origin)?;
+    let clients = Clients::new(layers, &args.allow);
     let options = DetectorOptions {
-        wanted: wanted.clone(),
+        wanted: defaults.wanted.clone(),
         provider: args.model.provider_options(),
         clock: clock.clone(),
         ..DetectorOptions::of(&model)
     };
-    let service = Arc::new(Service::start(&runtime, &model, options, args.queue.into())?);
+    // Those that wait, and those that are run.
+    let places = usize::from(args.queue) + usize::from(args.model.batch);
+    let service = Arc::new(Service::start(&runtime, &model, options, places)?);
     let metrics = Arc::new(Fleet::default());
-    // Whoever may name a host is not told the password of another, and files are the configuration's.
-    let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
-    let launcher = Arc::new(Launcher {
-        inherited: layers.only(&inherited),
-        allowed: if args.allow.is_empty() { Allowed::by_default() } else { args.allow.clone() },
-        service: service.clone(),
-        origin: origin.clone(),
-        clock: clock.clone(),
-    });
+    let defaults = SharedDefaults::new(defaults);
+    let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
     let streams = Streams::new(launcher.clone(), metrics.clone(), shutdown, first_run);
-    let mut all = configured;
-    all.extend(args.streams(layers)?);
-    let mut taken = HashSet::new();
-    if let Some(twice) = all.iter().find(|config| !taken.insert(&config.name)) {
-        anyhow::bail!(
-            "{}: a stream called {} is there already\n  give each a name of its own",
-            twice.place,
-            twice.name
-        );
-    }
     let (ready, stopping) = (metrics.clone(), shutdown.clone());
     let not_ready: NotReady =
         Arc::new(
@@ -200,45 +154,90 @@ fn serve(args: &ServeArgs, layers: &Layers, clock: &Arc<dyn Clock>, shutdown: &S
         service: service.clone(),
         model,
         outputs,
-        wanted,
-        style: args.drawing.style(),
+        defaults: defaults.clone(),
         max_pixels: args.max_pixels * 1_000_000,
         clock: clock.clone(),
         has_token: args.token.is_some(),
         is_ready: Box::new(move || missing().is_empty()),
     };
-    let api = serve::api(images, vec![streams::described(), live::described()])?;
-    let routes = |address| Ok(api.merge(routes(args, address, &streams, &metrics, (clock, not_ready))?));
-    let server = Server::start_with(listen, args.tls().as_ref(), routes, args.limits())?;
+    let api = serve::api(images, vec![streams::described(), live::described(), reload::described()])?;
+    let own = launcher.clone();
+    let running = Running {
+        settings: Mutex::new(settings),
+        streams: streams.clone(),
+        defaults,
+        certificate: certificate.clone(),
+        check: Box::new(move |stream| own.checked(stream, false)),
+        adjust: Box::new(DetectArgs::adjust(origin.conf)),
+    };
+    let read = {
+        let (origin, launcher) = (origin.clone(), launcher.clone());
+        move || new(read_again, &origin, &launcher).map_err(|error| told(&error))
+    };
+    let reload: reload::Reload = Arc::new(move || {
+        let done = running.reload(&read);
+        say_reload(&done);
+        done
+    });
+    let again = reload.clone();
+    let routes = |address| {
+        let routes = routes(args, address, &streams, &metrics, (clock, not_ready))?;
+        Ok(api.merge(routes).merge(reload::routes(again)))
+    };
+    let server = Server::start_with(listen, certificate, routes, args.limits())?;
     for config in all {
-        let place = config.place.clone();
-        let started = streams.start(&config.name, place.clone(), |begins| launcher.start(&config, begins, false));
+        let started = streams.start(&config.name, Asked::Configuration, || launcher.checked(&config, false));
         if let Err(error) = started {
             // What was begun is finished.
-            streams.end_all();
-            return Err(anyhow::Error::from(error).context(place));
+            streams.end_all(args.grace);
+            return Err(anyhow::Error::from(error).context(config.place));
         }
     }
     let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
     let provider = service.provider();
     let runs_on = format!("{} ({})", provider.actual.name(), provider.detail);
     print_line(&format!("  {scheme}://{}/ · {} · {runs_on}", server.address(), origin.name));
-    while !shutdown.wait(LOOK) && !service.has_ended() {}
-    let mut code = u8::from(service.has_ended());
-    if code > 0 {
-        shutdown.request();
+    while !shutdown.wait(LOOK) && !service.has_ended() {
+        if hung_up.take() {
+            // What came of it is said.
+            let _ = reload();
+        }
     }
-    for (name, error) in streams.end_all() {
+    let mut code = u8::from(service.has_ended());
+    let deadline = Deadline::after(args.grace);
+    for (name, error) in streams.end_all(args.grace) {
         print_error(&format!("{name}: {error}"));
         code = 1;
     }
-    server.close()?;
-    drop((streams, launcher));
+    server.close_within(deadline.left())?;
+    drop((streams, launcher, reload));
     // Streams and requests are answered: nobody else holds it.
     if let Some(Err(panicked)) = Arc::into_inner(service).map(Service::close) {
         print_error(&panicked);
     }
     Ok(code)
+}
+
+/// The configuration as it is now.
+fn new(read_again: ReadAgain, origin: &Origin, launcher: &Arc<Launcher>) -> anyhow::Result<New<DetectArgs>> {
+    let (args, layers) = read_again()?;
+    let streams = args.configured(&layers)?;
+    let (launcher, clients) = (launcher.clone(), Clients::new(&layers, &args.allow));
+    Ok(New {
+        settings: config::comparable(&layers, &streams),
+        streams,
+        defaults: args.defaults(origin)?,
+        tls: args.tls(),
+        apply: Box::new(move || launcher.allow(clients)),
+    })
+}
+
+fn say_reload(done: &Result<Vec<Change>, Problem>) {
+    match done {
+        Ok(changes) if changes.is_empty() => print_line("  configuration read again: nothing has changed"),
+        Ok(changes) => changes.iter().for_each(|change| print_line(&format!("  {change}"))),
+        Err(problem) => print_error(&problem.detail()),
+    }
 }
 
 /// Says what is missing before requests are taken.
@@ -277,6 +276,40 @@ impl ServeArgs {
         })
     }
 
+    /// What a request gets where it does not say.
+    fn defaults(&self, origin: &Origin) -> anyhow::Result<Defaults> {
+        let wanted = self.wanted(origin)?;
+        let pixelation = pixelation(&self.drawing.blur, &wanted.thresholds, origin)?;
+        Ok(Defaults { style: self.drawing.style(), pixelation, wanted })
+    }
+
+    /// What stands against it, its streams aside; what needs the model's classes is looked at where there is one.
+    pub(super) fn unusable(&self, origin: Option<&Origin>) -> Vec<anyhow::Error> {
+        let token = serve::check_token(&self.listening()).err().map(Into::into);
+        let certificate = self.tls().and_then(|tls| tls.read().err()).map(Into::into);
+        let defaults = origin.and_then(|origin| self.defaults(origin).err());
+        [token, certificate, defaults].into_iter().flatten().collect()
+    }
+
+    /// Its streams, those of the config file first.
+    pub(super) fn configured(&self, layers: &Layers) -> anyhow::Result<Vec<StreamConfig<DetectArgs>>> {
+        let mut all = config::streams::<DetectArgs>(layers)?;
+        all.extend(self.streams(layers)?);
+        let mut taken = HashSet::new();
+        if let Some(twice) = all.iter().find(|config| !taken.insert(&config.name)) {
+            anyhow::bail!(
+                "{}: a stream called {} is there already\n  give each a name of its own",
+                twice.place,
+                twice.name
+            );
+        }
+        // The decoder is the process's.
+        for stream in &all {
+            prefer_decoder(stream.args.options().live.decoder.as_deref())?;
+        }
+        Ok(all)
+    }
+
     /// Those of `--stream`.
     fn streams(&self, layers: &Layers) -> anyhow::Result<Vec<StreamConfig<DetectArgs>>> {
         let stream = |text: &String| {
@@ -289,7 +322,13 @@ impl ServeArgs {
         self.stream.iter().map(stream).collect()
     }
 
-    fn tls(&self) -> Option<Tls> {
+    /// Where it listens, and for whom.
+    pub(super) fn listening(&self) -> Listen {
+        Listen { option: "--listen", address: self.listen, token: self.token.clone() }
+    }
+
+    /// The certificate's files.
+    pub(super) fn tls(&self) -> Option<Tls> {
         let (cert, key) = self.tls_cert.clone().zip(self.tls_key.clone())?;
         Some(Tls { cert, key })
     }
@@ -297,111 +336,4 @@ impl ServeArgs {
     fn limits(&self) -> Limits {
         Limits { grace: self.grace, body: usize::try_from(self.max_body).unwrap_or(usize::MAX), ..Limits::default() }
     }
-}
-
-/// Makes streams' runs.
-struct Launcher {
-    /// By streams that clients start.
-    inherited: Layers,
-    allowed: Vec<Allowed>,
-    service: Arc<Service>,
-    origin: Origin,
-    clock: Arc<dyn Clock>,
-}
-
-impl Launch for Launcher {
-    fn launch(&self, name: &str, options: &Options, begins: Begins) -> Result<Launched, StreamError> {
-        check_client(options, &self.allowed)?;
-        let config = stream_from::<DetectArgs>(&self.inherited, name, options, &format!("PUT /v1/streams/{name}"));
-        let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
-        self.start(&config, begins, true)
-    }
-}
-
-impl Launcher {
-    /// Makes a stream ready.
-    fn start(
-        &self,
-        config: &StreamConfig<DetectArgs>,
-        begins: Begins,
-        from_client: bool,
-    ) -> Result<Launched, StreamError> {
-        let Begins { changed, shutdown } = begins;
-        let unusable = |error: anyhow::Error| StreamError::Options(redact(&told(&error)));
-        let name = config.name.as_str();
-        let mut task = config.args.task().map_err(unusable)?;
-        let hub = Hub::new(name);
-        let sources = task.plan.jobs.len();
-        let [job] = &mut task.plan.jobs[..] else {
-            return Err(StreamError::Options(format!("a stream has one source, and this names {sources}")));
-        };
-        let source = job.name.clone();
-        task.stream_name = Some(name.to_owned());
-        // Unasked, nothing is written; a recording is shown in its own time.
-        if !config.chose("output") {
-            job.output = OutputSpec::None;
-        }
-        job.paced = !config.chose("full-speed");
-        match &mut job.output {
-            OutputSpec::Stream(targets) => targets.push(Target::Viewers(hub.clone())),
-            output @ OutputSpec::None if !matches!(job.source, SourceSpec::Images(_)) => {
-                *output = OutputSpec::Stream(vec![Target::Viewers(hub.clone())]);
-            }
-            // Images are written one by one.
-            _ => {}
-        }
-        let run = config.args.options();
-        let (requested, origin, clock) = (run.model.provider, self.origin.clone(), self.clock.clone());
-        let mut settings = run.settings(&task, &origin, false).map_err(|e| unusable(e.into()))?;
-        // A camera that is not there yet is no reason to give up.
-        settings.live.wait |= !config.chose("wait");
-        // Where a client may go was checked; where a server sends it was not.
-        settings.live.redirects = !from_client;
-        let claimed = run.claim(&task).map_err(unusable)?;
-        claimed.left.iter().for_each(|left| print_line(&format!("  {name}: {left}")));
-        let Ready { settings, instruments, mut detections } =
-            claimed.open(settings, &origin, &shutdown).map_err(unusable)?;
-
-        let metrics = Arc::new(metrics(&settings, &origin, &clock).named(name));
-        let mut shapes = (Vec::new(), Vec::new());
-        if let Some(counting) = &settings.counting {
-            shapes.0 = counting.shapes.lines.iter().map(|line| line.name().clone()).collect();
-            shapes.1 = counting.shapes.zones.iter().map(|zone| zone.name().to_string()).collect();
-        }
-        let status = Arc::new(Status::new(name, &source, origin.classes.clone(), shapes, clock.clone()));
-        let feed = Feed::new(origin.classes.clone(), changed);
-        detections.push(Box::new(feed.clone()));
-        let instruments = Arc::new(instruments);
-        let listeners: Vec<Arc<dyn Listener>> =
-            vec![status.clone(), metrics.clone(), instruments.clone(), Arc::new(EventLog)];
-        let finder = Finder::Service(self.service.clone(), Box::new(origin.clone()));
-        let run = Box::new(move || {
-            let said = resolved(&settings, &origin);
-            let Outcome { figures, errors } =
-                pipeline::run(settings, &finder, clock.clone(), Arc::new(listeners), detections, &shutdown);
-            let context = RunContext { command: command_line(), origin: &origin, requested, settings: said };
-            let report = RunReport::assemble(&context, &figures, clock.now());
-            let mut failed: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            failed.extend(instruments.finish(&report, &figures.book).iter().map(ToString::to_string));
-            (!failed.is_empty()).then(|| redact(&failed.join("; ")))
-        });
-        Ok(Launched { run, status, feed, metrics, hub })
-    }
-}
-
-/// Checks what a client asks for: nothing that reads or writes a file, and no source but those that are allowed.
-fn check_client(options: &Options, allowed: &[Allowed]) -> Result<(), StreamError> {
-    let is_known = |key: &&String| *key == "source" || CLIENT_KEYS.contains(&key.as_str());
-    if let Some(key) = options.keys().find(|key| !is_known(key)) {
-        let known = std::iter::once("source").chain(CLIENT_KEYS);
-        let nearest = nearest(key, known).unwrap_or_default();
-        return Err(StreamError::Options(format!(
-            "{key}: not an option of a stream that is started over HTTP; the nearest is {nearest}. Files, outputs and options of the \
-             process belong into the configuration"
-        )));
-    }
-    let source = options.get("source").and_then(|source| source.as_str());
-    let source =
-        source.ok_or_else(|| StreamError::Options("give a source, as {\"source\": \"rtsp://cam/main\"}".into()))?;
-    streams::check_source(source, allowed).map_err(StreamError::Forbidden)
 }

@@ -206,7 +206,11 @@ impl LiveArgs {
 }
 
 /// Which classes are pixelated: all of them must be detected.
-fn pixelation(wanted: &[String], thresholds: &Thresholds, origin: &Origin) -> Result<Pixelation, SettingsError> {
+pub(super) fn pixelation(
+    wanted: &[String],
+    thresholds: &Thresholds,
+    origin: &Origin,
+) -> Result<Pixelation, SettingsError> {
     let classes = wanted_classes("--blur", wanted, origin)?.unwrap_or_default();
     if let Some(kept) = &thresholds.classes
         && let Some(id) = classes.iter().zip(kept).position(|(blurred, kept)| *blurred && !kept)

@@ -1,9 +1,9 @@
-//! SIGINT and SIGTERM: the first asks to finish, the second leaves at once.
+//! SIGINT, SIGTERM and SIGHUP: the first asks to finish, the second leaves at once. Of a server, SIGHUP asks to read the configuration again.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::{flag, iterator, low_level};
 
 use super::messages::{or_unusable, print_error, print_line};
@@ -11,8 +11,10 @@ use crate::shutdown::Shutdown;
 use crate::thread::{self, Thread, test_panic_point};
 use crate::ui::dashboard::terminal::give_back;
 
-/// What is watched for.
-const WATCHED: [i32; 2] = [SIGINT, SIGTERM];
+/// What ends a server.
+const OF_A_SERVER: [i32; 2] = [SIGINT, SIGTERM];
+/// What ends everything else: a terminal that is closed, too, so that outputs are finished.
+const ALL: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 /// What has come so far.
 pub(super) struct Signals {
@@ -24,12 +26,36 @@ pub(super) struct Signals {
     thread: Option<Thread<()>>,
 }
 
+/// Set by SIGHUP.
+#[derive(Clone, Default)]
+pub(super) struct HungUp(Arc<AtomicBool>);
+
+impl HungUp {
+    /// Whether it came since the last call.
+    pub(super) fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
 impl Signals {
     /// Watches from now on.
     pub(super) fn watch() -> Self {
+        // `nohup` has it ignored.
+        if is_ignored(SIGHUP) { Self::watch_for(&OF_A_SERVER) } else { Self::watch_for(&ALL) }
+    }
+
+    /// Watches for what ends a server, and for SIGHUP.
+    pub(super) fn of_a_server() -> (Self, HungUp) {
+        let hung_up = HungUp::default();
+        // Where it fails, a request does the same.
+        let _ = flag::register(SIGHUP, hung_up.0.clone());
+        (Self::watch_for(&OF_A_SERVER), hung_up)
+    }
+
+    fn watch_for(watched: &'static [i32]) -> Self {
         let (first, shutdown) = (Arc::<OnceLock<i32>>::default(), Shutdown::new());
-        let watcher = Watcher { first: first.clone(), shutdown: shutdown.clone() };
-        let started = iterator::Signals::new(WATCHED)
+        let watcher = Watcher { first: first.clone(), shutdown: shutdown.clone(), watched };
+        let started = iterator::Signals::new(watched)
             .map_err(|e| e.to_string())
             .and_then(|signals| thread::spawn("signals", move || watcher.watch(signals)).map_err(|e| e.to_string()));
         if let Err(problem) = &started {
@@ -70,10 +96,19 @@ impl Signals {
     }
 }
 
+/// Whether a signal was ignored when the program started, as `nohup` has it (proc(5)).
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    ignored >> (signal - 1) & 1 == 1
+}
+
 /// The thread's own.
 struct Watcher {
     first: Arc<OnceLock<i32>>,
     shutdown: Shutdown,
+    watched: &'static [i32],
 }
 
 impl Watcher {
@@ -95,9 +130,9 @@ impl Watcher {
 impl Drop for Watcher {
     fn drop(&mut self) {
         self.shutdown.request();
-        for signal in WATCHED {
+        for signal in self.watched {
             // Where it fails, SIGKILL is left.
-            let _ = flag::register_conditional_shutdown(signal, 128 + signal, Arc::new(AtomicBool::new(true)));
+            let _ = flag::register_conditional_shutdown(*signal, 128 + *signal, Arc::new(AtomicBool::new(true)));
         }
     }
 }

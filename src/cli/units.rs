@@ -42,25 +42,6 @@ fn any_length(text: &str) -> Result<Option<Duration>, String> {
     Ok(number.parse::<f64>().ok().and_then(|number| Duration::try_from_secs_f64(number * seconds).ok()))
 }
 
-/// A size on disk: `500MB`, `50GB`, `1.5TB`, of 1000; `50GiB` of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(at);
-    let unit = match unit.to_ascii_lowercase().as_str() {
-        "mb" | "m" => 1e6,
-        "gb" | "g" => 1e9,
-        "tb" | "t" => 1e12,
-        "mib" => f64::from(1 << 20),
-        "gib" => f64::from(1 << 30),
-        "tib" => 1024.0 * f64::from(1 << 30),
-        _ => return Err("give a size as 500MB, 50GB or 2TB".into()),
-    };
-    let bytes = number.trim().parse::<f64>().ok().map(|number| number * unit);
-    let bytes = bytes.filter(|bytes| (1e6..1e18).contains(bytes)).ok_or("give at least 1MB, as 500MB or 50GB")?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was compared with what fits")]
-    Ok(bytes as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,17 +53,6 @@ mod tests {
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));
         for wrong in ["", "0", "-1s", "s", "1h", "NaN", "inf", "1e9"] {
             assert!(interval(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        assert_eq!(
-            ["500MB", "50GB", "1.5tb", "2GiB"].map(bytes),
-            [500_000_000, 50_000_000_000, 1_500_000_000_000, 2 << 30].map(Ok)
-        );
-        for wrong in ["", "50", "0GB", "-1GB", "nanGB", "infTB", "1e30TB", "GB", "5 parsecs"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

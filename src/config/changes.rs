@@ -5,6 +5,10 @@ use std::fmt;
 
 /// What a stream takes over while it runs: its `Controls` can change them.
 const LIVE: [&str; 2] = ["conf", "hud"];
+/// What the process takes over while it runs.
+const LIVE_OF_THE_PROCESS: [&str; 1] = ["allow"];
+/// What it takes over where it had one before.
+const RENEWED: [&str; 2] = ["tls-cert", "tls-key"];
 
 /// Settings by their keys, as text.
 pub type Values = BTreeMap<String, Vec<String>>;
@@ -14,6 +18,8 @@ pub type Values = BTreeMap<String, Vec<String>>;
 pub struct Settings {
     /// Of the process: model, addresses.
     pub process: Values,
+    /// What requests get where they do not say.
+    pub requests: Values,
     /// Of each stream, by its name.
     pub streams: BTreeMap<String, Values>,
 }
@@ -34,6 +40,11 @@ pub enum Effect {
 pub enum Change {
     /// A stream is new.
     Added {
+        /// Its name.
+        stream: String,
+    },
+    /// A stream is as before, but a client has stopped or replaced it, or it has failed.
+    Restored {
         /// Its name.
         stream: String,
     },
@@ -58,8 +69,26 @@ impl Change {
     #[must_use]
     pub fn effect(&self) -> Effect {
         match self {
-            Self::Added { .. } | Self::Removed { .. } => Effect::Now,
+            Self::Added { .. } | Self::Removed { .. } | Self::Restored { .. } => Effect::Now,
             Self::Key { effect, .. } => *effect,
+        }
+    }
+
+    /// Whose it is; `None`: of the process, or of requests.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Added { stream } | Self::Removed { stream } | Self::Restored { stream } => Some(stream),
+            Self::Key { stream, .. } => stream.as_deref(),
+        }
+    }
+
+    /// The setting; `None`: the whole stream.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Key { key, .. } => Some(key),
+            _ => None,
         }
     }
 }
@@ -69,7 +98,9 @@ impl fmt::Display for Change {
         match self {
             Self::Added { stream } => write!(f, "stream {stream} is new: it starts now"),
             Self::Removed { stream } => write!(f, "stream {stream} is gone: it stops now"),
-            Self::Key { stream: None, key, .. } => write!(f, "{key} needs a restart"),
+            Self::Restored { stream } => write!(f, "stream {stream} did not run as configured: it starts again"),
+            Self::Key { stream: None, key, effect: Effect::Restart } => write!(f, "{key} needs a restart"),
+            Self::Key { stream: None, key, .. } => write!(f, "{key} applies now"),
             Self::Key { stream: Some(stream), key, effect: Effect::Now } => {
                 write!(f, "stream {stream}: {key} applies now")
             }
@@ -86,9 +117,15 @@ impl fmt::Display for Change {
 /// Every difference between what runs and what is to run: of the process first, then by stream.
 #[must_use]
 pub fn changes(running: &Settings, new: &Settings) -> Vec<Change> {
-    let process = different(&running.process, &new.process);
+    let is_renewed = |key: &str| [running, new].iter().all(|all| all.process.contains_key(key));
+    let process = different(&running.process, &new.process).map(|key| {
+        let is_live =
+            LIVE_OF_THE_PROCESS.contains(&key.as_str()) || (RENEWED.contains(&key.as_str()) && is_renewed(key));
+        (key, if is_live { Effect::Now } else { Effect::Restart })
+    });
+    let requests = different(&running.requests, &new.requests).map(|key| (key, Effect::Now));
     let mut found: Vec<Change> =
-        process.map(|key| Change::Key { stream: None, key: key.clone(), effect: Effect::Restart }).collect();
+        process.chain(requests).map(|(key, effect)| Change::Key { stream: None, key: key.clone(), effect }).collect();
     let names: BTreeSet<&String> = running.streams.keys().chain(new.streams.keys()).collect();
     for name in names {
         let stream = name.clone();
@@ -120,24 +157,27 @@ mod tests {
 
     fn settings(process: &[(&str, &str)], streams: &[(&str, &[(&str, &str)])]) -> Settings {
         let streams = streams.iter().map(|(name, pairs)| ((*name).to_owned(), values(pairs))).collect();
-        Settings { process: values(process), streams }
+        Settings { process: values(process), requests: Values::new(), streams }
     }
 
     #[test]
     fn every_change_says_when_it_applies() {
         let running = settings(
-            &[("model", "a.onnx"), ("batch", "4")],
+            &[("model", "a.onnx"), ("batch", "4"), ("tls-cert", "a.pem"), ("tls-key", "a.key")],
             &[("gate", &[("source", "rtsp://a"), ("conf", "0.3")]), ("yard", &[("source", "rtsp://b")])],
         );
         let new = settings(
-            &[("model", "b.onnx"), ("batch", "4"), ("token", "x")],
+            &[("model", "b.onnx"), ("batch", "4"), ("token", "x"), ("tls-cert", "b.pem"), ("allow", "rtsp")],
             &[("gate", &[("source", "rtsp://c"), ("hud", "true")]), ("roof", &[("source", "rtsp://b")])],
         );
         let said: Vec<String> = changes(&running, &new).iter().map(ToString::to_string).collect();
         assert_eq!(
             said,
             [
+                "allow applies now",
                 "model needs a restart",
+                "tls-cert applies now",
+                "tls-key needs a restart",
                 "token needs a restart",
                 "stream gate: conf applies now",
                 "stream gate: hud applies now",

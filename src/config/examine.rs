@@ -8,27 +8,32 @@ use clap::{Command, FromArgMatches};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key};
 use super::known::{command, has_settings, setting};
-use super::layers::{Scope, check_tables, from_keys, no_source, parted, texts_of};
-use super::streams::{DETECT, Layers, StreamConfig, streams, with_defaults};
+use super::layers::{Scope, add, check_tables, from_environment, from_keys, no_source, parted, texts_of};
+use super::streams::{DETECT, Layers, streams, with_defaults};
+
+/// The command that streams are for.
+const SERVE: &str = "serve";
 
 /// What a config file asks for.
 #[derive(Debug)]
-pub struct Examined<A> {
-    /// `[[stream]]`.
-    pub streams: Vec<StreamConfig<A>>,
+pub struct Examined<A, S> {
     /// The top level, as `streamdet detect` has it.
     pub detect: A,
+    /// `[serve]` with what it shares, as `streamdet serve` has it, where the file has that or streams.
+    pub serve: Option<S>,
+    /// What streams inherit, and the streams of the file.
+    pub layers: Layers,
 }
 
 /// Reads the config file at `path`, with the environment above it; `bare` is the command line.
 ///
 /// # Errors
 /// Every key, value and name that cannot be used, each with its line.
-pub fn examine<A: FromArgMatches>(
+pub fn examine<A: FromArgMatches, S: FromArgMatches>(
     bare: Command,
     path: &Path,
     variable: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<Examined<A>, ConfigError> {
+) -> Result<Examined<A, S>, ConfigError> {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let all = command(bare);
     let file = File::read(path)?;
@@ -49,14 +54,11 @@ pub fn examine<A: FromArgMatches>(
     let sources = source.as_ref().and_then(|key| texts_of(&key.value));
     faults.extend(source.as_ref().filter(|_| sources.is_none()).map(no_source));
     let layers = Layers::of(&all, (detect, &[]), &variable, &file);
-    let found = match streams(&layers) {
-        Ok(found) => found,
-        Err(ConfigError::Refused(more)) => {
-            faults.extend(more);
-            Vec::new()
-        }
+    match streams::<A>(&layers) {
+        Ok(_) => {}
+        Err(ConfigError::Refused(more)) => faults.extend(more),
         Err(usage) => return Err(usage),
-    };
+    }
     if !faults.is_empty() {
         return Err(in_order(faults).into());
     }
@@ -64,7 +66,30 @@ pub fn examine<A: FromArgMatches>(
     args.extend(sources.unwrap_or_default().into_iter().map(OsString::from));
     let matches = with_defaults(all.clone(), DETECT, &layers.base).try_get_matches_from(args)?;
     let set = matches.subcommand_matches(DETECT).ok_or_else(missing)?;
-    Ok(Examined { streams: found, detect: A::from_arg_matches(set)? })
+    let detect = A::from_arg_matches(set)?;
+    let is_served = !file.streams.is_empty() || file.tables.iter().any(|table| table.name == SERVE);
+    let of = all.find_subcommand(SERVE).filter(|_| is_served);
+    let serve = of.map(|of| served(&all, of, &file, &variable)).transpose()?;
+    Ok(Examined { detect, serve, layers })
+}
+
+/// What `of` has of a file without faults.
+fn served<S: FromArgMatches>(
+    all: &Command,
+    of: &Command,
+    file: &File,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<S, ConfigError> {
+    let mut faults = Vec::new();
+    let mut chosen = from_environment(of, variable, &|_| true);
+    let own = from_keys(all, of, file.table(of.get_name()), Scope::Command, &mut faults);
+    let top = from_keys(all, of, &parted(file).1, Scope::Shared, &mut faults);
+    for layer in [own, top] {
+        add(of, &mut chosen, layer);
+    }
+    let matches =
+        with_defaults(all.clone(), of.get_name(), &chosen).try_get_matches_from(["streamdet", of.get_name()])?;
+    Ok(S::from_arg_matches(matches.subcommand_matches(of.get_name()).unwrap_or(&matches))?)
 }
 
 /// By their lines, each once.

@@ -101,7 +101,7 @@ pub fn parse<C: CommandFactory + FromArgMatches>(
     let set = matches.subcommand_matches(name).unwrap_or(&matches);
     let table = set.get_flag("show_config").then(|| table::table(of, set, &chosen, sources.as_ref()));
     let kept = Kept::of(of, set, &chosen, sources.as_ref(), repeats);
-    layers.process = chosen.into_iter().filter(|entry| !layers.inherits(&entry.key)).collect();
+    layers.process = chosen;
     Ok(Parsed { cli, table, layers, kept })
 }
 

@@ -8,7 +8,7 @@ use toml::Value;
 
 use super::changes::{Settings, Values};
 use super::error::ConfigError;
-use super::file::{Fault, File, Key, Table, check_name};
+use super::file::{Fault, File, Key, STREAM, Table, check_name};
 use super::known::{is_of_the_process, key, own_settings, setting};
 use super::layers::{Entry, Scope, add, check, from_environment, from_keys, parted};
 
@@ -22,7 +22,7 @@ pub struct Layers {
     pub(super) all: Command,
     /// What flags, the environment and the file's top level give every stream.
     pub(super) base: Vec<Entry>,
-    /// What they give the process.
+    /// What they give the process, and, where streams inherit it, requests.
     pub(super) process: Vec<Entry>,
     /// `[[stream]]`.
     pub(super) streams: Vec<Table>,
@@ -147,8 +147,13 @@ pub fn stream_from<A: FromArgMatches>(
 /// What two configurations are compared by: see [`changes`](super::changes()).
 #[must_use]
 pub fn comparable<A>(layers: &Layers, streams: &[StreamConfig<A>]) -> Settings {
+    let values = |entry: &Entry| (entry.key.clone(), texts(entry));
+    let (requests, process): (Values, Values) =
+        layers.process.iter().map(values).partition(|(key, _)| layers.inherits(key));
     Settings {
-        process: layers.process.iter().map(|entry| (entry.key.clone(), texts(entry))).collect(),
+        // Of streams there is more to say.
+        process: process.into_iter().filter(|(key, _)| key != STREAM).collect(),
+        requests,
         streams: streams.iter().map(|stream| (stream.name.clone(), stream.values.clone())).collect(),
     }
 }

@@ -222,6 +222,11 @@ impl Detector {
         self.engine.as_ref()?.lacking(&shapes, fixed)
     }
 
+    /// Size of the tensors that a stream's frames of this size are fitted into.
+    pub fn tensor_size_of(&mut self, stream: StreamId, frame: Size) -> Size {
+        self.tiler.tensor(stream, frame)
+    }
+
     /// Takes over what was [lacking](Self::lacking).
     pub fn take_over(&mut self, sessions: NewSessions) {
         if let Some(engine) = &mut self.engine {
@@ -381,10 +386,10 @@ impl Detector {
     /// Slots of the next run, over the views from `first` on.
     fn next_batch<'a>(&mut self, input: &impl Fn(usize) -> DetectorInput<'a>, first: usize) -> usize {
         let left = (self.views.len() - first).min(self.most_views());
-        let DetectorInput { stream, view, one_size } = input(self.views[first].frame);
+        let DetectorInput { stream, view, .. } = input(self.views[first].frame);
         match &self.engine {
-            Some(engine) if one_size => engine.batch_for(self.tiler.tensor(stream, view.info.size), left),
-            _ => left,
+            Some(engine) => engine.batch_for(self.tiler.tensor(stream, view.info.size), left),
+            None => left,
         }
     }
 

@@ -24,10 +24,14 @@ use crate::tensor::{InputPort, InputShape, InputTensor, OutputView};
 /// Sessions compiled for one shape that are kept at once; a further shape is fed to the dynamic session. Batches of up to 64 of
 /// one tensor size need seven, those of two streams of unlike sizes twice as many.
 const FIXED_SESSIONS: usize = 16;
+/// Runs without it after which such a session gives way to another: streams come and go for months. Some minutes of a camera.
+const UNUSED: u64 = 10_000;
 
 /// How long another process may take to compile a model: `TensorRT` takes minutes.
 const COMPILING: Duration = Duration::from_mins(10);
 const LOCK_CHECK: Duration = Duration::from_millis(50);
+/// How long nothing is said of waiting for it.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What sessions are made from, on any thread.
 #[derive(Clone)]
@@ -60,6 +64,12 @@ struct Made {
     nodes: Vec<(String, usize)>,
 }
 
+/// A session for one shape, and the run it was last used for.
+struct Fixed {
+    session: Session,
+    used: u64,
+}
+
 /// Sessions that an engine lacks, to be made on another thread while it runs.
 pub struct LackingSessions {
     recipe: Recipe,
@@ -85,7 +95,8 @@ pub struct Engine {
     recipe: Recipe,
     report: ProviderReport,
     any_shape: Option<Session>,
-    fixed: HashMap<InputShape, Session>,
+    fixed: HashMap<InputShape, Fixed>,
+    runs: u64,
     converted_input: ConvertedInput,
     outputs: OutputReader,
 }
@@ -128,6 +139,7 @@ impl Engine {
                 report,
                 any_shape: None,
                 fixed: HashMap::new(),
+                runs: 0,
                 converted_input: ConvertedInput::default(),
                 outputs: OutputReader::default(),
             };
@@ -230,7 +242,8 @@ impl Engine {
             if covering(self.fixed.keys().copied().chain(coming.iter().flatten().copied()), shape, ranges).is_some() {
                 return None;
             }
-            if self.fixed.len() + coming.len() < FIXED_SESSIONS {
+            let unused = self.fixed.values().filter(|fixed| fixed.used + UNUSED < self.runs).count();
+            if self.fixed.len() + coming.len() < FIXED_SESSIONS + unused {
                 let batch = if ranges { shape.batch.max(most) } else { shape.batch };
                 return Some(Some(InputShape { batch, ..shape }));
             }
@@ -241,7 +254,13 @@ impl Engine {
     fn add(&mut self, Made { shape, session, nodes }: Made) {
         self.note_nodes(&nodes);
         match shape {
-            Some(shape) => drop(self.fixed.insert(shape, session)),
+            Some(shape) => {
+                let longest = self.fixed.iter().min_by_key(|(_, fixed)| fixed.used).map(|(shape, _)| *shape);
+                if let Some(longest) = longest.filter(|_| self.fixed.len() >= FIXED_SESSIONS) {
+                    self.fixed.remove(&longest);
+                }
+                self.fixed.insert(shape, Fixed { session, used: self.runs });
+            }
             None => self.any_shape = Some(session),
         }
     }
@@ -275,7 +294,7 @@ impl Engine {
     }
 
     fn session(&mut self, shape: InputShape) -> Result<&mut Session, InferenceError> {
-        let fixed = self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape));
+        let fixed = self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape)).map(|fixed| &mut fixed.session);
         fixed.or(self.any_shape.as_mut()).ok_or(InferenceError::NoSession)
     }
 
@@ -291,8 +310,12 @@ impl Engine {
     ) -> Result<R, InferenceError> {
         let shape = tensor.shape();
         let fail = |e: &dyn std::fmt::Display| InferenceError::Run(said(e));
+        self.runs += 1;
         let session = match self.fixed_for(shape).and_then(|shape| self.fixed.get_mut(&shape)) {
-            Some(session) => session,
+            Some(fixed) => {
+                fixed.used = self.runs;
+                &mut fixed.session
+            }
             None => self.any_shape.as_mut().ok_or(InferenceError::NoSession)?,
         };
         let frames = self.converted_input.value(&self.recipe.port, tensor).map_err(|e| fail(&e))?;
@@ -396,11 +419,16 @@ fn covering(shapes: impl Iterator<Item = InputShape>, shape: InputShape, ranges:
 fn lock(cache: &Path) -> Option<File> {
     std::fs::create_dir_all(cache).ok()?;
     let file = File::options().create(true).truncate(false).write(true).open(cache.join("lock")).ok()?;
-    let deadline = Deadline::after(COMPILING);
+    let (deadline, mut patience) = (Deadline::after(COMPILING), Some(Deadline::after(LOCK_PATIENCE)));
     loop {
         match file.try_lock() {
             Ok(()) => return Some(file),
-            Err(TryLockError::WouldBlock) if !deadline.is_over() => clock::process().sleep(LOCK_CHECK),
+            Err(TryLockError::WouldBlock) if !deadline.is_over() => {
+                if patience.take_if(|patience| patience.is_over()).is_some() {
+                    tracing::warn!("another program compiles a model in {}: waiting for it", cache.display());
+                }
+                clock::process().sleep(LOCK_CHECK);
+            }
             // A file system without locks, or who holds it stands still.
             Err(_) => return None,
         }

@@ -111,6 +111,9 @@ pub enum PublishError {
     /// Two times the same.
     #[error("--publish {0}: given twice\n  leave one out, or give them different prefixes")]
     Twice(String),
+    /// No home folder.
+    #[error("--publish: there is no home folder\n  name a folder with --spool")]
+    NoFolder,
     /// No folder for what is not acknowledged.
     #[error("--spool {0}")]
     Spool(#[from] SpoolError),

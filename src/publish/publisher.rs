@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 
 use super::follow::Follower;
 use super::inbox::Inbox;
@@ -33,6 +34,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 const CLOSE: Duration = Duration::from_secs(40);
 /// The same where the run is to stop.
 const STOP: Duration = Duration::from_secs(10);
+/// How long a thread that has nothing left to do may take to end.
+const SOON: Duration = Duration::from_secs(5);
 
 /// Publishes all streams of a run.
 pub struct Publisher {
@@ -43,6 +46,8 @@ pub struct Publisher {
     /// One a route.
     inboxes: Vec<Inbox>,
     voice: Arc<Voice>,
+    /// The thread is to end, whatever is left.
+    quit: Arc<Notify>,
     thread: Mutex<Option<Thread<()>>>,
 }
 
@@ -71,6 +76,8 @@ impl Publisher {
         }
         let routes = plan.routes.iter().cloned();
         let (told, waiting) = (voice.clone(), routes.zip(inboxes.clone()).collect());
+        let quit = Arc::new(Notify::new());
+        let asked = quit.clone();
         let thread = spawn("publish", move || {
             // However it ends, nobody waits for it.
             let _gone = Gone(waiting);
@@ -83,9 +90,14 @@ impl Publisher {
                 .into_iter()
                 .map(|(what, from, names, tls)| Link::new(what, from, names, tls, told.clone()))
                 .collect();
-            runtime.block_on(join_all(links.iter().map(publish)));
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = join_all(links.iter().map(publish)) => {}
+                    () = asked.notified() => {}
+                }
+            });
         })?;
-        Ok(Self { plan, classes, may_wait, inboxes, voice, thread: Mutex::new(Some(thread)) })
+        Ok(Self { plan, classes, may_wait, inboxes, voice, quit, thread: Mutex::new(Some(thread)) })
     }
 }
 
@@ -206,7 +218,9 @@ impl DetectionOutput for Publisher {
             return thread.join().map_err(failed);
         }
         self.voice.say("--publish: not all is sent; the rest is kept on disk for the next run");
-        Ok(())
+        // The spool is to be free for it.
+        self.quit.notify_one();
+        thread.join_within(SOON).map_err(failed)
     }
 }
 

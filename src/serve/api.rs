@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use super::defaults::SharedDefaults;
 use super::detect::detect;
 use super::drawing::Drawing;
 use super::images::Images;
@@ -13,10 +14,9 @@ use super::openapi;
 use super::state::Api;
 use super::work::Work;
 use crate::clock::Clock;
-use crate::detector::{Service, Wanted};
+use crate::detector::Service;
 use crate::model::Model;
 use crate::model::facts::TensorFacts;
-use crate::overlay::Style;
 use crate::source::SourceError;
 
 /// What images are detected with.
@@ -27,10 +27,8 @@ pub struct ApiOptions {
     pub model: Model,
     /// The model's outputs, as [`inspect`](crate::inference::inspect) finds them.
     pub outputs: Vec<TensorFacts>,
-    /// What is wanted where a request does not say.
-    pub wanted: Wanted,
-    /// How boxes are drawn.
-    pub style: Style,
+    /// What a request gets where it does not say.
+    pub defaults: SharedDefaults,
     /// Pixels of an image, at most; `--max-pixels`.
     pub max_pixels: u64,
     /// Where stamps come from.
@@ -46,15 +44,15 @@ pub struct ApiOptions {
 /// # Errors
 /// When `GStreamer` does not start.
 pub fn api(options: ApiOptions, more: Vec<utoipa::openapi::OpenApi>) -> Result<Router, SourceError> {
-    let ApiOptions { service, model, outputs, wanted, style, max_pixels, clock, has_token, is_ready } = options;
+    let ApiOptions { service, model, outputs, defaults, max_pixels, clock, has_token, is_ready } = options;
     let document = openapi::document(&model, has_token, more);
     let api = Arc::new(Api {
         work: Work::new(service),
         images: Arc::new(Images::new(max_pixels, clock)?),
-        drawing: Arc::new(Drawing::new(style, model.classes.clone())),
+        drawing: Arc::new(Drawing::new(model.classes.clone())),
         served: Served::new(&model, &outputs),
         is_ready,
-        wanted,
+        defaults,
         model,
     });
     let router = Router::new()

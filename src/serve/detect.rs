@@ -32,16 +32,16 @@ const KINDS: [&str; 3] = ["application/json", "image/jpeg", "image/png"];
     request_body(
         description = "The image",
         content(
-            (Vec<u8> = "image/*"),
-            (Vec<u8> = "application/octet-stream"),
+            (super::schema::Binary = "image/*"),
+            (super::schema::Binary = "application/octet-stream"),
             (super::schema::Upload = "multipart/form-data")
         )
     ),
     responses(
         (status = 200, description = "What was detected", content(
             (Frame = "application/json"),
-            (Vec<u8> = "image/jpeg"),
-            (Vec<u8> = "image/png")
+            (super::schema::Binary = "image/jpeg"),
+            (super::schema::Binary = "image/png")
         )),
         (status = 406, description = "No kind that is accepted is given"),
         (status = 413, description = "The body is too long, or the image has too many pixels"),
@@ -56,12 +56,16 @@ pub(super) async fn detect(
     request: Request,
 ) -> Result<Response, Problem> {
     let Query(parameters) = parameters.map_err(|rejection| Problem::bad(rejection.body_text()))?;
-    let wanted = parameters.wanted(&api.wanted, &api.model)?;
+    let defaults = api.defaults.get();
+    let wanted = parameters.wanted(&defaults.wanted, &api.model)?;
     let kind = preferred(&headers, &KINDS)?;
     let bytes = image(&headers, request).await?;
-    check_views(&wanted, &api.model, api.images.size(&bytes)?)?;
-    let decoded = api.images.decode(bytes).await?;
+    let place = api.work.place()?;
+    let image = api.images.look(bytes).await?;
+    check_views(&wanted, &api.model, image.size)?;
+    let decoded = api.images.decode(image).await?;
     let mut frames = api.work.detect(wanted, vec![decoded.frame]).await?;
+    drop(place);
     let frame = frames.pop().ok_or_else(|| Problem::failed("the detector gave no frame back"))?;
     let body = match kind {
         0 => {
@@ -70,8 +74,8 @@ pub(super) async fn detect(
             written.map_err(|error| Problem::failed(error.to_string()))?;
             line
         }
-        1 => api.drawing.annotated(frame, Kind::Jpeg).await?,
-        _ => api.drawing.annotated(frame, Kind::Png).await?,
+        1 => api.drawing.annotated(frame, Kind::Jpeg, defaults).await?,
+        _ => api.drawing.annotated(frame, Kind::Png, defaults).await?,
     };
     Ok(([(CONTENT_TYPE, KINDS[kind])], body).into_response())
 }

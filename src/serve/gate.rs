@@ -6,17 +6,20 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
+    RETRY_AFTER,
 };
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tower::ServiceExt;
 use tracing::trace;
 
@@ -33,6 +36,8 @@ use crate::secrets::Secret;
 const OPEN: [&str; 8] =
     ["/", "/docs", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/favicon.ico", "/page/"];
 
+/// How long the answer that there is no room takes.
+const REFUSAL: Duration = Duration::from_millis(100);
 /// Longest text of another's refusal that is passed on, bytes.
 const DETAIL: usize = 4 << 10;
 
@@ -67,6 +72,10 @@ impl Gate {
         // A query may hold a token.
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.pass(&connection, request).await.unwrap_or_else(|refusal| refusal);
+        if response.headers().contains_key(RETRY_AFTER) {
+            // Clients that come again at once would take the processor from those that are answered.
+            sleep(REFUSAL).await;
+        }
         let response = finished(response, &path).await;
         trace!(%method, path, status = response.status().as_u16(), "request");
         let (head, body) = response.into_parts();

@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
+use super::aside::aside;
 use super::problem::Problem;
 use super::received::{Held, Room};
 use crate::clock::Clock;
@@ -19,6 +20,8 @@ use crate::text::printable;
 const LARGEST_AT_ONCE: u64 = 4;
 /// Scans of a JPEG: usual encoders write ten, and each costs as much as the whole image.
 const SCANS: usize = 100;
+/// Bytes that are looked at on the thread of all connections: that takes 0.1 ms, and 3 ms where every byte is a marker.
+const AT_ONCE: usize = 1 << 20;
 /// Bytes that are shown of what is no image.
 const SHOWN: usize = 16;
 
@@ -30,6 +33,14 @@ pub(super) struct Images {
     room: Room,
     most: u64,
     clock: Arc<dyn Clock>,
+}
+
+/// An image that was looked at.
+pub(super) struct Looked {
+    /// The image, or an animation's first frame.
+    bytes: Bytes,
+    kind: &'static str,
+    pub size: Size,
 }
 
 /// A decoded image, with the room that it takes.
@@ -47,8 +58,22 @@ impl Images {
         Ok(Self { decoders, slots: Arc::new(Semaphore::new(cores)), room, most, clock })
     }
 
-    /// What an image's head says of its size.
-    pub fn size(&self, bytes: &[u8]) -> Result<Size, Problem> {
+    /// Looks at an image's head, on another thread where that may take long: of a JPEG every byte is seen.
+    pub async fn look(self: &Arc<Self>, bytes: Bytes) -> Result<Looked, Problem> {
+        let own = self.clone();
+        if bytes.len() > AT_ONCE { aside(move || own.looked(bytes)).await? } else { own.looked(bytes) }
+    }
+
+    fn looked(&self, bytes: Bytes) -> Result<Looked, Problem> {
+        let (kind, size) = self.measured(&bytes)?;
+        // An animation's first frame is a file of its own, which need not have the size of the whole.
+        let Some(first) = ImageFile::of(&bytes).first.map(Bytes::from) else { return Ok(Looked { bytes, kind, size }) };
+        let (kind, size) = self.measured(&first)?;
+        Ok(Looked { bytes: first, kind, size })
+    }
+
+    /// What kind of image it is, and its size; refused where that is too large.
+    fn measured(&self, bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
         let (kind, size) = measured(bytes)?;
         let pixels = u64::from(size.width) * u64::from(size.height);
         if pixels == 0 {
@@ -63,41 +88,50 @@ impl Images {
             );
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        Ok(size)
+        Ok((kind, size))
+    }
+
+    /// Checks that images of so many pixels in all can be held at once.
+    pub fn fit(&self, pixels: u64) -> Result<(), Problem> {
+        let most = self.most.saturating_mul(LARGEST_AT_ONCE);
+        if pixels <= most {
+            return Ok(());
+        }
+        let (has, most) = (pixels / 1_000_000, most / 1_000_000);
+        let detail =
+            format!("the images have {has} million pixels together; {most} million are taken at once: send fewer");
+        Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
     }
 
     /// Decodes an image, on another thread.
-    pub async fn decode(self: &Arc<Self>, bytes: Bytes) -> Result<Decoded, Problem> {
-        // An animation's first frame is a file of its own, which need not have the size of the whole.
-        let bytes = ImageFile::of(&bytes).first.map_or(bytes, Bytes::from);
-        let size = self.size(&bytes)?;
+    pub async fn decode(self: &Arc<Self>, image: Looked) -> Result<Decoded, Problem> {
+        let size = image.size;
         let mut held = Held::default();
         self.room.hold(&mut held, size.width as usize * size.height as usize)?;
         // Never closed.
         let slot = self.slots.clone().acquire_owned().await.map_err(|_| Problem::busy("the program ends"))?;
         let own = self.clone();
         // What it takes is held until it is decoded, whether or not somebody still waits for it.
-        let decoded = tokio::task::spawn_blocking(move || {
+        let decode = move || {
             let _slot = slot;
-            own.decode_here(&bytes).map(|frame| Decoded { frame, held })
-        });
-        decoded.await.map_err(|_| Problem::failed("the image's decoder failed"))?
+            own.decode_here(&image).map(|frame| Decoded { frame, held })
+        };
+        aside(decode).await?
     }
 
-    fn decode_here(&self, bytes: &Bytes) -> Result<Box<DecodedFrame>, Problem> {
+    fn decode_here(&self, image: &Looked) -> Result<Box<DecodedFrame>, Problem> {
         let lock = || self.decoders.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = lock().pop();
         let mut decoder = match kept {
             Some(decoder) => decoder,
             None => ImageDecoder::for_bytes().map_err(|error| Problem::failed(error.to_string()))?,
         };
-        let frame = decoder.image(bytes.to_vec(), &*self.clock);
+        let frame = decoder.image(image.bytes.to_vec(), &*self.clock);
         lock().push(decoder);
-        let (kind, _) = measured(bytes)?;
-        let frame = frame.ok_or_else(|| damaged(kind))?;
+        let frame = frame.ok_or_else(|| damaged(image.kind))?;
         let Size { width, height } = frame.pixels.info().size;
         if u64::from(width) * u64::from(height) > self.most {
-            return Err(damaged(kind));
+            return Err(damaged(image.kind));
         }
         Ok(frame)
     }
@@ -110,18 +144,20 @@ fn damaged(kind: &str) -> Problem {
 
 /// What kind of image it is, and its size, pixels.
 fn measured(bytes: &[u8]) -> Result<(&'static str, Size), Problem> {
+    let stated = || ImageFile::of(bytes).size.map(|(width, height)| Size { width, height });
     let (kind, size) = match bytes {
         [0xff, 0xd8, 0xff, ..] => {
-            if bytes.windows(2).filter(|pair| **pair == [0xff, 0xda]).count() > SCANS {
+            let (scans, stated) = markers(bytes);
+            if scans > SCANS {
                 return Err(damaged("JPEG"));
             }
-            ("JPEG", by_head(bytes).map(|size| largest(size, bytes)))
+            let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
+            ("JPEG", by_head(bytes).and_then(|size| [Some(size), stated].into_iter().flatten().max_by_key(pixels)))
         }
         [0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, ..] => ("PNG", by_head(bytes)),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ("WebP", by_head(bytes)),
-        [b'B', b'M', ..] => ("BMP", ImageFile::of(bytes).size.map(|(width, height)| Size { width, height })),
-        [b'I', b'I', b'*', 0, ..] => ("TIFF", tiff(bytes, u16::from_le_bytes, u32::from_le_bytes)),
-        [b'M', b'M', 0, b'*', ..] => ("TIFF", tiff(bytes, u16::from_be_bytes, u32::from_be_bytes)),
+        [b'B', b'M', ..] => ("BMP", stated()),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => ("TIFF", stated()),
         _ => return Err(no_image(bytes)),
     };
     size.map(|size| (kind, size)).ok_or_else(|| damaged(kind))
@@ -152,42 +188,27 @@ fn by_head(bytes: &[u8]) -> Option<Size> {
     Some(Size { width: u32::try_from(size.width).ok()?, height: u32::try_from(size.height).ok()? })
 }
 
-/// The size, or the largest that any frame header in a JPEG's bytes states (ITU-T T.81, B.2.2): readers do not agree on what lies between
-/// its markers.
-fn largest(size: Size, bytes: &[u8]) -> Size {
+/// Scans in a JPEG's bytes, and the largest size that any frame header in them states (ITU-T T.81, B.2.2): readers do not agree on what
+/// lies between its markers.
+fn markers(bytes: &[u8]) -> (usize, Option<Size>) {
     let pixels = |size: &Size| u64::from(size.width) * u64::from(size.height);
-    let stated = bytes.windows(10).filter_map(|head| {
-        let &[0xff, marker, high, low, _, tall, tall_low, wide, wide_low, parts] = head else { return None };
-        let is_frame = matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc);
-        let length = u16::from_be_bytes([high, low]);
-        let [height, width] = [[tall, tall_low], [wide, wide_low]].map(|side| u32::from(u16::from_be_bytes(side)));
-        (is_frame && parts > 0 && length == 8 + 3 * u16::from(parts)).then_some(Size { width, height })
-    });
-    stated.chain([size]).max_by_key(pixels).unwrap_or(size)
-}
-
-/// The largest size that a TIFF's first directory states (TIFF 6.0): a decoder takes one of several.
-fn tiff(bytes: &[u8], short: fn([u8; 2]) -> u16, long: fn([u8; 4]) -> u32) -> Option<Size> {
-    let short = |at: usize| Some(short(bytes.get(at..at + 2)?.try_into().ok()?));
-    let long = |at: usize| Some(long(bytes.get(at..at + 4)?.try_into().ok()?));
-    let directory = usize::try_from(long(4)?).ok()?;
-    let mut size = Size { width: 0, height: 0 };
-    for entry in (0..short(directory)?).map(|number| directory + 2 + 12 * usize::from(number)) {
-        let side = match short(entry)? {
-            256 => &mut size.width,
-            257 => &mut size.height,
-            _ => continue,
-        };
-        let value = match short(entry + 2)? {
-            1 => u32::from(*bytes.get(entry + 8)?),
-            3 => u32::from(short(entry + 8)?),
-            4 => long(entry + 8)?,
-            // No kind that a side is written in.
-            _ => return None,
-        };
-        *side = value.max(*side);
+    let (mut scans, mut largest) = (0, None);
+    for at in memchr::memchr_iter(0xff, bytes) {
+        match bytes[at + 1..] {
+            [0xda, ..] => scans += 1,
+            [0xc0..=0xcf, high, low, _, tall, tall_low, wide, wide_low, parts, ..]
+                if !matches!(bytes[at + 1], 0xc4 | 0xc8 | 0xcc) =>
+            {
+                let length = u16::from_be_bytes([high, low]);
+                let [height, width] =
+                    [[tall, tall_low], [wide, wide_low]].map(|side| u32::from(u16::from_be_bytes(side)));
+                let is_frame = parts > 0 && length == 8 + 3 * u16::from(parts);
+                largest = is_frame.then_some(Size { width, height }).into_iter().chain(largest).max_by_key(pixels);
+            }
+            _ => {}
+        }
     }
-    Some(size)
+    (scans, largest)
 }
 
 #[cfg(test)]
@@ -214,8 +235,14 @@ mod tests {
             [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()].concat()
         };
         // Of a side that is stated twice the larger counts, whichever a decoder takes.
-        let entries = [entry(256, 3, 1), entry(256, 4, 30_000), entry(257, 4, 20_000), entry(257, 3, 1)].concat();
-        assert_eq!(size(&[b"II*\0\x08\0\0\0\x04\0", entries.as_slice()].concat()), Ok(wide));
+        let entries = [entry(256, 3, 1), entry(256, 4, 30_000), entry(257, 4, 20_000), entry(257, 1, 1)].concat();
+        let tiff = |entries: &[u8]| [b"II*\0\x08\0\0\0\x04\0", entries, &[0; 4]].concat();
+        assert_eq!(size(&tiff(&entries)), Ok(wide));
+        // A kind that no side is written in.
+        assert_eq!(
+            size(&tiff(&[entry(256, 3, 1), entry(257, 3, 1), entry(256, 16, 9), entry(1, 3, 1)].concat())),
+            Err(422)
+        );
         assert_eq!(size(b"II*\0\xff\0\0\0"), Err(422));
     }
 
@@ -253,8 +280,11 @@ mod tests {
         let small = Size { width: 16, height: 16 };
         // Behind a marker without a length, which readers take for different things.
         let forged = [&[0xff, 0xd8, 0xff, 0xd0, 0xff, 0xe1, 0, 15][..], &head(16, 16), &head(30_000, 20_000)].concat();
-        assert_eq!(largest(small, &forged), Size { width: 30_000, height: 20_000 });
-        assert_eq!(largest(small, &head(8, 8)), small, "a thumbnail is no larger");
-        assert_eq!(largest(small, &[0xff, 0xc0, 0, 9, 8, 255, 255, 255, 255, 1]), small, "no frame header");
+        let large = Size { width: 30_000, height: 20_000 };
+        assert_eq!(markers(&forged).1, Some(large));
+        assert_eq!(markers(&[head(30_000, 20_000), head(16, 16)].concat()).1, Some(large), "a thumbnail is no larger");
+        assert_eq!(markers(&head(16, 16)).1, Some(small));
+        assert_eq!(markers(&[0xff, 0xc0, 0, 9, 8, 255, 255, 255, 255, 1]).1, None, "no frame header");
+        assert_eq!(markers(&[0xff, 0xff, 0xda, 0xff, 0xda, 0xff]), (2, None));
     }
 }

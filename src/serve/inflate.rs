@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use axum::http::{HeaderMap, StatusCode};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
+use super::aside::aside;
 use super::limits::Limits;
 use super::problem::Problem;
 use super::received::{Received, Room, too_large};
@@ -28,7 +29,7 @@ pub(super) async fn inflate(
         }
     };
     let (bytes, limit) = (received.bytes.clone(), limits.body as u64);
-    let inflated = tokio::task::spawn_blocking(move || {
+    let (inflated, mut received) = aside(move || {
         let mut out = Vec::new();
         let (encoded, most) = (&bytes[..], limit + 1);
         let read = if is_gzip {
@@ -38,9 +39,8 @@ pub(super) async fn inflate(
         };
         // What it takes is held until then, whether or not somebody still waits for it.
         (read.map(|_| out), received)
-    });
-    let inflated = inflated.await.map_err(|_| Problem::failed("the body's compression could not be undone"))?;
-    let (inflated, mut received) = inflated;
+    })
+    .await?;
     let inflated = inflated.map_err(|_| Problem::bad("the body is not compressed as its headers say"))?;
     if inflated.len() > limits.body {
         return Err(too_large(limits));

@@ -24,6 +24,9 @@ const SIDE: &str = "(3[2-9]|[4-9][0-9]|[1-9][0-9]{2}|1[0-9]{3}|20[0-3][0-9]|204[
 /// Tiles, as a pattern.
 const TILES: &str = "^(auto|[1-9]|[1-5][0-9]|6[0-4]|[1-8]x[1-8])(@0(\\.[0-4][0-9]{0,2}|\\.50{0,2})?)?$";
 
+/// A stream's name, as a pattern.
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$";
+
 /// What any operation may be answered with, and why.
 const COMMON: [(&str, &str); 9] = [
     ("400", "The request is wrong: the detail says what"),
@@ -75,17 +78,17 @@ pub(super) fn document(model: &Model, has_token: bool, more: Vec<utoipa::openapi
     if has_token {
         document["components"]["securitySchemes"] = json!({ "token": { "type": "http", "scheme": "bearer" } });
     }
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    for operation in paths.filter_map(Value::as_object_mut).flat_map(Map::values_mut) {
-        if let Some(operation) = operation.as_object_mut() {
-            complete(operation, model, has_token);
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        let operations = operations.as_object_mut().into_iter().flat_map(Map::values_mut);
+        for operation in operations.filter_map(Value::as_object_mut) {
+            complete(operation, (path, model), has_token);
         }
     }
     document
 }
 
 /// Adds to an operation what all have.
-fn complete(operation: &mut Map<String, Value>, model: &Model, has_token: bool) {
+fn complete(operation: &mut Map<String, Value>, (path, model): (&str, &Model), has_token: bool) {
     let is_open = operation.get("security").and_then(Value::as_array).is_some_and(|any| any.contains(&json!({})));
     operation.remove("security");
     if has_token && !is_open {
@@ -113,7 +116,13 @@ fn complete(operation: &mut Map<String, Value>, model: &Model, has_token: bool) 
             }
             Some("imgsz") => parameter["schema"]["pattern"] = format!("^{SIDE}([xX]{SIDE})?$").into(),
             Some("tile") => parameter["schema"]["pattern"] = TILES.into(),
-            Some("name") if parameter["in"] == "path" => parameter["example"] = model.name.as_str().into(),
+            Some("name") if parameter["in"] == "path" && path.starts_with("/v2/") => {
+                parameter["example"] = model.name.as_str().into();
+            }
+            Some("name") if parameter["in"] == "path" => {
+                parameter["example"] = "gate".into();
+                parameter["schema"]["pattern"] = NAME.into();
+            }
             Some("version") if parameter["in"] == "path" => parameter["example"] = "1".into(),
             _ => {}
         }

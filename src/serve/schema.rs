@@ -2,6 +2,35 @@
 
 use utoipa::ToSchema;
 
+/// Bytes
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+pub(super) struct Binary(Vec<u8>);
+
+/// An event of a stream (server-sent)
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is written elsewhere")]
+pub(super) struct Event {
+    /// To go on after it: `Last-Event-ID`
+    #[schema(required = false)]
+    id: Option<String>,
+    /// `missed` or `ended`; none of a line
+    #[schema(required = false)]
+    event: Option<String>,
+    /// A line of `--json`; of `missed` how many lines are
+    data: String,
+}
+
+/// Options of a stream: its source, and any option of `streamdet detect` that is a stream's own and names no file
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is read elsewhere")]
+pub(super) struct StreamOptions {
+    /// Of a scheme that may be started over HTTP (--allow)
+    #[schema(example = "test:ball", pattern = "^[A-Za-z]+:")]
+    source: String,
+}
+
 /// A frame or an image, as a line of `--json`
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what is written elsewhere")]
@@ -45,7 +74,8 @@ pub(super) struct Detection {
 }
 
 /// A form with one file
-#[derive(ToSchema)]
+#[derive(ToSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what is read elsewhere")]
 pub(super) struct Upload {
     /// The image

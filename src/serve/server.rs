@@ -17,7 +17,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
 use super::access::{Listen, check_token};
 use super::connections::{Connections, Place};
@@ -25,10 +24,12 @@ use super::error::ServeError;
 use super::gate::Gate;
 use super::limits::Limits;
 use super::live::ReceivedAt;
-use super::tls::Tls;
+use super::tls::SharedCertificate;
 use super::wire::Wire;
 use crate::thread::{self, Thread, ThreadError};
 
+/// Connections that wait to be accepted, at most; the system's own limit is below it (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
 /// Until the system is asked for connections again, after it had no room for one.
 const NO_ROOM: Duration = Duration::from_millis(100);
 /// How long what a client still sends is discarded after the last answer: closed at once, the answer might not reach it.
@@ -41,8 +42,8 @@ const LEFT: Duration = Duration::from_secs(1);
 /// Answers until it is dropped.
 pub struct Server {
     address: SocketAddr,
-    /// Its end ends the thread.
-    alive: Option<oneshot::Sender<()>>,
+    /// Ends the thread, within this time. Its end does so, too.
+    alive: Option<oneshot::Sender<Duration>>,
     thread: Option<Thread<()>>,
 }
 
@@ -50,28 +51,34 @@ impl Server {
     /// As [`start_with`](Self::start_with), with routes that need no runtime to be made.
     ///
     /// # Errors
-    /// When the address cannot be listened on or needs a token, or a file for TLS cannot be used.
-    pub fn start(listen: Listen, tls: Option<&Tls>, routes: Router, limits: Limits) -> Result<Self, ServeError> {
+    /// When the address cannot be listened on or needs a token.
+    pub fn start(
+        listen: Listen,
+        tls: Option<SharedCertificate>,
+        routes: Router,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
         Self::start_with(listen, tls, |_| Ok(routes), limits)
     }
 
-    /// Listens, over TLS where that is given, and answers with what `routes` makes of the address, within the server's runtime. Work that takes long is done by [`tokio::task::spawn_blocking`],
-    /// on threads called `http-work`.
+    /// Listens, over TLS where there is a certificate, and answers with what `routes` makes of the address, within the server's runtime. Work
+    /// that takes long is done by [`tokio::task::spawn_blocking`], on threads called `http-work`.
     ///
     /// # Errors
-    /// When the address cannot be listened on or needs a token, a file for TLS cannot be used, or there are no routes.
+    /// When the address cannot be listened on or needs a token, or there are no routes.
     pub fn start_with(
         listen: Listen,
-        tls: Option<&Tls>,
+        tls: Option<SharedCertificate>,
         routes: impl FnOnce(SocketAddr) -> Result<Router, ServeError>,
         limits: Limits,
     ) -> Result<Self, ServeError> {
         check_token(&listen)?;
         let Listen { option, address, token } = listen;
-        let tls = tls.map(Tls::acceptor).transpose()?;
         let refused = |problem| ServeError::Address { option, address, problem };
         let listener = TcpListener::bind(address).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
+        // The standard library has 128 wait to be accepted: a thousand at once would try again after a second.
+        rustix::net::listen(&listener, BACKLOG).map_err(|e| refused(e.into()))?;
         let address = listener.local_addr().map_err(refused)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_current_thread()
@@ -101,6 +108,16 @@ impl Server {
         self.end()
     }
 
+    /// The same, within `grace`.
+    ///
+    /// # Errors
+    /// When its thread panicked.
+    pub fn close_within(mut self, grace: Duration) -> Result<(), ThreadError> {
+        // One that has ended has nothing to end.
+        let _ = self.alive.take().map(|alive| alive.send(grace));
+        self.end()
+    }
+
     fn end(&mut self) -> Result<(), ThreadError> {
         drop(self.alive.take());
         self.thread.take().map_or(Ok(()), Thread::join)
@@ -120,7 +137,13 @@ impl Drop for Server {
     }
 }
 
-fn run(runtime: Runtime, listener: TcpListener, gate: Arc<Gate>, tls: Option<TlsAcceptor>, end: oneshot::Receiver<()>) {
+fn run(
+    runtime: Runtime,
+    listener: TcpListener,
+    gate: Arc<Gate>,
+    tls: Option<SharedCertificate>,
+    end: oneshot::Receiver<Duration>,
+) {
     runtime.block_on(async {
         // Registering a socket that listens fails where there is no memory, and nothing can be answered then.
         if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
@@ -135,16 +158,16 @@ fn run(runtime: Runtime, listener: TcpListener, gate: Arc<Gate>, tls: Option<Tls
 async fn accept(
     listener: tokio::net::TcpListener,
     gate: Arc<Gate>,
-    tls: Option<TlsAcceptor>,
-    mut end: oneshot::Receiver<()>,
+    tls: Option<SharedCertificate>,
+    mut end: oneshot::Receiver<Duration>,
 ) {
     let connections = Connections::new(gate.limits.connections);
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    loop {
+    let grace = loop {
         thread::test_panic_point();
         tokio::select! {
-            _ = &mut end => break,
+            grace = &mut end => break grace.unwrap_or(gate.limits.grace),
             accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                 // Where there is no place it is closed.
                 if let Some(place) = connections.admit() {
@@ -158,24 +181,24 @@ async fn accept(
             // Of one that panicked the hook has spoken.
             Some(_) = tasks.join_next() => {}
         }
-    }
+    };
     drop(listener);
     // Where none is left nobody listens.
     let _ = stop.send(true);
     let all = async { while tasks.join_next().await.is_some() {} };
-    let _ = timeout(gate.limits.grace, all).await;
+    let _ = timeout(grace, all).await;
 }
 
 async fn served(
     stream: tokio::net::TcpStream,
     gate: Arc<Gate>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<SharedCertificate>,
     place: Place,
     stopping: watch::Receiver<bool>,
 ) {
     let local = stream.local_addr().ok();
     let Some(tls) = tls else { return converse((stream, local), gate, place, stopping).await };
-    let handshake = timeout(gate.limits.head_time, tls.accept(stream));
+    let handshake = timeout(gate.limits.head_time, tls.acceptor().accept(stream));
     let connection = place.connection.clone();
     let stream = tokio::select! {
         shaken = handshake => shaken,

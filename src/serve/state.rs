@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use super::defaults::SharedDefaults;
 use super::drawing::Drawing;
 use super::images::Images;
 use super::inference::Served;
 use super::work::Work;
-use crate::detector::Wanted;
 use crate::model::Model;
 
 /// The detector, its model, and what decodes and draws.
 pub(super) struct Api {
     pub work: Work,
     pub model: Model,
-    pub wanted: Wanted,
+    pub defaults: SharedDefaults,
     pub images: Arc<Images>,
     pub drawing: Arc<Drawing>,
     pub served: Served,

@@ -1,7 +1,7 @@
 //! Encryption, by a certificate and a key in PEM files.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -19,9 +19,15 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// A certificate with its key, as read.
+pub struct Certificate(TlsAcceptor);
+
 impl Tls {
     /// Reads both.
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, ServeError> {
+    ///
+    /// # Errors
+    /// When one cannot be read, or they do not belong together.
+    pub fn read(&self) -> Result<Certificate, ServeError> {
         let refused = |option: &'static str, path: &Path, problem: String| {
             let path = path.to_owned();
             ServeError::Tls { option, path, problem }
@@ -39,6 +45,27 @@ impl Tls {
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key));
         let mut config = config.map_err(|e| refused("--tls-key", &self.key, e.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsAcceptor::from(Arc::new(config)))
+        Ok(Certificate(TlsAcceptor::from(Arc::new(config))))
+    }
+}
+
+/// The certificate that a server shows new connections.
+#[derive(Clone)]
+pub struct SharedCertificate(Arc<RwLock<TlsAcceptor>>);
+
+impl SharedCertificate {
+    /// This one, at first.
+    #[must_use]
+    pub fn new(Certificate(acceptor): Certificate) -> Self {
+        Self(Arc::new(RwLock::new(acceptor)))
+    }
+
+    /// This one from now on.
+    pub fn renew(&self, Certificate(acceptor): Certificate) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::problem::Problem;
 use crate::detector::{Batch, Full, Output, Reply, Service, ServiceError, Ticket, Wanted};
@@ -13,11 +13,20 @@ use crate::tensor::InputTensor;
 #[derive(Clone)]
 pub(super) struct Work {
     service: Arc<Service>,
+    /// One is held by each request from before its images are decoded: what is refused costs no more than its body.
+    places: Arc<Semaphore>,
 }
 
 impl Work {
     pub fn new(service: Arc<Service>) -> Self {
-        Self { service }
+        let places = Arc::new(Semaphore::new(service.capacity().min(Semaphore::MAX_PERMITS)));
+        Self { service, places }
+    }
+
+    /// A place among those that are decoded, wait and are run.
+    pub fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let place = self.places.clone().try_acquire_owned();
+        place.map_err(|_| Problem::busy(format!("{}: try again later", Full(self.service.capacity()))))
     }
 
     /// The frames with what was detected in them. They go in pieces of a batch, each in its turn; a caller that goes away costs the

@@ -95,6 +95,9 @@ impl FileSource {
                 &format!("convert it, e.g. {converter}"),
             ));
         }
+        if about.damaged && wanted.image.is_some() {
+            return Err(unusable("the image is damaged: a checksum in it is wrong".into(), "copy or export it again"));
+        }
         if let Some(problem) = about.too_large().filter(|_| wanted.image.is_some()) {
             return Err(unusable(problem, "scale it down, or cut it into tiles (gdal_translate, or vips dzsave)"));
         }

@@ -82,6 +82,9 @@ impl ImageDecoder {
     /// The image in `bytes`, upright, of several the first; `None` where it is of none of the kinds that are taken, or damaged.
     pub fn image(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
         let about = ImageFile::of(&bytes);
+        if about.damaged {
+            return None;
+        }
         let bytes = about.first.unwrap_or(bytes);
         let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
@@ -89,7 +92,7 @@ impl ImageDecoder {
 
     fn decoded(&mut self, path: &Path, wanted: &Wanted, outlet: &Outlet) -> Option<Decoded> {
         let about = ImageFile::read(path);
-        if about.images != 1 || about.undecodable.is_some() || about.too_large().is_some() {
+        if about.images != 1 || about.undecodable.is_some() || about.damaged || about.too_large().is_some() {
             return None;
         }
         self.of_bytes(whole(path)?, about.turn, &*outlet.clock, wanted.delay)

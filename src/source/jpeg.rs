@@ -35,8 +35,9 @@ pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
 
 /// Has what is described above be considered at all.
 pub(super) fn rank() {
-    // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for BMP
-    // and TIFF, of which libav's decoders want the whole file at once; `openjpegdec` refuses 4:2:0 (GStreamer 1.22).
+    // They are ranked below `jpegdec` or not at all, which keeps them from ever being considered. `gdkpixbufdec` is for PNG, of which
+    // `pngdec` leaks the image with its buffer pool (two descriptors) each time that one is damaged, and for BMP and TIFF, of which libav's
+    // decoders want the whole file at once; `openjpegdec` refuses 4:2:0 (GStreamer 1.22).
     let ranks = [
         ("jpegparse", gst::Rank::PRIMARY),
         ("avdec_mjpeg", gst::Rank::PRIMARY + 64),
@@ -104,6 +105,7 @@ pub(super) fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
         "hlsdemux2" => !file.is_one,
         "jpegparse" => !file.is_cut_short,
         "openjpegdec" => false,
+        "pngdec" => gst::ElementFactory::find("gdkpixbufdec").is_none(),
         "avdec_mjpeg" => caps.structure(0).is_some_and(|jpeg| {
             let says =
                 |field: &str, values: &[&str]| jpeg.get::<&str>(field).is_ok_and(|value| values.contains(&value));

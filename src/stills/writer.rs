@@ -89,7 +89,10 @@ impl StillWriter {
         video: &gst_video::VideoInfo,
     ) -> Result<gst::MappedBuffer<gst::buffer::Readable>, EncodeError> {
         let (slot, element) = match kind {
-            Kind::Jpeg => (&mut self.jpeg, format!("jpegenc quality={}", self.quality)),
+            // JFIF has one meaning: full range, BT.601. `jpegenc` writes what it gets.
+            Kind::Jpeg => {
+                (&mut self.jpeg, format!("video/x-raw,colorimetry=(string)1:4:7:1 ! jpegenc quality={}", self.quality))
+            }
             Kind::Png => (&mut self.png, "pngenc".to_owned()),
         };
         let encoder = match slot {

@@ -65,7 +65,7 @@ const LAYERS: &[Layer] = &[
         rooms: &["report", "validate", "profile"],
         among: Among::Only(&[("validate", "report"), ("profile", "report")]),
     },
-    Layer { name: "pipeline", rooms: &["pipeline", "doctor"], among: Among::Only(&[]) },
+    Layer { name: "pipeline", rooms: &["pipeline", "doctor", "trials"], among: Among::Only(&[]) },
     Layer { name: "monitoring and ui", rooms: &["monitoring", "ui"], among: Among::Only(&[]) },
     Layer { name: "settings", rooms: &["config"], among: Among::Only(&[]) },
     Layer { name: "http", rooms: &["serve"], among: Among::All },

@@ -7,11 +7,12 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use streamdet::clock;
 use streamdet::detector::{DetectorOptions, Service, Wanted};
+use streamdet::frame::pixelate::Pixelation;
 use streamdet::inference::{self, ProviderChoice, ProviderOptions, Runtime};
 use streamdet::model::{Model, ModelRef};
 use streamdet::overlay::Style;
 use streamdet::secrets::Secret;
-use streamdet::serve::{self, ApiOptions, Limits, Listen, Probes, Server};
+use streamdet::serve::{self, ApiOptions, Defaults, Limits, Listen, Probes, Server, SharedDefaults};
 
 /// Requests that may wait for the detector.
 pub const QUEUE: usize = 32;
@@ -40,10 +41,13 @@ pub fn routes(service: Arc<Service>) -> Router {
     let (_, model, outputs) = runtime();
     let options = ApiOptions {
         service,
-        wanted: Wanted::of(model),
         model: model.clone(),
         outputs: outputs.clone(),
-        style: Style::default(),
+        defaults: SharedDefaults::new(Defaults {
+            wanted: Wanted::of(model),
+            style: Style::default(),
+            pixelation: Pixelation::default(),
+        }),
         max_pixels: 64_000_000,
         clock: clock::process().clone(),
         has_token: false,

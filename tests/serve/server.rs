@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
-use streamdet::serve::{Limits, Server, Tls};
+use streamdet::serve::{Limits, Server, SharedCertificate, Tls};
 
 use crate::client::{Answer, PATIENCE, ask, connect, get as fetch, send};
 use crate::fixture::{listen, probes, start};
@@ -216,28 +216,37 @@ fn a_panic_costs_one_answer() {
 fn answers_come_over_tls() {
     let folder = tempfile::tempdir().expect("a folder");
     let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]);
-    openssl
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert);
-    assert!(openssl.output().expect("openssl is installed").status.success());
+    let issue = || {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]);
+        openssl
+            .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&cert);
+        assert!(openssl.output().expect("openssl is installed").status.success());
+    };
+    issue();
     let wrong = Tls { cert: cert.clone(), key: cert.clone() };
-    let refused =
-        Server::start(listen(None), Some(&wrong), probes(), Limits::default()).err().expect("no key").to_string();
+    let refused = wrong.read().err().expect("no key").to_string();
     assert!(refused.contains("--tls-key") && refused.contains("cert.pem"), "{refused}");
-    let tls = Tls { cert: cert.clone(), key };
+    let tls = Tls { cert: cert.clone(), key: key.clone() };
+    let shown = SharedCertificate::new(tls.read().expect("a certificate"));
     let limits = Limits { head_time: Duration::from_millis(500), ..Limits::default() };
-    let server = Server::start(listen(None), Some(&tls), probes(), limits).expect("a server");
+    let server = Server::start(listen(None), Some(shown.clone()), probes(), limits).expect("a server");
     let address = server.address();
     let curl = |url: &str| {
         let output = Command::new("curl").args(["-sS", "--cacert"]).arg(&cert).arg(url).output().expect("curl");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    assert_eq!(curl(&format!("https://localhost:{}/metrics", address.port())), "up 1\n");
+    let url = format!("https://localhost:{}/metrics", address.port());
+    assert_eq!(curl(&url), "up 1\n");
+    // A new one is shown from then on.
+    issue();
+    assert_eq!(curl(&url), "", "the old one is no longer trusted");
+    shown.renew(tls.read().expect("a certificate"));
+    assert_eq!(curl(&url), "up 1\n");
     // Who shakes no hands is closed.
     let mut plain = connect(address);
     plain.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("a request");

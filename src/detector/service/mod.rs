@@ -93,6 +93,12 @@ impl Service {
         self.batch
     }
 
+    /// Requests that may wait.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.queue.capacity
+    }
+
     /// Requests that wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

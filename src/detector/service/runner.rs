@@ -1,13 +1,21 @@
 //! The thread that runs the detector.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use super::queue::{Batch, BatchReply, Caller, Detect, Output, Queue, ServiceError, StreamReply, Work};
 use crate::detector::{DetectError, Detector, DetectorInput};
 use crate::geometry::Size;
-use crate::inference::{InferenceError, NewSessions};
+use crate::inference::{InferenceError, LackingSessions, NewSessions};
 use crate::tensor::OutputView;
 use crate::thread::{self, Turns, test_panic_point};
+
+/// Requests with tensors of one size after which sessions are compiled for it, as for a stream: two to three times as fast with `OpenVINO`.
+const USUAL: u32 = 4;
+/// Sizes for which that is done: the others run in the session for any shape.
+const COMPILED: usize = 4;
+/// Sizes whose requests are counted.
+const COUNTED: usize = 256;
 
 /// What the thread works with.
 pub struct Runner {
@@ -20,15 +28,19 @@ pub struct Runner {
     flat: Vec<(usize, usize)>,
     /// What is not run any more; dropped without the lock, since a reply may hold a client.
     gone: Vec<Work>,
-    /// A stream whose sessions are made on a thread beside.
-    warming: Option<StreamReply>,
+    /// Whose sessions are made on a thread beside: a stream's, which waits, or those of requests.
+    warming: Option<Option<StreamReply>>,
+    /// Requests by the size of their tensors, and the sizes that are compiled for.
+    usual: HashMap<Size, u32>,
+    compiled: Vec<Size>,
 }
 
 impl Runner {
     /// Runs `detector` on `batch` frames at once, at most.
     pub fn new(detector: Detector, queue: Arc<Queue>, batch: usize) -> Self {
         let (together, flat, gone) = (Vec::new(), Vec::new(), Vec::new());
-        Self { detector, queue, batch, together, flat, gone, warming: None }
+        let (usual, compiled) = (HashMap::new(), Vec::new());
+        Self { detector, queue, batch, together, flat, gone, warming: None, usual, compiled }
     }
 
     /// Until the queue is closed, and nothing waits.
@@ -85,7 +97,10 @@ impl Runner {
             }
             Err(error) => Err(Arc::new(DetectError::from(error)).into()),
         };
-        reply.answer(Batch::default(), None, result);
+        // Requests go on without.
+        if let Some(reply) = reply {
+            reply.answer(Batch::default(), None, result);
+        }
     }
 
     fn work(&mut self, work: Work) {
@@ -124,11 +139,18 @@ impl Runner {
             }
             return;
         }
-        for Detect { batch, reply, .. } in together.drain(..) {
+        let mut usual = None;
+        for Detect { caller, batch, reply, .. } in together.drain(..) {
             match reply {
                 BatchReply::Stream(reply) => reply.answer(batch, None, result.clone()),
-                BatchReply::Request(_, reply) => reply(result.clone().map(|()| batch)),
+                BatchReply::Request(_, reply) => {
+                    usual = self.usual(&caller, &batch).map(|frame| (caller, frame)).or(usual);
+                    reply(result.clone().map(|()| batch));
+                }
             }
+        }
+        if let Some((caller, frame)) = usual {
+            self.compile(&caller, frame);
         }
     }
 
@@ -151,12 +173,50 @@ impl Runner {
         Ok(())
     }
 
+    /// Counts a request's frames; the size of one that is usual, and not compiled for yet.
+    fn usual(&mut self, caller: &Caller, batch: &Batch) -> Option<Size> {
+        let mut found = None;
+        for frame in &batch.frames {
+            let frame = frame.pixels.info().size;
+            let tensor = self.detector.tensor_size_of(caller.id, frame);
+            if self.compiled.contains(&tensor) || self.compiled.len() >= COMPILED {
+                continue;
+            }
+            if self.usual.len() >= COUNTED {
+                self.usual.clear();
+            }
+            let count = self.usual.entry(tensor).or_default();
+            *count += 1;
+            if *count >= USUAL {
+                found = Some(frame);
+            }
+        }
+        found
+    }
+
+    /// Has sessions made for frames of a size that requests have, beside what goes on; later where others are being made.
+    fn compile(&mut self, caller: &Caller, frame: Size) {
+        if self.warming.is_some() {
+            return;
+        }
+        let tensor = self.detector.tensor_size_of(caller.id, frame);
+        self.usual.remove(&tensor);
+        self.compiled.push(tensor);
+        if let Some(lacking) = self.detector.lacking(caller.id, frame, true) {
+            self.make(lacking, None);
+        }
+    }
+
     /// Has the sessions made on a thread beside, where any are lacking.
     fn warm_up(&mut self, caller: &Caller, frame: Size, reply: StreamReply) {
         self.detector.ask(caller.id, &caller.wanted, None);
-        let Some(lacking) = self.detector.lacking(caller.id, frame, caller.one_size) else {
-            return reply.answer(Batch::default(), None, Ok(()));
-        };
+        match self.detector.lacking(caller.id, frame, caller.one_size) {
+            Some(lacking) => self.make(lacking, Some(reply)),
+            None => reply.answer(Batch::default(), None, Ok(())),
+        }
+    }
+
+    fn make(&mut self, lacking: LackingSessions, reply: Option<StreamReply>) {
         let queue = self.queue.clone();
         let make = move || {
             let made = thread::catch("sessions", || {
@@ -171,7 +231,11 @@ impl Runner {
         };
         match thread::spawn("sessions", make) {
             Ok(_) => self.warming = Some(reply),
-            Err(error) => reply.answer(Batch::default(), None, Err(error.into())),
+            Err(error) => {
+                if let Some(reply) = reply {
+                    reply.answer(Batch::default(), None, Err(error.into()));
+                }
+            }
         }
     }
 }

@@ -12,8 +12,9 @@ use crate::serve::problem::Problem;
 /// The header that says where JSON ends and binary tensors begin.
 pub(super) const LENGTH: &str = "inference-header-content-length";
 
-/// An answer as it is described.
+/// An answer
 #[derive(ToSchema)]
+#[schema(as = InferResponse)]
 #[expect(dead_code, reason = "describes what is written elsewhere")]
 pub struct ReplySchema {
     model_name: String,

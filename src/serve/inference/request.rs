@@ -12,8 +12,9 @@ use super::reply::{Chosen, Tensor};
 use crate::serve::parameters::Parameters;
 use crate::serve::problem::Problem;
 
-/// A request as it is described.
+/// A request
 #[derive(ToSchema)]
+#[schema(as = InferRequest)]
 #[expect(dead_code, reason = "describes what is read elsewhere")]
 pub struct InferSchema {
     /// Given back with the answer
@@ -32,6 +33,7 @@ pub struct InferSchema {
 
 /// An input tensor
 #[derive(ToSchema)]
+#[schema(as = InputTensor)]
 #[expect(dead_code, reason = "describes what is read elsewhere")]
 struct InputSchema {
     /// The model's own, or `image`
@@ -52,6 +54,7 @@ struct InputSchema {
 
 /// An output tensor that is wanted
 #[derive(ToSchema)]
+#[schema(as = WantedOutput)]
 #[expect(dead_code, reason = "describes what is read elsewhere")]
 struct OutputSchema {
     name: String,

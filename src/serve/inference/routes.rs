@@ -15,7 +15,9 @@ use super::request::{Data, Infer, InferSchema, Input};
 use super::served::{DETECTED, IMAGE, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, VERSION, any};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
+use crate::serve::aside::aside;
 use crate::serve::detect::whole;
+use crate::serve::images::Looked;
 use crate::serve::parameters::{MOST_SEEN, check_views};
 use crate::serve::problem::Problem;
 use crate::serve::state::Api;
@@ -119,7 +121,7 @@ fn readiness(api: &Api, name: String, version: Option<&str>) -> Result<Response,
 /// JPEG, PNG, WebP, BMP or TIFF; in JSON as base64) `boxes` [N,max,4] (x1, y1, x2, y2, pixels), `scores` [N,max], `classes` [N,max]
 /// and `num_detections` [N], where what lies behind `num_detections` is 0 (-1 in `classes`). The request's `parameters` are those of /v1/detect.
 /// With the header Inference-Header-Content-Length, JSON of that length is followed by binary tensors.
-#[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "Open Inference Protocol", params(("name" = String, Path, description = "The model"), ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Length of the JSON before binary tensors, bytes")), request_body(description = "Input tensors", content((InferSchema = "application/json"), (Vec<u8> = "application/octet-stream"))), responses((status = 200, description = "Output tensors", content((ReplySchema = "application/json"), (Vec<u8> = "application/octet-stream"))), (status = 404, description = "There is no such model")))]
+#[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "Open Inference Protocol", params(("name" = String, Path, description = "The model"), ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Length of the JSON before binary tensors, bytes")), request_body(description = "Input tensors", content((InferSchema = "application/json"), (crate::serve::schema::Binary = "application/octet-stream"))), responses((status = 200, description = "Output tensors", content((ReplySchema = "application/json"), (crate::serve::schema::Binary = "application/octet-stream"))), (status = 404, description = "There is no such model")))]
 pub async fn infer(
     State(api): State<Arc<Api>>,
     name: Name,
@@ -130,7 +132,7 @@ pub async fn infer(
 }
 
 /// Run a version of the model
-#[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "Open Inference Protocol", params(("name" = String, Path, description = "The model"), ("version" = String, Path, description = "Its version"), ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Length of the JSON before binary tensors, bytes")), request_body(description = "Input tensors", content((InferSchema = "application/json"), (Vec<u8> = "application/octet-stream"))), responses((status = 200, description = "Output tensors", content((ReplySchema = "application/json"), (Vec<u8> = "application/octet-stream"))), (status = 404, description = "There is no such model or version")))]
+#[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "Open Inference Protocol", params(("name" = String, Path, description = "The model"), ("version" = String, Path, description = "Its version"), ("Inference-Header-Content-Length" = Option<u64>, Header, description = "Length of the JSON before binary tensors, bytes")), request_body(description = "Input tensors", content((InferSchema = "application/json"), (crate::serve::schema::Binary = "application/octet-stream"))), responses((status = 200, description = "Output tensors", content((ReplySchema = "application/json"), (crate::serve::schema::Binary = "application/octet-stream"))), (status = 404, description = "There is no such model or version")))]
 pub async fn infer_version(
     State(api): State<Arc<Api>>,
     given: NameAndVersion,
@@ -156,8 +158,8 @@ async fn inferred(
         }
     };
     let body = whole(request.into_body()).await?;
-    let read = tokio::task::spawn_blocking(move || Infer::read(&body, length)).await;
-    let mut infer = read.map_err(|_| Problem::failed("the request could not be read"))??;
+    let place = api.work.place()?;
+    let mut infer = aside(move || Infer::read(&body, length)).await??;
     let (Some(input), true) = (infer.inputs.pop(), infer.inputs.is_empty()) else {
         return Err(Problem::bad(format!(
             "one input is taken, {} or {IMAGE}; the request has several",
@@ -177,9 +179,9 @@ async fn inferred(
             return Err(Problem::bad(detail));
         }
     };
+    drop(place);
     let tensors = infer.choose(tensors)?;
-    let written = tokio::task::spawn_blocking(move || written(&name, infer.id, &tensors)).await;
-    written.map_err(|_| Problem::failed("the answer could not be written"))?
+    aside(move || written(&name, infer.id, &tensors)).await?
 }
 
 /// The model's own outputs.
@@ -209,7 +211,7 @@ async fn own(api: &Api, input: Input) -> Result<Vec<Tensor>, Problem> {
     let Data::Floats(values) = input.data else { return Err(Problem::bad("FP32 is taken")) };
     let tensor =
         InputTensor::of(shape, values).ok_or_else(|| Problem::bad("the data has another length than the shape"))?;
-    let outputs = api.work.run(api.wanted.clone(), tensor).await?;
+    let outputs = api.work.run(api.defaults.get().wanted.clone(), tensor).await?;
     let known = |name: &str| api.served.own.iter().any(|own| own == name);
     let outputs = outputs.into_iter().filter(|output| known(&output.name));
     Ok(outputs
@@ -219,15 +221,19 @@ async fn own(api: &Api, input: Input) -> Result<Vec<Tensor>, Problem> {
 
 /// What is detected in encoded images.
 async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, Problem> {
-    let wanted = infer.parameters()?.wanted(&api.wanted, &api.model)?;
+    let wanted = infer.parameters()?.wanted(&api.defaults.get().wanted, &api.model)?;
     let Data::Bytes(images) = input.data else { return Err(Problem::bad("BYTES is taken")) };
     if input.shape.len() != 1 || images.is_empty() || images.len() > IMAGES {
         let detail = format!("input {IMAGE:?} has shape {:?}, but [N] is taken, N from 1 to {IMAGES}", input.shape);
         return Err(Problem::bad(detail));
     }
-    for image in &images {
-        check_views(&wanted, &api.model, api.images.size(image).map_err(as_bad)?)?;
+    let images = try_join_all(images.into_iter().map(|image| api.images.look(image))).await.map_err(as_bad)?;
+    let mut pixels = 0;
+    for Looked { size, .. } in &images {
+        check_views(&wanted, &api.model, *size)?;
+        pixels += u64::from(size.width) * u64::from(size.height);
     }
+    api.images.fit(pixels)?;
     let decoded = try_join_all(images.into_iter().map(|image| api.images.decode(image))).await.map_err(as_bad)?;
     let (frames, held): (Vec<_>, Vec<_>) = decoded.into_iter().map(|decoded| (decoded.frame, decoded.held)).unzip();
     let frames = api.work.detect(wanted, frames).await?;

@@ -32,7 +32,7 @@ const BOUNDARY: &str = "frame";
     tag = "Viewing",
     params(("name" = String, Path, description = "The stream's name")),
     responses(
-        (status = 200, description = "JPEGs", content_type = "multipart/x-mixed-replace", body = Vec<u8>),
+        (status = 200, description = "JPEGs", content_type = "multipart/x-mixed-replace", body = crate::serve::schema::Binary),
         (status = 404, description = "There is no such stream")
     )
 )]
@@ -52,7 +52,7 @@ pub(super) async fn live(State(live): State<Arc<Live>>, Path(name): Path<String>
     tag = "Viewing",
     params(("name" = String, Path, description = "The stream's name")),
     responses(
-        (status = 200, description = "The frame", content_type = "image/jpeg", body = Vec<u8>),
+        (status = 200, description = "The frame", content_type = "image/jpeg", body = crate::serve::schema::Binary),
         (status = 404, description = "There is no such stream, or it shows no frame yet")
     )
 )]

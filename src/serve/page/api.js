@@ -62,7 +62,6 @@ export async function* events(name, signal) {
     try {
       const headers = { accept: "text/event-stream", ...(last && { "last-event-id": last }) };
       const response = await request(path(name, "/events"), { headers, signal });
-      wait = 1000;
       let rest = "";
       const text = response.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
@@ -74,14 +73,16 @@ export async function* events(name, signal) {
         for (const block of blocks) {
           const lines = block.split(/\r?\n/);
           const field = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
-          last = field("id").at(-1) ?? last;
+          const id = field("id").at(-1);
+          // One that has ended says so each time.
+          if (id) [last, wait] = [id, 1000];
           const data = field("data").join("\n");
           if (data) yield JSON.parse(data);
         }
       }
     } catch (error) {
-      // A server without events has its figures once a second all the same.
-      if (error instanceof Unauthorised || error.status === 404) return;
+      // Its tile goes; another token, or the server, comes back.
+      if (error.status === 404) return;
     }
     await pause(wait, signal);
     wait = Math.min(wait * 2, 30000);

@@ -11,12 +11,13 @@ const SNAPSHOT_EVERY = 1000;
 let connections = 0;
 
 export class Live {
-  /** `told(way)` hears how it is shown: "WebRTC", "JPEG", or "" while nothing comes. */
+  /** `told(way, problem)` hears how it is shown: "WebRTC", "JPEG", or "" while nothing comes, and why. */
   constructor(name, video, still, told) {
     Object.assign(this, { name, video, still, told });
     this.stopped = new AbortController();
     this.url = "";
-    this.run();
+    /** Resolves when it is stopped, or the server asks for another token. */
+    this.ended = this.run();
   }
 
   stop() {
@@ -27,27 +28,33 @@ export class Live {
 
   async run() {
     const { signal } = this.stopped;
-    let webrtc = typeof RTCPeerConnection === "function";
+    let able = typeof RTCPeerConnection === "function";
+    let webrtc = able;
     let wait = 1000;
     while (!signal.aborted) {
+      let problem = "";
       try {
         if (webrtc) {
           const shown = await this.webrtc(signal);
-          // What was shown once is tried again; what never was is not.
+          // What was shown once is tried again; what was not is shown as JPEGs for as long as they come.
           webrtc = shown;
           if (shown) wait = 1000;
-        } else if (connections < CONNECTIONS) {
-          connections += 1;
-          await this.jpegs(signal).finally(() => { connections -= 1; });
-          wait = 1000;
         } else {
-          await this.snapshots(signal);
+          try {
+            await this.images(signal);
+            wait = 1000;
+          } finally {
+            webrtc = able;
+          }
         }
       } catch (error) {
         if (error instanceof Unauthorised) return;
-        if (error.status === 406) webrtc = false;
+        if (error.status === 406) able = webrtc = false;
+        // Others are of the network, in the browser's words.
+        if (error.status) problem = error.message;
       }
-      this.told("");
+      if (signal.aborted) return;
+      this.told("", problem);
       if (webrtc || wait > 1000) await pause(wait, signal);
       wait = Math.min(wait * 2, 15000);
     }
@@ -57,22 +64,23 @@ export class Live {
   async webrtc(signal) {
     const peer = new RTCPeerConnection();
     let session = "";
+    const receiver = peer.addTransceiver("video", { direction: "recvonly" }).receiver;
     this.close = () => {
-      peer.close();
-      // The tab may be closing.
-      if (session) request(session, { method: "DELETE", keepalive: true }).catch(() => {});
-      session = "";
+      this.close = null;
+      // The server hears of it before the peer tells it so, and the tab may be closing. What the server ended it knows no more.
+      const over = !session || receiver.transport?.state === "closed";
+      const deleted = over ? Promise.resolve() : request(session, { method: "DELETE", keepalive: true }).catch(() => {});
+      deleted.then(() => peer.close());
     };
     let shown = false;
     try {
-      const receiver = peer.addTransceiver("video", { direction: "recvonly" }).receiver;
       if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-      const broken = new Promise((resolve) => {
-        peer.addEventListener("connectionstatechange", () => {
-          if (["failed", "disconnected", "closed"].includes(peer.connectionState)) resolve();
-        });
-        signal.addEventListener("abort", resolve, { once: true });
+      let breakOff;
+      const broken = new Promise((resolve) => { breakOff = resolve; });
+      peer.addEventListener("connectionstatechange", () => {
+        if (["failed", "disconnected", "closed"].includes(peer.connectionState)) breakOff();
       });
+      signal.addEventListener("abort", breakOff, { once: true });
       peer.addEventListener("track", ({ track }) => {
         this.video.srcObject = new MediaStream([track]);
         this.video.play().catch(() => {});
@@ -87,6 +95,8 @@ export class Live {
       });
       session = response.headers.get("location") ?? "";
       await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
+      // The server says when it ends a session; the connection's own state follows seconds later.
+      receiver.transport?.addEventListener("statechange", () => { if (receiver.transport.state === "closed") breakOff(); });
       const connected = new Promise((resolve) => {
         peer.addEventListener("connectionstatechange", () => { if (peer.connectionState === "connected") resolve(); });
       });
@@ -100,10 +110,21 @@ export class Live {
         await broken;
       }
     } finally {
-      this.close();
+      this.close?.();
       this.video.srcObject = null;
     }
     return shown;
+  }
+
+  /** Shows JPEGs by a connection of its own, while there is one, else single ones. */
+  async images(signal) {
+    if (connections >= CONNECTIONS) return this.snapshots(signal);
+    connections += 1;
+    try {
+      await this.jpegs(signal);
+    } finally {
+      connections -= 1;
+    }
   }
 
   /** Shows JPEGs until they end. They are fetched, so that the token goes along, which an image's address has no place for. */

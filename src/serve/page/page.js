@@ -8,6 +8,8 @@ import { prepareUpload } from "./upload.js";
 const byId = (id) => document.getElementById(id);
 /** Between two looks at the figures, ms. */
 const EVERY = 1000;
+/** How long the server may take to answer, ms. */
+const PATIENCE = 10000;
 /** Alerts that are kept on the page. */
 const ALERTS = 100;
 
@@ -21,7 +23,7 @@ function alertOf(text) {
   const time = document.createElement("time");
   const now = new Date();
   [time.dateTime, time.textContent] = [now.toISOString(), now.toLocaleTimeString([], { hour12: false })];
-  item.append(time, text);
+  item.append(time, " ", text);
   const list = byId("alerts");
   list.prepend(item);
   while (list.children.length > ALERTS) list.lastElementChild.remove();
@@ -60,13 +62,14 @@ function show(streams) {
     alertOf(`${name}: removed`);
   }
   const list = byId("tiles");
-  for (const stream of streams) {
+  for (const [place, stream] of streams.entries()) {
     compare(stream);
     let tile = tiles.get(stream.name);
     if (!tile) {
       tile = new Tile(stream.name, drawShapes);
       tiles.set(stream.name, tile);
-      list.append(tile.element);
+      // One that plays is not moved: it would begin anew.
+      list.insertBefore(tile.element, list.children[place] ?? null);
     }
     tile.update(stream);
   }
@@ -104,7 +107,7 @@ const unauthorised = () => (asking ??= askForToken().finally(() => { asking = nu
 
 async function look() {
   try {
-    const answer = await (await request("/v1/streams")).json();
+    const answer = await (await request("/v1/streams", { signal: AbortSignal.timeout(PATIENCE) })).json();
     if (!reachable) alertOf("the server is there again");
     reachable = true;
     show(answer.streams ?? []);
@@ -113,6 +116,9 @@ async function look() {
     if (reachable) alertOf(`the server does not answer: ${error.message}`);
     reachable = false;
     summary("the server does not answer");
+    for (const tile of tiles.values()) tile.unknown();
+  } finally {
+    byId("others").hidden = false;
   }
 }
 

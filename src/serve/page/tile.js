@@ -47,18 +47,26 @@ export class Tile {
     this.onVisibility = () => this.turn();
     document.addEventListener("visibilitychange", this.onVisibility);
     this.visible = false;
-    this.way = "";
+    [this.way, this.problem] = ["", ""];
   }
 
   /** Shows the stream while it can be seen, and there is one. */
   turn() {
-    const wanted = this.visible && !document.hidden && ["up", "outage", "starting"].includes(this.figures?.state);
+    // While nothing is known of it, what is shown stays: it may go on.
+    const runs = this.figures ? ["up", "outage", "starting"].includes(this.figures.state) : !!this.live;
+    const wanted = this.visible && !document.hidden && runs;
     if (wanted && !this.live) {
-      this.live = new Live(this.name, this.video, this.still, (way) => { this.way = way; this.show(); });
+      const live = new Live(this.name, this.video, this.still, (way, problem) => {
+        [this.way, this.problem] = [way, problem];
+        this.show();
+      });
+      this.live = live;
+      // Once there is another token, the next look at the figures begins anew.
+      live.ended.then(() => { if (this.live === live) this.live = null; });
     } else if (!wanted && this.live) {
       this.live.stop();
       this.live = null;
-      this.way = "";
+      [this.way, this.problem] = ["", ""];
     }
   }
 
@@ -76,23 +84,31 @@ export class Tile {
     this.show();
   }
 
+  /** Nothing is known of it: the server does not answer. */
+  unknown() {
+    say(this.state, "unknown");
+    this.state.dataset.state = "unknown";
+    say(this.cover, "The server does not answer");
+    this.figures = null;
+  }
+
   show() {
     const s = this.figures;
     if (!s) return;
     const find = (selector) => this.element.querySelector(selector);
     const figure = (name, text) => say(find(`[data-figure=${name}]`), text || "–");
     const since = s.since_s == null ? "" : ` for ${seconds(s.since_s)}`;
-    const words = { starting: "starting", up: "up", outage: `outage${since}`, ended: "ended", failed: "failed" };
+    const words = { starting: s.error ? `no connection${since}` : "starting", outage: `outage${since}` };
     say(this.state, words[s.state] ?? s.state);
     this.state.dataset.state = s.state;
     if (s.width && s.height) find(".screen").style.setProperty("aspect-ratio", `${s.width} / ${s.height}`);
     const size = s.width ? ` · ${s.width}×${s.height}` : "";
     say(find(".source"), `${s.source ?? ""}${size}`);
-    const covers = { outage: `No frames${since}${s.error ? `\n${s.error}` : ""}`, ended: "The stream has ended", failed: s.error ?? "The stream failed", starting: s.error ? `Starting …\n${s.error}` : "Starting …" };
-    say(this.cover, covers[s.state] ?? (this.way ? "" : "Connecting …"));
+    const covers = { outage: `No frames${since}${s.error ? `\n${s.error}` : ""}`, ended: "The stream has ended", failed: s.error ?? "The stream failed", starting: s.error ? `No connection yet\n${s.error}` : "Starting …" };
+    say(this.cover, covers[s.state] ?? (this.way ? "" : this.problem || "Connecting …"));
     const latency = s.latency_ms?.end_to_end;
     const behind = s.latency_ms?.behind_live;
-    figure("fps", s.fps == null ? "" : `${s.fps.toFixed(1)} /s`);
+    figure("fps", s.fps == null ? "" : `${number(s.fps)} /s`);
     figure("p50", latency && ms(latency.p50));
     figure("p99", latency && ms(latency.p99));
     figure("dropped", s.frames && number(total(s.frames.dropped)));

@@ -17,12 +17,17 @@ export function prepareUpload(unauthorised) {
       await detect(file, own.signal);
     } catch (error) {
       if (own.signal.aborted) return;
-      if (error instanceof Unauthorised) return unauthorised();
+      if (error instanceof Unauthorised) {
+        await unauthorised();
+        return own.signal.aborted ? undefined : take(file);
+      }
       byId("try-state").textContent = `${file.name}: ${error.message}`;
       byId("try-result").hidden = true;
     }
   };
   input.addEventListener("change", () => take(input.files[0]));
+  // The same image again is a change, too.
+  input.addEventListener("click", () => { input.value = ""; });
   // Anywhere on the page: who misses the field by a hair does not leave the page.
   addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
   addEventListener("dragleave", (event) => { if (!event.relatedTarget) drop.classList.remove("over"); });

@@ -6,13 +6,16 @@ mod routes;
 mod sources;
 mod status;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
+use crate::clock::Deadline;
 use crate::config::check_name;
+use crate::controls::Controls;
 use crate::detections::Feed;
 use crate::monitoring::{Fleet, Metrics};
 use crate::serve::live::LiveStreams;
@@ -28,6 +31,9 @@ pub use status::{Report, State, Status};
 const MOST: usize = 256;
 /// Clients that follow events at once, of all streams: fewer than there are connections.
 const FOLLOWERS: usize = 128;
+/// Streams that clients start or stop at once; one more waits. Each has a thread that waits for outputs to be finished: others are left
+/// for images.
+const CHANGES: usize = 8;
 
 /// Options of a stream: the keys of its table in the config file.
 pub type Options = toml::Table;
@@ -60,11 +66,23 @@ pub enum StreamError {
 
 /// Makes runs of options.
 pub trait Launch: Send + Sync {
-    /// Makes ready what a client's `options` ask for.
+    /// Checks what a client's `options` ask for; nothing is opened yet.
     ///
     /// # Errors
     /// When the options cannot be used, or are not a client's to choose.
-    fn launch(&self, name: &str, options: &Options, begins: Begins) -> Result<Launched, StreamError>;
+    fn prepare(&self, name: &str, options: &Options) -> Result<Prepared, StreamError>;
+}
+
+/// Opens what was checked.
+pub type Prepared = Box<dyn FnOnce(Begins) -> Result<Launched, StreamError> + Send>;
+
+/// Who asked for a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The configuration.
+    Configuration,
+    /// A client, with these options.
+    Client(String),
 }
 
 /// What a run is given.
@@ -87,15 +105,17 @@ pub struct Launched {
     pub metrics: Arc<Metrics>,
     /// What viewers watch.
     pub hub: Hub,
+    /// What can be changed while it runs.
+    pub controls: Arc<Controls>,
 }
 
 /// A stream.
 struct Entry {
-    /// What it was asked to do.
-    asked: String,
+    asked: Asked,
     status: Arc<Status>,
     feed: Feed,
     hub: Hub,
+    controls: Arc<Controls>,
     changed: Arc<Notify>,
     /// Which run of this program it is: part of the ids of its events.
     run: u64,
@@ -112,9 +132,26 @@ pub struct Streams {
     next_run: AtomicU64,
     /// One is held by each client that follows events.
     followers: Arc<Semaphore>,
-    /// Held while a stream starts or stops, so that two requests do not do so at once.
-    turn: Mutex<()>,
+    /// One is held by each client that starts or stops a stream.
+    changes: Arc<Semaphore>,
+    /// Streams that start or stop right now: two requests do not do so at once.
+    busy: Mutex<BTreeSet<String>>,
+    /// Told when one is done with that.
+    done: Condvar,
     entries: Mutex<BTreeMap<String, Entry>>,
+}
+
+/// The right to start or stop the stream of a name, until it is dropped.
+struct Turn<'a> {
+    of: &'a Streams,
+    name: &'a str,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.of.busy().remove(self.name);
+        self.of.done.notify_all();
+    }
 }
 
 /// Whether a stream was there before it was put.
@@ -139,7 +176,9 @@ impl Streams {
             shutdown: shutdown.clone(),
             next_run: AtomicU64::new(first_run),
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
-            turn: Mutex::new(()),
+            changes: Arc::new(Semaphore::new(CHANGES)),
+            busy: Mutex::default(),
+            done: Condvar::new(),
             entries: Mutex::default(),
         })
     }
@@ -149,46 +188,55 @@ impl Streams {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn put(&self, name: &str, options: &Options) -> Result<Put, StreamError> {
-        self.start(name, options.to_string(), |begins| self.launcher.launch(name, options, begins))
+        self.start(name, Asked::Client(options.to_string()), || self.launcher.prepare(name, options))
     }
 
-    /// Starts a stream that `launch` makes ready, to do what is `asked`. Waits for the end of what runs under its name and was asked for
-    /// something else.
+    /// Starts a stream that `prepare` checks. What runs under its name ends first, and is waited for, unless a client asked for the very
+    /// same.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When it does not start. What was refused by `prepare` has ended nothing.
     pub fn start(
         &self,
         name: &str,
-        asked: String,
-        launch: impl FnOnce(Begins) -> Result<Launched, StreamError>,
+        asked: Asked,
+        prepare: impl FnOnce() -> Result<Prepared, StreamError>,
     ) -> Result<Put, StreamError> {
         check_name(name).map_err(StreamError::Name)?;
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn(name);
         if self.shutdown.is_requested() {
             return Err(StreamError::Stopping);
         }
-        let (known, runs) = {
-            let entries = self.entries();
-            let is_running = |entry: &Entry| !matches!(entry.status.state(), State::Ended | State::Failed);
-            let running = entries.get(name).filter(|entry| is_running(entry));
-            if running.is_some_and(|entry| entry.asked == asked) {
+        let known = {
+            let (busy, entries) = (self.busy(), self.entries());
+            let is_same = |entry: &Entry| {
+                asked != Asked::Configuration && entry.asked == asked && !entry.status.state().is_over()
+            };
+            if entries.get(name).is_some_and(is_same) {
                 return Ok(Put::Unchanged);
             }
-            (entries.contains_key(name), entries.len())
+            let known = entries.contains_key(name);
+            let others = busy.iter().filter(|other| *other != name && !entries.contains_key(*other));
+            if !known && entries.len() + others.count() >= MOST {
+                return Err(StreamError::TooMany);
+            }
+            known
         };
-        if !known && runs >= MOST {
-            return Err(StreamError::TooMany);
+        let open = prepare()?;
+        if known {
+            self.end(name);
         }
         let shutdown = self.shutdown.child();
         let changed = Arc::new(Notify::new());
         let tell = changed.clone();
         let begins = Begins { changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
-        let Launched { run, status, feed, metrics, hub } = launch(begins)?;
-        // What was refused has ended nothing.
-        if known {
-            self.end(name);
-        }
+        let launched = open(begins).inspect_err(|error| {
+            // The one before it has ended, and this is why no other runs.
+            if let Some(entry) = self.entries().get(name) {
+                entry.status.ended(Some(error.to_string()));
+            }
+        });
+        let Launched { run, status, feed, metrics, hub, controls } = launched?;
         let number = self.next_run.fetch_add(1, Ordering::Relaxed);
         self.metrics.insert(name, metrics);
         let (own, lines, watched) = (status.clone(), feed.clone(), hub.clone());
@@ -199,7 +247,7 @@ impl Streams {
             watched.close();
         };
         let thread = Some(thread::spawn(format!("run-{name}"), body)?);
-        let entry = Entry { asked, status, feed, hub, changed, run: number, shutdown, thread };
+        let entry = Entry { asked, status, feed, hub, controls, changed, run: number, shutdown, thread };
         self.entries().insert(name.to_owned(), entry);
         Ok(if known { Put::Replaced } else { Put::Created })
     }
@@ -212,7 +260,7 @@ impl Streams {
         let is_there =
             || self.entries().contains_key(name).then_some(()).ok_or_else(|| StreamError::Unknown(name.to_owned()));
         is_there()?;
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.turn(name);
         is_there()?;
         self.end(name);
         self.entries().remove(name);
@@ -220,17 +268,41 @@ impl Streams {
         Ok(())
     }
 
-    /// Stops all of them, and waits for that; those that failed, with what went wrong.
-    pub fn end_all(&self) -> Vec<(String, String)> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Stops all of them, and waits for that, for `grace` at most; those that failed or are not finished by then, with what went wrong.
+    /// None starts any more.
+    pub fn end_all(&self, grace: Duration) -> Vec<(String, String)> {
+        self.shutdown.request();
+        let deadline = Deadline::after(grace);
+        // Those that start or stop for a client.
+        let is_busy = |busy: &mut BTreeSet<String>| !busy.is_empty();
+        drop(self.done.wait_timeout_while(self.busy(), grace, is_busy));
         let names: Vec<String> = self.entries().keys().cloned().collect();
-        self.entries().values().for_each(|entry| entry.shutdown.request());
         let failed = names.into_iter().filter_map(|name| {
-            self.end(&name);
+            let thread = self.entries().get_mut(&name)?.thread.take();
+            if thread.as_ref().is_some_and(|thread| !thread.ends_within(deadline.left())) {
+                let late = format!("did not finish its outputs within {} s (--grace)", grace.as_secs_f64());
+                return Some((name, late));
+            }
+            joined(&name, thread);
             let error = self.entries().get(&name)?.status.report().error?;
             Some((name, error))
         });
         failed.collect()
+    }
+
+    /// Whether the stream runs, or ran to its end, as the configuration has it: no client has stopped or replaced it, and it has not
+    /// failed.
+    #[must_use]
+    pub fn is_as_configured(&self, name: &str) -> bool {
+        let entries = self.entries();
+        let is_it = |entry: &Entry| entry.asked == Asked::Configuration && entry.status.state() != State::Failed;
+        entries.get(name).is_some_and(is_it)
+    }
+
+    /// What can be changed of a stream while it runs.
+    #[must_use]
+    pub fn controls(&self, name: &str) -> Option<Arc<Controls>> {
+        self.entries().get(name).map(|entry| entry.controls.clone())
     }
 
     /// What is known of every stream, by name.
@@ -262,13 +334,30 @@ impl Streams {
             entry.shutdown.request();
             entry.thread.take()
         });
-        if let Some(Err(error)) = thread.map(Thread::join) {
-            tracing::error!(stream = name, "{error}");
-        }
+        joined(name, thread);
+    }
+
+    /// Waits until nobody else starts or stops the stream of this name.
+    fn turn<'a>(&'a self, name: &'a str) -> Turn<'a> {
+        let is_busy = |busy: &mut BTreeSet<String>| busy.contains(name);
+        let mut busy = self.done.wait_while(self.busy(), is_busy).unwrap_or_else(PoisonError::into_inner);
+        busy.insert(name.to_owned());
+        Turn { of: self, name }
+    }
+
+    fn busy(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the end of a stream's thread.
+fn joined(name: &str, thread: Option<Thread<()>>) {
+    if let Some(Err(error)) = thread.map(Thread::join) {
+        tracing::error!(stream = name, "{error}");
     }
 }
 
@@ -277,3 +366,6 @@ impl LiveStreams for Streams {
         self.entries().get(name).map(|entry| entry.hub.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

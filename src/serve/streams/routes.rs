@@ -16,6 +16,7 @@ use utoipa::OpenApi;
 use super::events::{self, Id};
 use super::{Options, Put, Report, StreamError, Streams};
 use crate::serve::Problem;
+use crate::serve::aside::aside;
 
 /// Comments that keep a connection without events open, for proxies that close idle ones.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -91,8 +92,8 @@ async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Respon
     put,
     path = "/v1/streams/{name}",
     tag = "Streams",
-    params(("name" = String, Path, description = "Letters, digits, -, _ and ., 64 at most", example = "gate")),
-    request_body(content = Object, description = "Options", example = json!({ "source": "test:ball", "conf": 0.4, "track": true })),
+    params(("name" = String, Path, description = "Letters, digits, -, _ and ., 64 at most")),
+    request_body(content = crate::serve::schema::StreamOptions, description = "Options", example = json!({ "source": "test:ball", "conf": 0.4, "track": true })),
     responses(
         (status = 200, description = "It runs already, or anew", body = Report),
         (status = 201, description = "It starts", body = Report),
@@ -106,7 +107,7 @@ async fn put(State(streams): Shared, Path(name): Path<String>, options: Bytes) -
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the body is no object of options in JSON: {e}"))
     })?;
     let (own, stream) = (streams.clone(), name.clone());
-    let put = blocking(move || own.put(&stream, &options)).await??;
+    let put = change(&streams, move || own.put(&stream, &options)).await??;
     let status = if put == Put::Created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(streams.report(&name)?)).into_response())
 }
@@ -122,14 +123,19 @@ async fn put(State(streams): Shared, Path(name): Path<String>, options: Bytes) -
     responses((status = 204, description = "It has ended"), (status = 404, description = "There is no such stream"))
 )]
 async fn delete(State(streams): Shared, Path(name): Path<String>) -> Result<StatusCode, Problem> {
-    blocking(move || streams.delete(&name)).await??;
+    let own = streams.clone();
+    change(&streams, move || own.delete(&name)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Where a thread may wait. It goes on where the client goes away meanwhile.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "this is a bug, please report it"))
+/// Starts or stops a stream, when fewer do so than may. It goes on where the client goes away meanwhile.
+async fn change<T: Send + 'static>(streams: &Streams, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    let place = streams.changes.clone().acquire_owned().await;
+    aside(move || {
+        let _place = place;
+        work()
+    })
+    .await
 }
 
 /// Follow a stream's detections
@@ -145,7 +151,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event that came")
     ),
     responses(
-        (status = 200, description = "Events", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Events", content_type = "text/event-stream", body = crate::serve::schema::Event),
         (status = 404, description = "There is no such stream")
     )
 )]

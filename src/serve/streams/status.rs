@@ -37,6 +37,14 @@ pub enum State {
     Failed,
 }
 
+impl State {
+    /// Whether it has ended, one way or the other.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Failed)
+    }
+}
+
 /// Listens to a stream's run.
 pub struct Status {
     name: String,
@@ -52,7 +60,10 @@ struct Known {
     state: State,
     since: HostTime,
     began: HostTime,
-    error: Option<String>,
+    /// Why it is disconnected.
+    away: Option<String>,
+    /// What failed, for good.
+    failed: Option<String>,
     info: Option<StreamInfo>,
     size: Option<Size>,
     processed: u64,
@@ -186,7 +197,8 @@ impl Status {
             state: State::Starting,
             since: began,
             began,
-            error: None,
+            away: None,
+            failed: None,
             info: None,
             size: None,
             processed: 0,
@@ -221,7 +233,8 @@ impl Status {
         let now = self.clock.now();
         let mut known = self.known();
         let state = if error.is_some() { State::Failed } else { State::Ended };
-        known.error = error;
+        // What failed before it ended is a part of it.
+        known.failed = error;
         known.turn(state, now);
     }
 
@@ -240,7 +253,7 @@ impl Status {
             state: known.state,
             since_s: now.since(known.since).as_secs_f64(),
             up_s: now.since(known.began).as_secs_f64(),
-            error: known.error.clone(),
+            error: known.failed.as_ref().or(known.away.as_ref()).cloned(),
             codec: known.info.as_ref().map(|info| info.codec.clone()),
             frame_rate: known.info.as_ref().and_then(|info| info.frame_rate).map(|(n, d)| format!("{n}/{d}")),
             width: known.size.map(|size| size.width),
@@ -321,11 +334,11 @@ impl Listener for Status {
         let mut known = self.known();
         match event {
             RunEvent::StreamUp { info, .. } => {
-                (known.info, known.size, known.error) = (Some((*info).clone()), Some(info.size), None);
+                (known.info, known.size, known.away) = (Some((*info).clone()), Some(info.size), None);
                 known.turn(State::Up, now);
             }
             RunEvent::Disconnected { reason, .. } => {
-                known.error = Some((*reason).to_owned());
+                known.away = Some((*reason).to_owned());
                 // One that never came is still waited for.
                 if known.state == State::Up {
                     known.turn(State::Outage, now);
@@ -333,7 +346,7 @@ impl Listener for Status {
             }
             RunEvent::Reconnected { .. } => {
                 known.reconnects += 1;
-                known.error = None;
+                known.away = None;
                 known.turn(State::Up, now);
             }
             RunEvent::Outage { gap, .. } => {
@@ -369,7 +382,7 @@ impl Listener for Status {
                 }
             }
             RunEvent::Serving { address, .. } => known.serving.push((*address).to_owned()),
-            RunEvent::Failed { error, .. } => known.error = Some(redact(&error.to_string())),
+            RunEvent::Failed { error, .. } => known.failed = Some(redact(&error.to_string())),
             // How the run ended is known when it has.
             RunEvent::StreamEnded { .. } | RunEvent::Queue { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) => {}
         }

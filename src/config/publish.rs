@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::anyhow;
 use clap::Args;
 
-use super::units::bytes;
 use crate::folders;
-use crate::publish::{Format, On, Request, Target};
+use crate::publish::{Format, On, PublishError, Request, Target};
+use crate::text::bytes;
 
 /// Where detections are published, and what of them.
 #[derive(Debug, Clone, Args)]
@@ -44,7 +43,8 @@ pub struct PublishOptions {
 
 impl PublishOptions {
     /// What is of no use.
-    pub(super) fn notice(&self) -> Option<String> {
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
         let Self {
             publish,
             publish_on,
@@ -62,7 +62,10 @@ impl PublishOptions {
     }
 
     /// What is to be published.
-    pub(super) fn request(&self) -> anyhow::Result<Option<Request>> {
+    ///
+    /// # Errors
+    /// When options do not fit together, or there is no folder for the spool.
+    pub fn request(&self) -> Result<Option<Request>, PublishError> {
         if self.publish.is_empty() {
             return Ok(None);
         }
@@ -74,7 +77,7 @@ impl PublishOptions {
             on: self.publish_on,
             rate: self.publish_rate,
             home_assistant: self.home_assistant.clone(),
-            spool: spool.ok_or_else(|| anyhow!("--publish: there is no home folder\n  name a folder with --spool"))?,
+            spool: spool.ok_or(PublishError::NoFolder)?,
             spool_bytes: self.spool_bytes,
             tls_ca: self.publish_ca.clone(),
         };

@@ -1,0 +1,212 @@
+//! Streams of `serve`: from their options to a run.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::detect::DetectArgs;
+use super::messages::{command_line, print_line, told};
+use super::run::{Ready, metrics};
+use super::settings::{Task, resolved};
+use crate::clock::Clock;
+use crate::config::{Layers, StreamConfig, stream_from};
+use crate::detections::Feed;
+use crate::detector::{Recorded, Service};
+use crate::model::Origin;
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
+use crate::report::{RunContext, RunReport};
+use crate::secrets::redact;
+use crate::serve::streams::{self, Allowed, Begins, Launch, Launched, Options, Prepared, Status, StreamError};
+use crate::sink::{Hub, Target};
+use crate::text::{counted, nearest};
+
+/// Options of a stream that a client may give, its source aside.
+const CLIENT_KEYS: [&str; 37] = [
+    "conf",
+    "iou",
+    "classes",
+    "max-det",
+    "agnostic",
+    "imgsz",
+    "tile",
+    "target-latency",
+    "frames",
+    "stride",
+    "track",
+    "tracker",
+    "track-buffer",
+    "trails",
+    "fixed-camera",
+    "count-line",
+    "zone",
+    "anchor",
+    "labels",
+    "hide-labels",
+    "line-width",
+    "blur",
+    "hud",
+    "crf",
+    "bitrate",
+    "preset",
+    "hdr",
+    "max-lag",
+    "jitter",
+    "stall-timeout",
+    "reconnect",
+    "wait",
+    "rtsp-transport",
+    "user",
+    "password",
+    "insecure",
+    "video-track",
+];
+
+/// What a stream that a client starts does not inherit from the configuration.
+const NOT_INHERITED: [&str; 3] = ["user", "password", "insecure"];
+
+/// Makes streams' runs.
+pub(super) struct Launcher {
+    clients: RwLock<Clients>,
+    service: Arc<Service>,
+    origin: Origin,
+    clock: Arc<dyn Clock>,
+}
+
+/// What holds for streams that clients start.
+pub(super) struct Clients {
+    /// What they inherit.
+    inherited: Layers,
+    allowed: Vec<Allowed>,
+}
+
+impl Clients {
+    /// As configured.
+    pub(super) fn new(layers: &Layers, allowed: &[Allowed]) -> Self {
+        // Whoever may name a host is not told the password of another, and files are the configuration's.
+        let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
+        let allowed = if allowed.is_empty() { Allowed::by_default() } else { allowed.to_vec() };
+        Self { inherited: layers.only(&inherited), allowed }
+    }
+}
+
+impl Launch for Launcher {
+    fn prepare(&self, name: &str, options: &Options) -> Result<Prepared, StreamError> {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        check_client(options, &clients.allowed)?;
+        let config = stream_from::<DetectArgs>(&clients.inherited, name, options, &format!("PUT /v1/streams/{name}"));
+        let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
+        self.checked(&config, true)
+    }
+}
+
+impl Launcher {
+    /// With the detector that all share.
+    pub(super) fn new(clients: Clients, service: Arc<Service>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
+        Self { clients: RwLock::new(clients), service, origin, clock }
+    }
+
+    /// For streams that clients start from now on.
+    pub(super) fn allow(&self, clients: Clients) {
+        *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
+    }
+
+    /// Checks a stream's options; nothing is opened yet.
+    pub(super) fn checked(
+        &self,
+        config: &StreamConfig<DetectArgs>,
+        from_client: bool,
+    ) -> Result<Prepared, StreamError> {
+        let name = config.name.clone();
+        let mut task = task(config).map_err(unusable)?;
+        let hub = Hub::new(&name);
+        let [job] = &mut task.plan.jobs[..] else { return Err(StreamError::Options("a stream has one source".into())) };
+        let source = job.name.clone();
+        match &mut job.output {
+            OutputSpec::Stream(targets) => targets.push(Target::Viewers(hub.clone())),
+            output @ OutputSpec::None if !matches!(job.source, SourceSpec::Images(_)) => {
+                *output = OutputSpec::Stream(vec![Target::Viewers(hub.clone())]);
+            }
+            // Images are written one by one.
+            _ => {}
+        }
+        let finder = match &task.detections {
+            Some(path) => Finder::File(Arc::new(Recorded::read(path, 1).map_err(|e| unusable(e.into()))?)),
+            None => Finder::Service(self.service.clone(), Box::new(self.origin.clone())),
+        };
+        let run = config.args.options();
+        let (requested, origin, clock) = (run.model.provider, finder.origin(), self.clock.clone());
+        let mut settings = run.settings(&task, &origin, false).map_err(|e| unusable(e.into()))?;
+        // A camera that is not there yet is no reason to give up.
+        settings.live.wait |= !config.chose("wait");
+        // Where a client may go was checked; where a server sends it was not.
+        settings.live.redirects = !from_client;
+        let run = run.clone();
+        Ok(Box::new(move |Begins { changed, shutdown }| {
+            let claimed = run.claim(&task).map_err(unusable)?;
+            claimed.left.iter().for_each(|left| print_line(&format!("  {name}: {left}")));
+            let Ready { settings, instruments, mut detections } =
+                claimed.open(settings, &origin, &shutdown).map_err(unusable)?;
+            let controls = settings.controls.clone();
+            let metrics = Arc::new(metrics(&settings, &origin, &clock).named(&name));
+            let mut shapes = (Vec::new(), Vec::new());
+            if let Some(counting) = &settings.counting {
+                shapes.0 = counting.shapes.lines.iter().map(|line| line.name().clone()).collect();
+                shapes.1 = counting.shapes.zones.iter().map(|zone| zone.name().to_string()).collect();
+            }
+            let status = Arc::new(Status::new(&name, &source, origin.classes.clone(), shapes, clock.clone()));
+            let feed = Feed::new(origin.classes.clone(), changed);
+            detections.push(Box::new(feed.clone()));
+            let instruments = Arc::new(instruments);
+            let listeners: Vec<Arc<dyn Listener>> =
+                vec![status.clone(), metrics.clone(), instruments.clone(), Arc::new(EventLog)];
+            let run = Box::new(move || {
+                let said = resolved(&settings, &origin);
+                let Outcome { figures, errors } =
+                    pipeline::run(settings, &finder, clock.clone(), Arc::new(listeners), detections, &shutdown);
+                let context = RunContext { command: command_line(), origin: &origin, requested, settings: said };
+                let report = RunReport::assemble(&context, &figures, clock.now());
+                let mut failed: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                failed.extend(instruments.finish(&report, &figures.book).iter().map(ToString::to_string));
+                (!failed.is_empty()).then(|| redact(&failed.join("; ")))
+            });
+            Ok(Launched { run, status, feed, metrics, hub, controls })
+        }))
+    }
+}
+
+/// What a stream is to do: of one source. Unasked, nothing is written; a recording is shown in its own time.
+pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
+    let mut task = config.args.task()?;
+    task.stream_name = Some(config.name.clone());
+    let sources = task.plan.jobs.len();
+    if sources != 1 {
+        let sources = counted(sources as u64, "source");
+        anyhow::bail!("stream {} has {sources}, and may have one\n  write a [[stream]] for each", config.name);
+    }
+    for job in &mut task.plan.jobs {
+        if !config.chose("output") {
+            job.output = OutputSpec::None;
+        }
+        job.paced = !config.args.is_at_full_speed();
+    }
+    Ok(task)
+}
+
+fn unusable(error: anyhow::Error) -> StreamError {
+    StreamError::Options(redact(&told(&error)))
+}
+
+/// Checks what a client asks for: nothing that reads or writes a file, and no source but those that are allowed.
+fn check_client(options: &Options, allowed: &[Allowed]) -> Result<(), StreamError> {
+    let is_known = |key: &&String| *key == "source" || CLIENT_KEYS.contains(&key.as_str());
+    if let Some(key) = options.keys().find(|key| !is_known(key)) {
+        let known = std::iter::once("source").chain(CLIENT_KEYS);
+        let nearest = nearest(key, known).unwrap_or_default();
+        return Err(StreamError::Options(format!(
+            "{key}: not an option of a stream that is started over HTTP; the nearest is {nearest}. Files, outputs and options of the \
+             process belong into the configuration"
+        )));
+    }
+    let source = options.get("source").and_then(|source| source.as_str());
+    let source =
+        source.ok_or_else(|| StreamError::Options("give a source, as {\"source\": \"rtsp://cam/main\"}".into()))?;
+    streams::check_source(source, allowed).map_err(StreamError::Forbidden)
+}
