@@ -190,6 +190,7 @@ pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     Ok(task)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: anyhow::Error) -> StreamError {
     StreamError::Options(redact(&told(&error)))
 }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 pub(super) struct Binary(Vec<u8>);
 
 /// An event of a stream (server-sent)
+#[expect(clippy::struct_field_names, reason = "named as in the stream")]
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes what is written elsewhere")]
 pub(super) struct Event {

@@ -183,6 +183,7 @@ pub fn find(
     let rate = frame_rate(&first).ok_or_else(|| {
         anyhow!("--max-streams: the source has no constant frame rate\n  give a clip of one that has, and sources of one frame rate")
     })?;
+    #[expect(clippy::cast_precision_loss, reason = "a number of frames")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of frames")]
     let frames = |time: Duration| (rate * time.as_secs_f64()).ceil().clamp(FIRST as f64, 1e9) as u64;
     say(&head(sla));

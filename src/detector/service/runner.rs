@@ -29,6 +29,7 @@ pub struct Runner {
     /// What is not run any more; dropped without the lock, since a reply may hold a client.
     gone: Vec<Work>,
     /// Whose sessions are made on a thread beside: a stream's, which waits, or those of requests.
+    #[expect(clippy::option_option, reason = "whether any are made, and who waits")]
     warming: Option<Option<StreamReply>>,
     /// Requests by the size of their tensors, and the sizes that are compiled for.
     usual: HashMap<Size, u32>,

@@ -25,6 +25,7 @@ pub struct New<A> {
     pub apply: Box<dyn FnOnce() + Send>,
 }
 
+#[expect(clippy::type_complexity, reason = "each is named by its field")]
 /// What a reload applies to.
 pub struct Running<A> {
     /// What runs is configured so.
