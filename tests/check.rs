@@ -154,7 +154,7 @@ fn what_is_published_is_shown_without_secrets_and_faults_are_named() {
     assert!(text.contains("mqtt://broker:1883/site") && text.contains("natss://broker:4222"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
     for (keys, line) in [
-        ("publish = \"mqtt://me:hunter2@broker:port\"\n", "c.toml:5: publish = mqtt://***: no host and port in it"),
+        ("publish = \"mqtt://me:hunter2@broker:port\"\n", "c.toml:5: publish = mqtt://***@***: no host and port in it"),
         (
             "publish = \"nats://broker\"\npublish-format = \"frigate\"\n",
             "c.toml:1: gate: --publish-format frigate: its topics",

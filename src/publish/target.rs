@@ -60,11 +60,13 @@ pub enum TargetError {
     Scheme,
     /// Nothing that can be a host stands there.
     #[error(
-        "no host and port in it: give mqtt://HOST:PORT/PREFIX, with USER:PASSWORD@ before the host where the broker asks for them"
+        "no host and port in it: give mqtt://HOST:PORT/PREFIX, with user and password before the host where the broker asks for them"
     )]
     Host,
     /// A user without a password, or what cannot be decoded.
-    #[error("give user and password as USER:PASSWORD@HOST, other characters than letters and digits as %XX")]
+    #[error(
+        "give user and password before the host, with : between and @ behind them, other characters than letters and digits as %XX"
+    )]
     User,
     /// A prefix that no topic can begin with.
     #[error("{0:?} cannot begin a topic: use letters, digits, -, _ and /")]
