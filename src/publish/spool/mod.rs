@@ -1,7 +1,7 @@
 //! Messages on disk until the broker has acknowledged them: segments of records with checksums, in order, bounded in size.
 //!
 //! A message is written to the kernel before it is sent, so that it outlasts the end of this process, whatever ends it. To the
-//! disk it is written at once a second ([`SYNC`](super::link::SYNC)) and with every segment that is full: a power cut costs a
+//! disk it is written at once a second (`SYNC` of `link`) and with every segment that is full: a power cut costs a
 //! second. What it tears is cut off at the next start. How far the broker has acknowledged stands in `acked`; after a power cut
 //! that may be older, and messages are sent again. One process holds the folder.
 
