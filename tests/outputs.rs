@@ -107,7 +107,11 @@ fn a_recorder_is_restarted_and_keeps_what_it_should() {
         succeeds(&streamdet(folder.path(), &args));
     };
     keeping(&["--keep", "1h"]);
-    assert!(first.iter().all(|file| !file.exists()));
+    // A fast machine's third run may have given a segment such a name again.
+    let is_old = |file: &PathBuf| {
+        file.metadata().is_ok_and(|found| found.modified().expect("a time") < SystemTime::now() - day / 2)
+    };
+    assert!(!first.iter().any(is_old));
     let bytes = |file: &PathBuf| file.metadata().expect("a segment").len();
     let most = contents.iter().map(|content| content.len() as u64).max().expect("segments");
     assert!(most > 300_000, "{most}");
