@@ -14,6 +14,12 @@ pub fn cache() -> Option<PathBuf> {
     under("XDG_CACHE_HOME", ".cache")
 }
 
+/// `${XDG_STATE_HOME:-~/.local/state}/streamdet`: what is to outlast a restart.
+#[must_use]
+pub fn state() -> Option<PathBuf> {
+    under("XDG_STATE_HOME", ".local/state")
+}
+
 /// A path with `~` for the home folder.
 #[must_use]
 pub fn short(path: &std::path::Path) -> String {

@@ -55,6 +55,7 @@ pub mod sink;
 pub mod stills;
 
 pub mod detections;
+pub mod publish;
 
 pub mod pipeline;
 

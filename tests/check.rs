@@ -168,3 +168,25 @@ fn probe_opens_every_source() {
     let output = check(folder.path(), config, &["--probe"]);
     assert!(output.status.code() == Some(2) && said(&output).contains("error: c.toml:1: a: "), "{}", said(&output));
 }
+
+#[test]
+fn what_is_published_is_shown_without_secrets_and_faults_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stream = |more: &str| format!("[[stream]]\nname = \"gate\"\nsource = \"test:ball\"\noutput = \"none\"\n{more}");
+    let output =
+        check(folder.path(), &stream("publish = [\"mqtt://me:hunter2@broker/site\", \"natss://broker\"]\n"), &[]);
+    succeeds(&output);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("mqtt://broker:1883/site") && text.contains("natss://broker:4222"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+    for (keys, line) in [
+        ("publish = \"mqtt://me:hunter2@broker:port\"\n", "c.toml:5: publish = mqtt://***@***: no host and port in it"),
+        (
+            "publish = \"nats://broker\"\npublish-format = \"frigate\"\n",
+            "c.toml:1: gate: --publish-format frigate: its topics",
+        ),
+        ("publish-rate = 0\n", "c.toml:5: publish-rate = 0: give messages a second"),
+    ] {
+        refused(folder.path(), &stream(keys), &[line]);
+    }
+}

@@ -207,7 +207,8 @@ fn row(planned: &Planned) -> Row {
     };
     let written = jobs.iter().flat_map(|job| plan::names(&job.output));
     let mut task = planned.task.clone();
+    let published = planned.task.publish.iter().flat_map(|request| &request.targets).map(ToString::to_string);
     let lines = task.files().into_iter().map(|(option, path)| format!("{option} {}", path.display()));
-    let outputs: Vec<String> = written.chain(lines).map(|output| redact(&output)).collect();
+    let outputs: Vec<String> = written.chain(published).chain(lines).map(|output| redact(&output)).collect();
     Row { name: planned.name.to_owned(), source: redact(&source), outputs }
 }

@@ -12,7 +12,7 @@ use super::options::{Invocation, RunOptions};
 use super::settings::Task;
 use super::signals::Signals;
 use crate::clock::{Clock, RealClock};
-use crate::config::Kept;
+use crate::config::{Kept, PublishOptions};
 use crate::controls::Controls;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -32,6 +32,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect a.mp4 b.mp4 -o 'rtsp://0.0.0.0:8554/{stem}'
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, reconnects
   streamdet detect test:ball --frames 300            GStreamer's test pattern
+  streamdet detect rtsp://cam/main --publish mqtt://broker/site      detections to a broker (docs/publishing.md)
   streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
   streamdet detect clip.mp4 --detections found.jsonl draws what was found before; no model is loaded
   streamdet detect clip.mp4 -o runs/a/out.mp4 --run-dir runs/a
@@ -117,6 +118,8 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     heatmap: Option<PathBuf>,
     #[command(flatten)]
+    publish: PublishOptions,
+    #[command(flatten)]
     run: RunOptions,
     #[command(flatten)]
     invocation: Invocation,
@@ -159,7 +162,8 @@ impl DetectArgs {
             tls_key: self.tls_key.clone(),
         };
         self.run.tracking.check(&self.sources)?;
-        let plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        let mut plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        plan.notices.extend(self.publish.notice());
         if let Some(path) = self.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
             anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
         }
@@ -175,6 +179,7 @@ impl DetectArgs {
             best_crops: self.best_crops,
             mot_output: self.mot_output.clone(),
             events_csv: self.events_csv.clone(),
+            publish: self.publish.request()?,
             heatmaps,
             ..Task::default()
         })

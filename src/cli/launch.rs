@@ -187,6 +187,7 @@ impl Launcher {
 pub(super) fn task(config: &StreamConfig<DetectArgs>) -> anyhow::Result<Task> {
     let mut task = config.args.task()?;
     task.goes_on = true;
+    task.stream_name = Some(config.name.clone());
     let sources = task.plan.jobs.len();
     let [job] = &mut task.plan.jobs[..] else {
         let sources = counted(sources as u64, "source");

@@ -18,6 +18,7 @@ use crate::monitoring::Metrics;
 use crate::pipeline::instruments::{InstrumentError, InstrumentFiles, Instruments};
 use crate::pipeline::plan;
 use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, Settings};
+use crate::publish::Publisher;
 use crate::report::run_folder::RunFolder;
 use crate::report::{RunContext, RunReport};
 use crate::serve::{self, Limits, Listen, Probes, Server};
@@ -171,6 +172,7 @@ pub(super) fn metrics(settings: &Settings, origin: &Origin, clock: &Arc<dyn Cloc
     let sources: Vec<String> = settings.jobs.iter().map(|job| job.name.clone()).collect();
     let live = settings.jobs.iter().map(|job| job.source.is_live());
     let metrics = Metrics::new(&sources, origin, clock.clone()).watching(live, settings.live.stall_timeout);
+    let metrics = metrics.publishing(settings.publish.clone());
     match &settings.counting {
         Some(counting) => metrics.counting(&counting.shapes),
         None => metrics,
@@ -192,11 +194,17 @@ impl Claimed {
     pub(super) fn open(&self, mut settings: Settings, origin: &Origin, shutdown: &Shutdown) -> anyhow::Result<Ready> {
         settings.jobs.clone_from(&self.task.plan.jobs);
         settings.heatmaps.clone_from(&self.task.heatmaps);
+        let may_wait = settings.jobs.iter().map(|job| !job.source.is_live() && !job.paced).collect();
+        let publisher = settings.publish.clone().map(|plan| Publisher::open(plan, origin.classes.clone(), may_wait));
+        let publisher = publisher.transpose()?.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>);
         let instruments = Instruments::open(&self.files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());
         match self.task.open_detections(origin, settings.pixelation.clone(), at_once, shutdown) {
-            Ok(detections) => Ok(Ready { settings, instruments, detections }),
+            Ok(detections) => {
+                let detections = detections.into_iter().chain(publisher).collect();
+                Ok(Ready { settings, instruments, detections })
+            }
             Err(refusal) => {
                 instruments.discard();
                 Err(refusal)

@@ -13,8 +13,9 @@ use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
 use crate::pipeline::plan::Plan;
-use crate::pipeline::{OutputSpec, Settings};
+use crate::pipeline::{OutputSpec, Settings, stream_names};
 use crate::postprocess::Thresholds;
+use crate::publish::Request;
 use crate::sink::{EncoderOptions, Target};
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
@@ -46,6 +47,10 @@ pub(super) struct Task {
     pub best_crops: bool,
     pub mot_output: Option<PathBuf>,
     pub events_csv: Option<PathBuf>,
+    /// What is published.
+    pub publish: Option<Request>,
+    /// The name of its one stream, where it has one.
+    pub stream_name: Option<String>,
     /// One a job, where they are asked for.
     pub heatmaps: Vec<PathBuf>,
     pub real_time: bool,
@@ -125,8 +130,9 @@ impl RunOptions {
         // What is counted is tracked, unless a file's detections have their ids.
         // Between inferred frames, boxes that are pixelated have to move with what they hide.
         let moved = !self.drawing.blur.is_empty() && self.source.stride > 1;
-        let counted =
-            counting.is_some() || !task.heatmaps.is_empty() || task.best_crops || task.mot_output.is_some() || moved;
+        let published = task.publish.as_ref().is_some_and(Request::needs_tracks);
+        let written = !task.heatmaps.is_empty() || task.best_crops || task.mot_output.is_some();
+        let counted = counting.is_some() || written || moved || published;
         let numbered = origin.recorded.as_ref().is_some_and(|file| file.numbered);
         let tracking = self.tracking.tracking(counted && !numbered);
         if let Some((counting, tracking)) = counting.as_mut().zip(tracking) {
@@ -135,6 +141,7 @@ impl RunOptions {
             counting.kept = if tracking.kind == track::Kind::Timed { tracking.buffer } else { kept };
         }
         let jobs = task.plan.jobs.clone();
+        let names = task.stream_name.clone().map_or_else(|| stream_names(&jobs), |name| vec![name]);
         let controls = Arc::new(if attended {
             Controls::attended(thresholds.conf, self.drawing.hud, jobs.len())
         } else {
@@ -150,6 +157,7 @@ impl RunOptions {
             tracking,
             counting,
             heatmaps: task.heatmaps.clone(),
+            publish: task.publish.clone().map(|request| Arc::new(request.plan(&names))),
             pixelation,
             tiling: self.tiling.tile,
             target_latency: self.tiling.target_latency.map(Duration::from_millis),

@@ -13,6 +13,7 @@ mod kept;
 mod known;
 mod layers;
 mod parse;
+mod publish;
 mod streams;
 mod table;
 
@@ -22,4 +23,5 @@ pub use examine::{Examined, examine};
 pub use file::{Fault, File, Key, STREAM, Table, check_name};
 pub use kept::Kept;
 pub use parse::{Parsed, parse};
+pub use publish::PublishOptions;
 pub use streams::{Layers, StreamConfig, comparable, stream_from, streams};

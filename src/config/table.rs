@@ -81,5 +81,11 @@ fn implied<'a>(of: &Command, set: &ArgMatches, chosen: &'a [Entry]) -> Option<&'
     // Boxes that are pixelated move with what they hide, between frames that are inferred.
     let strides = set.try_get_one::<u64>("stride").ok().flatten().is_some_and(|stride| *stride > 1);
     let moved = || if strides { gives(&["blur"]) } else { None };
-    gives(&NEED_TRACKS).or_else(moved).or_else(|| if is_off { None } else { gives(&TURN_TRACK_ON) })
+    let is_published = chosen.iter().any(|entry| entry.key == "publish");
+    let tracked = |entry: &&Entry| {
+        matches!((entry.key.as_str(), entry.values.as_slice()), ("publish-on", [on]) if on == "track")
+            || matches!((entry.key.as_str(), entry.values.as_slice()), ("publish-format", [format]) if format == "frigate")
+    };
+    let published = || chosen.iter().find(tracked).filter(|_| is_published).map(|entry| entry.key.as_str());
+    gives(&NEED_TRACKS).or_else(published).or_else(moved).or_else(|| if is_off { None } else { gives(&TURN_TRACK_ON) })
 }

@@ -203,7 +203,7 @@ struct OpenVisits<'a> {
 ///
 /// # Errors
 /// When the output cannot be written.
-pub(super) fn write_event(
+pub fn write_event(
     out: &mut dyn Write,
     stream: StreamId,
     event: &StreamEvent<'_>,

@@ -33,11 +33,17 @@ pub use json::JsonLines;
 pub use labels::Labels;
 pub use mot::MotLines;
 
+/// Tells the user.
+pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// Where detections go, as the user asked for it; shared by all streams.
 pub trait DetectionOutput: Send + Sync {
     /// The sink of a stream, whose files are called by `names`. Once `stopping` is requested, no call waits for more than a few
     /// seconds.
     fn sink(&self, stream: StreamId, names: &FileNames, stopping: &Shutdown) -> Box<dyn DetectionSink>;
+
+    /// From now on, what happens meanwhile and ends nothing is told to `say`, on any thread.
+    fn listen(&self, _say: Say) {}
 
     /// Finishes what the streams' sinks share, after all of them. Does not wait for longer than an output may take nothing.
     ///
@@ -181,6 +187,14 @@ pub enum DetectionError {
         /// The file that holds what was written before.
         kept: Option<PathBuf>,
     },
+    /// What several streams share failed.
+    #[error("{option}: {problem}")]
+    Output {
+        /// The option that asked for it.
+        option: &'static str,
+        /// What happened.
+        problem: String,
+    },
     /// The output has ended with an error that was returned before.
     #[error("the output has ended")]
     Ended,
@@ -192,7 +206,9 @@ impl DetectionError {
         match self {
             Self::ReaderGone { .. } => OnError::StopRun,
             Self::Ended => OnError::Reported,
-            Self::Write { .. } | Self::Still(_) | Self::Stalled { .. } | Self::Thread { .. } => OnError::EndSink,
+            Self::Write { .. } | Self::Still(_) | Self::Stalled { .. } | Self::Thread { .. } | Self::Output { .. } => {
+                OnError::EndSink
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::counts::Counts;
 use super::exposition::Exposition;
 use super::liveness::Liveness;
 use super::pace::Pace;
+use super::published;
 use super::watched::Watched;
 use crate::clock::{Clock, HostTime};
 use crate::counting::Shapes;
@@ -20,6 +21,7 @@ use crate::inference::ProviderReport;
 use crate::latency::{FrameRecord, STAGES};
 use crate::model::Origin;
 use crate::pipeline::{Listener, RunEvent};
+use crate::publish::Plan;
 use crate::report::Resources;
 use crate::secrets::redact;
 use crate::stream::{Dropped, Gap, StreamId, StreamInfo};
@@ -64,6 +66,7 @@ pub struct Metrics {
     /// The program has other runs, each with a queue.
     is_one_of_several: bool,
     counts: Counts,
+    publish: Option<Arc<Plan>>,
     /// Most memory the process held, bytes, and when that was read.
     peak: Mutex<Option<(HostTime, u64)>>,
 }
@@ -110,6 +113,7 @@ impl Metrics {
             queue: Default::default(),
             is_one_of_several: false,
             counts: Counts::default(),
+            publish: None,
             peak: Mutex::default(),
         }
     }
@@ -128,6 +132,13 @@ impl Metrics {
     #[must_use]
     pub fn counting(mut self, shapes: &Shapes) -> Self {
         self.counts = Counts::new(shapes, self.watched.len(), self.streams.len(), self.labels.len());
+        self
+    }
+
+    /// The same, with what is published.
+    #[must_use]
+    pub fn publishing(mut self, publish: Option<Arc<Plan>>) -> Self {
+        self.publish = publish;
         self
     }
 
@@ -178,6 +189,9 @@ impl Metrics {
         self.about_streams(&mut out, &streams);
         self.counters(&mut out, &streams);
         self.counts.write(&mut out, &self.names, &self.labels);
+        if let Some(plan) = &self.publish {
+            published::write(&mut out, plan, &|stream| &self.names[self.label(stream)]);
+        }
         out.family("streamdet_stage_duration_seconds", "histogram", "Elapsed time of frames by stage.");
         for (name, stream) in &streams {
             for (stage, histogram) in STAGES.iter().zip(&stream.stages) {

@@ -8,6 +8,7 @@ mod fleet;
 mod liveness;
 mod metrics;
 mod pace;
+mod published;
 mod watched;
 
 pub use fleet::Fleet;

@@ -83,6 +83,12 @@ impl Job {
     }
 }
 
+/// Names of the streams of these jobs, no two alike.
+#[must_use]
+pub fn stream_names(jobs: &[Job]) -> Vec<String> {
+    file_names(jobs).iter().map(|names| names.stem.to_string_lossy().into_owned()).collect()
+}
+
 /// What the files of each job's frames are called by: its source's name or its images', with the stream's number where one before
 /// has that name, and a further one where that is taken too.
 pub(super) fn file_names(jobs: &[Job]) -> Vec<FileNames> {

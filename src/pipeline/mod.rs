@@ -54,7 +54,7 @@ pub use events::{Listener, RunEvent};
 pub use finder::Finder;
 pub use first::first_frames;
 pub use images::{Images, NextImage, decode_image};
-pub use job::{Job, OutputSpec, SourceSpec};
+pub use job::{Job, OutputSpec, SourceSpec, stream_names};
 pub use settings::Settings;
 
 /// Decoded frames between a recording and the worker: enough that decoding never waits for one slow run.
@@ -83,6 +83,10 @@ pub fn run(
     let shared = Arc::new(Shared::new(settings, finder.origin(), clock, listener, detections, requested));
     if let Some(notice) = shared.fonts.notice() {
         shared.notice(&notice);
+    }
+    for output in &shared.detections {
+        let listener = shared.listener.clone();
+        output.listen(Arc::new(move |text| listener.on(&RunEvent::Occurrence(text))));
     }
     let sampling = Sampler::start(shared.settings.provider.device_id).map_err(|e| shared.fail(e.into())).ok();
     let sampling = sampling.map(|(sampler, thread)| {
@@ -156,6 +160,8 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
         let mut report = std::mem::take(report);
         report.frames = stream.counters.counts();
         report.accounted = report.frames.is_accounted();
+        let published = shared.settings.publish.as_ref();
+        report.publish = published.map_or_else(Vec::new, |plan| plan.report(StreamId(number)));
         report.tiling = tiling.iter().find(|(id, _)| *id == StreamId(number)).map(|(_, tiling)| tiling.clone());
         if !report.accounted {
             shared.fail(RunError::Unaccounted { input: report.uri.clone(), counts: report.frames });

@@ -11,6 +11,7 @@ use crate::frame::pixelate::Pixelation;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
 use crate::postprocess::Thresholds;
+use crate::publish::Plan;
 use crate::sink::EncoderOptions;
 use crate::source::{Hdr, LiveOptions};
 use crate::tiling::Tiling;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub counting: Option<Counting>,
     /// Where the heatmap of each stream is written; none where there are none.
     pub heatmaps: Vec<PathBuf>,
+    /// What is published of each stream, and where.
+    pub publish: Option<Arc<Plan>>,
     /// Classes that nobody is to recognise in what is written.
     pub pixelation: Pixelation,
     /// Tiles that the model is run on besides the whole frame.

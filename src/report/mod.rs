@@ -23,6 +23,7 @@ use crate::detector::TilingFigures;
 use crate::inference::{ProviderChoice, ProviderReport};
 use crate::latency::Summary;
 use crate::model::RecordedIn;
+use crate::publish::PublishReport;
 use crate::shutdown::Shutdown;
 use crate::stream::{FrameCounts, LiveOutput};
 
@@ -176,6 +177,9 @@ pub struct StreamReport {
     /// What was counted in zones, by their names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub zones: BTreeMap<String, ZoneFigures>,
+    /// What was published, by broker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<PublishReport>,
 }
 
 /// A time without a stream.

@@ -46,8 +46,19 @@ const LAYERS: &[Layer] = &[
     Layer { name: "detector", rooms: &["detector"], among: Among::All },
     Layer {
         name: "stages",
-        rooms: &["source", "sink", "stills", "detections", "track", "counting", "heatmap", "overlay", "latency"],
-        among: Among::Only(&[("sink", "stills"), ("detections", "stills")]),
+        rooms: &[
+            "source",
+            "sink",
+            "stills",
+            "detections",
+            "publish",
+            "track",
+            "counting",
+            "heatmap",
+            "overlay",
+            "latency",
+        ],
+        among: Among::Only(&[("sink", "stills"), ("detections", "stills"), ("publish", "detections")]),
     },
     // The charts and the machine are the report's.
     Layer {

@@ -72,6 +72,7 @@ fn settings(source: &str, hub: &Hub) -> Settings {
         tracking: None,
         counting: None,
         heatmaps: Vec::new(),
+        publish: None,
         pixelation: Pixelation::default(),
         tiling: None,
         target_latency: None,

@@ -1,0 +1,118 @@
+//! Messages of our own format: the lines of `--json`, with the stream's name, the run and the number in it.
+
+use serde::Serialize;
+
+use super::follow::Change;
+use crate::geometry::Size;
+use crate::stream::StreamId;
+
+/// As of the lines of `--json`.
+const SCHEMA: u32 = 1;
+
+/// The class's name; nothing where it has none.
+pub(super) fn class_name(classes: &[String], class_id: u16) -> &str {
+    classes.get(usize::from(class_id)).map_or("", String::as_str)
+}
+
+#[derive(Serialize)]
+struct TrackLine<'a> {
+    schema: u32,
+    stream: u32,
+    event: &'static str,
+    what: &'static str,
+    frame: u64,
+    pts_ns: u64,
+    width: u32,
+    height: u32,
+    track_id: u32,
+    class_id: u16,
+    class: &'a str,
+    confidence: f32,
+    best_confidence: f32,
+    #[serde(rename = "box")]
+    corners: [f32; 4],
+    from_pts_ns: u64,
+    zones: Vec<&'a str>,
+    entered_zones: Vec<&'a str>,
+}
+
+/// The line of a change.
+pub(super) fn track(change: &Change, stream: StreamId, size: Size, class: &str) -> Vec<u8> {
+    let after = &change.after;
+    let line = TrackLine {
+        schema: SCHEMA,
+        stream: stream.0,
+        event: "track",
+        what: change.what.name(),
+        frame: after.frame,
+        pts_ns: after.last.0.ns,
+        width: size.width,
+        height: size.height,
+        track_id: after.id,
+        class_id: after.class_id,
+        class,
+        confidence: after.confidence,
+        best_confidence: after.best,
+        corners: after.corners,
+        from_pts_ns: after.first.0.ns,
+        zones: after.zones.iter().map(AsRef::as_ref).collect(),
+        entered_zones: after.entered.iter().map(AsRef::as_ref).collect(),
+    };
+    // Numbers and texts: it does not fail.
+    serde_json::to_vec(&line).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct LostLine<'a> {
+    schema: u32,
+    stream: u32,
+    event: &'static str,
+    messages: u64,
+    from_seq: u64,
+    to_seq: u64,
+    stream_name: &'a str,
+    run: &'a str,
+}
+
+/// The line that takes the place of messages that did not fit.
+pub(super) fn lost(stream: StreamId, (first, last): (u64, u64), stream_name: &str, run: &str) -> Vec<u8> {
+    let messages = last - first + 1;
+    let line = LostLine {
+        schema: SCHEMA,
+        stream: stream.0,
+        event: "lost",
+        messages,
+        from_seq: first,
+        to_seq: last,
+        stream_name,
+        run,
+    };
+    serde_json::to_vec(&line).unwrap_or_default()
+}
+
+/// Adds what tells a line from those of other streams and runs.
+pub(super) fn number(line: &mut Vec<u8>, stream_name: &str, run: &str, seq: u64) {
+    while line.last().is_some_and(|last| b"}\n".contains(last)) {
+        let was = line.pop();
+        if was == Some(b'}') {
+            break;
+        }
+    }
+    // Both are letters, digits, - and _.
+    line.extend(format!(",\"stream_name\":\"{stream_name}\",\"run\":\"{run}\",\"seq\":{seq}}}").into_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_gets_its_number_and_stays_json() {
+        let mut line = b"{\"a\":{\"b\":[{}]}}\n".to_vec();
+        number(&mut line, "gate", "r-1", 7);
+        let value: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!(value, serde_json::json!({"a": {"b": [{}]}, "stream_name": "gate", "run": "r-1", "seq": 7}));
+        let told: serde_json::Value = serde_json::from_slice(&lost(StreamId(2), (5, 9), "gate", "r-1")).expect("JSON");
+        assert_eq!((&told["messages"], &told["event"]), (&serde_json::json!(5), &serde_json::json!("lost")));
+    }
+}

@@ -1,0 +1,53 @@
+//! A message on its way.
+
+use crate::text::append;
+
+/// As it lies in the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Message {
+    /// Below the prefix.
+    pub topic: String,
+    /// The run that made it.
+    pub run: String,
+    /// What tells it from others of its stream and run: its number.
+    pub key: String,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
+
+/// Random bytes.
+pub(super) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // With this size and without flags it fails on no kernel since 3.17.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        append(&mut text, format_args!("{byte:02x}"));
+        text
+    })
+}
+
+/// A random UUID (version 4 of RFC 9562).
+pub(super) fn uuid() -> String {
+    let mut bytes = random::<16>();
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    let hex = hex(&bytes);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_a_uuid_of_its_own() {
+        let (one, other) = (uuid(), uuid());
+        assert_ne!(one, other);
+        assert!(one.len() == 36 && one.as_bytes()[14] == b'4' && b"89ab".contains(&one.as_bytes()[19]), "{one}");
+    }
+}

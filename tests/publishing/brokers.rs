@@ -1,0 +1,215 @@
+//! Real brokers, started on free ports, killed and started again; and who listens to them.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use async_nats::jetstream;
+use serde_json::Value;
+
+use crate::program::{events, free_port, skipped, text};
+
+/// A server in a folder of its own, until it is dropped.
+pub struct Broker {
+    program: &'static str,
+    args: Vec<String>,
+    pub port: u16,
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+/// Whether a program is installed; else the test says that it is skipped.
+#[track_caller]
+pub fn has(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).env("PATH", path()).output();
+    let has = found.is_ok_and(|output| output.status.success());
+    if !has {
+        skipped(&format!("{program} is not installed (scripts/setup.sh test)"));
+    }
+    has
+}
+
+/// Debian puts servers where only root looks.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+impl Broker {
+    /// mosquitto, which keeps sessions and what is retained through a kill; `more` is added to its configuration. It does not run.
+    pub fn mosquitto(folder: &Path, more: &str) -> Self {
+        let (folder, port) = (folder.join("mosquitto"), free_port());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        // Everything goes on to a listener at once: what the broker has acknowledged, its listener has. As another user it could not
+        // write into the folder.
+        let config = format!(
+            "user root\nlistener {port} 127.0.0.1\nlog_type all\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n\
+             max_inflight_messages 0\nmax_queued_messages 0\n{more}\n",
+            text(&folder)
+        );
+        let own = folder.join("mosquitto.conf");
+        std::fs::write(&own, config).expect("a file");
+        Self { program: "mosquitto", args: vec!["-c".into(), text(&own).into()], port, folder, child: None }
+    }
+
+    /// nats-server with JetStream. It does not run.
+    pub fn nats(folder: &Path) -> Self {
+        let (folder, port) = (folder.join("nats"), free_port());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let args = ["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd", text(&folder)].map(str::to_owned);
+        Self { program: "nats-server", args: args.into(), port, folder, child: None }
+    }
+
+    /// Starts it, and waits until it answers.
+    #[track_caller]
+    pub fn start(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a file");
+        let mut command = Command::new(self.program);
+        command.args(&self.args).env("PATH", path()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        self.child = Some(command.spawn().expect("it starts"));
+        let port = self.port;
+        let said = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        events::state(said, || TcpStream::connect(("127.0.0.1", port)).ok());
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is killed");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// Deletes what it has saved.
+    pub fn forget(&self) {
+        std::fs::remove_file(self.folder.join("mosquitto.db")).expect("it has saved something");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A message as it was heard.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    pub topic: String,
+    pub retained: bool,
+    /// MQTT's user properties `run` and `seq`.
+    pub run: String,
+    pub seq: String,
+    pub payload: String,
+}
+
+impl Heard {
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.payload).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+}
+
+/// mosquitto's own client, whose session outlasts the broker's end; an independent witness.
+pub struct Listener {
+    child: Child,
+    pub file: PathBuf,
+}
+
+impl Listener {
+    /// Listens to a topic, and waits until `broker` knows that.
+    #[track_caller]
+    pub fn start(broker: &Broker, topic: &str, more: &[&str]) -> Self {
+        let id = more.iter().skip_while(|option| **option != "-i").nth(1).copied().unwrap_or("listener");
+        let file = broker.folder.join(format!("heard-{id}"));
+        let log = broker.folder.join(format!("log-{id}"));
+        let out = std::fs::File::create(&file).expect("a file");
+        let mut command = Command::new("mosquitto_sub");
+        command.args(["-h", "127.0.0.1", "-p", &broker.port.to_string(), "-V", "mqttv5", "-q", "1"]);
+        command.args(["-c", "-i", id, "-x", "3600", "-t", topic, "-F", "> %t\t%r\t%P\t%p"]).args(more);
+        command.stdin(Stdio::null()).stdout(out).stderr(std::fs::File::create(&log).expect("a file"));
+        let child = command.spawn().expect("mosquitto_sub is installed");
+        let log = broker.folder.join("log");
+        events::file(&log, |said| String::from_utf8_lossy(said).contains(&format!("Sending SUBACK to {id}\n")));
+        // What is not saved is gone with the broker; SIGUSR1 has it saved.
+        let broker_id = broker.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args(["-s", "USR1", &broker_id]).status().expect("kill").success());
+        let database = broker.folder.join("mosquitto.db");
+        events::file(&database, |saved| saved.windows(id.len()).any(|bytes| bytes == id.as_bytes()));
+        Self { child, file }
+    }
+
+    /// All that was heard so far, in order.
+    pub fn heard(&self) -> Vec<Heard> {
+        heard(&std::fs::read(&self.file).expect("a file"))
+    }
+
+    /// Waits until all that was heard is as it should be.
+    #[track_caller]
+    pub fn wait(&self, as_it_should_be: impl Fn(&[Heard]) -> bool) -> Vec<Heard> {
+        events::file(&self.file, |said| as_it_should_be(&heard(said)));
+        self.heard()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // It may have ended, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The messages that `mosquitto_sub` has written whole.
+fn heard(said: &[u8]) -> Vec<Heard> {
+    let text = String::from_utf8_lossy(said);
+    let whole = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')?.strip_prefix("> "));
+    let message = |line: &str| {
+        let mut parts = line.splitn(4, '\t').map(str::to_owned);
+        let (topic, retained) = (parts.next()?, parts.next()? == "1");
+        let (properties, payload) = (parts.next()?, parts.next()?);
+        let property = |name: &str| {
+            let found = properties.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(':'));
+            found.unwrap_or_default().to_owned()
+        };
+        Some(Heard { topic, retained, run: property("run"), seq: property("seq"), payload })
+    };
+    whole.filter_map(message).collect()
+}
+
+/// All messages that the server stores, in its order: `(subject, payload)`.
+pub fn stored(broker: &Broker, stream: &str) -> Vec<(String, Value)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let address = format!("nats://127.0.0.1:{}", broker.port);
+    runtime.block_on(async {
+        let client = async_nats::connect(address).await.expect("it answers");
+        let context = jetstream::new(client);
+        let stream = context.get_stream(stream).await.expect("a stream");
+        let state = stream.cached_info().state.clone();
+        let mut messages = Vec::new();
+        for number in state.first_sequence.max(1)..=state.last_sequence {
+            let message = stream.get_raw_message(number).await.expect("a message");
+            let payload = serde_json::from_slice(&message.payload);
+            let payload = payload.unwrap_or_else(|_| String::from_utf8_lossy(&message.payload).into());
+            messages.push((message.subject.to_string(), payload));
+        }
+        messages
+    })
+}
+
+/// Numbers of messages by topic's stream and run, in the order in which each came first; a message that comes again is the same.
+#[track_caller]
+pub fn numbered<'a>(messages: impl Iterator<Item = &'a Value>) -> BTreeMap<(String, String), Vec<u64>> {
+    let mut numbers: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
+    let mut known: BTreeMap<(String, String, u64), &Value> = BTreeMap::new();
+    for message in messages.filter(|message| message["seq"].is_u64()) {
+        let of = |key: &str| message[key].as_str().unwrap_or_else(|| panic!("{key} in {message}")).to_owned();
+        let (name, run, seq) = (of("stream_name"), of("run"), message["seq"].as_u64().expect("a number"));
+        match known.insert((name.clone(), run.clone(), seq), message) {
+            Some(before) => assert_eq!(before, message, "a double is the same message"),
+            None => numbers.entry((name, run)).or_default().push(seq),
+        }
+    }
+    numbers
+}
