@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use program::running::Running;
-use program::{events, free_port, streamdet_command, text, witness};
+use program::{SmallDisk, events, free_port, streamdet_command, text, witness};
 use serde_json::{Value, json};
 
 /// The program, and where it answers.
@@ -339,17 +339,41 @@ fn streams_that_start_again_keep_their_recordings_and_may_exchange_their_outputs
         write("max-det = 9\n", both);
         assert_eq!(served.ask("POST", "/v1/reload", None).0, 422);
     }
+    // So is what could not be written, and what is added again writes beside what it wrote before.
+    write("max-det = 9\nheatmap = \"nowhere/h.png\"\n", ["b", "a"]);
+    let (status, answer) = served.ask("POST", "/v1/reload", None);
+    assert!(status == 422 && answer["detail"].as_str().is_some_and(|said| said.contains("no such folder")), "{answer}");
     mounts("door", &served, "b");
+    assert_eq!(served.ask("DELETE", "/v1/streams/gate", None).0, 204);
+    write("max-det = 9\n", ["b", "a"]);
+    assert_eq!(served.ask("POST", "/v1/reload", None).0, 200);
+    mounts("gate", &served, "a");
     served.ends_well();
     let ending = |ending: &str| {
         let files = std::fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry").path());
         files.filter(|file| text(file).ends_with(ending)).collect::<Vec<_>>()
     };
     let recordings = ending(".mkv");
-    assert_eq!((recordings.len(), ending(".jsonl").len()), (4, 4), "{recordings:?}");
+    assert_eq!((recordings.len(), ending(".jsonl").len()), (5, 5), "{recordings:?}");
     for file in &recordings {
         witness("ffmpeg", &["-xerror", "-i", text(file), "-f", "null", "-"]);
     }
+}
+
+/// A full disk stops a recorder, and not its stream: that is said at once, and shown.
+#[test]
+fn a_recorder_without_room_is_said_and_shown_while_the_stream_goes_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk"), "600k") else { return };
+    let config = "[[stream]]\nname = \"door\"\nsource = \"test:snow\"\noutput = \"disk/door.mkv\"\n";
+    std::fs::write(folder.path().join("site.toml"), config).expect("a file");
+    let served = Served::start(folder.path(), &["--config", "site.toml", "--imgsz", "96"]);
+    let door = served.stream("door", |door| up(door) && door["error"].is_string());
+    assert!(door["error"].as_str().is_some_and(|error| error.contains("disk is full")), "{door}");
+    served.program.wait_for("door: ", 1);
+    assert!(served.program.said().contains("the other outputs go on"), "{}", served.program.said());
+    drop(served);
+    assert!(disk.unmount());
 }
 
 #[test]

@@ -162,7 +162,7 @@ pub fn run(args: &BenchArgs, kept: &Kept) -> u8 {
 /// Makes several runs; the report is of all of them.
 fn several(args: &BenchArgs, shutdown: &Shutdown) -> anyhow::Result<u8> {
     let mut report = args.run.measure.report.clone();
-    plan::prepare_files(report.iter_mut().map(|path| ("--report", path)).collect(), false, args.overwrite)?;
+    plan::prepare_files(report.iter_mut().map(|path| ("--report", path)).collect(), args.overwrite)?;
     let own: Vec<OsString> = std::env::args_os().collect();
     let found = if args.max_streams {
         capacity::find(&own, &args.sla, args.confirm, &print_line, shutdown)?

@@ -1,12 +1,13 @@
 //! Streams of `serve`: from their options to a run.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use anyhow::Context;
 
 use super::detect::DetectArgs;
-use super::messages::{command_line, print_line, told};
+use super::messages::{command_line, print_error, print_line, told};
 use super::options::RunOptions;
 use super::run::{Ready, metrics};
 use super::settings::{Task, resolved};
@@ -16,12 +17,12 @@ use crate::detections::Feed;
 use crate::detector::{Recorded, Service};
 use crate::model::Origin;
 use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, RunEvent, SourceSpec};
 use crate::report::{RunContext, RunReport};
 use crate::secrets::redact;
 use crate::serve::streams::{self, Allowed, Begins, Launch, Launched, Options, Prepared, Status, StreamError};
 use crate::sink::{Hub, Target};
-use crate::text::{counted, nearest};
+use crate::text::{counted, nearest, printable};
 
 /// Options of a stream that a client may give, its source aside.
 const CLIENT_KEYS: [&str; 37] = [
@@ -73,6 +74,57 @@ pub(super) struct Launcher {
     service: Arc<Service>,
     origin: Origin,
     clock: Arc<dyn Clock>,
+    /// What streams of this program have written, by the names that were asked for.
+    written: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+/// Says what happens to a stream, when it does.
+struct Said {
+    name: String,
+    /// Each is said once.
+    notices: Mutex<HashSet<String>>,
+}
+
+/// Notices that are remembered.
+const NOTICES: usize = 256;
+
+impl Said {
+    fn error(&self, error: &dyn std::fmt::Display) {
+        print_error(&format!("{}: {error}", self.name));
+    }
+
+    fn occurrence(&self, text: &str) {
+        let text = text.replace("\n  ", "; ").replace('\n', "; ");
+        print_line(&format!("  {}: {}", self.name, printable(&redact(&text))));
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Said {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::Notice(text) => {
+                let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+                if notices.len() < NOTICES && notices.insert(text.to_owned()) {
+                    self.occurrence(text);
+                }
+            }
+            RunEvent::Occurrence(text) => self.occurrence(text),
+            RunEvent::Failed { error, .. } => self.error(error),
+            RunEvent::StreamUp { .. }
+            | RunEvent::Disconnected { .. }
+            | RunEvent::Reconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameDone { .. }
+            | RunEvent::FrameRecorded(_)
+            | RunEvent::Dropped { .. }
+            | RunEvent::Occupancy { .. }
+            | RunEvent::Queue { .. }
+            | RunEvent::Output { .. }
+            | RunEvent::Serving { .. } => {}
+        }
+    }
 }
 
 /// What holds for streams that clients start.
@@ -105,7 +157,7 @@ impl Launch for Launcher {
 impl Launcher {
     /// With the detector that all share.
     pub(super) fn new(clients: Clients, service: Arc<Service>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
-        Self { clients: RwLock::new(clients), service, origin, clock }
+        Self { clients: RwLock::new(clients), service, origin, clock, written: Arc::default() }
     }
 
     /// For streams that clients start from now on.
@@ -121,8 +173,13 @@ impl Launcher {
     ) -> Result<Prepared, StreamError> {
         let name = config.name.clone();
         let mut task = task(config).map_err(unusable)?;
-        if let Some(exists) = plan::taken(&task.plan.jobs).filter(|_| !task.overwrite) {
-            return Err(unusable(exists.into()));
+        // Before one that runs is ended for it.
+        let named = files_of(&mut task, config.args.options());
+        let named: Vec<(&'static str, &Path)> = named.iter().map(|(option, path)| (*option, path.as_path())).collect();
+        let (refused, _) = plan::survey(&task.plan.jobs, &named);
+        let taken = plan::taken(&task.plan.jobs).filter(|_| !task.overwrite);
+        if let Some(refused) = refused.into_iter().chain(taken).next() {
+            return Err(unusable(refused.into()));
         }
         let hub = Hub::new(&name);
         let [job] = &mut task.plan.jobs[..] else { return Err(StreamError::Options("a stream has one source".into())) };
@@ -147,11 +204,12 @@ impl Launcher {
         // Where a client may go was checked; where a server sends it was not.
         settings.live.redirects = !from_client;
         let run = run.clone();
-        Ok(Box::new(move |Begins { again, changed, shutdown }| {
-            if again {
-                task.keep_recordings();
-            }
-            let claimed = run.claim(&task).map_err(unusable)?;
+        let written = self.written.clone();
+        Ok(Box::new(move |Begins { changed, shutdown }| {
+            let claimed = {
+                let mut own = written.lock().unwrap_or_else(PoisonError::into_inner);
+                run.claim(&task, &mut own).map_err(unusable)?
+            };
             claimed.left.iter().for_each(|left| print_line(&format!("  {name}: {left}")));
             let Ready { settings, instruments, mut detections } =
                 claimed.open(settings, &origin, &shutdown).map_err(unusable)?;
@@ -166,16 +224,21 @@ impl Launcher {
             let feed = Feed::new(origin.classes.clone(), changed);
             detections.push(Box::new(feed.clone()));
             let instruments = Arc::new(instruments);
+            let said = Arc::new(Said { name: name.clone(), notices: Mutex::default() });
             let listeners: Vec<Arc<dyn Listener>> =
-                vec![status.clone(), metrics.clone(), instruments.clone(), Arc::new(EventLog)];
+                vec![status.clone(), metrics.clone(), instruments.clone(), said.clone(), Arc::new(EventLog)];
             let run = Box::new(move || {
-                let said = resolved(&settings, &origin);
+                let resolved = resolved(&settings, &origin);
                 let Outcome { figures, errors } =
                     pipeline::run(settings, &finder, clock.clone(), Arc::new(listeners), detections, &shutdown);
-                let context = RunContext { command: command_line(), origin: &origin, requested, settings: said };
+                let context = RunContext { command: command_line(), origin: &origin, requested, settings: resolved };
                 let report = RunReport::assemble(&context, &figures, clock.now());
                 let mut failed: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                failed.extend(instruments.finish(&report, &figures.book).iter().map(ToString::to_string));
+                let unwritten = instruments.finish(&report, &figures.book);
+                for error in &unwritten {
+                    said.error(error);
+                }
+                failed.extend(unwritten.iter().map(ToString::to_string));
                 (!failed.is_empty()).then(|| redact(&failed.join("; ")))
             });
             Ok(Launched { run, status, feed, metrics, hub, controls })

@@ -1,7 +1,8 @@
 //! What every command that runs the whole pipeline does: from options to a run, and its end.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::anyhow;
@@ -51,8 +52,9 @@ pub(super) struct Ready {
 }
 
 impl RunOptions {
-    /// Checks that no two files of the run are one, and makes room for its outputs.
-    pub(super) fn claim(&self, task: &Task) -> anyhow::Result<Claimed> {
+    /// Checks that no two files of the run are one, and makes room for its outputs. What is `own`, written by this program before, stays,
+    /// whatever is to be replaced.
+    pub(super) fn claim(&self, task: &Task, own: &mut HashSet<PathBuf>) -> anyhow::Result<Claimed> {
         let files = self.measure.files();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
         let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
@@ -60,12 +62,21 @@ impl RunOptions {
         let all: Vec<_> = task.lines().chain(files.named()).chain(heatmaps).chain(read).collect();
         plan::check_distinct(&task.plan.jobs, &all)?;
         let folder = self.keep.claim(task.overwrite)?;
-        let goes_on = task.goes_on();
-        let (mut task, mut files, replaces) = (task.clone(), files, task.overwrite && !task.keeps_files);
-        let mut left = plan::prepare(&mut task.plan.jobs, goes_on, task.overwrite)?;
+        let (mut task, mut files, overwrite) = (task.clone(), files, task.overwrite);
+        let (mut left, mut asked) = (Vec::new(), Vec::new());
+        if task.goes_on() {
+            for (option, path) in task.places().into_iter().chain(files.named_mut()) {
+                asked.push(path.clone());
+                if !overwrite || own.contains(path) {
+                    left.extend(plan::go_on_beside(option, path));
+                }
+            }
+        }
+        left.extend(plan::prepare(&task.plan.jobs, overwrite)?);
         folder.as_ref().map_or(Ok(()), RunFolder::create)?;
         let named = task.files().into_iter().chain(files.named_mut()).collect();
-        left.extend(plan::prepare_files(named, goes_on, replaces)?);
+        left.extend(plan::prepare_files(named, overwrite)?);
+        own.extend(asked);
         Ok(Claimed { task, files, folder, left })
     }
 
@@ -88,7 +99,7 @@ impl RunOptions {
         if let Some((first, second)) = on_stdout.zip(to_stdout.next()) {
             return Err(anyhow!("{first} and {second} cannot both be standard output\n  give one of them a file"));
         }
-        let claimed = self.claim(task)?;
+        let claimed = self.claim(task, &mut HashSet::new())?;
         let Claimed { task, folder, left, .. } = &claimed;
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))

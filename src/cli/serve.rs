@@ -204,11 +204,9 @@ fn serve(
         }
     }
     let deadline = Deadline::after(args.grace);
-    let failed = streams.end_all(args.grace);
-    for (name, error) in &failed {
-        print_error(&format!("{name}: {error}"));
-    }
-    let code = u8::from(service.has_ended() || !failed.is_empty());
+    let (late, failed) = streams.end_all(args.grace);
+    late.iter().for_each(print_error);
+    let code = u8::from(service.has_ended() || !late.is_empty() || failed > 0);
     server.close_within(deadline.left())?;
     drop((streams, launcher, reload, begun));
     // Streams and requests are answered: nobody else holds it.

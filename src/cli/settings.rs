@@ -12,11 +12,11 @@ use crate::counting::CountingError;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
-use crate::pipeline::plan::Plan;
-use crate::pipeline::{OutputSpec, Settings, stream_names};
+use crate::pipeline::plan::{self, Plan};
+use crate::pipeline::{Settings, stream_names};
 use crate::postprocess::Thresholds;
 use crate::publish::Request;
-use crate::sink::{EncoderOptions, Target};
+use crate::sink::EncoderOptions;
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
 use crate::track;
@@ -36,8 +36,6 @@ pub(super) struct Task {
     pub overwrite: bool,
     /// It is started again and again: where files exist, it writes beside them.
     pub goes_on: bool,
-    /// Files beside video are not replaced either.
-    pub keeps_files: bool,
     /// Where detections come from, instead of a model.
     pub detections: Option<PathBuf>,
     /// Where detections go.
@@ -59,18 +57,19 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// What was recorded before stays, whatever is to be replaced.
-    pub fn keep_recordings(&mut self) {
-        for job in &mut self.plan.jobs {
-            if let OutputSpec::Stream(targets) = &mut job.output {
-                for target in targets {
-                    if let Target::File(file) = target {
-                        file.overwrite = false;
-                    }
-                }
-            }
-        }
-        self.keeps_files = true;
+    /// Every file and folder that it has for itself, with its option.
+    pub fn places(&mut self) -> Vec<(&'static str, &mut PathBuf)> {
+        let Self { plan, json, mot_output, events_csv, heatmaps, save_txt, crops, .. } = self;
+        let named = [
+            ("--json", json),
+            ("--mot-output", mot_output),
+            ("--events-csv", events_csv),
+            ("--save-txt", save_txt),
+            ("--crops", crops),
+        ];
+        let named = named.into_iter().filter_map(|(option, path)| Some((option, path.as_mut()?)));
+        let heatmaps = heatmaps.iter_mut().map(|path| ("--heatmap", path));
+        plan::places(&mut plan.jobs).map(|path| ("-o", path)).chain(named).chain(heatmaps).collect()
     }
 
     /// The files that are written beside video, with their options.

@@ -7,8 +7,8 @@ use std::fmt;
 const LIVE: [&str; 2] = ["conf", "hud"];
 /// What the process takes over while it runs.
 const LIVE_OF_THE_PROCESS: [&str; 1] = ["allow"];
-/// What it takes over where it had one before.
-const RENEWED: [&str; 2] = ["tls-cert", "tls-key"];
+/// The certificate of the process, which it takes over where it had one before, and of streams that are served by `rtsps://`.
+pub(super) const RENEWED: [&str; 2] = ["tls-cert", "tls-key"];
 
 /// Settings by their keys, as text.
 pub type Values = BTreeMap<String, Vec<String>>;

@@ -59,31 +59,28 @@ pub fn examine<A: FromArgMatches, S: FromArgMatches>(
         Err(ConfigError::Refused(more)) => faults.extend(more),
         Err(usage) => return Err(usage),
     }
-    // What streams inherit may need what they have.
-    if sources.is_some() {
-        check_needs(detect, &layers.base, &mut faults);
-    }
     if !faults.is_empty() {
         return Err(in_order(faults).into());
     }
-    let mut args: Vec<OsString> = ["streamdet", DETECT, "--show-config", "--"].map(OsString::from).into();
-    args.extend(sources.unwrap_or_default().into_iter().map(OsString::from));
-    let matches = with_defaults(all.clone(), DETECT, &layers.base).try_get_matches_from(args)?;
-    let set = matches.subcommand_matches(DETECT).ok_or_else(missing)?;
-    let detect = A::from_arg_matches(set)?;
     let is_served = !file.streams.is_empty() || file.tables.iter().any(|table| table.name == SERVE);
+    // What streams inherit may need what they have.
+    let is_run = sources.is_some() || !is_served;
+    let mut args = vec![OsString::from("--show-config"), "--".into()];
+    args.extend(sources.unwrap_or_default().into_iter().map(OsString::from));
+    let detect = command_of(&all, detect, (&file, is_run), &args, &variable)?;
     let of = all.find_subcommand(SERVE).filter(|_| is_served);
-    let serve = of.map(|of| served(&all, of, &file, &variable)).transpose()?;
+    let serve = of.map(|of| command_of(&all, of, (&file, true), &[], &variable)).transpose()?;
     Ok(Examined { detect, serve, layers })
 }
 
-/// What `of` has of a file without faults.
-fn served<S: FromArgMatches>(
+/// What `of`, with `args`, has of a file without faults; where it `is_run`, nothing that it needs is missing.
+fn command_of<C: FromArgMatches>(
     all: &Command,
     of: &Command,
-    file: &File,
+    (file, is_run): (&File, bool),
+    args: &[OsString],
     variable: &dyn Fn(&str) -> Option<OsString>,
-) -> Result<S, ConfigError> {
+) -> Result<C, ConfigError> {
     let mut faults = Vec::new();
     let mut chosen = from_environment(of, variable, &|_| true);
     let own = from_keys(all, of, file.table(of.get_name()), Scope::Command, &mut faults);
@@ -91,13 +88,15 @@ fn served<S: FromArgMatches>(
     for layer in [own, top] {
         add(of, &mut chosen, layer);
     }
-    check_needs(of, &chosen, &mut faults);
+    if is_run {
+        check_needs(of, &chosen, &mut faults);
+    }
     if !faults.is_empty() {
         return Err(in_order(faults).into());
     }
-    let matches =
-        with_defaults(all.clone(), of.get_name(), &chosen).try_get_matches_from(["streamdet", of.get_name()])?;
-    Ok(S::from_arg_matches(matches.subcommand_matches(of.get_name()).unwrap_or(&matches))?)
+    let line = ["streamdet", of.get_name()].map(OsString::from).into_iter().chain(args.iter().cloned());
+    let matches = with_defaults(all.clone(), of.get_name(), &chosen).try_get_matches_from(line)?;
+    Ok(C::from_arg_matches(matches.subcommand_matches(of.get_name()).unwrap_or(&matches))?)
 }
 
 /// By their lines, each once.

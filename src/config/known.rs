@@ -7,12 +7,9 @@ use crate::secrets::Secret;
 
 /// Options of one invocation; every other option with a long name is a setting, unless it is hidden.
 pub(super) const NOT_SETTINGS: [&str; 6] = ["config", "show-config", "verbose", "quiet", "run-dir", "repeat"];
-/// Options of a command that mean something else there than the setting of that name: a threshold to watch with is none to
-/// measure with, a folder of charts is no video, and a certificate of a page is none of a stream. `[COMMAND]` has them.
-const OF_A_COMMAND: [(&str, &[&str]); 2] = [
-    ("val", &["conf", "iou", "max-det", "output", "report", "mot", "mot-format", "mot-frames"]),
-    ("serve", &["tls-cert", "tls-key"]),
-];
+/// Options of `val` that mean something else there than the setting of that name: a threshold to watch with is none to measure with, and a
+/// folder of charts is no video. `[val]` has them.
+const OF_VAL: [&str; 8] = ["conf", "iou", "max-det", "output", "report", "mot", "mot-format", "mot-frames"];
 /// Options that are the process's: all streams share one model and one terminal.
 const OF_THE_PROCESS: [&str; 4] = ["tui", "decoder", "stats", "stats-format"];
 /// Groups of such options, but for those of [`OF_A_STREAM`].
@@ -84,9 +81,7 @@ pub(super) fn own_settings(of: &Command) -> impl Iterator<Item = &Arg> {
 
 /// Those that a command shares with others: in the environment, and in the config file outside of tables.
 pub(super) fn settings(of: &Command) -> impl Iterator<Item = &Arg> {
-    let other = |option: &Arg| {
-        OF_A_COMMAND.iter().any(|(command, names)| *command == of.get_name() && names.contains(&key(option)))
-    };
+    let other = |option: &Arg| of.get_name() == "val" && OF_VAL.contains(&key(option));
     own_settings(of).filter(move |option| !other(option))
 }
 

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use clap::{Command, FromArgMatches};
 use toml::Value;
 
-use super::changes::{Settings, Values};
+use super::changes::{RENEWED, Settings, Values};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key, STREAM, Table, check_name};
 use super::known::{is_of_the_process, key, own_settings, setting};
@@ -148,9 +148,11 @@ pub fn stream_from<A: FromArgMatches>(
 #[must_use]
 pub fn comparable<A>(layers: &Layers, streams: &[StreamConfig<A>]) -> Settings {
     let values = |entry: &Entry| (entry.key.clone(), texts(entry));
+    // The certificate is the server's.
+    let is_of_requests = |key: &str| layers.inherits(key) && !RENEWED.contains(&key);
     let of_all_streams = layers.base.iter().filter(|entry| entry.key == OF_ALL_STREAMS);
     let (requests, process): (Values, Values) =
-        layers.process.iter().chain(of_all_streams).map(values).partition(|(key, _)| layers.inherits(key));
+        layers.process.iter().chain(of_all_streams).map(values).partition(|(key, _)| is_of_requests(key));
     Settings {
         // Of streams there is more to say.
         process: process.into_iter().filter(|(key, _)| key != STREAM).collect(),
@@ -160,7 +162,7 @@ pub fn comparable<A>(layers: &Layers, streams: &[StreamConfig<A>]) -> Settings {
 }
 
 /// Settings that name a file that is read.
-const READ: [&str; 3] = ["zones", "pipeline", "detections"];
+const READ: [&str; 5] = ["zones", "pipeline", "detections", "tls-cert", "tls-key"];
 /// A setting that is the process's, and that only streams make use of.
 const OF_ALL_STREAMS: &str = "decoder";
 
@@ -219,6 +221,8 @@ fn stream<A: FromArgMatches>(
     let mut values: Values = chosen.iter().map(|entry| (entry.key.clone(), texts(entry))).collect();
     values.insert("source".into(), vec![source.to_owned()]);
     values.retain(|key, _| key == "source" || layers.inherits(key));
+    let has_tls = values.get("output").is_some_and(|all| all.iter().any(|output| output.starts_with("rtsps://")));
+    values.retain(|key, _| has_tls || !RENEWED.contains(&key.as_str()));
     for (_, paths) in values.iter_mut().filter(|(key, _)| READ.contains(&key.as_str())) {
         let states: Vec<String> = paths.iter().map(|path| state_of(path)).collect();
         paths.extend(states);

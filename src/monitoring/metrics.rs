@@ -456,7 +456,11 @@ impl Listener for Metrics {
             RunEvent::Queue { waiting, capacity } => self.queue(waiting, capacity),
             RunEvent::Occupancy { stream, zones } => self.counts.occupy(stream.0 as usize, zones),
             RunEvent::Outage { stream, gap } => self.outage(stream, gap),
-            RunEvent::Serving { .. } | RunEvent::Notice(_) | RunEvent::Occurrence(_) | RunEvent::Failed { .. } => {}
+            RunEvent::Serving { .. }
+            | RunEvent::Output { .. }
+            | RunEvent::Notice(_)
+            | RunEvent::Occurrence(_)
+            | RunEvent::Failed { .. } => {}
         }
     }
 }

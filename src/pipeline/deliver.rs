@@ -569,6 +569,7 @@ fn output_listener(shared: &Arc<Shared>, stream: StreamId) -> OutputListener {
     Arc::new(move |event| match event {
         OutputEvent::Notice(text) => shared.listener.on(&RunEvent::Notice(&text)),
         OutputEvent::Occurrence(text) => shared.listener.on(&RunEvent::Occurrence(&text)),
+        OutputEvent::Failing(why) => shared.listener.on(&RunEvent::Output { stream, failing: why.as_deref() }),
         OutputEvent::Serving(address) => shared.listener.on(&RunEvent::Serving { stream, address: &address }),
         // Whoever closes the window has seen enough.
         OutputEvent::WindowClosed => shared.requested.request(),

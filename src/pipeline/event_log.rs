@@ -36,6 +36,7 @@ impl Listener for EventLog {
             RunEvent::Dropped { stream, dropped, .. } => {
                 debug!(stream = stream.0, ?dropped, "frames dropped");
             }
+            RunEvent::Output { stream, failing } => debug!(stream = stream.0, ?failing, "outputs"),
             RunEvent::Serving { stream, address } => info!(stream = stream.0, address, "serving"),
             RunEvent::Notice(text) | RunEvent::Occurrence(text) => debug!(text, "notice"),
             RunEvent::Failed { stream, error, .. } => {

@@ -85,6 +85,13 @@ pub enum RunEvent<'a> {
         /// Where, without secrets.
         address: &'a str,
     },
+    /// One of the stream's outputs does not work, while others do; or all do again.
+    Output {
+        /// Which stream.
+        stream: StreamId,
+        /// Why not.
+        failing: Option<&'a str>,
+    },
     /// A notice for the user, with its remedy; in the same words it is said once.
     Notice(&'a str),
     /// What happened now, for the user: it is said every time.

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::plan::is_file;
 use super::{Listener, RunEvent};
 use crate::latency::{FrameRecord, LatencyBook, Timeline};
 use crate::part::PartFile;
@@ -78,6 +79,8 @@ pub enum InstrumentError {
 /// The open files of a run. They are taken out when the run has ended: a thread that never ends still holds the listeners.
 pub struct Instruments {
     report: Option<PathBuf>,
+    /// The report's file: what has its name by the end, and had it not before, is not replaced.
+    reserved: Option<Mutex<Option<PartFile>>>,
     csv: Option<Mutex<Option<CsvFile>>>,
     trace: Option<Mutex<Option<TraceFile>>>,
     page: Option<Mutex<Option<(PartFile, Timeline)>>>,
@@ -90,8 +93,14 @@ impl Instruments {
     /// # Errors
     /// When a file cannot be created; none is left then.
     pub fn open(files: &InstrumentFiles, stopping: &Shutdown) -> Result<Self, InstrumentError> {
-        let mut open =
-            Self { report: files.report.clone(), csv: None, trace: None, page: None, stopping: stopping.clone() };
+        let mut open = Self {
+            report: files.report.clone(),
+            reserved: None,
+            csv: None,
+            trace: None,
+            page: None,
+            stopping: stopping.clone(),
+        };
         match open.open_files(files) {
             Ok(()) => Ok(open),
             Err(error) => {
@@ -102,6 +111,9 @@ impl Instruments {
     }
 
     fn open_files(&mut self, files: &InstrumentFiles) -> Result<(), InstrumentError> {
+        if let Some(path) = files.report.as_deref().filter(|path| is_file(path)) {
+            self.reserved = Some(Mutex::new(Some(PartFile::reserve(path).map_err(cannot_open("report", path))?)));
+        }
         if let Some(path) = &files.csv {
             self.csv = Some(Mutex::new(Some(CsvFile::create(path, &self.stopping).map_err(cannot_open("csv", path))?)));
         }
@@ -120,6 +132,9 @@ impl Instruments {
 
     /// Removes the open files.
     pub fn discard(&self) {
+        if let Some(report) = take(self.reserved.as_ref()) {
+            report.discard();
+        }
         if let Some(csv) = take(self.csv.as_ref()) {
             csv.discard();
         }
@@ -136,7 +151,11 @@ impl Instruments {
     pub fn finish(&self, report: &RunReport, book: &LatencyBook) -> Vec<InstrumentError> {
         let mut errors = Vec::new();
         if let Some(path) = &self.report {
-            errors.extend(report.write(path, &self.stopping).err().map(|source| match source.kind() {
+            let written = match take(self.reserved.as_ref()) {
+                Some(file) => report.write_into(file),
+                None => report.write(path, &self.stopping),
+            };
+            errors.extend(written.err().map(|source| match source.kind() {
                 ErrorKind::Interrupted => InstrumentError::Unread { flag: "report", path: path.clone() },
                 _ => InstrumentError::Write { flag: "report", source },
             }));
@@ -185,6 +204,7 @@ impl Listener for Instruments {
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameDone { .. }
             | RunEvent::Occupancy { .. }
+            | RunEvent::Output { .. }
             | RunEvent::Queue { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)

@@ -15,6 +15,7 @@ pub mod trace;
 pub mod verdict;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use self::threads::ProcStat;
@@ -23,6 +24,7 @@ use crate::detector::TilingFigures;
 use crate::inference::{ProviderChoice, ProviderReport};
 use crate::latency::Summary;
 use crate::model::RecordedIn;
+use crate::part::PartFile;
 use crate::publish::PublishReport;
 use crate::shutdown::Shutdown;
 use crate::stream::{FrameCounts, LiveOutput};
@@ -313,6 +315,15 @@ impl RunReport {
     /// When the file cannot be written.
     pub fn write(&self, path: &Path, stopping: &Shutdown) -> std::io::Result<()> {
         write_json(self, path, stopping)
+    }
+
+    /// Writes it into a file that was created for it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or something else has taken its name.
+    pub fn write_into(&self, mut file: PartFile) -> std::io::Result<()> {
+        file.write_all(format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())?;
+        file.finish()
     }
 }
 

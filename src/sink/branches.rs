@@ -46,6 +46,8 @@ struct Slot {
     again: Deadline,
     /// How often it has failed: it has not all of the stream then.
     failures: u32,
+    /// Why it does not work.
+    why: Option<String>,
 }
 
 impl Branches {
@@ -64,6 +66,7 @@ impl Branches {
                 backoff,
                 again: Deadline::after(Duration::ZERO),
                 failures: 0,
+                why: None,
             });
         }
         Ok(Self {
@@ -167,6 +170,7 @@ impl Branches {
         let slot = &mut self.all[number];
         let Some(branch) = slot.branch.take() else { return Ok(()) };
         slot.failures += 1;
+        slot.why = Some(error.to_string());
         if !is_last {
             let again = match (self.live, slot.failures) {
                 (false, _) => String::new(),
@@ -179,6 +183,7 @@ impl Branches {
         if is_last {
             return Err(error);
         }
+        (self.listener)(OutputEvent::Failing(slot.why.clone()));
         slot.again = Deadline::after(slot.backoff.next_delay());
         self.finished.fail(error);
         Ok(())
@@ -186,6 +191,7 @@ impl Branches {
 
     /// Opens those that failed again, where it is time: their next frame is a keyframe.
     fn open_again(&mut self) {
+        let mut works = false;
         for slot in self.all.iter_mut().filter(|slot| slot.branch.is_none() && slot.again.is_over()) {
             let audio: Vec<gst::Caps> = self.audio.iter().map(|(caps, _)| caps.clone()).collect();
             let context = BranchContext {
@@ -206,8 +212,13 @@ impl Branches {
             {
                 let times = if slot.failures > 1 { format!(" (failure {})", slot.failures) } else { String::new() };
                 (self.listener)(OutputEvent::Occurrence(format!("{} is open again{times}", branch.name())));
-                slot.branch = Some(branch);
+                (slot.branch, slot.why) = (Some(branch), None);
+                works = true;
             }
+        }
+        if works {
+            let why = self.all.iter().find_map(|slot| slot.why.clone());
+            (self.listener)(OutputEvent::Failing(why));
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum OutputEvent {
     Notice(String),
     /// What happened now, and may again: it is said every time.
     Occurrence(String),
+    /// Why an output does not work; `None` when all do again.
+    Failing(Option<String>),
     /// The stream is served at this address from now on.
     Serving(String),
     /// The user closed the window.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 use gstreamer_rtsp_server as rtsp_server;
@@ -25,9 +25,16 @@ const END: Duration = Duration::from_secs(5);
 pub struct RtspServer {
     requested: SocketAddr,
     access: Access,
+    /// When its certificate and key were written: renewed, they are another server's.
+    issued: Vec<Option<SystemTime>>,
     places: Arc<Places>,
     starting: Mutex<()>,
     running: OnceLock<Running>,
+}
+
+fn issued(access: &Access) -> Vec<Option<SystemTime>> {
+    let files = access.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+    files.map(|file| file.metadata().and_then(|file| file.modified()).ok()).collect()
 }
 
 /// A server that listens.
@@ -48,7 +55,7 @@ impl std::fmt::Debug for RtspServer {
 }
 
 impl RtspServer {
-    /// The server of this process for `address`, of whatever run, if it has the same access and number of clients; else a new one.
+    /// The server of this process for `address`, of whatever run, if it has the same access, certificate and number of clients; else a new one.
     #[must_use]
     pub fn at(address: SocketAddr, access: &Access, most: usize) -> Arc<Self> {
         /// Those that somebody uses.
@@ -59,7 +66,10 @@ impl RtspServer {
         }
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         servers.retain(|server| server.strong_count() > 0);
-        let is_it = |one: &Arc<Self>| one.requested == address && one.access == *access && one.places.most() == most;
+        let issued = issued(access);
+        let is_it = |one: &Arc<Self>| {
+            (one.requested, &one.access, one.places.most(), &one.issued) == (address, access, most, &issued)
+        };
         servers.iter().filter_map(Weak::upgrade).find(is_it).unwrap_or_else(|| {
             let new = new();
             servers.push(Arc::downgrade(&new));
@@ -72,6 +82,7 @@ impl RtspServer {
     pub fn new(address: SocketAddr, access: Access, most: usize) -> Self {
         Self {
             requested: address,
+            issued: issued(&access),
             access,
             places: Arc::new(Places::new(most)),
             starting: Mutex::default(),

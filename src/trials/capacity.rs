@@ -176,11 +176,11 @@ pub fn find(
     shutdown: &Shutdown,
 ) -> anyhow::Result<Option<Value>> {
     let folder = Folder::create()?;
-    let run = |streams: u16, frames: u64| {
-        let (streams, frames) = (streams.to_string(), frames.to_string());
+    let run = |count: u16, frames: u64| {
+        let (streams, frames) = (count.to_string(), frames.to_string());
         let flags = [OsStr::new("--streams"), streams.as_ref(), OsStr::new("--frames-each"), frames.as_ref()];
         process::run(args, &flags, &[], &folder.report(), shutdown)
-            .map_err(|error| anyhow!("{streams} streams: {error}"))
+            .map_err(|error| anyhow!("{}: {error}", counted(count.into(), "stream")))
     };
     let Some(first) = run(1, FIRST)? else { return Ok(None) };
     let rate = frame_rate(&first).ok_or_else(|| {

@@ -343,6 +343,7 @@ impl Listener for Screen {
             | RunEvent::FrameRecorded(_)
             | RunEvent::Dropped { .. }
             | RunEvent::Occupancy { .. }
+            | RunEvent::Output { .. }
             | RunEvent::Queue { .. }
             | RunEvent::Failed { goes_on: false, .. } => {}
         }

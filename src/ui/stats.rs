@@ -154,6 +154,7 @@ impl Listener for Counts {
             | RunEvent::StreamEnded { .. }
             | RunEvent::FrameRecorded(_)
             | RunEvent::Occupancy { .. }
+            | RunEvent::Output { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)
             | RunEvent::Occurrence(_)

@@ -8,25 +8,17 @@ use super::PlanError;
 use super::distinct::is_file;
 use crate::part::{set_aside, with_suffix};
 
-/// What the name of a file gets whose own is taken, as segments have it.
-const TIME: &str = "-%Y%m%dT%H%M%SZ";
+/// What the name of a file gets whose own is taken. Segments, which are deleted by their names, have another.
+const TIME: &str = "-%Y-%m-%dT%H%M%SZ";
 
 /// Makes files ready, each with the option that names it: what runs that did not end left is moved aside, with a notice, and each can
-/// be written. Where one exists, a run that `goes_on` where an earlier one ended (a live source is started again and again) writes
-/// beside it, under a name with the time, and any other is refused; unless `overwrite` says that it is replaced.
+/// be written. One that exists is refused, unless `overwrite` says that it is replaced.
 ///
 /// # Errors
 /// When one exists, another run writes it, or it cannot be written.
-pub fn prepare_files(
-    files: Vec<(&'static str, &mut PathBuf)>,
-    goes_on: bool,
-    overwrite: bool,
-) -> Result<Vec<String>, PlanError> {
+pub fn prepare_files(files: Vec<(&'static str, &mut PathBuf)>, overwrite: bool) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
     for (option, path) in files {
-        if goes_on && !overwrite {
-            notices.extend(go_on_beside(option, path));
-        }
         if !overwrite && exists(path) {
             return Err(PlanError::Exists { option, path: path.clone() });
         }
@@ -44,14 +36,17 @@ pub(super) fn exists(path: &Path) -> bool {
     is_file(path) && path.symlink_metadata().is_ok()
 }
 
-/// Gives `path`, where it exists, a free name beside it; a notice then.
-pub(super) fn go_on_beside(option: &str, path: &mut PathBuf) -> Option<String> {
-    if !exists(path) {
+/// Gives `path`, where it is a file or a folder with something in it, a free name beside it, with the time; a notice then. A run whose source
+/// is live is started again and again, and goes on so where an earlier one ended.
+pub fn go_on_beside(option: &str, path: &mut PathBuf) -> Option<String> {
+    let is_taken =
+        if path.is_dir() { path.read_dir().is_ok_and(|mut inside| inside.next().is_some()) } else { exists(path) };
+    if !is_taken {
         return None;
     }
     let free = beside(path, Timestamp::now());
     let taken = std::mem::replace(path, free);
-    Some(format!("{option} {} exists: writing {} (--overwrite replaces it)", taken.display(), path.display()))
+    Some(format!("{option} {} exists: writing {}", taken.display(), path.display()))
 }
 
 /// A free name beside one that is taken.
@@ -75,11 +70,11 @@ mod tests {
         let taken = folder.path().join("d.jsonl");
         std::fs::write(&taken, "precious").expect("a file");
         let mut path = taken.clone();
-        let refused = prepare_files(vec![("--json", &mut path)], false, false).expect_err("it is there").to_string();
+        let refused = prepare_files(vec![("--json", &mut path)], false).expect_err("it is there").to_string();
         assert!(refused.contains("--json") && refused.contains("--overwrite"), "{refused}");
-        assert_eq!(prepare_files(vec![("--json", &mut path)], false, true).expect("it is asked for"), [""; 0]);
+        assert_eq!(prepare_files(vec![("--json", &mut path)], true).expect("it is asked for"), [""; 0]);
         assert_eq!(path, taken);
-        let notices = prepare_files(vec![("--json", &mut path)], true, false).expect("it goes on beside it");
+        let notices: Vec<String> = go_on_beside("--json", &mut path).into_iter().collect();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         assert!(
             name.starts_with("d-2") && name.ends_with("Z.jsonl") && notices[0].contains(&name),
@@ -96,6 +91,6 @@ mod tests {
     fn what_is_no_file_is_written_as_it_is() {
         let (mut out, mut null) = (PathBuf::from("-"), PathBuf::from("/dev/null"));
         let files = vec![("--json", &mut out), ("--report", &mut null)];
-        assert_eq!(prepare_files(files, false, false).expect("nothing is replaced"), [""; 0]);
+        assert_eq!(prepare_files(files, false).expect("nothing is replaced"), [""; 0]);
     }
 }

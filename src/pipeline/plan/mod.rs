@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use distinct::{check_distinct, is_file};
 pub use error::PlanError;
-pub use files::prepare_files;
+pub use files::{go_on_beside, prepare_files};
 pub use places::survey;
 pub use request::{MAX_CLIENTS, OutputRequest};
 
@@ -26,7 +26,7 @@ use super::job::{Job, OutputSpec, SourceSpec, file_names, free};
 use crate::detections::FileNames;
 use crate::part::with_suffix;
 use crate::secrets::Credentials;
-use crate::sink::{PLAYLIST, Target, check_display, check_output, check_playlist, check_segments, hold_output};
+use crate::sink::{Target, check_display, check_output, check_playlist, check_segments, hold_output};
 use crate::text::counted;
 use names::Names;
 use outputs::Outputs;
@@ -81,21 +81,20 @@ pub fn plan(
 }
 
 /// Makes the outputs of `jobs` ready: folders are created, files checked, recordings locked, addresses listened on. Nothing that exists is
-/// touched, but that what runs which did not end left behind is moved aside, each with a notice. Where a recording exists, a run that
-/// `goes_on` writes beside it, as [`prepare_files`] has it.
+/// touched, but that what runs which did not end left behind is moved aside, each with a notice.
 ///
 /// # Errors
 /// When an output exists and is not to be replaced, another run writes it, or it cannot be written or served.
-pub fn prepare(jobs: &mut [Job], goes_on: bool, overwrite: bool) -> Result<Vec<String>, PlanError> {
+pub fn prepare(jobs: &[Job], overwrite: bool) -> Result<Vec<String>, PlanError> {
     let mut notices = Vec::new();
-    for (number, job) in jobs.iter_mut().enumerate() {
+    for (number, job) in jobs.iter().enumerate() {
         notices.extend(check_stills(number, job, overwrite)?);
-        match &mut job.output {
+        match &job.output {
             OutputSpec::None | OutputSpec::Folder(_) | OutputSpec::Files(_) => {}
             OutputSpec::Image(path) => notices.extend(check_output(path, overwrite)?),
             OutputSpec::Stream(targets) => {
                 for target in targets {
-                    prepare_target(target, (goes_on, overwrite), &mut notices)?;
+                    prepare_target(target, overwrite, &mut notices)?;
                 }
             }
         }
@@ -127,25 +126,32 @@ pub fn heatmaps(path: &Path, jobs: &[Job]) -> Vec<PathBuf> {
     own.map(|(number, own)| free(number, |more| with_suffix(&own, more), |path| taken.insert(path.clone()))).collect()
 }
 
-/// What is in the way of outputs that nothing is written beside: an image, or the playlist of a recording.
+/// What is in the way of outputs that nothing is written beside: images whose names are a pattern's.
 #[must_use]
 pub fn taken(jobs: &[Job]) -> Option<PlanError> {
-    let in_the_way = jobs.iter().enumerate().find_map(|(number, job)| {
-        let outputs: Vec<PathBuf> = match &job.output {
-            OutputSpec::None => Vec::new(),
-            OutputSpec::Image(path) => vec![path.clone()],
-            OutputSpec::Folder(_) | OutputSpec::Files(_) => job.stills(number).into_values().collect(),
-            OutputSpec::Stream(targets) => {
-                let playlist = |target: &Target| match target {
-                    Target::Hls { folder, live: false, .. } => Some(folder.join(PLAYLIST)),
-                    _ => None,
-                };
-                targets.iter().filter_map(playlist).collect()
-            }
-        };
-        outputs.into_iter().find(|path| path.symlink_metadata().is_ok())
+    let patterns = jobs.iter().filter_map(|job| match &job.output {
+        OutputSpec::Files(files) => Some(files.values()),
+        _ => None,
     });
-    in_the_way.map(|path| PlanError::Exists { option: "-o", path })
+    let path = patterns.flatten().find(|path| path.symlink_metadata().is_ok())?;
+    Some(PlanError::Exists { option: "-o", path: path.clone() })
+}
+
+/// The files and folders that outputs of `jobs` have for themselves. Segments, live playlists and patterns have names for every time.
+pub fn places(jobs: &mut [Job]) -> impl Iterator<Item = &mut PathBuf> {
+    jobs.iter_mut().flat_map(|job| match &mut job.output {
+        OutputSpec::Image(path) | OutputSpec::Folder(path) => vec![path],
+        OutputSpec::Stream(targets) => targets.iter_mut().filter_map(place).collect(),
+        OutputSpec::None | OutputSpec::Files(_) => Vec::new(),
+    })
+}
+
+fn place(target: &mut Target) -> Option<&mut PathBuf> {
+    match target {
+        Target::File(file) if file.segments.is_none() => Some(&mut file.path),
+        Target::Hls { folder, live: false, .. } => Some(folder),
+        _ => None,
+    }
 }
 
 /// Checks the files of the images of stream `number`'s job, in their order.
@@ -160,20 +166,11 @@ fn check_stills(number: usize, job: &Job, overwrite: bool) -> Result<Vec<String>
     Ok(checked.collect::<Result<_, _>>()?)
 }
 
-fn prepare_target(
-    target: &mut Target,
-    (goes_on, overwrite): (bool, bool),
-    notices: &mut Vec<String>,
-) -> Result<(), PlanError> {
+fn prepare_target(target: &Target, overwrite: bool, notices: &mut Vec<String>) -> Result<(), PlanError> {
     tracing::debug!(output = %target.name(), "preparing");
     match target {
         Target::File(file) if file.segments.is_some() => notices.extend(check_segments(&file.path)?),
-        Target::File(file) => {
-            if goes_on && !file.overwrite {
-                notices.extend(files::go_on_beside("-o", &mut file.path));
-            }
-            notices.extend(hold_output(file)?);
-        }
+        Target::File(file) => notices.extend(hold_output(file)?),
         Target::Hls { folder, live, .. } => notices.extend(check_playlist(folder, *live, overwrite)?),
         Target::Serve { server, .. } => server.listen()?,
         Target::Push(url) => outputs::check_host(url)?,
@@ -197,12 +194,12 @@ mod tests {
         let address = TcpListener::bind("127.0.0.1:0").and_then(|taken| taken.local_addr()).expect("a free port");
         let outputs = vec![format!("rtsp://{address}/a").into(), format!("hls:{}", hls.display()).into()];
         let request = OutputRequest { outputs, ..OutputRequest::default() };
-        let mut plan = plan(&["test:ball".into()], None, &request).expect("a plan");
+        let plan = plan(&["test:ball".into()], None, &request).expect("a plan");
         assert!(plan.jobs[0].paced && !hls.exists());
         drop(TcpListener::bind(address).expect("nothing listens there yet"));
-        prepare(&mut plan.jobs, false, false).expect("outputs that can be used");
+        prepare(&plan.jobs, false).expect("outputs that can be used");
         assert!(hls.is_dir() && TcpListener::bind(address).is_err(), "the folder is there and the server listens");
-        prepare(&mut plan.jobs, false, false).expect("a second time changes nothing");
+        prepare(&plan.jobs, false).expect("a second time changes nothing");
     }
 
     #[test]

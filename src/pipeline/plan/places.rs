@@ -51,7 +51,9 @@ fn unwritable(option: &'static str, path: &Path, creates: bool) -> Option<PlanEr
     if !creates && Some(folder) != absolute.parent() {
         return Some(PlanError::NoFolder { option, path: path.to_owned() });
     }
-    let source = if folder.is_dir() {
+    let source = if path.is_dir() {
+        std::io::ErrorKind::IsADirectory.into()
+    } else if folder.is_dir() {
         access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?.into()
     } else {
         std::io::ErrorKind::NotADirectory.into()

@@ -87,8 +87,6 @@ pub enum Asked {
 
 /// What a run is given.
 pub struct Begins {
-    /// It takes the place of one that this program ran: what that one recorded stays.
-    pub again: bool,
     /// Told of every line of detections.
     pub changed: Box<dyn Fn() + Send + Sync>,
     /// Ends it.
@@ -231,8 +229,7 @@ impl Streams {
         let shutdown = self.shutdown.child();
         let changed = Arc::new(Notify::new());
         let tell = changed.clone();
-        let begins =
-            Begins { again: known, changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
+        let begins = Begins { changed: Box::new(move || tell.notify_waiters()), shutdown: shutdown.clone() };
         let launched = open(begins).inspect_err(|error| {
             // The one before it has ended, and this is why no other runs.
             if let Some(entry) = self.entries().get(name) {
@@ -271,26 +268,26 @@ impl Streams {
         Ok(())
     }
 
-    /// Stops all of them, and waits for that, for `grace` at most; those that failed or are not finished by then, with what went wrong.
-    /// None starts any more.
-    pub fn end_all(&self, grace: Duration) -> Vec<(String, String)> {
+    /// Stops all of them, and waits for that, for `grace` at most; what is to be said of those that are not finished by then, and how many
+    /// have failed, which was said. None starts any more.
+    pub fn end_all(&self, grace: Duration) -> (Vec<String>, usize) {
         self.shutdown.request();
         let deadline = Deadline::after(grace);
         // Those that start or stop for a client.
         let is_busy = |busy: &mut BTreeSet<String>| !busy.is_empty();
         drop(self.done.wait_timeout_while(self.busy(), grace, is_busy));
         let names: Vec<String> = self.entries().keys().cloned().collect();
-        let failed = names.into_iter().filter_map(|name| {
-            let thread = self.entries().get_mut(&name)?.thread.take();
+        let (mut late, mut failed) = (Vec::new(), 0);
+        for name in names {
+            let thread = self.entries().get_mut(&name).and_then(|entry| entry.thread.take());
             if thread.as_ref().is_some_and(|thread| !thread.ends_within(deadline.left())) {
-                let late = format!("did not finish its outputs within {} s (--grace)", grace.as_secs_f64());
-                return Some((name, late));
+                late.push(format!("{name}: did not finish its outputs within {} s (--grace)", grace.as_secs_f64()));
+                continue;
             }
             joined(&name, thread);
-            let error = self.entries().get(&name)?.status.report().error?;
-            Some((name, error))
-        });
-        failed.collect()
+            failed += usize::from(self.entries().get(&name).is_some_and(|entry| entry.status.state() == State::Failed));
+        }
+        (late, failed)
     }
 
     /// Whether the stream runs, or ran to its end, as the configuration has it: no client has stopped or replaced it, and it has not

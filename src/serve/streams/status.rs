@@ -64,6 +64,8 @@ struct Known {
     away: Option<String>,
     /// What failed, for good.
     failed: Option<String>,
+    /// Why one of its outputs does not work, for now.
+    output: Option<String>,
     info: Option<StreamInfo>,
     size: Option<Size>,
     processed: u64,
@@ -125,7 +127,7 @@ pub struct Report {
     pub since_s: f64,
     /// For how long it has run, seconds.
     pub up_s: f64,
-    /// What failed, or why it is disconnected.
+    /// What failed, why an output does not work, or why it is disconnected.
     pub error: Option<String>,
     /// Video codec, for people.
     pub codec: Option<String>,
@@ -199,6 +201,7 @@ impl Status {
             began,
             away: None,
             failed: None,
+            output: None,
             info: None,
             size: None,
             processed: 0,
@@ -253,7 +256,7 @@ impl Status {
             state: known.state,
             since_s: now.since(known.since).as_secs_f64(),
             up_s: now.since(known.began).as_secs_f64(),
-            error: known.failed.as_ref().or(known.away.as_ref()).cloned(),
+            error: known.failed.as_ref().or(known.output.as_ref()).or(known.away.as_ref()).cloned(),
             codec: known.info.as_ref().map(|info| info.codec.clone()),
             frame_rate: known.info.as_ref().and_then(|info| info.frame_rate).map(|(n, d)| format!("{n}/{d}")),
             width: known.size.map(|size| size.width),
@@ -381,6 +384,7 @@ impl Listener for Status {
                     zone.now = *now;
                 }
             }
+            RunEvent::Output { failing, .. } => known.output = failing.map(redact),
             RunEvent::Serving { address, .. } => known.serving.push((*address).to_owned()),
             RunEvent::Failed { error, .. } => known.failed = Some(redact(&error.to_string())),
             // How the run ended is known when it has.

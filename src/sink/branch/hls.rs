@@ -65,6 +65,10 @@ impl Playlist {
         };
         if live {
             list.resume();
+            if !list.segments.is_empty() {
+                // Players that come meanwhile are not told that this is its end; what cannot be written fails with the first segment.
+                let _ = list.write(false);
+            }
         }
         list
     }

@@ -342,6 +342,7 @@ impl Listener for State {
             RunEvent::Failed { stream, error, .. } => self.failed(stream, error),
             RunEvent::Outage { .. }
             | RunEvent::Occupancy { .. }
+            | RunEvent::Output { .. }
             | RunEvent::Serving { .. }
             | RunEvent::Notice(_)
             | RunEvent::Occurrence(_) => {}
