@@ -48,6 +48,8 @@ HEARD = 75
 # What may be answered to an image that is damaged: readers make something of many.
 DAMAGED = {200, 413, 415, 422}
 MOST_GROWTH = 1.10
+# Sizes of images before the first measurement, and how often each.
+SIZES, AGAIN = 24, 6
 
 
 def request(method, path, body=b"", *headers):
@@ -100,6 +102,14 @@ def as_png(image, folder):
     command = ["ffmpeg", "-v", "error", "-y", "-i", folder / "image.jpg", "-vf", "scale=iw/4:-1", folder / "image.png"]
     subprocess.run(command, check=True)
     return (folder / "image.png").read_bytes()
+
+
+def scaled(image, folder, height):
+    """The same image, so high."""
+    (folder / "image.jpg").write_bytes(image)
+    command = ["ffmpeg", "-v", "error", "-y", "-i", folder / "image.jpg", "-vf", f"scale=640:{height}", folder / "scaled.jpg"]
+    subprocess.run(command, check=True)
+    return (folder / "scaled.jpg").read_bytes()
 
 
 class Hostile:
@@ -194,7 +204,8 @@ class Hostile:
     def no_image(chance):
         kind = chance.choice(("text/html", "application/json", "video/mp4", "image/jpeg", "application/octet-stream", None, "?" * 99))
         start = chance.choice((b"GIF89a", b"%PDF-1.7", b"\x7fELF", b"\0\0\0\x18ftypmp42", b"\0\0\0\x18ftypheic", b"<svg>", b"PK\x03\x04", b"", b"\xff\xd8"))
-        return detect(start + chance.randbytes(chance.randrange(2_000)), kind), {415}
+        # A third byte of 0xff makes it a JPEG.
+        return detect(start + chance.randbytes(chance.randrange(2_000)), kind), {415, 422} if start == b"\xff\xd8" else {415}
 
     def parameters(self, chance):
         wrong = "conf=nan conf=2 iou=-1 iou=1e999 classes=99 classes=,,, classes=%00 max_det=0 max_det=99999999999999999999 imgsz=0 imgsz=9999999 imgsz=64x tile=99x99 tile=1@9 tile=-1 nothing=1 conf=0.1&conf=0.2".split()
@@ -519,7 +530,7 @@ class Watched(threading.Thread):
     def run(self):
         while not self.stopping.wait(0.1):
             try:
-                now = (self.served.rss_mib(), self.served.descriptors(), self.served.threads())
+                now = (self.served.memory_mib(), self.served.descriptors(), self.served.threads())
             except (OSError, TypeError):
                 # It has ended: what is left of it has no memory.
                 return
@@ -530,15 +541,16 @@ def settled(served, descriptors=None, threads=None, seconds=40):
     """What it has once connections are closed and idle threads have ended (10 s), or after so many seconds."""
     end = time.monotonic() + seconds
     while True:
-        now = (served.rss_mib(), served.descriptors(), served.threads())
+        now = (served.memory_mib(), served.descriptors(), served.threads())
         if time.monotonic() > end or (descriptors and now[1] <= descriptors and now[2] <= threads):
             return now
         time.sleep(0.5)
 
 
-def get(port, path):
+def get(port, path, image=None):
+    sent = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data=image, headers={"Content-Type": "image/jpeg"} if image else {})
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+        with urllib.request.urlopen(sent, timeout=30) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -559,11 +571,12 @@ def main():
         folder = pathlib.Path(folder)
         image = args.image.read_bytes() if args.image else frame(folder)
         hostile = Hostile(image, as_png(image, folder))
+        sizes = [scaled(image, folder, 128 + 24 * number) for number in range(SIZES)]
     # The program is stopped as well where this is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     served = Served(args.streamdet, "--stream", "ball=test:ball")
     try:
-        rows, wrong = run(served, hostile, image, args)
+        rows, wrong = run(served, hostile, (image, sizes), args)
     finally:
         code = served.stop()
     rows.append(("SIGTERM", f"exit code {code}", code == 0))
@@ -574,10 +587,14 @@ def main():
     sys.exit(0 if all(holds for *_, holds in rows) else 1)
 
 
-def run(served, hostile, image, args):
+def run(served, hostile, images, args):
+    image, sizes = images
     plan = hostile.plan(args.bodies, random.Random(args.seed))
     watched = Watched(served)
-    # Sessions, decoders and threads are there after some of everything.
+    # Sessions, decoders and threads are there after some of everything, and after more sizes than sessions are kept for.
+    for body in sizes:
+        for _ in range(AGAIN):
+            get(served.port, "/v1/detect", body)
     warm = max(len(hostile.kinds), args.bodies // 10)
     counts = collections.defaultdict(collections.Counter)
     wrong, began = [], time.monotonic()

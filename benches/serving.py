@@ -50,8 +50,9 @@ class Served:
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"^{field}:\s+(\d+)", text, re.M)[1])
 
-    def rss_mib(self):
-        return self.status("VmRSS") / 1024
+    def memory_mib(self):
+        """Memory of its own: pages of files (the program, libraries) come and go."""
+        return self.status("RssAnon") / 1024
 
     def threads(self):
         return self.status("Threads")

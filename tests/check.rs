@@ -136,6 +136,10 @@ fn two_streams_have_no_name_on_a_server_in_common_and_no_setting_lacks_what_it_n
     let size = "output = \"a.mkv\"\nsegment = \"1h\"\nkeep-bytes = \"50GB\"";
     succeeds(&check(folder.path(), &format!("[serve]\nmax-body = \"500KB\"\n{}", stream("a", size)), &[]));
     refused(folder.path(), "[serve]\ntls-cert = \"a.pem\"\n", &["c.toml:2: tls-cert needs tls-key"]);
+    refused(folder.path(), &stream("a", "encoder = \"nope\""), &["c.toml:1: a: the encoder nope is not installed"]);
+    refused(folder.path(), "source = \"test:ball\"\n[detect]\nkeep = \"7d\"\n", &["c.toml:3: keep needs segment"]);
+    refused(folder.path(), "target-latency = 50\n", &["c.toml:1: target-latency needs tile"]);
+    refused(folder.path(), &stream("a", "json = \".\""), &["c.toml:1: a: --json .: is a directory"]);
     // `serve` has an address of its own.
     succeeds(&check(folder.path(), &format!("metrics = \"0.0.0.0:9090\"\n{}", stream("a", "")), &[]));
 }

@@ -340,7 +340,10 @@ fn streams_that_start_again_keep_their_recordings_and_may_exchange_their_outputs
         assert_eq!(served.ask("POST", "/v1/reload", None).0, 422);
     }
     // So is what could not be written, and what is added again writes beside what it wrote before.
-    write("max-det = 9\nheatmap = \"nowhere/h.png\"\n", ["b", "a"]);
+    write("max-det = 9\n", ["b", "a"]);
+    let site = folder.path().join("site.toml");
+    let last = std::fs::read_to_string(&site).expect("the file") + "heatmap = \"nowhere/h.png\"\n";
+    std::fs::write(&site, last).expect("a file");
     let (status, answer) = served.ask("POST", "/v1/reload", None);
     assert!(status == 422 && answer["detail"].as_str().is_some_and(|said| said.contains("no such folder")), "{answer}");
     mounts("door", &served, "b");

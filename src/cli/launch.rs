@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use anyhow::Context;
 
 use super::detect::DetectArgs;
-use super::messages::{command_line, print_error, print_line, told};
+use super::messages::{command_line, print_line, told};
 use super::options::RunOptions;
 use super::run::{Ready, metrics};
 use super::settings::{Task, resolved};
@@ -16,57 +16,13 @@ use crate::config::{Layers, StreamConfig, stream_from};
 use crate::detections::Feed;
 use crate::detector::{Recorded, Service};
 use crate::model::Origin;
-use crate::pipeline::plan;
-use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, RunEvent, SourceSpec};
+use crate::pipeline::{self, EventLog, Finder, Listener, Outcome, OutputSpec, SourceSpec, plan};
 use crate::report::{RunContext, RunReport};
 use crate::secrets::redact;
 use crate::serve::streams::{self, Allowed, Begins, Launch, Launched, Options, Prepared, Status, StreamError};
 use crate::sink::{Hub, Target};
-use crate::text::{counted, nearest, printable};
-
-/// Options of a stream that a client may give, its source aside.
-const CLIENT_KEYS: [&str; 37] = [
-    "conf",
-    "iou",
-    "classes",
-    "max-det",
-    "agnostic",
-    "imgsz",
-    "tile",
-    "target-latency",
-    "frames",
-    "stride",
-    "track",
-    "tracker",
-    "track-buffer",
-    "trails",
-    "fixed-camera",
-    "count-line",
-    "zone",
-    "anchor",
-    "labels",
-    "hide-labels",
-    "line-width",
-    "blur",
-    "hud",
-    "crf",
-    "bitrate",
-    "preset",
-    "hdr",
-    "max-lag",
-    "jitter",
-    "stall-timeout",
-    "reconnect",
-    "wait",
-    "rtsp-transport",
-    "user",
-    "password",
-    "insecure",
-    "video-track",
-];
-
-/// What a stream that a client starts does not inherit from the configuration.
-const NOT_INHERITED: [&str; 3] = ["user", "password", "insecure"];
+use crate::text::counted;
+use crate::ui::said::Said;
 
 /// Makes streams' runs.
 pub(super) struct Launcher {
@@ -76,55 +32,6 @@ pub(super) struct Launcher {
     clock: Arc<dyn Clock>,
     /// What streams of this program have written, by the names that were asked for.
     written: Arc<Mutex<HashSet<PathBuf>>>,
-}
-
-/// Says what happens to a stream, when it does.
-struct Said {
-    name: String,
-    /// Each is said once.
-    notices: Mutex<HashSet<String>>,
-}
-
-/// Notices that are remembered.
-const NOTICES: usize = 256;
-
-impl Said {
-    fn error(&self, error: &dyn std::fmt::Display) {
-        print_error(&format!("{}: {error}", self.name));
-    }
-
-    fn occurrence(&self, text: &str) {
-        let text = text.replace("\n  ", "; ").replace('\n', "; ");
-        print_line(&format!("  {}: {}", self.name, printable(&redact(&text))));
-    }
-}
-
-#[deny(clippy::wildcard_enum_match_arm)]
-impl Listener for Said {
-    fn on(&self, event: &RunEvent<'_>) {
-        match *event {
-            RunEvent::Notice(text) => {
-                let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-                if notices.len() < NOTICES && notices.insert(text.to_owned()) {
-                    self.occurrence(text);
-                }
-            }
-            RunEvent::Occurrence(text) => self.occurrence(text),
-            RunEvent::Failed { error, .. } => self.error(error),
-            RunEvent::StreamUp { .. }
-            | RunEvent::Disconnected { .. }
-            | RunEvent::Reconnected { .. }
-            | RunEvent::Outage { .. }
-            | RunEvent::StreamEnded { .. }
-            | RunEvent::FrameDone { .. }
-            | RunEvent::FrameRecorded(_)
-            | RunEvent::Dropped { .. }
-            | RunEvent::Occupancy { .. }
-            | RunEvent::Queue { .. }
-            | RunEvent::Output { .. }
-            | RunEvent::Serving { .. } => {}
-        }
-    }
 }
 
 /// What holds for streams that clients start.
@@ -137,8 +44,7 @@ pub(super) struct Clients {
 impl Clients {
     /// As configured.
     pub(super) fn new(layers: &Layers, allowed: &[Allowed]) -> Self {
-        // Whoever may name a host is not told the password of another, and files are the configuration's.
-        let inherited: Vec<&str> = CLIENT_KEYS.into_iter().filter(|key| !NOT_INHERITED.contains(key)).collect();
+        let inherited: Vec<&str> = streams::inherited_by_clients().collect();
         let allowed = if allowed.is_empty() { Allowed::by_default() } else { allowed.to_vec() };
         Self { inherited: layers.only(&inherited), allowed }
     }
@@ -147,7 +53,7 @@ impl Clients {
 impl Launch for Launcher {
     fn prepare(&self, name: &str, options: &Options) -> Result<Prepared, StreamError> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
-        check_client(options, &clients.allowed)?;
+        streams::check_client(options, &clients.allowed)?;
         let config = stream_from::<DetectArgs>(&clients.inherited, name, options, &format!("PUT /v1/streams/{name}"));
         let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
         self.checked(&config, true)
@@ -224,7 +130,7 @@ impl Launcher {
             let feed = Feed::new(origin.classes.clone(), changed);
             detections.push(Box::new(feed.clone()));
             let instruments = Arc::new(instruments);
-            let said = Arc::new(Said { name: name.clone(), notices: Mutex::default() });
+            let said = Arc::new(Said::new(&name));
             let listeners: Vec<Arc<dyn Listener>> =
                 vec![status.clone(), metrics.clone(), instruments.clone(), said.clone(), Arc::new(EventLog)];
             let run = Box::new(move || {
@@ -285,21 +191,4 @@ pub(super) fn files_of(task: &mut Task, options: &RunOptions) -> Vec<(&'static s
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: anyhow::Error) -> StreamError {
     StreamError::Options(redact(&told(&error)))
-}
-
-/// Checks what a client asks for: nothing that reads or writes a file, and no source but those that are allowed.
-fn check_client(options: &Options, allowed: &[Allowed]) -> Result<(), StreamError> {
-    let is_known = |key: &&String| *key == "source" || CLIENT_KEYS.contains(&key.as_str());
-    if let Some(key) = options.keys().find(|key| !is_known(key)) {
-        let known = std::iter::once("source").chain(CLIENT_KEYS);
-        let nearest = nearest(key, known).unwrap_or_default();
-        return Err(StreamError::Options(format!(
-            "{key}: not an option of a stream that is started over HTTP; the nearest is {nearest}. Files, outputs and options of the \
-             process belong into the configuration"
-        )));
-    }
-    let source = options.get("source").and_then(|source| source.as_str());
-    let source =
-        source.ok_or_else(|| StreamError::Options("give a source, as {\"source\": \"rtsp://cam/main\"}".into()))?;
-    streams::check_source(source, allowed).map_err(StreamError::Forbidden)
 }

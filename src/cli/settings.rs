@@ -13,10 +13,10 @@ use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
 use crate::pipeline::plan::{self, Plan};
-use crate::pipeline::{Settings, stream_names};
+use crate::pipeline::{OutputSpec, Settings, stream_names};
 use crate::postprocess::Thresholds;
 use crate::publish::Request;
-use crate::sink::EncoderOptions;
+use crate::sink::{EncoderOptions, OutputError};
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
 use crate::text::nearest;
 use crate::track;
@@ -115,6 +115,9 @@ pub enum SettingsError {
     /// `--pipeline` names no file of descriptions.
     #[error(transparent)]
     Templates(#[from] TemplateError),
+    /// An encoder or a preset that is none.
+    #[error(transparent)]
+    Encoder(#[from] OutputError),
     /// Lines and zones that cannot be counted at.
     #[error(transparent)]
     Counting(#[from] CountingError),
@@ -146,6 +149,17 @@ impl RunOptions {
         } else {
             Controls::fixed(thresholds.conf, self.drawing.hud)
         });
+        let encoder = EncoderOptions {
+            names: self.encoding.encoder.clone(),
+            crf: self.encoding.crf,
+            bitrate: self.encoding.bitrate,
+            preset: self.encoding.preset.clone(),
+            delay: self.measure.delay.encode,
+        };
+        // Whoever looks at a stream of `serve` has it encoded.
+        if task.goes_on || jobs.iter().any(|job| matches!(job.output, OutputSpec::Stream(_))) {
+            encoder.check()?;
+        }
         Ok(Settings {
             jobs,
             video_track: self.source.video_track,
@@ -169,13 +183,7 @@ impl RunOptions {
             provider: self.model.provider_options(),
             style: self.drawing.style(),
             controls,
-            encoder: EncoderOptions {
-                names: self.encoding.encoder.clone(),
-                crf: self.encoding.crf,
-                bitrate: self.encoding.bitrate,
-                preset: self.encoding.preset.clone(),
-                delay: self.measure.delay.encode,
-            },
+            encoder,
         })
     }
 }

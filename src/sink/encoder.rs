@@ -98,6 +98,22 @@ impl EncoderParams {
 }
 
 impl EncoderOptions {
+    /// Checks that what was asked for by name is there, before there are frames.
+    ///
+    /// # Errors
+    /// When none of the encoders is, or the preset is none.
+    pub fn check(&self) -> Result<(), OutputError> {
+        if let Some(preset) = &self.preset
+            && is_there("x264enc")
+            && !has_value("x264enc", "speed-preset", preset)
+        {
+            return Err(OutputError::UnknownPreset(preset.clone()));
+        }
+        // One of several need not be installed everywhere.
+        let is_able = |name: &String| refusal(name).is_none();
+        if self.names.iter().any(is_able) { Ok(()) } else { self.names.iter().find_map(refusal).map_or(Ok(()), Err) }
+    }
+
     /// The elements to try, in order; at least one.
     ///
     /// # Errors
@@ -112,12 +128,8 @@ impl EncoderOptions {
                 H264.into_iter().filter(|name| is_there(name) && is_able(name)).map(ToOwned::to_owned).collect();
             return if able.is_empty() { Err(OutputError::NoEncoder) } else { Ok(able) };
         }
-        let refusal = |name: &String| match name {
-            name if !is_there(name) => Some(OutputError::UnknownEncoder(name.clone())),
-            name if !gives_h264(name) => Some(OutputError::NotH264(name.clone())),
-            name if !is_able(name) => Some(OutputError::NoHdr(name.clone())),
-            _ => None,
-        };
+        let no_hdr = |name: &String| (!is_able(name)).then(|| OutputError::NoHdr(name.clone()));
+        let refusal = |name: &String| refusal(name).or_else(|| no_hdr(name));
         // One of several need not be installed everywhere.
         let able: Vec<String> = self.names.iter().filter(|name| refusal(name).is_none()).cloned().collect();
         if able.is_empty() {
@@ -157,6 +169,15 @@ impl EncoderOptions {
         };
         let wanted = Wanted { rate, keyframes: params.keyframe_distance(), live: params.live, preset };
         Ok(settings(element, &wanted))
+    }
+}
+
+/// Why an encoder that was asked for by name cannot be taken.
+fn refusal(name: &String) -> Option<OutputError> {
+    match name {
+        name if !is_there(name) => Some(OutputError::UnknownEncoder(name.clone())),
+        name if !gives_h264(name) => Some(OutputError::NotH264(name.clone())),
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod download;
 pub mod logs;
 pub(crate) mod model;
 pub(crate) mod models;
+pub mod said;
 pub(crate) mod screen;
 pub mod stats;
 pub mod streams;

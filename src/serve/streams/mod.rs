@@ -2,6 +2,7 @@
 //! others go on. They share the detector.
 
 mod events;
+mod options;
 mod routes;
 mod sources;
 mod status;
@@ -23,8 +24,9 @@ use crate::shutdown::Shutdown;
 use crate::sink::Hub;
 use crate::thread::{self, Thread};
 
+pub use options::{check_client, inherited_by_clients};
 pub use routes::{described, routes};
-pub use sources::{Allowed, AllowedError, check as check_source};
+pub use sources::{Allowed, AllowedError};
 pub use status::{Report, State, Status};
 
 /// Streams at once.

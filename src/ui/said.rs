@@ -1,0 +1,65 @@
+//! What happens to a stream of `serve`, line by line.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use super::logs::print_error;
+use crate::pipeline::{Listener, RunEvent};
+use crate::secrets::redact;
+use crate::text::{print_stderr, printable};
+
+/// Says what happens to a stream, when it does.
+pub struct Said {
+    name: String,
+    /// Each is said once.
+    notices: Mutex<HashSet<String>>,
+}
+
+/// Notices that are remembered.
+const NOTICES: usize = 256;
+
+impl Said {
+    /// What happens to the stream of this name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), notices: Mutex::default() }
+    }
+
+    /// Something failed.
+    pub fn error(&self, error: &dyn std::fmt::Display) {
+        print_error(&format!("{}: {error}", self.name));
+    }
+
+    fn occurrence(&self, text: &str) {
+        let text = text.replace("\n  ", "; ").replace('\n', "; ");
+        print_stderr(&format!("  {}: {}", self.name, printable(&redact(&text))));
+    }
+}
+
+#[deny(clippy::wildcard_enum_match_arm)]
+impl Listener for Said {
+    fn on(&self, event: &RunEvent<'_>) {
+        match *event {
+            RunEvent::Notice(text) => {
+                let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+                if notices.len() < NOTICES && notices.insert(text.to_owned()) {
+                    self.occurrence(text);
+                }
+            }
+            RunEvent::Occurrence(text) => self.occurrence(text),
+            RunEvent::Failed { error, .. } => self.error(error),
+            RunEvent::StreamUp { .. }
+            | RunEvent::Disconnected { .. }
+            | RunEvent::Reconnected { .. }
+            | RunEvent::Outage { .. }
+            | RunEvent::StreamEnded { .. }
+            | RunEvent::FrameDone { .. }
+            | RunEvent::FrameRecorded(_)
+            | RunEvent::Dropped { .. }
+            | RunEvent::Occupancy { .. }
+            | RunEvent::Queue { .. }
+            | RunEvent::Output { .. }
+            | RunEvent::Serving { .. } => {}
+        }
+    }
+}
