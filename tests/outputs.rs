@@ -537,7 +537,7 @@ fn what_cannot_be_served_or_sent_is_said_before_any_work() {
         (vec!["-o", "rtsp://me:geheim@:8554/a", "-o", "rtsp://me:geheim2@:8554/b"], "another scheme, user or password"),
         (vec!["-o", "rtsp://me:geheim@:8554/a", "-o", "rtsp://:8554/b"], "another scheme, user or password"),
         (vec!["-o", "rtsps://me:geheim@:8554/a"], "--tls-cert FILE and --tls-key FILE"),
-        (vec!["-o", "rtsps://:8554/a", "--tls-cert", "made.mp4"], "the certificate's private key as well"),
+        (vec!["-o", "rtsps://:8554/a", "--tls-cert", "made.mp4"], "--tls-cert needs --tls-key"),
         (
             vec!["-o", "rtsps://:8554/a", "--tls-cert", "no.pem", "--tls-key", "no.pem"],
             "--tls-cert no.pem: No such file",
