@@ -49,7 +49,7 @@ const PATHS: [(&str, u64); 28] = [
     ("fps0", 100),
 ];
 /// How many are played at once: each is idle for most of its time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 9;
 /// None takes longer than the minute of `keep?20`, and a little.
 const HANGS: Duration = Duration::from_mins(3);
 
