@@ -5,6 +5,15 @@ use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
+/// Bytes that nobody guesses.
+#[must_use]
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // With this size and without flags it fails on no kernel since 3.17.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    bytes
+}
+
 /// Options whose values are secrets.
 const SECRET_OPTIONS: [&str; 2] = ["--password", "--token"];
 

@@ -1,7 +1,9 @@
 //! Words for people: names that are safe to print, counts, the name that was probably meant.
 
+use std::collections::HashSet;
 use std::fmt::{Arguments, Write as _};
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 /// The one of `among` that resembles `name` most.
 #[must_use]
@@ -60,6 +62,39 @@ pub fn grouped(n: u64) -> String {
         text.push(c);
     }
     text
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        append(&mut text, format_args!("{byte:02x}"));
+        text
+    })
+}
+
+/// An error with its remedy, in one line.
+#[must_use]
+pub fn in_one_line(text: &str) -> String {
+    text.replace("\n  ", "; ").replace('\n', "; ")
+}
+
+/// Texts that are remembered, at most; then it begins anew.
+const REMEMBERED: usize = 1000;
+
+/// What was said before, and need not be said again.
+#[derive(Default)]
+pub struct Once(Mutex<HashSet<String>>);
+
+impl Once {
+    /// Whether a text was not said before; it was then.
+    pub fn is_new(&self, text: &str) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.len() == REMEMBERED {
+            said.clear();
+        }
+        said.insert(text.to_owned())
+    }
 }
 
 /// As many of `parts` as fit into `width` characters, the rest counted: `3 cars, 1 bus, and 4 more`.

@@ -82,7 +82,7 @@ impl DetectionSink for JsonSink {
 }
 
 /// Of lines: fields are added to it, never renamed.
-const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 1;
 
 /// A frame.
 #[derive(serde::Serialize)]

@@ -241,7 +241,8 @@ impl FileNames {
 }
 
 /// The class's name; nothing where it has none.
-fn class_name(classes: &[String], class_id: u16) -> &str {
+#[must_use]
+pub fn class_name(classes: &[String], class_id: u16) -> &str {
     classes.get(usize::from(class_id)).map_or("", String::as_str)
 }
 

@@ -9,8 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::checksum::{hex, sha256_of};
+use super::checksum::sha256_of;
 use super::error::ModelError;
+use crate::text::hex;
 
 /// Messages within messages, as protobuf's own parsers bound them; subgraphs of loops and conditions lie so deep.
 const DEPTH: u32 = 100;

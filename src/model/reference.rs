@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::card::Card;
-use super::checksum::{hex, sha256_of};
+use super::checksum::sha256_of;
 use super::error::ModelError;
 use super::external::{DataFile, data_files, whole_sha256};
 use super::store::{self, DEFAULT_NAME, Known, Place, nearest};
+use crate::text::hex;
 
 static DEFAULT_BYTES: &[u8] = include_bytes!("../../models/visdrone-nano.onnx");
 

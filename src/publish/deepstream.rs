@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use super::lines::class_name;
 use crate::detection::Detection;
+use crate::detections::class_name;
 
 /// The version of the schema.
 const VERSION: &str = "4.0";

@@ -3,16 +3,9 @@
 use serde::Serialize;
 
 use super::follow::Change;
+use crate::detections::json::SCHEMA;
 use crate::geometry::Size;
 use crate::stream::StreamId;
-
-/// As of the lines of `--json`.
-const SCHEMA: u32 = 1;
-
-/// The class's name; nothing where it has none.
-pub(super) fn class_name(classes: &[String], class_id: u16) -> &str {
-    classes.get(usize::from(class_id)).map_or("", String::as_str)
-}
 
 #[derive(Serialize)]
 struct TrackLine<'a> {

@@ -1,6 +1,7 @@
 //! A message on its way.
 
-use crate::text::append;
+use crate::secrets::random;
+use crate::text::hex;
 
 /// As it lies in the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,22 +14,6 @@ pub(super) struct Message {
     pub key: String,
     /// What it says.
     pub payload: Vec<u8>,
-}
-
-/// Random bytes.
-pub(super) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    // With this size and without flags it fails on no kernel since 3.17.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    bytes
-}
-
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        append(&mut text, format_args!("{byte:02x}"));
-        text
-    })
 }
 
 /// A random UUID (version 4 of RFC 9562).

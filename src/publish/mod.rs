@@ -25,7 +25,7 @@ mod target;
 mod tls;
 mod voice;
 
-pub use plan::{Figures, Format, On, Plan, PublishError, PublishReport, Request, Route, SPOOL_BYTES};
+pub use plan::{Figures, Format, On, Plan, PublishError, PublishReport, Request, Route};
 pub use publisher::Publisher;
 pub use spool::SpoolError;
 pub use target::{Protocol, Target, TargetError};

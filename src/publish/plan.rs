@@ -13,9 +13,6 @@ use super::target::{Protocol, Target};
 use crate::stream::StreamId;
 use crate::thread::ThreadError;
 
-/// Bytes on disk, a stream and broker.
-pub const SPOOL_BYTES: u64 = 256_000_000;
-
 /// When there is a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
@@ -328,7 +325,7 @@ mod tests {
             rate: None,
             home_assistant: None,
             spool: PathBuf::new(),
-            spool_bytes: SPOOL_BYTES,
+            spool_bytes: 256_000_000,
             tls_ca: None,
         }
     }

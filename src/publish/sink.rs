@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 
 use super::follow::{Change, Follower};
 use super::inbox::{Inbox, Produced};
-use super::lines::{self, class_name};
+use super::lines;
 use super::plan::{Format, On, Route};
 use super::{deepstream, frigate};
 use crate::detections::json::{write_event, write_line};
-use crate::detections::{DetectedFrame, DetectionError, DetectionSink, StreamEvent};
+use crate::detections::{DetectedFrame, DetectionError, DetectionSink, StreamEvent, class_name};
 use crate::frame::DecodedFrame;
 use crate::geometry::Size;
 use crate::stream::{StreamId, StreamInfo};

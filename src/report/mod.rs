@@ -322,7 +322,7 @@ impl RunReport {
     /// # Errors
     /// When it cannot be written, or something else has taken its name.
     pub fn write_into(&self, mut file: PartFile) -> std::io::Result<()> {
-        file.write_all(format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())?;
+        file.write_all(json_text(self)?.as_bytes())?;
         file.finish()
     }
 }
@@ -332,7 +332,9 @@ impl RunReport {
 /// # Errors
 /// When the file cannot be written.
 pub fn write_json(report: &impl serde::Serialize, path: &Path, stopping: &Shutdown) -> std::io::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
-    text.push('\n');
-    crate::part::write_whole(path, text.as_bytes(), Some(stopping))
+    crate::part::write_whole(path, json_text(report)?.as_bytes(), Some(stopping))
+}
+
+fn json_text(report: &impl serde::Serialize) -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(report)? + "\n")
 }

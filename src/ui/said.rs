@@ -1,28 +1,21 @@
 //! What happens to a stream of `serve`, line by line.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
-
 use super::logs::print_error;
 use crate::pipeline::{Listener, RunEvent};
 use crate::secrets::redact;
-use crate::text::{print_stderr, printable};
+use crate::text::{Once, in_one_line, print_stderr, printable};
 
 /// Says what happens to a stream, when it does.
 pub struct Said {
     name: String,
-    /// Each is said once.
-    notices: Mutex<HashSet<String>>,
+    notices: Once,
 }
-
-/// Notices that are remembered.
-const NOTICES: usize = 256;
 
 impl Said {
     /// What happens to the stream of this name.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), notices: Mutex::default() }
+        Self { name: name.to_owned(), notices: Once::default() }
     }
 
     /// Something failed.
@@ -31,8 +24,7 @@ impl Said {
     }
 
     fn occurrence(&self, text: &str) {
-        let text = text.replace("\n  ", "; ").replace('\n', "; ");
-        print_stderr(&format!("  {}: {}", self.name, printable(&redact(&text))));
+        print_stderr(&format!("  {}: {}", self.name, printable(&redact(&in_one_line(text)))));
     }
 }
 
@@ -41,8 +33,7 @@ impl Listener for Said {
     fn on(&self, event: &RunEvent<'_>) {
         match *event {
             RunEvent::Notice(text) => {
-                let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-                if notices.len() < NOTICES && notices.insert(text.to_owned()) {
+                if self.notices.is_new(text) {
                     self.occurrence(text);
                 }
             }

@@ -1,6 +1,5 @@
 //! What a run looks like on standard error: header, progress, notices.
 
-use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,12 +16,10 @@ use crate::inference::ProviderReport;
 use crate::model::{Origin, RecordedIn};
 use crate::pipeline::{Job, Listener, RunError, RunEvent, SourceSpec};
 use crate::stream::{Gap, StreamId, StreamInfo};
-use crate::text::{counted, print_stderr, printable};
+use crate::text::{Once, counted, in_one_line, print_stderr, printable};
 
 /// How often a plain line is printed when there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
-/// Notices that are remembered, so that none is printed twice.
-const REMEMBERED: usize = 1000;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +55,7 @@ pub(crate) struct Screen {
     /// Detections come from a file.
     recorded: bool,
     classes: Arc<[String]>,
-    said: Mutex<HashSet<String>>,
+    said: Once,
     failures: Mutex<Vec<Failure>>,
     plain: Mutex<(HostTime, u64)>,
     started: HostTime,
@@ -113,7 +110,7 @@ impl Screen {
             model: described(origin, imgsz),
             classes: origin.classes.clone(),
             recorded: origin.recorded.is_some(),
-            said: Mutex::default(),
+            said: Once::default(),
             failures: Mutex::default(),
             plain: Mutex::new((clock::now(), 0)),
             started: clock::now(),
@@ -284,13 +281,7 @@ impl Screen {
     }
 
     pub(crate) fn notice(&self, text: &str) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.len() == REMEMBERED {
-            said.clear();
-        }
-        let is_new = said.insert(text.to_owned());
-        drop(said);
-        if is_new {
+        if self.said.is_new(text) {
             self.occurrence(text);
         }
     }
@@ -314,7 +305,7 @@ impl Screen {
 
     /// A notice of what happened now, which is never held back.
     pub(crate) fn occurrence(&self, text: &str) {
-        self.line(&format!("  notice: {}", printable(&text.replace("\n  ", "; ").replace('\n', "; "))));
+        self.line(&format!("  notice: {}", printable(&in_one_line(text))));
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::FetchError;
-use crate::model::checksum::hex;
+use crate::text::hex;
 
 /// Bytes at the start of a file that tell what it is.
 const LEADING: usize = 64;

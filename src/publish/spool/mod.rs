@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 use record::{HEAD, Head, decode, encode};
 
-use super::message::{Message, hex, random};
+use super::message::Message;
+use crate::secrets::random;
+use crate::text::hex;
 
 /// Largest segment, bytes: what is reclaimed at once.
 const SEGMENT: u64 = 16 << 20;

@@ -13,7 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::session::{Refusal, Session};
 use crate::clock::instant;
+use crate::secrets::random;
 use crate::sink::Hub;
+use crate::text::hex;
 
 /// Orders that wait for the task, which takes them between two frames.
 const ORDERS: usize = 16;
@@ -94,10 +96,7 @@ impl Sessions {
 
 /// 128 bits that nobody guesses.
 fn new_id() -> String {
-    let mut bytes = [0; 16];
-    // Linux's has no other error than one of arguments.
-    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    format!("{:032x}", u128::from_be_bytes(bytes))
+    hex(&random::<16>())
 }
 
 /// Carries sessions until nobody can open one any more.
