@@ -9,6 +9,7 @@ pub mod cli;
 
 pub mod config;
 
+pub mod archive;
 pub mod assignment;
 pub mod backoff;
 pub mod channel;

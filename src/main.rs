@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::serve::ServeArgs;
-use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, serve, val};
+use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, serve, val, work};
 use streamdet::config::{self, ConfigError, Fault, Layers};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers, serve_again)),
+        Command::Work(args) => ExitCode::from(work::run(&args, &parsed.layers)),
         Command::Check(args) => ExitCode::from(check::run(&args, Cli::command())),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {

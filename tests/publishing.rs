@@ -11,7 +11,8 @@ mod refusals;
 use std::path::Path;
 use std::process::Command;
 
-use brokers::{Broker, Listener, has, numbered, stored};
+use brokers::{Listener, numbered, stored};
+use program::broker::{Broker, has};
 use program::events::{self, PATIENCE};
 use program::running::Running;
 use program::{bare, json, json_lines};

@@ -11,6 +11,7 @@ use super::messages::command_line_notice;
 use super::options::{Invocation, RunOptions};
 use super::settings::Task;
 use super::signals::Signals;
+use crate::archive::{NameError, Names};
 use crate::clock::{Clock, RealClock};
 use crate::config::{Kept, PublishOptions};
 use crate::controls::Controls;
@@ -49,19 +50,26 @@ Logs: STREAMDET_LOG=streamdet=debug (levels by target, as of RUST_LOG), -vv, --l
 
 Exit codes: 0 done; 1 failed while running, what was written plays; 2 unusable input or options; 130, 143 interrupted.";
 
-/// Options of `detect`.
+/// Arguments of `detect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 pub struct DetectArgs {
     /// Files, folders of images or video, globs; `rtsp[s]://`, `http[s]://`, `udp://`, `rtp://`, `srt://`, /dev/videoN, `camera:N`,
     /// `test:PATTERN`, `-` (standard input)
     #[arg(required_unless_present = "show_config", value_name = "SOURCE")]
     sources: Vec<OsString>,
+    #[command(flatten)]
+    options: DetectOptions,
+}
+
+/// What is done with sources.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
+pub struct DetectOptions {
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp[s]://:PORT/NAME to serve (with USER:PASSWORD@, who has them), rtmp://, udp:// or srt:// to push,
     /// hls:FOLDER/, or `none`; repeatable [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
-    output: Vec<OsString>,
+    pub(super) output: Vec<OsString>,
     /// Show the annotated video in a window as well
     #[arg(long, help_heading = "Output")]
     display: bool,
@@ -92,7 +100,7 @@ pub struct DetectArgs {
     full_speed: bool,
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
-    overwrite: bool,
+    pub(super) overwrite: bool,
     /// Detections as JSON Lines; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,
@@ -118,11 +126,11 @@ pub struct DetectArgs {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     heatmap: Option<PathBuf>,
     #[command(flatten)]
-    publish: PublishOptions,
+    pub(super) publish: PublishOptions,
     #[command(flatten)]
-    run: RunOptions,
+    pub(super) run: RunOptions,
     #[command(flatten)]
-    invocation: Invocation,
+    pub(super) invocation: Invocation,
 }
 
 /// Runs the command; returns the exit code.
@@ -135,17 +143,69 @@ pub fn run(args: &DetectArgs, kept: &Kept) -> u8 {
 }
 
 fn prepare_and_run(args: &DetectArgs, kept: &Kept, clock: &Arc<dyn Clock>, shutdown: &Shutdown) -> anyhow::Result<u8> {
-    args.invocation.start_logs()?;
+    let DetectOptions { run, invocation, .. } = &args.options;
+    invocation.start_logs()?;
     gstreamer::init()?;
     let mut task = args.task()?;
     task.plan.notices.extend(command_line_notice().map(str::to_owned));
     task.kept = kept.clone();
-    args.run.run(&args.invocation, &task, clock, shutdown).map(|done| done.code)
+    run.run(invocation, &task, clock, shutdown).map(|done| done.code)
 }
 
 impl DetectArgs {
     /// What is to be done: sources with their outputs, checked against each other.
     pub(super) fn task(&self) -> anyhow::Result<Task> {
+        self.options.task(&self.sources)
+    }
+
+    /// Whether it has anything to detect in.
+    pub(super) fn has_sources(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// Whether files are read as fast as possible.
+    pub(super) fn is_at_full_speed(&self) -> bool {
+        self.options.full_speed
+    }
+
+    /// Has a stream that runs take over what it can; `usual` is the model's confidence threshold.
+    pub(super) fn adjust(usual: f32) -> impl Fn(&Self, &Controls) {
+        move |args, controls| {
+            controls.set_confidence(args.options().detections.conf.unwrap_or(usual));
+            controls.show_hud(args.options().drawing.hud);
+        }
+    }
+
+    /// The options of a run.
+    pub(super) fn options(&self) -> &RunOptions {
+        &self.options.run
+    }
+
+    /// The same, with outputs that are called by the file's own name.
+    pub(super) fn named(mut self, names: &Names) -> Result<Self, NameError> {
+        let DetectOptions { output, json, mot_output, events_csv, heatmap, save_txt, crops, .. } = &mut self.options;
+        let asked = std::mem::take(output);
+        *output = match &asked[..] {
+            [] => vec![names.output(None)?],
+            asked => asked.iter().map(|one| names.output(Some(one))).collect::<Result<_, _>>()?,
+        };
+        for (option, path, ending) in [
+            ("--json", json, ".jsonl"),
+            ("--mot-output", mot_output, ".txt"),
+            ("--events-csv", events_csv, ".csv"),
+            ("--heatmap", heatmap, "-heatmap.png"),
+        ] {
+            *path = path.as_deref().map(|asked| names.file(option, asked, ending)).transpose()?;
+        }
+        for folder in [save_txt, crops] {
+            *folder = folder.as_deref().map(|asked| names.folder(asked));
+        }
+        Ok(self)
+    }
+}
+
+impl DetectOptions {
+    fn task(&self, sources: &[OsString]) -> anyhow::Result<Task> {
         let request = OutputRequest {
             outputs: self.output.clone(),
             overwrite: self.overwrite,
@@ -161,8 +221,8 @@ impl DetectArgs {
             tls_cert: self.tls_cert.clone(),
             tls_key: self.tls_key.clone(),
         };
-        self.run.tracking.check(&self.sources)?;
-        let mut plan = plan::plan(&self.sources, self.run.live.credentials().as_ref(), &request)?;
+        self.run.tracking.check(sources)?;
+        let mut plan = plan::plan(sources, self.run.live.credentials().as_ref(), &request)?;
         plan.notices.extend(self.publish.notice());
         if let Some(path) = self.heatmap.as_deref().filter(|path| Kind::of(path).is_none()) {
             anyhow::bail!("--heatmap {}: unknown ending\n  name a .png, .jpg or .jpeg", path.display());
@@ -185,26 +245,22 @@ impl DetectArgs {
         })
     }
 
-    /// Whether it has anything to detect in.
-    pub(super) fn has_sources(&self) -> bool {
-        !self.sources.is_empty()
-    }
-
-    /// Whether files are read as fast as possible.
-    pub(super) fn is_at_full_speed(&self) -> bool {
-        self.full_speed
-    }
-
-    /// Has a stream that runs take over what it can; `usual` is the model's confidence threshold.
-    pub(super) fn adjust(usual: f32) -> impl Fn(&Self, &Controls) {
-        move |args, controls| {
-            controls.set_confidence(args.run.detections.conf.unwrap_or(usual));
-            controls.show_hud(args.run.drawing.hud);
-        }
-    }
-
-    /// The options of a run.
-    pub(super) fn options(&self) -> &RunOptions {
-        &self.run
+    /// Options that mean nothing for an archive, of those that were given.
+    pub(super) fn not_of_an_archive(&self) -> Option<&'static str> {
+        let RunOptions { measure, monitoring, keep, tui, .. } = &self.run;
+        let given = [
+            ("--tui", *tui),
+            ("--display", self.display),
+            ("--segment", self.segment.is_some()),
+            ("--run-dir", keep.run_dir.is_some()),
+            ("--repeat", keep.repeat.is_some()),
+            ("--report", measure.report.is_some()),
+            ("--csv", measure.csv.is_some()),
+            ("--html", measure.html.is_some()),
+            ("--trace", measure.trace.is_some()),
+            ("--stats", measure.stats.is_some()),
+            ("--metrics", monitoring.metrics.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map(|(option, _)| option)
     }
 }

@@ -20,6 +20,7 @@ pub mod serve;
 mod settings;
 mod signals;
 pub mod val;
+pub mod work;
 
 use clap::{Parser, Subcommand};
 
@@ -43,6 +44,8 @@ pub enum Command {
     Profile(Box<profile::ProfileArgs>),
     /// Detect over HTTP: an image in, boxes out; streams on a page
     Serve(Box<serve::ServeArgs>),
+    /// Take recorded files from a queue or a list that many machines share
+    Work(Box<work::WorkArgs>),
     /// Measure accuracy on a labelled dataset
     Val(Box<val::ValArgs>),
     /// Check a config file: every key and value, the model, files, outputs; nothing runs

@@ -74,7 +74,7 @@ impl Kept {
 }
 
 /// What the config file has for values that were given.
-fn value(option: &Arg, values: &[&OsStr], left_out: &mut Vec<String>) -> Value {
+pub(super) fn value(option: &Arg, values: &[&OsStr], left_out: &mut Vec<String>) -> Value {
     let mut one = |value: &OsStr| {
         let text = value.to_string_lossy();
         let number = || text.parse().map(Value::Integer).or_else(|_| text.parse().map(Value::Float));

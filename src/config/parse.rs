@@ -49,6 +49,14 @@ pub fn parse<C: CommandFactory + FromArgMatches>(
         return Ok(Parsed { cli, table: None, layers: Layers::default(), kept: Kept::default() });
     };
     let name = of.get_name();
+    if let Some(nested) = args.get(2).and_then(|name| name.to_str()).and_then(|name| of.find_subcommand(name)) {
+        // What it does is done elsewhere, with the settings of there.
+        let matches = all.clone().try_get_matches_from(args)?;
+        let set = matches.subcommand_matches(name).and_then(|set| set.subcommand_matches(nested.get_name()));
+        let process = set.map(|set| flags(nested, set)).unwrap_or_default();
+        let layers = Layers { all: all.clone(), process, ..Layers::default() };
+        return Ok(Parsed { cli: C::from_arg_matches(&matches)?, table: None, layers, kept: Kept::default() });
+    }
     // Sources may be the file's: those of the command line are not asked for yet.
     let mut lenient = args.to_vec();
     lenient.insert(2, "--show-config".into());

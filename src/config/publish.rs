@@ -1,6 +1,6 @@
 //! Options of what is published to brokers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -42,6 +42,12 @@ pub struct PublishOptions {
 }
 
 impl PublishOptions {
+    /// CA certificates to trust.
+    #[must_use]
+    pub fn ca(&self) -> Option<&Path> {
+        self.publish_ca.as_deref()
+    }
+
     /// What is of no use.
     #[must_use]
     pub fn notice(&self) -> Option<String> {

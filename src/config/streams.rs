@@ -1,7 +1,7 @@
 //! Streams of a config file or of a request: each is a `detect` of its own, in one process.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use clap::{Command, FromArgMatches};
 use toml::Value;
@@ -9,6 +9,7 @@ use toml::Value;
 use super::changes::{RENEWED, Settings, Values};
 use super::error::ConfigError;
 use super::file::{Fault, File, Key, STREAM, Table, check_name};
+use super::kept::value;
 use super::known::{is_of_the_process, key, own_settings, setting};
 use super::layers::{Entry, Scope, add, check, check_needs, from_environment, from_keys, parted};
 
@@ -57,6 +58,30 @@ impl Layers {
     pub fn only(&self, keys: &[&str]) -> Self {
         let base = self.base.iter().filter(|entry| keys.contains(&entry.key.as_str())).cloned().collect();
         Self { base, ..self.clone() }
+    }
+
+    /// The same, of which files inherit all that the command was given.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        let is_of_detect =
+            |entry: &&Entry| self.all.find_subcommand(DETECT).is_some_and(|of| setting(of, &entry.key).is_some());
+        Self { base: self.process.iter().filter(is_of_detect).cloned().collect(), ..self.clone() }
+    }
+
+    /// What the command was given of the options of `detect`, as a table of the config file.
+    ///
+    /// # Errors
+    /// What holds a secret, which a table does not.
+    pub fn table(&self) -> Result<toml::Table, Vec<String>> {
+        let (mut table, mut left_out) = (toml::Table::new(), Vec::new());
+        for entry in &self.process {
+            let Some(option) = self.all.find_subcommand(DETECT).and_then(|of| setting(of, &entry.key)) else {
+                continue;
+            };
+            let values: Vec<&OsStr> = entry.values.iter().map(OsString::as_os_str).collect();
+            table.insert(entry.key.clone(), value(option, &values, &mut left_out));
+        }
+        if left_out.is_empty() { Ok(table) } else { Err(left_out) }
     }
 
     /// What command `of` was given that streams inherit: by its `flags`, the environment and the top level of `file`.

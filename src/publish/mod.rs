@@ -16,7 +16,7 @@ mod lines;
 mod link;
 mod message;
 mod mqtt;
-mod nats;
+pub mod nats;
 mod plan;
 mod publisher;
 mod sink;
@@ -29,3 +29,4 @@ pub use plan::{Figures, Format, On, Plan, PublishError, PublishReport, Request, 
 pub use publisher::Publisher;
 pub use spool::SpoolError;
 pub use target::{Protocol, Target, TargetError};
+pub use tls::config as trusted;

@@ -7,14 +7,16 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::Config;
 use async_nats::jetstream::{self, Context};
-use async_nats::{ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event};
 use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesOrdered;
+use rustls::ClientConfig;
 use tokio::sync::mpsc::channel;
 
 use super::link::{Link, ONLINE};
 use super::message::Message;
+use super::target::Target;
 use crate::secrets::Credentials;
 
 /// Messages that are sent before the first of them is acknowledged, at most.
@@ -30,7 +32,6 @@ const KEEPS: Duration = Duration::from_hours(24);
 
 /// Publishes until all is acknowledged and no more comes.
 pub(super) async fn session(link: &Link, connected: &dyn Fn()) -> Result<(), String> {
-    let target = &link.route.target;
     let (end, mut ended) = channel::<String>(1);
     let told = move |event: Event| {
         let why = match event {
@@ -42,24 +43,13 @@ pub(super) async fn session(link: &Link, connected: &dyn Fn()) -> Result<(), Str
         let _ = why.map(|why| end.try_send(why));
         std::future::ready(())
     };
-    let mut options = ConnectOptions::new()
+    let options = ConnectOptions::new()
         .name(format!("streamdet-{}", link.route.name))
-        .connection_timeout(PATIENCE)
-        .request_timeout(Some(PATIENCE))
         .max_reconnects(Some(1))
         .event_callback(told);
-    if let Some(Credentials { user, password }) = &target.credentials {
-        options = options.user_and_password(user.expose().to_owned(), password.expose().to_owned());
-    }
-    if let Some(tls) = &link.tls {
-        options = options.require_tls(true).tls_client_config((**tls).clone());
-    }
-    let scheme = if target.tls { "tls" } else { "nats" };
-    let client = options.connect(format!("{scheme}://{}:{}", target.host, target.port)).await;
-    let client = client.map_err(|error| error.to_string())?;
+    let client = connect(&link.route.target, link.tls.as_deref(), options).await?;
     let largest = client.server_info().max_payload;
-    let mut context = jetstream::new(client);
-    context.set_timeout(PATIENCE);
+    let context = context(client);
     let talk = Talk { link, prefix: link.route.prefix.replace('/', "."), context, largest };
     talk.prepare().await?;
     connected();
@@ -67,6 +57,31 @@ pub(super) async fn session(link: &Link, connected: &dyn Fn()) -> Result<(), Str
         outcome = talk.run() => outcome,
         why = ended.recv() => Err(why.unwrap_or_else(|| "disconnected".into())),
     }
+}
+
+/// Connects to a server with these options, as who its address says.
+///
+/// # Errors
+/// What the client says.
+pub async fn connect(target: &Target, tls: Option<&ClientConfig>, options: ConnectOptions) -> Result<Client, String> {
+    let mut options = options.connection_timeout(PATIENCE).request_timeout(Some(PATIENCE));
+    if let Some(Credentials { user, password }) = &target.credentials {
+        options = options.user_and_password(user.expose().to_owned(), password.expose().to_owned());
+    }
+    if let Some(tls) = tls {
+        options = options.require_tls(true).tls_client_config(tls.clone());
+    }
+    let scheme = if target.tls { "tls" } else { "nats" };
+    let client = options.connect(format!("{scheme}://{}:{}", target.host, target.port)).await;
+    client.map_err(|error| error.to_string())
+}
+
+/// JetStream, which answers soon or not at all.
+#[must_use]
+pub fn context(client: Client) -> Context {
+    let mut context = jetstream::new(client);
+    context.set_timeout(PATIENCE);
+    context
 }
 
 /// A message's position, whether it was sent, and what came of it.

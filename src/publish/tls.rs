@@ -10,7 +10,10 @@ use rustls::{ClientConfig, RootCertStore};
 use super::plan::PublishError;
 
 /// What a TLS connection begins with: those of the file are trusted, else the system's.
-pub(super) fn config(ca: Option<&Path>) -> Result<ClientConfig, PublishError> {
+///
+/// # Errors
+/// When they cannot be read, or there are none.
+pub fn config(ca: Option<&Path>) -> Result<ClientConfig, PublishError> {
     let refused = |path: &dyn std::fmt::Display, problem: &dyn std::fmt::Display| PublishError::Certificates {
         path: path.to_string(),
         problem: problem.to_string(),

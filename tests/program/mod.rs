@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
 
+pub mod broker;
 pub mod events;
 pub mod protobuf;
 pub mod running;

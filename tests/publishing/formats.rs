@@ -6,7 +6,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::brokers::{Broker, Heard, Listener, has};
+use crate::brokers::{Heard, Listener};
+use crate::program::broker::{Broker, has};
 use crate::program::running::Running;
 use crate::program::{made_clip, streamdet_command};
 use crate::recorded;

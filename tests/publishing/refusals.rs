@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use crate::brokers::{Broker, Listener, has};
+use crate::brokers::Listener;
 use crate::detect;
+use crate::program::broker::{Broker, has};
 use crate::program::running::Running;
 use crate::program::{free_port, said, text};
 

@@ -21,6 +21,7 @@ pub use error::PlanError;
 pub use files::{go_on_beside, prepare_files};
 pub use places::survey;
 pub use request::{MAX_CLIENTS, OutputRequest};
+pub use sources::is_media;
 
 use super::job::{Job, OutputSpec, SourceSpec, file_names, free};
 use crate::detections::FileNames;

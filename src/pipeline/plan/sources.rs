@@ -86,6 +86,12 @@ pub(super) fn expand(
     Err(PlanError::NoSuchFile { source_name: name })
 }
 
+/// Whether a file's name is that of video or an image.
+#[must_use]
+pub fn is_media(path: &Path) -> bool {
+    has_extension(path, &VIDEOS) || has_extension(path, &IMAGES)
+}
+
 /// What is no image among `files`, and the images, in order of their names.
 fn by_kind(mut files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
     files.sort();

@@ -1,0 +1,42 @@
+//! Recorded files that many machines work through, each once.
+//!
+//! The files stand in a work queue of NATS JetStream ([`Queue`]), or in a list of which each machine takes its share ([`Shard`]). One is
+//! taken, its outputs are written into a folder beside their destination ([`Staged`]) and take their names when all are whole, and then it is
+//! acknowledged. So whatever ends a worker, or comes twice, leaves one whole output.
+//!
+//! What is done with a file is the caller's ([`Outcome`] is what came of it): nothing here knows of detections.
+
+mod address;
+mod item;
+mod keeper;
+mod list;
+mod names;
+mod queue;
+mod shard;
+mod staged;
+mod worker;
+
+pub use address::{Address, AddressError};
+pub use item::{Failure, Item};
+pub use keeper::{Keeper, KeeperError, with_queue};
+pub use list::{listed, walked};
+pub use names::{NameError, Names};
+pub use queue::{Added, Buried, Figures, Queue, QueueError};
+pub use shard::{Shard, ShardError};
+pub use staged::Staged;
+pub use worker::{Tally, work};
+
+use std::time::Duration;
+
+/// What came of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its outputs are there.
+    Done,
+    /// They were there already.
+    There,
+    /// It cannot be done, on whatever machine.
+    Failed(Failure),
+    /// It was not done: it is somebody's again after this time.
+    Left(Duration),
+}

@@ -1,0 +1,154 @@
+//! What the outputs of a file are called: by its own name and its folder's, so that no two files write one, on whatever machine.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Component, Path, PathBuf};
+
+/// A file's folder, and its name without ending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    parent: PathBuf,
+    /// The same without its root: `archive/day1`.
+    folder: PathBuf,
+    stem: String,
+}
+
+/// Why outputs cannot be named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// One name for all files.
+    #[error(
+        "{option} {name}: one name for every file\n  give a folder ({example}/), or put {{stem}} into the name: \
+         {example}/{{dir}}/{{stem}}{ending}"
+    )]
+    OneName {
+        /// The option.
+        option: &'static str,
+        /// As given.
+        name: String,
+        /// A folder of that name.
+        example: String,
+        /// What such files end with.
+        ending: &'static str,
+    },
+    /// What is no file.
+    #[error(
+        "-o {0}: outputs of an archive are files\n  give a folder (out/), a pattern (out/{{dir}}/{{stem}}.mkv) or none"
+    )]
+    NoFile(String),
+}
+
+impl Names {
+    /// Of the file at `source`, an absolute path.
+    #[must_use]
+    pub fn of(source: &Path) -> Self {
+        let mut folder = PathBuf::new();
+        for part in source.parent().into_iter().flat_map(Path::components) {
+            match part {
+                Component::Normal(name) => folder.push(name),
+                Component::ParentDir => {
+                    folder.pop();
+                }
+                Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
+            }
+        }
+        let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Self { parent: source.parent().unwrap_or(Path::new("/")).to_owned(), folder, stem }
+    }
+
+    /// What `-o` is for it: below a folder, the file's own folder; beside the file, where nothing is given. `{stem}` and the ending are left
+    /// to who plans outputs.
+    ///
+    /// # Errors
+    /// When it is the same for every file, or no file.
+    pub fn output(&self, asked: Option<&OsStr>) -> Result<OsString, NameError> {
+        let Some(asked) = asked else { return Ok(with_slash(self.parent.clone())) };
+        let text = asked.to_string_lossy();
+        if text == "none" {
+            return Ok(asked.to_owned());
+        }
+        if text.contains("://") || text.starts_with("hls:") {
+            return Err(NameError::NoFile(crate::secrets::redact(&text)));
+        }
+        if is_folder(&text) {
+            return Ok(with_slash(self.below(&text)));
+        }
+        if !text.contains("{stem}") {
+            return Err(one_name("-o", &text, ".mkv"));
+        }
+        Ok(text.replace("{dir}", &self.folder.to_string_lossy()).into())
+    }
+
+    /// What the file of another option is for it; `ending` is what such a file ends with.
+    ///
+    /// # Errors
+    /// When it is the same for every file.
+    pub fn file(&self, option: &'static str, asked: &Path, ending: &'static str) -> Result<PathBuf, NameError> {
+        let text = asked.to_string_lossy();
+        if is_folder(&text) {
+            return Ok(self.below(&text).join(format!("{}{ending}", self.stem)));
+        }
+        if !text.contains("{stem}") {
+            return Err(one_name(option, &text, ending));
+        }
+        Ok(self.filled(&text))
+    }
+
+    /// What a folder of many files is for it.
+    #[must_use]
+    pub fn folder(&self, asked: &Path) -> PathBuf {
+        let text = asked.to_string_lossy();
+        if text.contains("{dir}") || text.contains("{stem}") { self.filled(&text) } else { asked.join(&self.folder) }
+    }
+
+    fn below(&self, folder: &str) -> PathBuf {
+        if folder.contains("{dir}") { self.filled(folder) } else { Path::new(folder).join(&self.folder) }
+    }
+
+    fn filled(&self, pattern: &str) -> PathBuf {
+        pattern.replace("{dir}", &self.folder.to_string_lossy()).replace("{stem}", &self.stem).into()
+    }
+}
+
+fn is_folder(text: &str) -> bool {
+    text.ends_with('/') || Path::new(text).is_dir()
+}
+
+fn with_slash(folder: PathBuf) -> OsString {
+    let mut folder = folder.into_os_string();
+    folder.push("/");
+    folder
+}
+
+fn one_name(option: &'static str, name: &str, ending: &'static str) -> NameError {
+    let example = Path::new(name).with_extension("").display().to_string();
+    NameError::OneName { option, name: name.to_owned(), example, ending }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_files_outputs_lie_where_no_other_files_do() {
+        let names = Names::of(Path::new("/archive/../archive/./day1/DJI_0001.MP4"));
+        let output =
+            |asked: Option<&str>| names.output(asked.map(OsStr::new)).map(|name| name.into_string().expect("UTF-8"));
+        assert_eq!(output(Some("out/")), Ok("out/archive/day1/".into()));
+        assert_eq!(output(Some("out/{dir}/{stem}.mkv")), Ok("out/archive/day1/{stem}.mkv".into()));
+        assert_eq!(output(Some("out/{dir}/x/")), Ok("out/archive/day1/x/".into()));
+        assert_eq!(output(Some("none")), Ok("none".into()));
+        assert_eq!(output(None), Ok("/archive/../archive/./day1/".into()), "beside the file");
+        assert!(matches!(output(Some("out.mkv")), Err(NameError::OneName { .. })));
+        for live in ["rtsp://:8554/x", "udp://u:secret@h:1/", "hls:out/"] {
+            let error = output(Some(live)).expect_err(live);
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let file = |asked: &str| names.file("--json", Path::new(asked), ".jsonl");
+        assert_eq!(file("out/"), Ok("out/archive/day1/DJI_0001.jsonl".into()));
+        assert_eq!(file("{stem}.json"), Ok("DJI_0001.json".into()));
+        let error = file("found.jsonl").expect_err("one for all").to_string();
+        assert!(error.contains("found/{dir}/{stem}.jsonl"), "{error}");
+        assert_eq!(names.folder(Path::new("labels")), Path::new("labels/archive/day1"));
+        assert_eq!(names.folder(Path::new("labels/{stem}")), Path::new("labels/DJI_0001"));
+    }
+}

@@ -1,0 +1,499 @@
+//! `streamdet work`: an archive that many machines share.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Args, Subcommand};
+
+use super::detect::{DetectArgs, DetectOptions};
+use super::messages::{command_line_notice, or_unusable, print, print_error, print_line, told};
+use super::run::Ready;
+use super::settings::Task;
+use super::signals::Signals;
+use crate::archive::{
+    self, Added, Address, Failure, Item, Keeper, Names, Outcome, Queue, Shard, Staged, Tally, listed, walked,
+};
+use crate::clock::{Clock, Deadline, RealClock};
+use crate::config::{Layers, stream_from};
+use crate::detector::{DetectorOptions, Recorded, RecordedError, Service, Wanted};
+use crate::model::Origin;
+use crate::pipeline::{self, EventLog, Finder, RunError, SourceSpec, plan};
+use crate::secrets::redact;
+use crate::shutdown::Shutdown;
+use crate::source::prefer_decoder;
+use crate::text::{counted, grouped, in_one_line};
+use crate::units::length;
+
+const EXAMPLES: &str = "Examples:
+  streamdet work add nats://queue.example/archive /archive/2026 --conf 0.4 --track
+  find /archive -name '*.mp4' | streamdet work add nats://queue.example/archive -
+  streamdet work nats://queue.example/archive -o /annotated/ --json /annotated/
+  streamdet work status nats://queue.example/archive
+  streamdet work retry nats://queue.example/archive       those that failed, again
+  streamdet work --manifest files.txt --shard 0/4 -o none --json out/
+  sbatch --array=0-7 --wrap 'streamdet work --manifest files.txt -o out/'
+
+A worker takes one file at a time, with its own options and those of `work add` above them. Outputs take their names when all of a file's \
+are whole; a file whose outputs are there is done, unless --overwrite is given. So a worker may be killed at any time: its file is taken by \
+another one when the lease is over.
+
+Names: -o, --json and the like take a folder (the file's own folders are made below it) or a pattern with {dir} and {stem}: \
+--json 'out/{dir}/{stem}.jsonl'. Without -o, the annotated video lies beside its source. Files are the same paths on every machine.
+
+Exit codes: 0 told to stop, or --until-empty and nothing is left; of --manifest, all is done. 1 this machine cannot go on (disk, detector), or \
+files of --manifest failed; 2 unusable input or options; 130, 143 --manifest was interrupted.";
+
+/// Options of `work`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct WorkArgs {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Queue to take files from: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME
+    #[arg(value_name = "QUEUE", required_unless_present_any = ["manifest", "show_config"])]
+    queue: Option<Address>,
+    /// End when no file waits and none is worked on
+    #[arg(long, help_heading = "Archive")]
+    until_empty: bool,
+    /// Take a file so often; one that was begun so often and never finished counts as failed
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1000), help_heading = "Archive")]
+    attempts: u64,
+    /// Of a new queue: a file is another worker's when nothing was heard of its own for so long: 10s, 1m [default: 30s]
+    #[arg(long, value_name = "LENGTH", value_parser = length, help_heading = "Archive")]
+    lease: Option<Duration>,
+    /// Take files from a list instead, one name a line; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["queue", "until_empty", "attempts", "lease"], help_heading = "Archive")]
+    manifest: Option<PathBuf>,
+    /// Of the list, share I of N, from 0; N alone under a scheduler that says which [default: as `JOB_COMPLETION_INDEX` or
+    /// `SLURM_ARRAY_TASK_ID` and `SLURM_ARRAY_TASK_COUNT` say, else all]
+    #[arg(long, value_name = "I/N", requires = "manifest", value_parser = clap::value_parser!(Shard), help_heading = "Archive")]
+    shard: Option<Shard>,
+    #[command(flatten)]
+    options: DetectOptions,
+}
+
+/// What else is done with a queue.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Add files to a queue, with options of `streamdet detect` for them
+    Add(Box<AddArgs>),
+    /// How far a queue is, and what failed
+    Status(StatusArgs),
+    /// Put files that failed into the queue again
+    Retry(QueueArgs),
+}
+
+/// A queue.
+#[derive(Debug, Args)]
+struct QueueArgs {
+    /// Queue: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME
+    queue: Address,
+    /// CA certificates to trust for natss://, a PEM file [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    publish_ca: Option<PathBuf>,
+}
+
+/// Options of `work status`.
+#[derive(Debug, Args)]
+struct StatusArgs {
+    #[command(flatten)]
+    at: QueueArgs,
+    /// As JSON on standard output
+    #[arg(long)]
+    json: bool,
+    /// Name so many files that failed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    failed: usize,
+}
+
+/// Options of `work add`.
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// Queue: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME
+    queue: Address,
+    /// Files, folders with all that is below them, globs; `-` reads names from standard input, one a line
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<OsString>,
+    /// Of a new queue: a file is another worker's when nothing was heard of its own for so long: 10s, 1m [default: 30s]
+    #[arg(long, value_name = "LENGTH", value_parser = length)]
+    lease: Option<Duration>,
+    #[command(flatten)]
+    options: DetectOptions,
+}
+
+/// Between two lines that say how far it is.
+const SAID: Duration = Duration::from_secs(10);
+/// How long a file is left alone that another worker is at.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Runs the command; returns the exit code.
+#[must_use]
+pub fn run(args: &WorkArgs, layers: &Layers) -> u8 {
+    match &args.action {
+        Some(Action::Add(add)) => or_unusable(add.run(layers)),
+        Some(Action::Status(status)) => or_unusable(status.run()),
+        Some(Action::Retry(at)) => or_unusable(at.retry()),
+        None => {
+            let signals = Signals::watch();
+            let result = args.run(layers, &signals.shutdown);
+            // Being told to stop is a worker's normal end; a share of a list is not done then.
+            if args.manifest.is_some() { signals.conclude(result) } else { signals.stopped(result) }
+        }
+    }
+}
+
+impl AddArgs {
+    fn run(&self, layers: &Layers) -> anyhow::Result<u8> {
+        check(&self.options)?;
+        let options = layers.table().map_err(|left_out| {
+            anyhow!("{}: a queue holds no secrets\n  give it to the workers", left_out.join(", "))
+        })?;
+        // What is wrong with the options is said here, and not by every worker for every file.
+        let example = file(layers, &Item { source: "/archive/clip.mp4".into(), options: options.clone() }, "work add")?;
+        example.named(&Names::of(Path::new("/archive/clip.mp4")))?;
+        let (mut faults, mut next) = (None, Deadline::after(SAID));
+        let mut sources = self.files.iter().flat_map(|name| sources(name));
+        let items = std::iter::from_fn(|| {
+            let source = sources.next()?.and_then(|source| absolute(&source));
+            source.map(|source| Item { source, options: options.clone() }).map_err(|error| faults = Some(error)).ok()
+        });
+        let say = |Added { new, known }: Added| {
+            if next.is_over() {
+                next = Deadline::after(SAID);
+                print_line(&format!("  {} added", counted(new + known, "file")));
+            }
+        };
+        let added = archive::with_queue(&self.queue, self.options.publish.ca(), self.lease, async |queue| {
+            queue.add(items, say).await
+        })?;
+        let known = match added.known {
+            0 => String::new(),
+            known => format!("; {} had been added a moment ago", grouped(known)),
+        };
+        print_line(&format!("  {} added to {}{known}", counted(added.new, "file"), self.queue));
+        match faults {
+            Some(fault) => Err(fault),
+            None if added == Added::default() => {
+                Err(anyhow!("no video or image among what was named\n  name files, or folders with some"))
+            }
+            None => Ok(0),
+        }
+    }
+}
+
+/// What a name stands for: a file, all media below a folder, what a glob matches, lines of standard input.
+fn sources(name: &OsString) -> Box<dyn Iterator<Item = anyhow::Result<PathBuf>> + '_> {
+    let path = Path::new(name);
+    if name == "-" {
+        let lines = listed(BufReader::new(std::io::stdin()));
+        return Box::new(lines.map(|line| line.context("standard input")));
+    }
+    if path.is_dir() {
+        return Box::new(walked(path, plan::is_media).map(Ok));
+    }
+    if path.exists() {
+        return Box::new(std::iter::once(Ok(path.to_owned())));
+    }
+    let found =
+        name.to_str().filter(|name| name.contains(['*', '?', '['])).and_then(|pattern| glob::glob(pattern).ok());
+    let found: Vec<PathBuf> = found.into_iter().flatten().filter_map(Result::ok).collect();
+    match found.len() {
+        1.. => Box::new(found.into_iter().map(Ok)),
+        0 => Box::new(std::iter::once(Err(anyhow!(
+            "{}: no such file\n  check the path",
+            redact(&path.display().to_string())
+        )))),
+    }
+}
+
+/// A path that means the same on another machine.
+fn absolute(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path).with_context(|| path.display().to_string())?;
+    let text = absolute.to_str().ok_or_else(|| anyhow!("{}: a name that is not UTF-8\n  rename it", path.display()))?;
+    Ok(text.to_owned())
+}
+
+impl StatusArgs {
+    fn run(&self) -> anyhow::Result<u8> {
+        let QueueArgs { queue, publish_ca } = &self.at;
+        let (figures, failures) = archive::with_queue(queue, publish_ca.as_deref(), None, async |queue: &Queue| {
+            Ok((queue.figures().await?, queue.failures(self.failed).await?))
+        })?;
+        let failures: Vec<_> = failures.into_iter().map(|(_, buried)| buried).collect();
+        if self.json {
+            print(&format!("{}\n", serde_json::json!({"figures": figures, "failures": failures})));
+            return Ok(0);
+        }
+        print_line(&format!("  {queue}: {figures}"));
+        for buried in &failures {
+            let Failure { exit_code, message } = &buried.failure;
+            let attempts = counted(buried.attempts, "attempt");
+            print_line(&format!(
+                "    {} ({attempts}, exit code {exit_code}): {}",
+                buried.source(),
+                in_one_line(message)
+            ));
+        }
+        let more = figures.failed.saturating_sub(failures.len() as u64);
+        if more > 0 {
+            print_line(&format!("    and {} more; --failed {} names them all", grouped(more), figures.failed));
+        }
+        Ok(0)
+    }
+}
+
+impl QueueArgs {
+    fn retry(&self) -> anyhow::Result<u8> {
+        let ca = self.publish_ca.as_deref();
+        let count = archive::with_queue(&self.queue, ca, None, async |queue: &Queue| queue.retry().await)?;
+        print_line(&format!("  {} in the queue again", counted(count, "file")));
+        Ok(0)
+    }
+}
+
+impl WorkArgs {
+    fn run(&self, layers: &Layers, shutdown: &Shutdown) -> anyhow::Result<u8> {
+        let DetectOptions { run, invocation, publish, .. } = &self.options;
+        invocation.start_logs()?;
+        gstreamer::init()?;
+        check(&self.options)?;
+        let layers = layers.whole();
+        let shard = Shard::resolve(self.shard, &|name| std::env::var(name).ok())?;
+        // Before a model is loaded for it.
+        let example = file(&layers, &Item { source: "/archive/clip.mp4".into(), options: toml::Table::new() }, "work")?;
+        example.named(&Names::of(Path::new("/archive/clip.mp4")))?;
+        prefer_decoder(run.live.decoder.as_deref())?;
+        let list = self.manifest.as_deref().map(|path| read(path, shard)).transpose()?;
+        let keeper = match &self.queue {
+            Some(queue) if list.is_none() => Some(Keeper::open(queue.clone(), publish.ca(), self.lease)?),
+            _ => None,
+        };
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
+        let engine = Engine::start(&self.options, layers, clock, shutdown)?;
+        print_line(&format!("  {} · {}", engine.origin.name, engine.service.provider().summary()));
+        command_line_notice().into_iter().for_each(|notice| print_line(&format!("  notice: {notice}")));
+        let say = |line: &str| {
+            if !invocation.quiet {
+                print_line(&format!("  {line}"));
+            }
+        };
+        let (tally, ended) = match (keeper, list) {
+            (Some(keeper), _) => {
+                let how = (self.attempts, self.until_empty);
+                let worked = archive::work(&keeper, how, &mut |item| engine.job(item), &say, shutdown);
+                if let Err(panicked) = keeper.close() {
+                    print_error(&panicked);
+                }
+                worked
+            }
+            (None, list) => engine.all(&list.unwrap_or_default(), &say),
+        };
+        print_line(&format!("  {tally}"));
+        engine.close();
+        match ended {
+            Some(broken) => {
+                print_error(&told(&broken));
+                Ok(1)
+            }
+            None => Ok(u8::from(self.manifest.is_some() && tally.failed > 0)),
+        }
+    }
+}
+
+/// Refuses what means nothing for an archive.
+fn check(options: &DetectOptions) -> anyhow::Result<()> {
+    match options.not_of_an_archive() {
+        Some(option) => Err(anyhow!("{option} means nothing for an archive\n  leave it out")),
+        None => Ok(()),
+    }
+}
+
+/// The names of a list that are this machine's.
+fn read(path: &Path, shard: Shard) -> anyhow::Result<Vec<String>> {
+    let input: Box<dyn BufRead> = if path.as_os_str() == "-" {
+        Box::new(BufReader::new(std::io::stdin()))
+    } else {
+        let file = std::fs::File::open(path);
+        let file = file.map_err(|error| anyhow!("--manifest {}: {error}\n  give a list of files", path.display()))?;
+        Box::new(BufReader::new(file))
+    };
+    let own = listed(input).enumerate().filter(|(line, _)| shard.has(*line)).map(|(_, name)| absolute(&name?));
+    own.collect::<anyhow::Result<_>>().with_context(|| format!("--manifest {}", path.display()))
+}
+
+/// What is done with a file: everything that was chosen, as `streamdet detect` has it.
+fn file(layers: &Layers, item: &Item, place: &str) -> anyhow::Result<DetectArgs> {
+    let mut own = item.options.clone();
+    own.insert("source".into(), item.source.clone().into());
+    Ok(stream_from::<DetectArgs>(layers, "file", &own, place)?.args)
+}
+
+/// The detector that all files share.
+struct Engine {
+    layers: Layers,
+    service: Arc<Service>,
+    origin: Origin,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    verbose: bool,
+}
+
+impl Engine {
+    fn start(
+        options: &DetectOptions,
+        layers: Layers,
+        clock: Arc<dyn Clock>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let run = &options.run;
+        let (runtime, model) = run.model.load()?;
+        let origin = Origin::from(&model);
+        let wanted = Wanted {
+            imgsz: run.model.imgsz.unwrap_or(origin.default_size),
+            thresholds: run.detections.thresholds(&origin)?,
+            tiling: run.tiling.tile,
+            target_latency: run.tiling.target_latency.map(Duration::from_millis),
+        };
+        let provider = run.model.provider_options();
+        let how = DetectorOptions { wanted, provider, clock: clock.clone(), ..DetectorOptions::of(&model) };
+        let service = Arc::new(Service::start(&runtime, &model, how, run.model.batch.into())?);
+        let verbose = options.invocation.verbose > 0;
+        Ok(Self { layers, service, origin, clock, shutdown: shutdown.clone(), verbose })
+    }
+
+    fn close(self) {
+        if let Some(Err(panicked)) = Arc::into_inner(self.service).map(Service::close) {
+            print_error(&panicked);
+        }
+    }
+
+    /// Does all files of a list.
+    fn all(&self, list: &[String], say: &dyn Fn(&str)) -> (Tally, Option<anyhow::Error>) {
+        let (mut tally, mut next) = (Tally::default(), Deadline::after(SAID));
+        for (number, source) in list.iter().enumerate() {
+            if self.shutdown.is_requested() {
+                break;
+            }
+            let outcome = match self.job(&Item { source: source.clone(), options: toml::Table::new() }) {
+                Ok(outcome) => outcome,
+                Err(broken) => return (tally, Some(broken)),
+            };
+            match &outcome {
+                Outcome::Failed(failure) => print_error(&format!("{source}: {}", in_one_line(&failure.message))),
+                Outcome::Left(_) if !self.shutdown.is_requested() => {
+                    say(&format!("{source}: another worker is at it; passed over"))
+                }
+                _ => {}
+            }
+            tally.count(&outcome);
+            if next.is_over() {
+                next = Deadline::after(SAID);
+                say(&format!("{} of {} done", grouped(number as u64 + 1), counted(list.len() as u64, "file")));
+            }
+        }
+        (tally, None)
+    }
+
+    /// What finds objects in its frames.
+    fn finder(&self, task: &Task) -> Result<Finder, RecordedError> {
+        Ok(match &task.detections {
+            Some(path) => Finder::File(Arc::new(Recorded::read(path, 1)?)),
+            None => Finder::Service(self.service.clone(), Box::new(self.origin.clone())),
+        })
+    }
+
+    /// Does a file. What keeps this machine from doing any is an error.
+    fn job(&self, item: &Item) -> anyhow::Result<Outcome> {
+        let source = Path::new(&item.source);
+        if let Some(folder) = source.parent().filter(|folder| !folder.is_dir()) {
+            anyhow::bail!("{}: no such folder on this machine\n  is its file system mounted?", folder.display());
+        }
+        let prepared = file(&self.layers, item, "a file's options").and_then(|args| {
+            let args = args.named(&Names::of(source))?;
+            Ok((args.task()?, args))
+        });
+        let (mut task, args) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(failed(2, &told(&error))),
+        };
+        if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
+            return Ok(failed(2, "an archive has recorded files"));
+        }
+        if !task.overwrite && are_there(&mut task) {
+            return Ok(Outcome::There);
+        }
+        let (run, finder) = (args.options(), self.finder(&task));
+        let finder = match finder {
+            Ok(finder) => finder,
+            Err(error) => return Ok(failed(2, &error.to_string())),
+        };
+        let origin = finder.origin();
+        let settings = match run.settings(&task, &origin, false) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(failed(2, &error.to_string())),
+        };
+        let staged = match Staged::begin(&item.id(), task.staged()) {
+            Ok(staged) => staged,
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return Ok(Outcome::Left(BUSY)),
+            Err(error) => {
+                return Err(anyhow!("outputs of {}: {error}\n  choose a folder that can be written", item.source));
+            }
+        };
+        task.overwrite = true;
+        let claimed = run.claim(&task, &mut HashSet::new())?;
+        let Ready { settings, detections, .. } = claimed.open(settings, &origin, &self.shutdown)?;
+        let begun = self.clock.now();
+        let listeners: Arc<dyn pipeline::Listener> = Arc::new(EventLog);
+        let outcome = pipeline::run(settings, &finder, self.clock.clone(), listeners, detections, &self.shutdown);
+        if self.shutdown.is_requested() {
+            return Ok(Outcome::Left(Duration::ZERO));
+        }
+        if let Some(error) = outcome.errors.into_iter().next() {
+            return if is_of_the_file(&error) {
+                Ok(failed(if error.is_usage() { 2 } else { 1 }, &error.to_string()))
+            } else {
+                Err(error.into())
+            };
+        }
+        staged.finish().context("an output cannot take its name")?;
+        if self.verbose {
+            print_line(&format!("  {}: {:.2} s", item.source, self.clock.now().since(begun).as_secs_f64()));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Whether it is the file that failed, and not the machine.
+fn is_of_the_file(error: &RunError) -> bool {
+    !matches!(
+        error,
+        RunError::Sink(_)
+            | RunError::Detect(_)
+            | RunError::Service(_)
+            | RunError::Detections(_)
+            | RunError::Stalled { .. }
+    )
+}
+
+fn failed(exit_code: u8, message: &str) -> Outcome {
+    Outcome::Failed(Failure { exit_code, message: redact(message) })
+}
+
+/// Whether every output is there; something has to be written for that.
+fn are_there(task: &mut Task) -> bool {
+    let places = task.staged();
+    !places.is_empty() && places.iter().all(|place| place.symlink_metadata().is_ok())
+}
+
+impl Task {
+    /// Outputs that take their names in the end: files; those of many files are written in their folders.
+    fn staged(&mut self) -> Vec<&mut PathBuf> {
+        let is_file = |(option, _): &(&str, &mut PathBuf)| !["--save-txt", "--crops"].contains(option);
+        self.places().into_iter().filter(is_file).map(|(_, path)| path).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! Real brokers, started on free ports, killed and started again.
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::{events, free_port, skipped, text};
+
+/// A server in a folder of its own, until it is dropped.
+pub struct Broker {
+    program: &'static str,
+    args: Vec<String>,
+    pub port: u16,
+    pub folder: PathBuf,
+    pub child: Option<Child>,
+}
+
+/// Whether a program is installed; else the test says that it is skipped.
+#[track_caller]
+pub fn has(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).env("PATH", path()).output();
+    let has = found.is_ok_and(|output| output.status.success());
+    if !has {
+        skipped(&format!("{program} is not installed (scripts/setup.sh test)"));
+    }
+    has
+}
+
+/// Debian puts servers where only root looks.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+impl Broker {
+    /// mosquitto, which keeps sessions and what is retained through a kill; `more` is added to its configuration. It does not run.
+    pub fn mosquitto(folder: &Path, more: &str) -> Self {
+        let (folder, port) = (folder.join("mosquitto"), free_port());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        // Everything goes on to a listener at once: what the broker has acknowledged, its listener has. As another user it could not
+        // write into the folder.
+        let config = format!(
+            "user root\nlistener {port} 127.0.0.1\nlog_type all\npersistence true\npersistence_location {}/\nautosave_interval 1\nautosave_on_changes true\n\
+             max_inflight_messages 0\nmax_queued_messages 0\n{more}\n",
+            text(&folder)
+        );
+        let own = folder.join("mosquitto.conf");
+        std::fs::write(&own, config).expect("a file");
+        Self { program: "mosquitto", args: vec!["-c".into(), text(&own).into()], port, folder, child: None }
+    }
+
+    /// nats-server with JetStream. It does not run.
+    pub fn nats(folder: &Path) -> Self {
+        let (folder, port) = (folder.join("nats"), free_port());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let args = ["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd", text(&folder)].map(str::to_owned);
+        Self { program: "nats-server", args: args.into(), port, folder, child: None }
+    }
+
+    /// Starts it, and waits until it answers.
+    #[track_caller]
+    pub fn start(&mut self) {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a file");
+        let mut command = Command::new(self.program);
+        command.args(&self.args).env("PATH", path()).stdin(Stdio::null());
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        self.child = Some(command.spawn().expect("it starts"));
+        let port = self.port;
+        let said = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        events::state(said, || TcpStream::connect(("127.0.0.1", port)).ok());
+    }
+
+    /// Kills it with SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("it is killed");
+            child.wait().expect("its end");
+        }
+    }
+
+    /// Deletes what it has saved.
+    pub fn forget(&self) {
+        std::fs::remove_file(self.folder.join("mosquitto.db")).expect("it has saved something");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
