@@ -83,7 +83,7 @@ pub struct Added {
 pub struct Figures {
     /// Files that nobody has taken.
     pub waiting: u64,
-    /// Files that are worked on.
+    /// Files that are worked on, and those that were given back until they are taken again.
     pub running: u64,
     /// Files whose outputs are there.
     pub done: u64,
@@ -275,14 +275,11 @@ impl Queue {
         let files = self.files.get_info().await.map_err(|error| self.refused(&error))?.state;
         let failed = self.failed.get_info().await.map_err(|error| self.refused(&error))?.state;
         let workers = self.workers.get_info().await.map_err(|error| self.refused(&error))?;
-        // What was ever put into the queue is in it, has failed since, or is done.
-        let gone = files.last_sequence.saturating_sub(files.messages);
-        Ok(Figures {
-            waiting: workers.num_pending,
-            running: workers.num_ack_pending as u64,
-            done: gone.saturating_sub(failed.last_sequence),
-            failed: failed.messages,
-        })
+        let (waiting, running) = (workers.num_pending, workers.num_ack_pending as u64);
+        // What was ever put into the queue waits, is taken, has failed since, or is done. It is not gone for that: a server that is killed may
+        // keep what was acknowledged.
+        let settled = files.last_sequence.saturating_sub(waiting + running);
+        Ok(Figures { waiting, running, done: settled.saturating_sub(failed.last_sequence), failed: failed.messages })
     }
 
     /// Files that cannot be done, the first `most`, each with its place among them.

@@ -59,8 +59,13 @@ impl std::fmt::Display for Figures {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { waiting, running, done, failed } = *self;
         let all = waiting + running + done + failed;
-        write!(f, "{} of {} files done · {} running", grouped(done), grouped(all), grouped(running))?;
-        if failed > 0 { write!(f, " · {} failed", grouped(failed)) } else { Ok(()) }
+        write!(f, "{} of {} done", grouped(done), counted(all, "file"))?;
+        for (count, what) in [(running, "running"), (waiting, "waiting"), (failed, "failed")] {
+            if count > 0 {
+                write!(f, " · {} {what}", grouped(count))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -150,6 +150,9 @@ pub fn run(args: &WorkArgs, layers: &Layers) -> u8 {
 impl AddArgs {
     fn run(&self, layers: &Layers) -> anyhow::Result<u8> {
         check(&self.options)?;
+        if let Some(option) = layers.of_the_process() {
+            anyhow::bail!("--{option}: files of all kinds share a worker's process\n  give it to the workers");
+        }
         let options = layers.table().map_err(|left_out| {
             anyhow!("{}: a queue holds no secrets\n  give it to the workers", left_out.join(", "))
         })?;
@@ -419,10 +422,10 @@ impl Engine {
         });
         let (mut task, args) = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(failed(2, &told(&error))),
+            Err(error) => return Ok(failed(2, source, &told(&error))),
         };
         if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
-            return Ok(failed(2, "an archive has recorded files"));
+            return Ok(failed(2, source, "an archive has recorded files"));
         }
         if !task.overwrite && are_there(&mut task) {
             return Ok(Outcome::There);
@@ -430,12 +433,12 @@ impl Engine {
         let (run, finder) = (args.options(), self.finder(&task));
         let finder = match finder {
             Ok(finder) => finder,
-            Err(error) => return Ok(failed(2, &error.to_string())),
+            Err(error) => return Ok(failed(2, source, &error.to_string())),
         };
         let origin = finder.origin();
         let settings = match run.settings(&task, &origin, false) {
             Ok(settings) => settings,
-            Err(error) => return Ok(failed(2, &error.to_string())),
+            Err(error) => return Ok(failed(2, source, &error.to_string())),
         };
         let staged = match Staged::begin(&item.id(), task.staged()) {
             Ok(staged) => staged,
@@ -455,7 +458,7 @@ impl Engine {
         }
         if let Some(error) = outcome.errors.into_iter().next() {
             return if is_of_the_file(&error) {
-                Ok(failed(if error.is_usage() { 2 } else { 1 }, &error.to_string()))
+                Ok(failed(if error.is_usage() { 2 } else { 1 }, source, &error.to_string()))
             } else {
                 Err(error.into())
             };
@@ -480,7 +483,9 @@ fn is_of_the_file(error: &RunError) -> bool {
     )
 }
 
-fn failed(exit_code: u8, message: &str) -> Outcome {
+fn failed(exit_code: u8, source: &Path, message: &str) -> Outcome {
+    // Which file it is is said beside it.
+    let message = message.strip_prefix(&format!("{}: ", source.display())).unwrap_or(message);
     Outcome::Failed(Failure { exit_code, message: redact(message) })
 }
 

@@ -68,6 +68,14 @@ impl Layers {
         Self { base: self.process.iter().filter(is_of_detect).cloned().collect(), ..self.clone() }
     }
 
+    /// What the command was given that is the process's, and no file's.
+    #[must_use]
+    pub fn of_the_process(&self) -> Option<&str> {
+        let of = self.all.find_subcommand(DETECT)?;
+        let mut given = self.process.iter().map(|entry| entry.key.as_str());
+        given.find(|key| setting(of, key).is_some_and(|option| is_of_the_process(of, option)))
+    }
+
     /// What the command was given of the options of `detect`, as a table of the config file.
     ///
     /// # Errors

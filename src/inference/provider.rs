@@ -112,9 +112,17 @@ pub(super) fn registrations(
     }
 }
 
+/// Primitives that OpenVINO keeps of a session for any shape, a few dozen a shape: its own limit, 5000, takes a gigabyte where every image
+/// has another size (<https://github.com/openvinotoolkit/openvino/issues/23316>), and is no faster. Sizes that are usual have sessions of their own.
+const OPENVINO_PRIMITIVES: u32 = 256;
+
 fn openvino(precision: Precision, options: &ProviderOptions) -> Registration {
     let hint = if precision == Precision::Bf16 { "bf16" } else { "f32" };
-    let config = serde_json::json!({"CPU": {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}});
+    let config = serde_json::json!({"CPU": {
+        "INFERENCE_PRECISION_HINT": hint,
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": OPENVINO_PRIMITIVES.to_string(),
+    }});
     let mut sent = vec![("device_type", "CPU".to_owned()), ("load_config", config.to_string())];
     sent.extend(options.threads.map(|threads| ("num_of_threads", threads.to_string())));
     sent.extend(cache(options, Path::new("openvino")).map(|folder| ("cache_dir", folder)));

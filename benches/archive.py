@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""An archive of many small clips, three workers, and whatever may go wrong: workers are killed, the server, too.
+
+Every two seconds a worker, chosen at random, is killed with SIGKILL and another one started; nats-server is killed with SIGKILL and started
+again, spread over the run. Beside it a long clip is done, whose lease has to be renewed all the time. In the end every clip has exactly one
+whole output, equal to what a single run says of it; what failed is what was planted, and nothing else is left in the folder.
+
+    benches/archive.py                          # 2000 clips, five outages of the server: minutes
+    benches/archive.py --clips 200 --outages 1
+    benches/archive.py --overhead               # what a file costs beyond its run, instead
+
+--overhead does the same clips from a queue and from a list, in turns, by one worker without disturbances; the difference is the queue's. It also times
+`work add` with a million names (--names).
+
+Needs nats-server, ffmpeg, and the release build. Exit code: 0 when all of it held.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = ROOT / "target" / "release" / "streamdet"
+BROKEN = 7
+# How every worker detects: of the same float32 arithmetic as the single run.
+HOW = ["--provider", "cpu", "--threads", "1", "--imgsz", "96", "-o", "none", "--json"]
+
+
+class Server:
+    """nats-server in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.process = None
+        self.start()
+
+    def start(self):
+        path = os.environ["PATH"] + ":/usr/sbin"
+        args = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder / "nats")]
+        log = open(self.folder / "nats.log", "a")
+        self.process = subprocess.Popen(args, env=dict(os.environ, PATH=path), stdout=log, stderr=log)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def queue(self, name):
+        return f"nats://127.0.0.1:{self.port}/{name}"
+
+
+def streamdet(*args, **more):
+    return subprocess.run([PROGRAM, *map(str, args)], check=True, capture_output=True, text=True, **more)
+
+
+def clip(path, seconds, number=0):
+    source = f"testsrc2=size=96x64:rate=30,hue=h={number * 7 % 360}"
+    args = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-t", str(seconds), "-c:v", "libx264", "-preset", "ultrafast"]
+    subprocess.run([*args, "-pix_fmt", "yuv420p", "-y", path], check=True)
+
+
+def archive(folder, clips, kinds):
+    """Clips of some kinds in folders of a hundred, with the same names in each."""
+    made = [folder / f"kind-{kind}.mp4" for kind in range(kinds)]
+    for kind, path in enumerate(made):
+        clip(path, 0.4, kind)
+    where = folder / "archive"
+    files = []
+    for number in range(clips):
+        day = where / f"day{number // 100:03}"
+        day.mkdir(parents=True, exist_ok=True)
+        file = day / f"DJI_{number % 100:04}.mp4"
+        shutil.copy(made[number % kinds], file)
+        files.append((file, number % kinds))
+    return where, files, made
+
+
+def lines(found, file):
+    return found / file.relative_to("/").with_suffix(".jsonl")
+
+
+def disturbed(folder, options):
+    where, files, made = archive(folder, options.clips, 20)
+    planted = []
+    for number in range(BROKEN):
+        broken = where / f"day{number:03}" / "broken.mp4"
+        broken.parent.mkdir(parents=True, exist_ok=True)
+        broken.write_bytes(made[0].read_bytes()[: 100 * number])
+        planted.append(broken)
+    long = where / "long.mp4"
+    clip(long, options.long)
+    server = Server(folder)
+    queue, found = server.queue("archive"), folder / "found"
+    # The long one first: it is under way from the start.
+    streamdet("work", "add", queue, long, "--lease", "3s")
+    streamdet("work", "add", queue, where)
+    logs = []
+
+    def worker():
+        log = open(folder / f"worker-{len(logs)}.log", "w")
+        logs.append(log.name)
+        args = [PROGRAM, "work", queue, "--until-empty", "--attempts", "1000", *HOW, str(found)]
+        return subprocess.Popen(list(map(str, args)), stderr=log)
+
+    chance = random.Random(options.seed)
+    begun = time.monotonic()
+    workers = [worker() for _ in range(3)]
+    killed, outages, due = 0, 0, time.monotonic() + 2
+    while any(process.poll() is None for process in workers):
+        time.sleep(0.1)
+        if time.monotonic() < due:
+            continue
+        due += 2
+        alive = [at for at, process in enumerate(workers) if process.poll() is None]
+        if alive:
+            at = chance.choice(alive)
+            workers[at].kill()
+            workers[at].wait()
+            workers[at] = worker()
+            killed += 1
+        done = sum(1 for _ in found.rglob("*.jsonl"))
+        if outages < options.outages and done >= (outages + 1) * options.clips / (options.outages + 1):
+            server.kill()
+            server.start()
+            outages += 1
+        if sys.stderr.isatty():
+            print(f"\r{done} of {options.clips} outputs, {killed} workers killed, {outages} outages", end="", file=sys.stderr)
+    took = time.monotonic() - begun
+    print(file=sys.stderr)
+    expected = {}
+    for kind, path in list(enumerate(made)) + [("long", long)]:
+        single = folder / f"single-{kind}.jsonl"
+        streamdet("detect", path, *HOW, single)
+        expected[kind] = single.read_bytes()
+    wrong = [file for file, kind in files + [(long, "long")] if not lines(found, file).exists() or lines(found, file).read_bytes() != expected[kind]]
+    all_found = [path for path in found.rglob("*") if path.is_file()]
+    status = json.loads(streamdet("work", "status", queue, "--json", "--failed", 100000).stdout)
+    failed = sorted(failure["item"]["source"] for failure in status["failures"])
+    server.kill()
+    print(f"{options.clips} clips and a long one, {killed} workers and the server {outages} times killed, {took:.0f} s")
+    print(f"outputs that are missing or another than a single run's: {len(wrong)} {wrong[:3]}")
+    print(f"files in the folder: {len(all_found)}, expected {len(files) + 1}")
+    print(f"failed: {len(failed)}, planted {len(planted)}: {'the same' if failed == sorted(map(str, planted)) else failed}")
+    print(f"queue: {status['figures']}")
+    return not wrong and len(all_found) == len(files) + 1 and failed == sorted(map(str, planted))
+
+
+def overhead(folder, options):
+    where, files, _ = archive(folder, options.clips, 20)
+    server = Server(folder)
+    names = folder / "names"
+    names.write_text("".join(f"{file}\n" for file, _ in files))
+    times = {"queue": [], "list": []}
+    for turn in range(options.rounds):
+        queue = server.queue(f"turn{turn}")
+        streamdet("work", "add", queue, where)
+        for kind, args in (("list", ["--manifest", names]), ("queue", [queue, "--until-empty"])):
+            begun = time.monotonic()
+            streamdet("work", *args, *HOW, folder / f"{kind}{turn}")
+            times[kind].append(time.monotonic() - begun)
+    # --until-empty waits a second for a file that does not come.
+    each = [(queue - plain - 1) / len(files) * 1e3 for queue, plain in zip(times["queue"], times["list"])]
+    print(f"{len(files)} files, {options.rounds} rounds: from a list {statistics.median(times['list']):.2f} s, from a queue {statistics.median(times['queue']):.2f} s")
+    print(f"a file costs {statistics.median(each):.2f} ms more from a queue ({min(each):.2f} to {max(each):.2f})")
+    many = "".join(f"/archive/{number // 1000:04}/DJI_{number % 1000:04}.MP4\n" for number in range(options.names))
+    begun = time.monotonic()
+    streamdet("work", "add", server.queue("many"), "-", input=many)
+    took = time.monotonic() - begun
+    print(f"work add: {options.names} names in {took:.1f} s, {options.names / took:.0f} a second")
+    server.kill()
+    return statistics.median(each) <= 5 and took <= 60 * options.names / 1e6
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--outages", type=int, default=5, help="how often the server is killed")
+    parser.add_argument("--long", type=float, default=300, help="length of the long clip, seconds")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--overhead", action="store_true", help="measure what the queue costs instead")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--names", type=int, default=1_000_000)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="streamdet-archive-") as folder:
+        held = (overhead if options.overhead else disturbed)(pathlib.Path(folder), options)
+    sys.exit(0 if held else 1)
+
+
+if __name__ == "__main__":
+    main()
