@@ -13,7 +13,7 @@ import tempfile
 import yaml
 
 DEPLOY = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ("base", "overlays/gpu", "overlays/monitoring", "annotate")
+FOLDERS = ("base", "overlays/gpu", "overlays/monitoring", "annotate", "archive")
 # Of the Prometheus operator: kubernetes-validate has no schema of them.
 FOREIGN = {"ServiceMonitor", "PrometheusRule"}
 # The oldest version that podFailurePolicy is stable in, and the newest that kubernetes-validate knows.

@@ -1,5 +1,6 @@
 //! Live viewing: streams by WHEP (WebRTC) as they are encoded already, or as JPEGs for what speaks none of it.
 
+mod datagrams;
 mod mjpeg;
 mod session;
 mod sessions;

@@ -8,9 +8,9 @@ use std::task::{Context, Poll};
 
 use str0m::net::Transmit;
 use str0m::{RtcConfig, crypto};
-use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::datagrams::{Datagrams, Received, TOGETHER};
 use super::session::{Refusal, Session};
 use crate::clock::instant;
 use crate::secrets::random;
@@ -19,8 +19,6 @@ use crate::text::hex;
 
 /// Orders that wait for the task, which takes them between two frames.
 const ORDERS: usize = 16;
-/// Longest datagram that is read: a viewer sends STUN, DTLS and RTCP, within an Ethernet frame.
-const DATAGRAM: usize = 2048;
 
 /// Opens and closes sessions.
 pub(super) struct Sessions {
@@ -42,11 +40,8 @@ impl Sessions {
     /// When there is no socket.
     pub fn start(listen: SocketAddr) -> io::Result<Self> {
         // One port to open in a firewall, where it is free.
-        let socket = std::net::UdpSocket::bind(listen)
-            .or_else(|_| std::net::UdpSocket::bind(SocketAddr::new(listen.ip(), 0)))?;
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from_std(socket)?;
-        let local = socket.local_addr()?;
+        let datagrams = Datagrams::bind(listen)?;
+        let local = datagrams.local();
         let (orders, coming) = mpsc::channel(ORDERS);
         let provider = Arc::new(crypto::from_feature_flags());
         // Made once: an RSA or EC key a session would cost more than the session.
@@ -59,7 +54,7 @@ impl Sessions {
             .set_ice_lite(true)
             .clear_codecs()
             .enable_h264(true);
-        tokio::spawn(run(socket, coming));
+        tokio::spawn(run(datagrams, coming));
         Ok(Self { orders, config, local })
     }
 
@@ -100,9 +95,9 @@ fn new_id() -> String {
 }
 
 /// Carries sessions until nobody can open one any more.
-async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
+async fn run(mut datagrams: Datagrams, mut orders: mpsc::Receiver<Order>) {
     let mut sessions: Vec<Box<Session>> = Vec::new();
-    let mut datagram = vec![0; DATAGRAM];
+    let mut buffer = vec![0; TOGETHER];
     let mut out = Vec::new();
     loop {
         let due = sessions.iter().map(|session| session.due()).min();
@@ -125,15 +120,15 @@ async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
                     for session in &mut sessions {
                         session.end(&mut out);
                     }
-                    return send(&socket, &mut out).await;
+                    return datagrams.send(&mut out).await;
                 }
             },
-            received = socket.recv_from(&mut datagram) => if let Ok((length, source)) = received {
-                // Of a socket for both, IPv4 addresses come as IPv6's.
-                let source = SocketAddr::new(source.ip().to_canonical(), source.port());
+            received = datagrams.receive(&mut buffer) => if let Ok(Received { source, length, each }) = received {
                 let now = instant();
-                // Whom it is for, each session knows; one that is nobody's is dropped.
-                let _ = sessions.iter_mut().any(|session| session.datagram(now, source, &datagram[..length], &mut out));
+                for datagram in buffer[..length].chunks(each) {
+                    // Whom it is for, each session knows; one that is nobody's is dropped.
+                    let _ = sessions.iter_mut().any(|session| session.datagram(now, source, datagram, &mut out));
+                }
             },
             () = poll_fn(|context| frames(&mut sessions, context, &mut out)) => {}
             () = wait => {
@@ -141,7 +136,7 @@ async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
                 sessions.iter_mut().filter(|session| session.due() <= now).for_each(|session| session.tick(now, &mut out));
             }
         }
-        send(&socket, &mut out).await;
+        datagrams.send(&mut out).await;
         let now = instant();
         sessions.retain(|session| session.goes_on(now));
     }
@@ -151,18 +146,4 @@ async fn run(socket: UdpSocket, mut orders: mpsc::Receiver<Order>) {
 fn frames(sessions: &mut [Box<Session>], context: &mut Context<'_>, out: &mut Vec<Transmit>) -> Poll<()> {
     let sent = sessions.iter_mut().filter_map(|session| session.frame(context, out).then_some(())).count();
     if sent > 0 { Poll::Ready(()) } else { Poll::Pending }
-}
-
-/// Sends what there is. UDP waits for the network card, never for a viewer; what cannot be sent is dropped, and asked for again.
-async fn send(socket: &UdpSocket, out: &mut Vec<Transmit>) {
-    let is_ipv6 = socket.local_addr().is_ok_and(|own| own.is_ipv6());
-    for datagram in out.drain(..) {
-        let to = match datagram.destination {
-            SocketAddr::V4(to) if is_ipv6 => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
-            to => to,
-        };
-        if let Err(error) = socket.send_to(&datagram.contents, to).await {
-            tracing::trace!(%error, "a datagram is dropped");
-        }
-    }
 }
