@@ -7,12 +7,14 @@ whole output, equal to what a single run says of it; what failed is what was pla
 
     benches/archive.py                          # 2000 clips, five outages of the server: minutes
     benches/archive.py --clips 200 --outages 1
+    benches/archive.py --slurm                  # the same by a scheduler, instead
     benches/archive.py --overhead               # what a file costs beyond its run, instead
 
+--slurm does the clips as an array job of a Slurm of one node, started for it, whose tasks are requeued every few seconds; outputs must be the same.
 --overhead does the same clips from a queue and from a list, in turns, by one worker without disturbances; the difference is the queue's. It also times
 `work add` with a million names (--names).
 
-Needs nats-server, ffmpeg, and the release build. Exit code: 0 when all of it held.
+Needs nats-server (--slurm: slurm-wlm, munge and root), ffmpeg, and the release build. Exit code: 0 when all of it held.
 """
 
 import argparse
@@ -41,9 +43,7 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process = None
         self.start()
 
@@ -94,7 +94,7 @@ def archive(folder, clips, kinds):
 
 
 def lines(found, file):
-    return found / file.relative_to("/").with_suffix(".jsonl")
+    return found / f"{file.relative_to('/')}.jsonl"
 
 
 def disturbed(folder, options):
@@ -163,6 +163,84 @@ def disturbed(folder, options):
     return not wrong and len(all_found) == len(files) + 1 and failed == sorted(map(str, planted))
 
 
+SLURM = """ClusterName=one
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+AuthType=auth/munge
+SlurmctldPort={control}
+SlurmdPort={node}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ProctrackType=proctrack/pgid
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+KillWait=5
+MpiDefault=none
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} State=UNKNOWN
+PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def scheduled(folder, options):
+    where, files, made = archive(folder, options.clips, 20)
+    broken = where / "day000" / "broken.mp4"
+    broken.write_bytes(b"no video")
+    names, found = folder / "names", folder / "found"
+    names.write_text("".join(f"{file}\n" for file in [broken] + [file for file, _ in files]))
+    for name in ("state", "spool"):
+        (folder / name).mkdir()
+    config = folder / "slurm.conf"
+    ports = {"control": free_port(), "node": free_port()}
+    config.write_text(SLURM.format(host=socket.gethostname().split(".")[0], folder=folder, cores=len(os.sched_getaffinity(0)), **ports))
+    env = dict(os.environ, SLURM_CONF=str(config), PATH=os.environ["PATH"] + ":/usr/sbin")
+    call = lambda *command: subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    if subprocess.run(["munge", "-n"], capture_output=True).returncode:
+        call("munged", "--force")
+    daemons = [subprocess.Popen([name, "-D", "-f", str(config)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for name in ("slurmctld", "slurmd")]
+    try:
+        while "idle" not in subprocess.run(["sinfo", "-h"], env=env, capture_output=True, text=True).stdout:
+            time.sleep(0.5)
+        work = " ".join(map(str, [PROGRAM, "work", "--manifest", names, *HOW, found]))
+        job = call("sbatch", "--parsable", "--requeue", f"--array=0-{options.tasks - 1}", "--output", f"{folder}/task-%a", "--open-mode=append", "--wrap", work).strip()
+        chance, requeued, begun, due = random.Random(options.seed), 0, time.monotonic(), time.monotonic() + 2
+        while call("squeue", "-h", "-j", job):
+            time.sleep(0.5)
+            running = call("squeue", "-h", "-r", "-t", "running", "-o", "%i", "-j", job).split()
+            if running and requeued < options.requeues and time.monotonic() > due:
+                due = time.monotonic() + 3
+                # It may have ended since.
+                requeued += subprocess.run(["scontrol", "requeue", chance.choice(running)], env=env, capture_output=True).returncode == 0
+        took = time.monotonic() - begun
+    finally:
+        for daemon in daemons:
+            daemon.terminate()
+            daemon.wait()
+    expected = {}
+    for kind, path in enumerate(made):
+        single = folder / f"single-{kind}.jsonl"
+        streamdet("detect", path, *HOW, single)
+        expected[kind] = single.read_bytes()
+    wrong = [file for file, kind in files if not lines(found, file).exists() or lines(found, file).read_bytes() != expected[kind]]
+    all_found = [path for path in found.rglob("*") if path.is_file()]
+    said = "".join((folder / f"task-{task}").read_text() for task in range(options.tasks))
+    print(f"{options.clips} clips in {options.tasks} tasks of an array job, {requeued} requeues, {took:.0f} s")
+    print(f"outputs that are missing or another than a single run's: {len(wrong)} {wrong[:3]}")
+    print(f"files in the folder: {len(all_found)}, expected {len(files)}; the broken one is named: {'broken.mp4' in said}")
+    return not wrong and len(all_found) == len(files) and "broken.mp4" in said
+
+
 def overhead(folder, options):
     where, files, _ = archive(folder, options.clips, 20)
     server = Server(folder)
@@ -196,12 +274,15 @@ def main():
     parser.add_argument("--long", type=float, default=300, help="length of the long clip, seconds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--overhead", action="store_true", help="measure what the queue costs instead")
+    parser.add_argument("--slurm", action="store_true", help="by a scheduler instead")
+    parser.add_argument("--tasks", type=int, default=4)
+    parser.add_argument("--requeues", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--names", type=int, default=1_000_000)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="streamdet-archive-") as folder:
-        held = (overhead if options.overhead else disturbed)(pathlib.Path(folder), options)
+        held = (overhead if options.overhead else scheduled if options.slurm else disturbed)(pathlib.Path(folder), options)
     sys.exit(0 if held else 1)
 
 

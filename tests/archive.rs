@@ -61,7 +61,11 @@ fn below(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// An archive of `clips` small clips, of which those of two folders have the same names, and of two broken files.
 fn archive(folder: &Path, clips: usize) -> Vec<PathBuf> {
     let clip = made_clip(folder, "clip.mp4", "96x64", "0.5", &[]);
-    let mut files = Vec::new();
+    // Of the same name as another but for its ending.
+    let twin = folder.join("archive/day1/DJI_0000.mp4");
+    std::fs::create_dir_all(twin.parent().expect("a folder")).expect("a folder");
+    std::fs::copy(&clip, &twin).expect("a clip");
+    let mut files = vec![twin];
     for day in ["day1", "day2"] {
         let day = folder.join("archive").join(day);
         std::fs::create_dir_all(&day).expect("a folder");
@@ -100,8 +104,7 @@ fn single(folder: &Path, more: &[&str]) -> Vec<u8> {
 
 /// Where the lines of a file of the archive are.
 fn lines_of(folder: &Path, file: &Path) -> PathBuf {
-    let name = text(file).trim_start_matches('/').replace(".MP4", ".jsonl");
-    folder.join("found").join(name)
+    folder.join("found").join(format!("{}.jsonl", text(file).trim_start_matches('/')))
 }
 
 /// Every file of the archive has one whole output, equal to a single run's, and nothing else is there.
@@ -131,11 +134,11 @@ fn every_file_is_done_once_while_workers_and_the_server_are_killed() {
     let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
     let added = output(folder, &["add", &queue, "archive", "--lease", "2s", "--conf", "0.05"]);
     succeeds(&added);
-    assert!(said(&added).contains("26 files added"), "{}", said(&added));
+    assert!(said(&added).contains("27 files added"), "{}", said(&added));
     // Those that were added are not added twice.
     let again = output(folder, &["add", &queue, "archive", "--conf", "0.05"]);
-    assert!(said(&again).contains("0 files added") && said(&again).contains("26 had been added"), "{}", said(&again));
-    assert_eq!(figures(folder, &queue), [26, 0, 0, 0]);
+    assert!(said(&again).contains("0 files added") && said(&again).contains("27 had been added"), "{}", said(&again));
+    assert_eq!(figures(folder, &queue), [27, 0, 0, 0]);
 
     let start = || Running::start(work(folder, &[&[queue.as_str(), "--until-empty"][..], &HOW].concat()));
     let mut workers: Vec<Running> = (0..2).map(|_| start()).collect();
@@ -157,7 +160,7 @@ fn every_file_is_done_once_while_workers_and_the_server_are_killed() {
     }
     is_whole(folder, &files, &["--conf", "0.05"]);
 
-    assert_eq!(figures(folder, &queue), [0, 0, 24, 2]);
+    assert_eq!(figures(folder, &queue), [0, 0, 25, 2]);
     let status = status(folder, &queue);
     let failures = status["failures"].as_array().expect("a list");
     let mut names: Vec<&str> = failures.iter().map(|f| f["item"]["source"].as_str().expect("a name")).collect();
@@ -172,10 +175,10 @@ fn every_file_is_done_once_while_workers_and_the_server_are_killed() {
     let retried = output(folder, &["retry", &queue]);
     assert!(said(&retried).contains("2 files in the queue again"), "{}", said(&retried));
     start().succeeds();
-    assert_eq!(figures(folder, &queue), [0, 0, 25, 1]);
+    assert_eq!(figures(folder, &queue), [0, 0, 26, 1]);
     let shown = said(&output(folder, &["status", &queue]));
     assert!(
-        shown.contains("25 of 26 files done · 1 failed") && shown.contains("empty.mkv (1 attempt, exit code 2): "),
+        shown.contains("26 of 27 files done · 1 failed") && shown.contains("empty.mkv (1 attempt, exit code 2): "),
         "{shown}"
     );
 }
@@ -220,13 +223,13 @@ fn shares_of_a_list_make_the_whole() {
     let folder = folder.path();
     let files = archive(folder, 8);
     let broken = folder.join("archive/day1/broken.mp4");
-    let names: Vec<&str> = files.iter().chain([&broken]).map(|path| text(path)).collect();
+    let names: Vec<&str> = [&broken].into_iter().chain(&files).map(|path| text(path)).collect();
     std::fs::write(folder.join("list"), names.join("\n")).expect("a list");
     let share = |set: &[(&str, &str)], more: &[&str]| {
         let args = [&["--manifest", "list"][..], &HOW, more].concat();
         work(folder, &args).envs(set.iter().copied()).output().expect("it starts")
     };
-    // Line 8, from 0, is the broken one.
+    // The first is the broken one.
     let first = share(&[("JOB_COMPLETION_INDEX", "0")], &["--shard", "2"]);
     assert_eq!(first.status.code(), Some(1), "{}", said(&first));
     assert!(
@@ -240,9 +243,9 @@ fn shares_of_a_list_make_the_whole() {
     // A task that is put into the queue again does nothing twice.
     let again = share(&[], &["--shard", "1/2"]);
     succeeds(&again);
-    assert!(said(&again).contains("0 files done · 4 there already"), "{}", said(&again));
+    assert!(said(&again).contains("0 files done · 5 there already"), "{}", said(&again));
     let again = share(&[], &["--shard", "1/2", "--overwrite"]);
-    assert!(said(&again).contains("4 files done"), "{}", said(&again));
+    assert!(said(&again).contains("5 files done"), "{}", said(&again));
     is_whole(folder, &files, &[]);
 }
 

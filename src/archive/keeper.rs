@@ -19,8 +19,9 @@ use crate::thread::{Thread, ThreadError, spawn, test_panic_point};
 
 /// Of a lease, after so much it is renewed.
 const RENEWED: u32 = 4;
-/// How long is tried to say what came of a file.
+/// How long is tried to say what came of a file, and that it is given back, which the end of its lease says as well.
 const TRIED: Duration = Duration::from_secs(30);
+const TRIED_BACK: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -69,7 +70,7 @@ impl Keeper {
         let (told, answers) = sync_channel(1);
         let thread = spawn("queue", move || {
             let opened = async {
-                match Queue::open(&address, tls.as_ref(), lease).await {
+                match Queue::open(&address, tls.as_ref(), (lease, false)).await {
                     Ok(queue) => {
                         if told.send(Answer::Open(Ok(()))).is_ok() {
                             keep(&queue, asked, &told).await;
@@ -144,21 +145,21 @@ impl Keeper {
     }
 }
 
-/// Connects, and does one thing with a queue.
+/// Connects, and does one thing with a queue; `how` is as of [`Queue::open`].
 ///
 /// # Errors
 /// When the queue cannot be used; what is done with it.
 pub fn with_queue<T>(
     address: &Address,
     ca: Option<&Path>,
-    lease: Option<Duration>,
+    how: (Option<Duration>, bool),
     what: impl AsyncFnOnce(&Queue) -> Result<T, QueueError>,
 ) -> Result<T, KeeperError> {
     let tls = tls(address, ca)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|_| QueueError::Ended)?;
     Ok(runtime.block_on(async {
-        let queue = Queue::open(address, tls.as_ref(), lease).await?;
+        let queue = Queue::open(address, tls.as_ref(), how).await?;
         what(&queue).await
     })?)
 }
@@ -222,6 +223,7 @@ impl Held {
 
     async fn settle(&self, queue: &Queue, outcome: &Outcome) -> Result<bool, QueueError> {
         let begun = clock::now();
+        let tried = if matches!(outcome, Outcome::Left(_)) { TRIED_BACK } else { TRIED };
         loop {
             let is_ours = self.is_ours(queue);
             let settled = match outcome {
@@ -233,7 +235,7 @@ impl Held {
             };
             match settled {
                 Ok(()) => return Ok(is_ours),
-                Err(error) if clock::now().since(begun) > TRIED => return Err(error),
+                Err(error) if clock::now().since(begun) > tried => return Err(error),
                 Err(_) => sleep(AGAIN).await,
             }
         }

@@ -3,13 +3,15 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
-/// A file's folder, and its name without ending.
+/// A file's folder, and its name: two files may differ by their ending alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Names {
     parent: PathBuf,
     /// The same without its root: `archive/day1`.
     folder: PathBuf,
+    name: String,
     stem: String,
+    ending: String,
 }
 
 /// Why outputs cannot be named.
@@ -17,8 +19,8 @@ pub struct Names {
 pub enum NameError {
     /// One name for all files.
     #[error(
-        "{option} {name}: one name for every file\n  give a folder ({example}/), or put {{stem}} into the name: \
-         {example}/{{dir}}/{{stem}}{ending}"
+        "{option} {name}: one name for every file\n  give a folder ({example}/), or put {{name}} into the name: \
+         {example}/{{dir}}/{{name}}{ending}"
     )]
     OneName {
         /// The option.
@@ -32,7 +34,7 @@ pub enum NameError {
     },
     /// What is no file.
     #[error(
-        "-o {0}: outputs of an archive are files\n  give a folder (out/), a pattern (out/{{dir}}/{{stem}}.mkv) or none"
+        "-o {0}: outputs of an archive are files\n  give a folder (out/), a pattern (out/{{dir}}/{{name}}.mkv) or none"
     )]
     NoFile(String),
 }
@@ -51,17 +53,23 @@ impl Names {
                 Component::Prefix(_) | Component::RootDir | Component::CurDir => {}
             }
         }
-        let stem = source.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Self { parent: source.parent().unwrap_or(Path::new("/")).to_owned(), folder, stem }
+        let parent = source.parent().unwrap_or(Path::new("/")).to_owned();
+        let text = |part: Option<&OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let [name, stem, ending] = [source.file_name(), source.file_stem(), source.extension()].map(text);
+        Self { parent, folder, name, stem, ending }
     }
 
-    /// What `-o` is for it: below a folder, the file's own folder; beside the file, where nothing is given. `{stem}` and the ending are left
-    /// to who plans outputs.
+    /// What `-o` is for it: below a folder, in the file's own folder; beside the file, where nothing is given. An ending that cannot be
+    /// written is left to who plans outputs.
     ///
     /// # Errors
     /// When it is the same for every file, or no file.
     pub fn output(&self, asked: Option<&OsStr>) -> Result<OsString, NameError> {
-        let Some(asked) = asked else { return Ok(with_slash(self.parent.clone())) };
+        let annotated = |folder: PathBuf| {
+            let ending = if self.ending.is_empty() { "mkv" } else { &self.ending };
+            folder.join(format!("{}-annotated.{}", self.name, ending.to_ascii_lowercase())).into_os_string()
+        };
+        let Some(asked) = asked else { return Ok(annotated(self.parent.clone())) };
         let text = asked.to_string_lossy();
         if text == "none" {
             return Ok(asked.to_owned());
@@ -70,12 +78,12 @@ impl Names {
             return Err(NameError::NoFile(crate::secrets::redact(&text)));
         }
         if is_folder(&text) {
-            return Ok(with_slash(self.below(&text)));
+            return Ok(annotated(self.below(&text)));
         }
-        if !text.contains("{stem}") {
+        if !is_own(&text) {
             return Err(one_name("-o", &text, ".mkv"));
         }
-        Ok(text.replace("{dir}", &self.folder.to_string_lossy()).into())
+        Ok(self.filled(&text).into())
     }
 
     /// What the file of another option is for it; `ending` is what such a file ends with.
@@ -85,9 +93,9 @@ impl Names {
     pub fn file(&self, option: &'static str, asked: &Path, ending: &'static str) -> Result<PathBuf, NameError> {
         let text = asked.to_string_lossy();
         if is_folder(&text) {
-            return Ok(self.below(&text).join(format!("{}{ending}", self.stem)));
+            return Ok(self.below(&text).join(format!("{}{ending}", self.name)));
         }
-        if !text.contains("{stem}") {
+        if !is_own(&text) {
             return Err(one_name(option, &text, ending));
         }
         Ok(self.filled(&text))
@@ -97,26 +105,37 @@ impl Names {
     #[must_use]
     pub fn folder(&self, asked: &Path) -> PathBuf {
         let text = asked.to_string_lossy();
-        if text.contains("{dir}") || text.contains("{stem}") { self.filled(&text) } else { asked.join(&self.folder) }
+        if text.contains("{dir}") || is_own(&text) { self.filled(&text) } else { asked.join(&self.folder) }
     }
 
     fn below(&self, folder: &str) -> PathBuf {
         if folder.contains("{dir}") { self.filled(folder) } else { Path::new(folder).join(&self.folder) }
     }
 
+    /// In one pass: a folder may be called `{stem}`.
     fn filled(&self, pattern: &str) -> PathBuf {
-        pattern.replace("{dir}", &self.folder.to_string_lossy()).replace("{stem}", &self.stem).into()
+        let folder = self.folder.to_string_lossy();
+        let fields = [("{dir}", &*folder), ("{name}", &*self.name), ("{stem}", &*self.stem)];
+        let (mut filled, mut left) = (String::new(), pattern);
+        while let Some(at) = left.find('{') {
+            filled += &left[..at];
+            left = &left[at..];
+            let field = fields.iter().find(|(field, _)| left.starts_with(field));
+            let (text, length) = field.map_or(("{", 1), |(field, text)| (*text, field.len()));
+            filled += text;
+            left = &left[length..];
+        }
+        (filled + left).into()
     }
+}
+
+/// Whether a pattern is another name for every file of a folder.
+fn is_own(pattern: &str) -> bool {
+    pattern.contains("{name}") || pattern.contains("{stem}")
 }
 
 fn is_folder(text: &str) -> bool {
     text.ends_with('/') || Path::new(text).is_dir()
-}
-
-fn with_slash(folder: PathBuf) -> OsString {
-    let mut folder = folder.into_os_string();
-    folder.push("/");
-    folder
 }
 
 fn one_name(option: &'static str, name: &str, ending: &'static str) -> NameError {
@@ -133,22 +152,27 @@ mod tests {
         let names = Names::of(Path::new("/archive/../archive/./day1/DJI_0001.MP4"));
         let output =
             |asked: Option<&str>| names.output(asked.map(OsStr::new)).map(|name| name.into_string().expect("UTF-8"));
-        assert_eq!(output(Some("out/")), Ok("out/archive/day1/".into()));
-        assert_eq!(output(Some("out/{dir}/{stem}.mkv")), Ok("out/archive/day1/{stem}.mkv".into()));
-        assert_eq!(output(Some("out/{dir}/x/")), Ok("out/archive/day1/x/".into()));
+        assert_eq!(output(Some("out/")), Ok("out/archive/day1/DJI_0001.MP4-annotated.mp4".into()));
+        assert_eq!(output(Some("out/{dir}/{stem}.mkv")), Ok("out/archive/day1/DJI_0001.mkv".into()));
+        assert_eq!(output(Some("out/{dir}/x/")), Ok("out/archive/day1/x/DJI_0001.MP4-annotated.mp4".into()));
         assert_eq!(output(Some("none")), Ok("none".into()));
-        assert_eq!(output(None), Ok("/archive/../archive/./day1/".into()), "beside the file");
+        let beside = "/archive/../archive/./day1/DJI_0001.MP4-annotated.mp4";
+        assert_eq!(output(None), Ok(beside.into()), "beside the file");
         assert!(matches!(output(Some("out.mkv")), Err(NameError::OneName { .. })));
         for live in ["rtsp://:8554/x", "udp://u:secret@h:1/", "hls:out/"] {
             let error = output(Some(live)).expect_err(live);
             assert!(!error.to_string().contains("secret"), "{error}");
         }
         let file = |asked: &str| names.file("--json", Path::new(asked), ".jsonl");
-        assert_eq!(file("out/"), Ok("out/archive/day1/DJI_0001.jsonl".into()));
+        assert_eq!(file("out/"), Ok("out/archive/day1/DJI_0001.MP4.jsonl".into()));
         assert_eq!(file("{stem}.json"), Ok("DJI_0001.json".into()));
+        assert_eq!(file("{x}{name}.json{"), Ok("{x}DJI_0001.MP4.json{".into()));
         let error = file("found.jsonl").expect_err("one for all").to_string();
-        assert!(error.contains("found/{dir}/{stem}.jsonl"), "{error}");
+        assert!(error.contains("found/{dir}/{name}.jsonl"), "{error}");
         assert_eq!(names.folder(Path::new("labels")), Path::new("labels/archive/day1"));
         assert_eq!(names.folder(Path::new("labels/{stem}")), Path::new("labels/DJI_0001"));
+        // A name that is a pattern itself.
+        let odd = Names::of(Path::new("/{stem}/{dir}.mp4"));
+        assert_eq!(odd.file("--json", Path::new("out/{dir}/{name}"), ""), Ok("out/{stem}/{dir}.mp4".into()));
     }
 }

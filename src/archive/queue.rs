@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::{AckKind, PublishMessage};
 use async_nats::jetstream::stream::{Config, RetentionPolicy, Stream};
 use async_nats::jetstream::{Context, Message};
@@ -42,14 +43,22 @@ pub enum QueueError {
         problem: String,
     },
     /// Another lease than the queue's.
-    #[error("{address}: the queue's lease is {} s, and --lease says {} s\n  leave --lease out", has.as_secs_f64(), asked.as_secs_f64())]
+    #[error("{address}: the queue's lease is {} s, and --lease says {} s\n  leave --lease out, or delete the queue first: `nats stream rm streamdet-work-{name}`", has.as_secs_f64(), asked.as_secs_f64())]
     Lease {
         /// Server and queue, without secrets.
         address: String,
+        /// The queue's name.
+        name: String,
         /// The queue's.
         has: Duration,
         /// As given.
         asked: Duration,
+    },
+    /// There is none of that name.
+    #[error("{address}: no such queue\n  check its name; `streamdet work add` makes it")]
+    Missing {
+        /// Server and queue, without secrets.
+        address: String,
     },
     /// What keeps the queue ended.
     #[error("the connection's thread has ended")]
@@ -121,14 +130,14 @@ impl Buried {
 }
 
 impl Queue {
-    /// Connects, and makes the queue where it is not there; `lease` is a new one's.
+    /// Connects, and makes the queue where it is not there, unless it is only `looked` at; `lease` is a new one's.
     ///
     /// # Errors
-    /// When the server is not reached, or the queue has another lease.
+    /// When the server is not reached, there is no such queue, or it has another lease.
     pub async fn open(
         address: &Address,
         tls: Option<&ClientConfig>,
-        lease: Option<Duration>,
+        (lease, looked): (Option<Duration>, bool),
     ) -> Result<Self, QueueError> {
         let shown = address.to_string();
         let refused = |problem: String| QueueError::Server { address: shown.clone(), problem };
@@ -143,7 +152,14 @@ impl Queue {
             retention,
             ..Config::default()
         };
-        let made = context.get_or_create_stream(stream("work", &subject, RetentionPolicy::WorkQueue)).await;
+        let files = stream("work", &subject, RetentionPolicy::WorkQueue);
+        if looked && let Err(error) = context.get_stream(&files.name).await {
+            return Err(match error.kind() {
+                GetStreamErrorKind::JetStream(_) => QueueError::Missing { address: shown },
+                _ => refused(error.to_string()),
+            });
+        }
+        let made = context.get_or_create_stream(files).await;
         let files = made.map_err(|error| refused(error.to_string()))?;
         let made = context.get_or_create_stream(stream("failed", &failed_subject, RetentionPolicy::Limits)).await;
         let failed = made.map_err(|error| refused(error.to_string()))?;
@@ -159,7 +175,7 @@ impl Queue {
         let workers = made.map_err(|error| refused(error.to_string()))?;
         let has = workers.cached_info().config.ack_wait;
         if let Some(asked) = lease.filter(|asked| *asked != has) {
-            return Err(QueueError::Lease { address: shown, has, asked });
+            return Err(QueueError::Lease { address: shown, name: name.clone(), has, asked });
         }
         Ok(Self { address: shown, context, files, failed, subject, failed_subject, workers, lease: has })
     }

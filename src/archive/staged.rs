@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// What locks a folder while its file is worked on.
 const LOCK: &str = "lock";
+/// What says that its outputs are whole: who finds it gives them their names.
+const WHOLE: &str = "whole";
 
 /// Outputs of a file, each in a folder `.streamdet-ID` beside its destination. The folders are locked and, when this is dropped, deleted
 /// with what is in them; those that a worker left that was killed are emptied.
@@ -15,6 +17,7 @@ pub struct Staged {
     /// Where each is written, and where it goes.
     moves: Vec<(PathBuf, PathBuf)>,
     folders: Vec<(PathBuf, File)>,
+    is_whole: bool,
 }
 
 impl Staged {
@@ -23,7 +26,7 @@ impl Staged {
     /// # Errors
     /// [`ErrorKind::ResourceBusy`] while another worker is at the same file; when a folder cannot be made.
     pub fn begin(id: &str, places: Vec<&mut PathBuf>) -> io::Result<Self> {
-        let mut staged = Self { moves: Vec::new(), folders: Vec::new() };
+        let mut staged = Self { moves: Vec::new(), folders: Vec::new(), is_whole: false };
         for place in places {
             let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = above.join(format!(".streamdet-{id}"));
@@ -35,7 +38,18 @@ impl Staged {
             let written = folder.join(place.file_name().unwrap_or_default());
             staged.moves.push((written.clone(), std::mem::replace(place, written)));
         }
+        let folders = || staged.folders.iter().map(|(folder, _)| folder);
+        staged.is_whole = !staged.folders.is_empty() && folders().all(|folder| folder.join(WHOLE).exists());
+        if !staged.is_whole {
+            folders().try_for_each(|folder| emptied(folder))?;
+        }
         Ok(staged)
+    }
+
+    /// Whether a worker that was killed had written all of it: what is left is [`finish`](Self::finish).
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Gives every output its name; what has it is replaced.
@@ -43,9 +57,17 @@ impl Staged {
     /// # Errors
     /// When one was not written, or cannot be renamed.
     pub fn finish(self) -> io::Result<()> {
+        for (folder, _) in &self.folders {
+            File::create(folder.join(WHOLE))?;
+        }
         for (written, place) in &self.moves {
-            fs::rename(written, place)
-                .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
+            match fs::rename(written, place) {
+                // It has its name since another worker was killed.
+                Err(error) if self.is_whole && error.kind() == ErrorKind::NotFound && place.is_file() => {}
+                renamed => {
+                    renamed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?
+                }
+            }
         }
         Ok(())
     }
@@ -60,14 +82,26 @@ impl Drop for Staged {
     }
 }
 
-/// Makes a folder, locks it and empties it.
+/// Deletes what is in a folder, but for its lock.
+fn emptied(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == LOCK {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { fs::remove_dir_all(entry.path())? } else { fs::remove_file(entry.path())? }
+    }
+    Ok(())
+}
+
+/// Makes a folder, and locks it.
 fn held(folder: &Path) -> io::Result<File> {
     let path = folder.join(LOCK);
     // Who ends deletes the folder: what was locked may be gone.
     for _ in 0..8 {
         match fs::create_dir(folder) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => is_ours(folder, &path)?,
+            made => made?,
         }
         let lock = match File::options().create(true).truncate(false).write(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -82,21 +116,29 @@ fn held(folder: &Path) -> io::Result<File> {
         let own = lock.metadata()?;
         let is_the_one = path.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (own.dev(), own.ino()));
         if is_the_one {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                if entry.file_name() == LOCK {
-                    continue;
-                }
-                if entry.file_type()?.is_dir() {
-                    fs::remove_dir_all(entry.path())?
-                } else {
-                    fs::remove_file(entry.path())?
-                }
-            }
             return Ok(lock);
         }
     }
     Err(ErrorKind::ResourceBusy.into())
+}
+
+/// Checks that what has the name of such a folder is one: it is emptied.
+fn is_ours(folder: &Path, lock: &Path) -> io::Result<()> {
+    let is_folder = match folder.symlink_metadata() {
+        Ok(named) => named.is_dir(),
+        // Another worker has just deleted it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let is_file = lock.symlink_metadata().is_ok_and(|lock| lock.is_file());
+    let is_empty = || fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none());
+    if is_folder && (is_file || is_empty()) {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        ErrorKind::AlreadyExists,
+        format!("{} is there, and is no worker's: delete it", folder.display()),
+    ))
 }
 
 #[cfg(test)]
@@ -133,6 +175,37 @@ mod tests {
         staged.finish().expect("they are renamed");
         assert_eq!(fs::read_to_string(place("new/a.mkv")).expect("a file"), "whole");
         assert_eq!((left(folder.path()), left(&place("new"))), (2, 1));
+
+        // One that was killed while they took their names.
+        fs::remove_file(place("a.jsonl")).expect("it has none yet");
+        for above in ["", "new/"] {
+            fs::create_dir(place(&format!("{above}.streamdet-1"))).expect("a folder");
+            for name in ["lock", "whole"] {
+                fs::write(place(&format!("{above}.streamdet-1/{name}")), "").expect("a file");
+            }
+        }
+        fs::write(place(".streamdet-1/a.jsonl"), "the other").expect("a file");
+        let (staged, _) = begin("1").expect("it begins");
+        assert!(staged.is_whole());
+        staged.finish().expect("they are renamed");
+        assert_eq!(fs::read_to_string(place("a.jsonl")).expect("a file"), "the other");
+        assert_eq!((left(folder.path()), left(&place("new"))), (2, 1));
+    }
+
+    #[test]
+    fn what_is_no_workers_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("precious/more")).expect("a folder");
+        fs::create_dir(path(".streamdet-folder")).expect("a folder");
+        fs::write(path(".streamdet-folder/own"), "own").expect("a file");
+        fs::write(path(".streamdet-file"), "own").expect("a file");
+        std::os::unix::fs::symlink(path("precious"), path(".streamdet-link")).expect("a link");
+        for id in ["folder", "file", "link"] {
+            let error = Staged::begin(id, vec![&mut path("a")]).expect_err(id);
+            assert!(error.to_string().contains("is no worker's"), "{error}");
+        }
+        assert!(path("precious/more").is_dir() && path(".streamdet-folder/own").is_file());
     }
 
     #[test]

@@ -69,18 +69,18 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// Works until it is told to stop, or, with `until_empty`, until no file waits and none is worked on. A file that was taken more than
-/// `attempts` times and never settled counts as failed. `job` does the work; `say` prints a line.
-///
-/// Says what was done, and what ended it but for that: the connection's thread, or what keeps this machine from working at all.
+/// Works until it is told to stop, or, with `until_empty`, until no file waits and none is worked on. `job` does the work, and hears how often the
+/// file was taken; `say` prints a line. Says what was done, and what ended it but for that: the connection's thread, or what keeps this machine from
+/// working at all.
 pub fn work<E: From<QueueError>>(
     keeper: &Keeper,
-    (attempts, until_empty): (u64, bool),
-    job: &mut dyn FnMut(&Item) -> Result<Outcome, E>,
+    until_empty: bool,
+    job: &mut dyn FnMut(&Item, u64) -> Result<Outcome, E>,
     say: &dyn Fn(&str),
     shutdown: &Shutdown,
 ) -> (Tally, Option<E>) {
-    let (mut tally, mut next, mut is_away) = (Tally::default(), Deadline::after(SAID), false);
+    let (mut tally, mut next) = (Tally::default(), Deadline::after(SAID));
+    let (mut is_away, mut is_idle) = (false, false);
     while !shutdown.is_requested() {
         let taken = match keeper.take() {
             Ok(taken) => taken,
@@ -97,21 +97,21 @@ pub fn work<E: From<QueueError>>(
             say("the queue is there again");
         }
         let Some((item, delivered)) = taken else {
+            if !until_empty && !std::mem::replace(&mut is_idle, true) {
+                say("no file waits; waiting for some");
+            }
             if until_empty && keeper.figures().is_ok_and(|figures| figures.waiting + figures.running == 0) {
                 break;
             }
             continue;
         };
+        is_idle = false;
         let name = item.as_ref().map_or("(no file)", |item| &item.source).to_owned();
         let outcome = match item {
             None => {
                 Ok(Outcome::Failed(Failure { exit_code: 2, message: "this is no file of `streamdet work add`".into() }))
             }
-            Some(_) if delivered > attempts => {
-                let message = format!("its worker was killed or stopped {attempts} times, and it was never finished");
-                Ok(Outcome::Failed(Failure { exit_code: 1, message }))
-            }
-            Some(item) => job(&item),
+            Some(item) => job(&item, delivered),
         };
         // What keeps this machine from it need not keep another one.
         let (outcome, broken) = match outcome {

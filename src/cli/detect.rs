@@ -176,6 +176,11 @@ impl DetectArgs {
         }
     }
 
+    /// Everything that is done with them.
+    pub(super) fn all(&self) -> &DetectOptions {
+        &self.options
+    }
+
     /// The options of a run.
     pub(super) fn options(&self) -> &RunOptions {
         &self.options.run

@@ -1,7 +1,8 @@
 //! `streamdet work`: an archive that many machines share.
 
+use std::cell::Cell;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,8 +43,8 @@ A worker takes one file at a time, with its own options and those of `work add` 
 are whole; a file whose outputs are there is done, unless --overwrite is given. So a worker may be killed at any time: its file is taken by \
 another one when the lease is over.
 
-Names: -o, --json and the like take a folder (the file's own folders are made below it) or a pattern with {dir} and {stem}: \
---json 'out/{dir}/{stem}.jsonl'. Without -o, the annotated video lies beside its source. Files are the same paths on every machine.
+Names: -o, --json and the like take a folder (the file's own folders are made below it) or a pattern with {dir}, {name} and {stem}: \
+--json 'out/{dir}/{name}.jsonl'. Without -o, the annotated video lies beside its source. Files are the same paths on every machine.
 
 Exit codes: 0 told to stop, or --until-empty and nothing is left; of --manifest, all is done. 1 this machine cannot go on (disk, detector), or \
 files of --manifest failed; 2 unusable input or options; 130, 143 --manifest was interrupted.";
@@ -128,6 +129,13 @@ struct AddArgs {
 
 /// Between two lines that say how far it is.
 const SAID: Duration = Duration::from_secs(10);
+/// How often a file is taken by machines that lack its folder before it fails; how many such files a machine meets in a row before it ends, since
+/// it is the machine; how long the file is left to others.
+const ELSEWHERE: u64 = 5;
+const IN_A_ROW: u32 = 3;
+const MISSING: Duration = Duration::from_secs(2);
+/// The longest name that `NAME.part` has room for.
+const LONGEST: usize = 255 - ".part".len();
 /// How long a file is left alone that another worker is at.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -171,7 +179,7 @@ impl AddArgs {
                 print_line(&format!("  {} added", counted(new + known, "file")));
             }
         };
-        let added = archive::with_queue(&self.queue, self.options.publish.ca(), self.lease, async |queue| {
+        let added = archive::with_queue(&self.queue, self.options.publish.ca(), (self.lease, false), async |queue| {
             queue.add(items, say).await
         })?;
         let known = match added.known {
@@ -224,9 +232,10 @@ fn absolute(path: &Path) -> anyhow::Result<String> {
 impl StatusArgs {
     fn run(&self) -> anyhow::Result<u8> {
         let QueueArgs { queue, publish_ca } = &self.at;
-        let (figures, failures) = archive::with_queue(queue, publish_ca.as_deref(), None, async |queue: &Queue| {
-            Ok((queue.figures().await?, queue.failures(self.failed).await?))
-        })?;
+        let (figures, failures) =
+            archive::with_queue(queue, publish_ca.as_deref(), (None, true), async |queue: &Queue| {
+                Ok((queue.figures().await?, queue.failures(self.failed).await?))
+            })?;
         let failures: Vec<_> = failures.into_iter().map(|(_, buried)| buried).collect();
         if self.json {
             print(&format!("{}\n", serde_json::json!({"figures": figures, "failures": failures})));
@@ -253,7 +262,7 @@ impl StatusArgs {
 impl QueueArgs {
     fn retry(&self) -> anyhow::Result<u8> {
         let ca = self.publish_ca.as_deref();
-        let count = archive::with_queue(&self.queue, ca, None, async |queue: &Queue| queue.retry().await)?;
+        let count = archive::with_queue(&self.queue, ca, (None, true), async |queue: &Queue| queue.retry().await)?;
         print_line(&format!("  {} in the queue again", counted(count, "file")));
         Ok(0)
     }
@@ -277,7 +286,7 @@ impl WorkArgs {
             _ => None,
         };
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-        let engine = Engine::start(&self.options, layers, clock, shutdown)?;
+        let engine = Engine::start(&self.options, (layers, self.attempts), clock, shutdown)?;
         print_line(&format!("  {} · {}", engine.origin.name, engine.service.provider().summary()));
         command_line_notice().into_iter().for_each(|notice| print_line(&format!("  notice: {notice}")));
         let say = |line: &str| {
@@ -287,8 +296,13 @@ impl WorkArgs {
         };
         let (tally, ended) = match (keeper, list) {
             (Some(keeper), _) => {
-                let how = (self.attempts, self.until_empty);
-                let worked = archive::work(&keeper, how, &mut |item| engine.job(item), &say, shutdown);
+                let worked = archive::work(
+                    &keeper,
+                    self.until_empty,
+                    &mut |item, taken| engine.job(item, Some(taken)),
+                    &say,
+                    shutdown,
+                );
                 if let Err(panicked) = keeper.close() {
                     print_error(&panicked);
                 }
@@ -303,7 +317,9 @@ impl WorkArgs {
                 print_error(&told(&broken));
                 Ok(1)
             }
-            None => Ok(u8::from(self.manifest.is_some() && tally.failed > 0)),
+            // What is left then is not done, whatever failed before.
+            None if shutdown.is_requested() => Ok(0),
+            None => Ok(u8::from(self.manifest.is_some() && tally.failed + tally.left > 0)),
         }
     }
 }
@@ -344,12 +360,15 @@ struct Engine {
     clock: Arc<dyn Clock>,
     shutdown: Shutdown,
     verbose: bool,
+    attempts: u64,
+    /// Files in a row whose folders are not there.
+    missing: Cell<u32>,
 }
 
 impl Engine {
     fn start(
         options: &DetectOptions,
-        layers: Layers,
+        (layers, attempts): (Layers, u64),
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
@@ -366,7 +385,16 @@ impl Engine {
         let how = DetectorOptions { wanted, provider, clock: clock.clone(), ..DetectorOptions::of(&model) };
         let service = Arc::new(Service::start(&runtime, &model, how, run.model.batch.into())?);
         let verbose = options.invocation.verbose > 0;
-        Ok(Self { layers, service, origin, clock, shutdown: shutdown.clone(), verbose })
+        Ok(Self {
+            layers,
+            service,
+            origin,
+            clock,
+            shutdown: shutdown.clone(),
+            verbose,
+            attempts,
+            missing: Cell::new(0),
+        })
     }
 
     fn close(self) {
@@ -382,7 +410,7 @@ impl Engine {
             if self.shutdown.is_requested() {
                 break;
             }
-            let outcome = match self.job(&Item { source: source.clone(), options: toml::Table::new() }) {
+            let outcome = match self.job(&Item { source: source.clone(), options: toml::Table::new() }, None) {
                 Ok(outcome) => outcome,
                 Err(broken) => return (tally, Some(broken)),
             };
@@ -410,24 +438,53 @@ impl Engine {
         })
     }
 
-    /// Does a file. What keeps this machine from doing any is an error.
-    fn job(&self, item: &Item) -> anyhow::Result<Outcome> {
+    /// A file's folder is not there. It may be another machine's, of which some are given the time to take it; else it was deleted.
+    fn missing(&self, source: &Path, folder: &Path, taken: Option<u64>) -> anyhow::Result<Outcome> {
+        self.missing.set(self.missing.get() + 1);
+        let problem = format!("{}: no such folder on this machine", folder.display());
+        if taken.is_none_or(|taken| taken > ELSEWHERE) {
+            return Ok(failed(2, source, &problem));
+        }
+        if self.missing.get() >= IN_A_ROW {
+            anyhow::bail!("{problem}, {IN_A_ROW} times in a row\n  is its file system mounted?");
+        }
+        Ok(Outcome::Left(MISSING))
+    }
+
+    /// Does a file that was `taken` so often. What keeps this machine from doing any is an error.
+    fn job(&self, item: &Item, taken: Option<u64>) -> anyhow::Result<Outcome> {
         let source = Path::new(&item.source);
+        if !source.is_absolute() {
+            return Ok(failed(2, source, "give an absolute path, as `streamdet work add` does"));
+        }
         if let Some(folder) = source.parent().filter(|folder| !folder.is_dir()) {
-            anyhow::bail!("{}: no such folder on this machine\n  is its file system mounted?", folder.display());
+            return self.missing(source, folder, taken);
+        }
+        self.missing.set(0);
+        if !source.is_file() {
+            let problem = if source.is_dir() { "a folder: add the files in it" } else { "no such file" };
+            return Ok(failed(2, source, problem));
         }
         let prepared = file(&self.layers, item, "a file's options").and_then(|args| {
             let args = args.named(&Names::of(source))?;
+            check(args.all())?;
             Ok((args.task()?, args))
         });
         let (mut task, args) = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Ok(failed(2, source, &told(&error))),
         };
+        // An .sdp file is one.
         if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
-            return Ok(failed(2, source, "an archive has recorded files"));
+            return Ok(failed(2, source, "a live source: an archive has recorded files"));
         }
-        if !task.overwrite && are_there(&mut task) {
+        let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
+        if let Some(problem) = places.iter().find_map(|place| unusable(place)) {
+            return Ok(failed(2, source, &problem));
+        }
+        let (there, lacking): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
+        let is_kept = !there.is_empty() && !task.overwrite;
+        if is_kept && lacking.is_empty() {
             return Ok(Outcome::There);
         }
         let (run, finder) = (args.options(), self.finder(&task));
@@ -447,6 +504,25 @@ impl Engine {
                 return Err(anyhow!("outputs of {}: {error}\n  choose a folder that can be written", item.source));
             }
         };
+        if staged.is_whole() {
+            staged.finish().context("an output cannot take its name")?;
+            return Ok(Outcome::Done);
+        }
+        // Not before: while another worker is at it, it comes again and again.
+        if taken.is_some_and(|taken| taken > self.attempts) {
+            let attempts = self.attempts;
+            let problem =
+                format!("taken {attempts} times and never finished: its workers were killed, stopped, or gave it back");
+            return Ok(failed(1, source, &problem));
+        }
+        if let Some((first, other)) = there.first().zip(lacking.first()).filter(|_| is_kept) {
+            let (first, other) = (first.display(), other.display());
+            return Ok(failed(
+                2,
+                source,
+                &format!("{first} exists already, and {other} does not\n  give --overwrite, or another name"),
+            ));
+        }
         task.overwrite = true;
         let claimed = run.claim(&task, &mut HashSet::new())?;
         let Ready { settings, detections, .. } = claimed.open(settings, &origin, &self.shutdown)?;
@@ -489,10 +565,15 @@ fn failed(exit_code: u8, source: &Path, message: &str) -> Outcome {
     Outcome::Failed(Failure { exit_code, message: redact(message) })
 }
 
-/// Whether every output is there; something has to be written for that.
-fn are_there(task: &mut Task) -> bool {
-    let places = task.staged();
-    !places.is_empty() && places.iter().all(|place| place.symlink_metadata().is_ok())
+/// Why a file cannot be written under a name, which no machine changes.
+fn unusable(place: &Path) -> Option<String> {
+    let shown = place.display();
+    if place.is_dir() {
+        return Some(format!("{shown} is a folder\n  choose another name"));
+    }
+    let length = place.file_name().map_or(0, OsStr::len);
+    (length > LONGEST)
+        .then(|| format!("{shown}: a name of {length} bytes; {LONGEST} are possible\n  choose a shorter one"))
 }
 
 impl Task {

@@ -78,7 +78,9 @@ impl Datagrams {
                 }
             };
             let destination = match first.destination {
-                SocketAddr::V4(to) if self.local.is_ipv6() => SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port()),
+                SocketAddr::V4(to) if self.local.is_ipv6() => {
+                    SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port())
+                }
                 to => to,
             };
             let segment_size = (count > 1).then_some(first.contents.len());
