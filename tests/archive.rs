@@ -213,7 +213,7 @@ fn a_worker_that_is_stopped_gives_its_file_back() {
     assert_eq!(figures(folder, &queue), [0, 1, 0, 0]);
     worker.signal("TERM");
     let said = worker.succeeds();
-    assert!(said.contains("1 given back"), "{said}");
+    assert!(said.contains("1 left to others"), "{said}");
     assert_eq!(below(&folder.join("out")).len(), 0, "nothing half is left");
 }
 

@@ -1,14 +1,21 @@
 //! Names of files: as they are given, and as a folder has them.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Names of a list, one a line; empty lines and those that begin with `#` are passed over.
 pub fn listed(lines: impl BufRead) -> impl Iterator<Item = io::Result<PathBuf>> {
-    let is_name =
-        |line: &io::Result<String>| line.as_ref().map_or(true, |line| !line.is_empty() && !line.starts_with('#'));
-    let trimmed = |line: String| line.trim_end_matches('\r').to_owned();
-    lines.lines().map(move |line| line.map(trimmed)).filter(is_name).map(|line| line.map(PathBuf::from))
+    let name = |line: io::Result<Vec<u8>>| match line {
+        Ok(line) => {
+            let line = line.strip_suffix(b"\r").unwrap_or(&line);
+            let is_name = !line.is_empty() && !line.starts_with(b"#");
+            is_name.then(|| Ok(PathBuf::from(OsStr::from_bytes(line))))
+        }
+        Err(error) => Some(Err(error)),
+    };
+    lines.split(b'\n').filter_map(name)
 }
 
 /// The files below a folder that are wanted, in order of their names; hidden ones and what cannot be read are passed over.
@@ -37,8 +44,6 @@ pub fn walked(folder: &Path, is_wanted: fn(&Path) -> bool) -> impl Iterator<Item
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]

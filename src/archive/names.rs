@@ -105,7 +105,7 @@ impl Names {
     #[must_use]
     pub fn folder(&self, asked: &Path) -> PathBuf {
         let text = asked.to_string_lossy();
-        if text.contains("{dir}") || is_own(&text) { self.filled(&text) } else { asked.join(&self.folder) }
+        if is_own(&text) { self.filled(&text) } else { self.below(&text).join(&self.name) }
     }
 
     fn below(&self, folder: &str) -> PathBuf {
@@ -169,7 +169,7 @@ mod tests {
         assert_eq!(file("{x}{name}.json{"), Ok("{x}DJI_0001.MP4.json{".into()));
         let error = file("found.jsonl").expect_err("one for all").to_string();
         assert!(error.contains("found/{dir}/{name}.jsonl"), "{error}");
-        assert_eq!(names.folder(Path::new("labels")), Path::new("labels/archive/day1"));
+        assert_eq!(names.folder(Path::new("labels")), Path::new("labels/archive/day1/DJI_0001.MP4"));
         assert_eq!(names.folder(Path::new("labels/{stem}")), Path::new("labels/DJI_0001"));
         // A name that is a pattern itself.
         let odd = Names::of(Path::new("/{stem}/{dir}.mp4"));

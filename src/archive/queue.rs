@@ -8,6 +8,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use async_nats::ConnectOptions;
+use async_nats::connection::State;
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::{AckKind, PublishMessage};
@@ -226,6 +227,9 @@ impl Queue {
     /// # Errors
     /// When the server does not answer.
     pub async fn take(&self) -> Result<Option<Taken>, QueueError> {
+        if self.context.client().connection_state() != State::Connected {
+            return Err(self.refused(&"disconnected"));
+        }
         let batch = self.workers.fetch().max_messages(1).expires(WAIT).messages().await;
         let mut batch = batch.map_err(|error| self.refused(&error))?;
         let Some(message) = batch.next().await else { return Ok(None) };
@@ -272,12 +276,12 @@ impl Queue {
         };
         let buried = Buried { item, failure: failure.clone(), attempts: taken.delivered };
         let info = taken.message.info().map_err(|error| self.refused(&error))?;
-        self.store(&self.failed_subject, &buried, &format!("failed-{}", info.stream_sequence)).await?;
+        let payload = serde_json::to_vec(&buried).map_err(|error| self.refused(&error))?;
+        self.store(&self.failed_subject, payload, &format!("failed-{}", info.stream_sequence)).await?;
         self.acknowledge(taken).await
     }
 
-    async fn store(&self, subject: &str, what: &impl Serialize, id: &str) -> Result<(), QueueError> {
-        let payload = serde_json::to_vec(what).map_err(|error| self.refused(&error))?;
+    async fn store(&self, subject: &str, payload: Vec<u8>, id: &str) -> Result<(), QueueError> {
         let publish = PublishMessage::build().payload(payload.into()).message_id(id);
         let ack = self.context.send_publish(subject.to_owned(), publish).await.map_err(|error| self.refused(&error))?;
         ack.into_future().await.map(|_| ()).map_err(|error| self.refused(&error))
@@ -334,7 +338,11 @@ impl Queue {
                 return Ok(count);
             }
             for (place, buried) in failures {
-                self.store(&self.subject, &buried.item, &format!("retry-{place}")).await?;
+                let payload = match buried.item {
+                    Value::String(text) => text.into_bytes(),
+                    item => item.to_string().into_bytes(),
+                };
+                self.store(&self.subject, payload, &format!("retry-{place}")).await?;
                 self.failed.delete_message(place).await.map_err(|error| self.refused(&error))?;
                 count += 1;
             }

@@ -21,10 +21,12 @@ pub enum ShardError {
     )]
     NoIndex(u32),
     /// The scheduler says which, and not of how many.
-    #[error("JOB_COMPLETION_INDEX is set, and nothing says of how many\n  give --shard N, the Job's completions")]
+    #[error(
+        "the scheduler says which share this is, and not of how many\n  give --shard N, the number of tasks or the Job's completions"
+    )]
     NoCount,
     /// There are not so many.
-    #[error("share {index} of {of}: they are counted from 0 to {last}\n  give a smaller one, or more shares", last = .of - 1)]
+    #[error("share {index} of {of}: they are counted from 0 to {last}\n  give a smaller one, or more shares", last = .of.saturating_sub(1))]
     Beyond {
         /// Which.
         index: u32,

@@ -18,6 +18,7 @@ pub struct Staged {
     moves: Vec<(PathBuf, PathBuf)>,
     folders: Vec<(PathBuf, File)>,
     is_whole: bool,
+    is_kept: bool,
 }
 
 impl Staged {
@@ -26,7 +27,7 @@ impl Staged {
     /// # Errors
     /// [`ErrorKind::ResourceBusy`] while another worker is at the same file; when a folder cannot be made.
     pub fn begin(id: &str, places: Vec<&mut PathBuf>) -> io::Result<Self> {
-        let mut staged = Self { moves: Vec::new(), folders: Vec::new(), is_whole: false };
+        let mut staged = Self { moves: Vec::new(), folders: Vec::new(), is_whole: false, is_kept: false };
         for place in places {
             let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let folder = above.join(format!(".streamdet-{id}"));
@@ -52,6 +53,11 @@ impl Staged {
         self.is_whole
     }
 
+    /// Leaves what was written where it is, until who takes the file next.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
+    }
+
     /// Gives every output its name; what has it is replaced.
     ///
     /// # Errors
@@ -75,7 +81,7 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        for (folder, _) in &self.folders {
+        for (folder, _) in self.folders.iter().filter(|_| !self.is_kept) {
             // What stays is emptied by who does the file again.
             let _ = fs::remove_dir_all(folder);
         }

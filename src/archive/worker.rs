@@ -24,7 +24,7 @@ pub struct Tally {
     pub there: u64,
     /// Files that cannot be done.
     pub failed: u64,
-    /// Files that are left to others.
+    /// Files that are left to others: given back, or taken by another one since.
     pub left: u64,
 }
 
@@ -45,7 +45,7 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { done, there, failed, left } = *self;
         write!(f, "{} done", counted(done, "file"))?;
-        for (count, what) in [(there, "there already"), (failed, "failed"), (left, "given back")] {
+        for (count, what) in [(there, "there already"), (failed, "failed"), (left, "left to others")] {
             if count > 0 {
                 write!(f, " · {} {what}", grouped(count))?;
             }

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 
 use super::detect::{DetectArgs, DetectOptions};
 use super::messages::{command_line_notice, or_unusable, print, print_error, print_line, told};
+use super::options::Invocation;
 use super::run::Ready;
 use super::settings::Task;
 use super::signals::Signals;
@@ -39,7 +40,7 @@ const EXAMPLES: &str = "Examples:
   streamdet work --manifest files.txt --shard 0/4 -o none --json out/
   sbatch --array=0-7 --wrap 'streamdet work --manifest files.txt -o out/'
 
-A worker takes one file at a time, with its own options and those of `work add` above them. Outputs take their names when all of a file's \
+A worker takes one file at a time, with its own options (flags, environment, config file) and those of `work add` (flags only) above them. Outputs take their names when all of a file's \
 are whole; a file whose outputs are there is done, unless --overwrite is given. So a worker may be killed at any time: its file is taken by \
 another one when the lease is over.
 
@@ -147,8 +148,10 @@ pub fn run(args: &WorkArgs, layers: &Layers) -> u8 {
         Some(Action::Status(status)) => or_unusable(status.run()),
         Some(Action::Retry(at)) => or_unusable(at.retry()),
         None => {
+            // Before signals are watched: who is waited for may never come.
+            let list = args.list().map_err(Box::new);
             let signals = Signals::watch();
-            let result = args.run(layers, &signals.shutdown);
+            let result = list.map_err(|error| *error).and_then(|list| args.run(layers, list, &signals.shutdown));
             // Being told to stop is a worker's normal end; a share of a list is not done then.
             if args.manifest.is_some() { signals.conclude(result) } else { signals.stopped(result) }
         }
@@ -161,17 +164,30 @@ impl AddArgs {
         if let Some(option) = layers.of_the_process() {
             anyhow::bail!("--{option}: files of all kinds share a worker's process\n  give it to the workers");
         }
-        let options = layers.table().map_err(|left_out| {
-            anyhow!("{}: a queue holds no secrets\n  give it to the workers", left_out.join(", "))
-        })?;
+        let Invocation { config, show_config, .. } = &self.options.invocation;
+        if config.is_some() || *show_config {
+            return Err(anyhow!(
+                "a queue's files have options of the command line only\n  leave --config out, or give it to the workers"
+            ));
+        }
+        let Ok(mut options) = layers.table() else {
+            return Err(anyhow!(
+                "a password on the command line: a queue holds no secrets\n  give it to the workers, in the environment or the config file"
+            ));
+        };
+        make_absolute(&mut options);
         // What is wrong with the options is said here, and not by every worker for every file.
         let example = file(layers, &Item { source: "/archive/clip.mp4".into(), options: options.clone() }, "work add")?;
         example.named(&Names::of(Path::new("/archive/clip.mp4")))?;
-        let (mut faults, mut next) = (None, Deadline::after(SAID));
-        let mut sources = self.files.iter().flat_map(|name| sources(name));
-        let items = std::iter::from_fn(|| {
-            let source = sources.next()?.and_then(|source| absolute(&source));
-            source.map(|source| Item { source, options: options.clone() }).map_err(|error| faults = Some(error)).ok()
+        let (mut left_out, mut next) = (0, Deadline::after(SAID));
+        let sources = self.files.iter().flat_map(|name| sources(name));
+        let items = sources.filter_map(|source| match source.and_then(|source| absolute(&source)) {
+            Ok(source) => Some(Item { source, options: options.clone() }),
+            Err(fault) => {
+                print_error(&told(&fault));
+                left_out += 1;
+                None
+            }
         });
         let say = |Added { new, known }: Added| {
             if next.is_over() {
@@ -187,12 +203,34 @@ impl AddArgs {
             known => format!("; {} had been added a moment ago", grouped(known)),
         };
         print_line(&format!("  {} added to {}{known}", counted(added.new, "file"), self.queue));
-        match faults {
-            Some(fault) => Err(fault),
-            None if added == Added::default() => {
-                Err(anyhow!("no video or image among what was named\n  name files, or folders with some"))
+        if left_out > 0 {
+            return Err(anyhow!("{} left out, as said above; the others are in the queue", counted(left_out, "name")));
+        }
+        if added == Added::default() {
+            return Err(anyhow!("no video or image among what was named\n  name files, or folders with some"));
+        }
+        Ok(0)
+    }
+}
+
+/// Options that name files and folders.
+const PATHS: [&str; 9] =
+    ["output", "json", "mot-output", "events-csv", "heatmap", "save-txt", "crops", "detections", "zones"];
+
+/// Workers have other working folders.
+fn make_absolute(options: &mut toml::Table) {
+    for (_, value) in options.iter_mut().filter(|(key, _)| PATHS.contains(&key.as_str())) {
+        let texts = match value {
+            toml::Value::Array(several) => several.iter_mut().collect(),
+            one => vec![one],
+        };
+        for text in texts {
+            if let toml::Value::String(text) = text
+                && text != "none"
+                && let Ok(path) = std::path::absolute(&*text)
+            {
+                *text = path.to_string_lossy().into_owned();
             }
-            None => Ok(0),
         }
     }
 }
@@ -205,7 +243,7 @@ fn sources(name: &OsString) -> Box<dyn Iterator<Item = anyhow::Result<PathBuf>> 
         return Box::new(lines.map(|line| line.context("standard input")));
     }
     if path.is_dir() {
-        return Box::new(walked(path, plan::is_media).map(Ok));
+        return Box::new(walked(path, |path| plan::is_media(path) && !is_annotated(path)).map(Ok));
     }
     if path.exists() {
         return Box::new(std::iter::once(Ok(path.to_owned())));
@@ -220,6 +258,12 @@ fn sources(name: &OsString) -> Box<dyn Iterator<Item = anyhow::Result<PathBuf>> 
             redact(&path.display().to_string())
         )))),
     }
+}
+
+/// Whether it is what a worker has written beside its source.
+fn is_annotated(path: &Path) -> bool {
+    let source = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.strip_suffix("-annotated"));
+    source.is_some_and(|source| path.with_file_name(source).is_file())
 }
 
 /// A path that means the same on another machine.
@@ -269,18 +313,23 @@ impl QueueArgs {
 }
 
 impl WorkArgs {
-    fn run(&self, layers: &Layers, shutdown: &Shutdown) -> anyhow::Result<u8> {
+    /// The files of `--manifest` that are this machine's.
+    fn list(&self) -> anyhow::Result<Option<Vec<String>>> {
+        let Some(path) = &self.manifest else { return Ok(None) };
+        let shard = Shard::resolve(self.shard, &|name| std::env::var(name).ok())?;
+        read(path, shard).map(Some)
+    }
+
+    fn run(&self, layers: &Layers, list: Option<Vec<String>>, shutdown: &Shutdown) -> anyhow::Result<u8> {
         let DetectOptions { run, invocation, publish, .. } = &self.options;
         invocation.start_logs()?;
         gstreamer::init()?;
         check(&self.options)?;
         let layers = layers.whole();
-        let shard = Shard::resolve(self.shard, &|name| std::env::var(name).ok())?;
         // Before a model is loaded for it.
         let example = file(&layers, &Item { source: "/archive/clip.mp4".into(), options: toml::Table::new() }, "work")?;
         example.named(&Names::of(Path::new("/archive/clip.mp4")))?;
         prefer_decoder(run.live.decoder.as_deref())?;
-        let list = self.manifest.as_deref().map(|path| read(path, shard)).transpose()?;
         let keeper = match &self.queue {
             Some(queue) if list.is_none() => Some(Keeper::open(queue.clone(), publish.ca(), self.lease)?),
             _ => None,
@@ -341,8 +390,15 @@ fn read(path: &Path, shard: Shard) -> anyhow::Result<Vec<String>> {
         let file = file.map_err(|error| anyhow!("--manifest {}: {error}\n  give a list of files", path.display()))?;
         Box::new(BufReader::new(file))
     };
-    let own = listed(input).enumerate().filter(|(line, _)| shard.has(*line)).map(|(_, name)| absolute(&name?));
-    own.collect::<anyhow::Result<_>>().with_context(|| format!("--manifest {}", path.display()))
+    let mut own = Vec::new();
+    for (line, name) in listed(input).enumerate() {
+        let name = name.with_context(|| format!("--manifest {}", path.display()))?;
+        if shard.has(line) {
+            // One that is not UTF-8 is not found, and counts as failed.
+            own.push(std::path::absolute(&name)?.to_string_lossy().into_owned());
+        }
+    }
+    Ok(own)
 }
 
 /// What is done with a file: everything that was chosen, as `streamdet detect` has it.
@@ -479,6 +535,9 @@ impl Engine {
             return Ok(failed(2, source, "a live source: an archive has recorded files"));
         }
         let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
+        if places.is_empty() && task.save_txt.is_none() && task.crops.is_none() && task.publish.is_none() {
+            return Ok(failed(2, source, "nothing would be written of it\n  give -o, --json or another output"));
+        }
         if let Some(problem) = places.iter().find_map(|place| unusable(place)) {
             return Ok(failed(2, source, &problem));
         }
@@ -524,6 +583,7 @@ impl Engine {
             ));
         }
         task.overwrite = true;
+        let mut staged = staged;
         let claimed = run.claim(&task, &mut HashSet::new())?;
         let Ready { settings, detections, .. } = claimed.open(settings, &origin, &self.shutdown)?;
         let begun = self.clock.now();
@@ -536,6 +596,8 @@ impl Engine {
             return if is_of_the_file(&error) {
                 Ok(failed(if error.is_usage() { 2 } else { 1 }, source, &error.to_string()))
             } else {
+                // It says where it is.
+                staged.keep();
                 Err(error.into())
             };
         }
