@@ -240,6 +240,14 @@ fn shares_of_a_list_make_the_whole() {
     let array = [("SLURM_ARRAY_TASK_ID", "1"), ("SLURM_ARRAY_TASK_COUNT", "2"), ("SLURM_ARRAY_TASK_MIN", "0")];
     succeeds(&share(&array, &[]));
     is_whole(folder, &files, &[]);
+    // Nothing goes onto a source, nor onto what is somebody else's.
+    let before = std::fs::read(&files[0]).expect("a clip");
+    let onto = share(&[], &["--shard", "0/1", "--json", "/{dir}/{name}", "--overwrite"]);
+    assert!(said(&onto).contains("--json and a source both name") && onto.status.code() == Some(1), "{}", said(&onto));
+    assert!(std::fs::read(&files[0]).expect("a clip") == before);
+    let theirs = share(&[], &["--shard", "0/1", "--mot-output", "found/", "--track"]);
+    assert!(said(&theirs).contains("exists already, and"), "{}", said(&theirs));
+    is_whole(folder, &files, &[]);
     // A task that is put into the queue again does nothing twice.
     let again = share(&[], &["--shard", "1/2"]);
     succeeds(&again);
@@ -296,7 +304,7 @@ fn a_machine_without_the_archive_gives_files_back() {
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
     assert!(said(&refused).contains("is its file system mounted?"), "{}", said(&refused));
     // Given back at once, and not when the lease is over: the next worker has it.
-    assert_eq!(figures(folder, &queue), [1, 1, 0, 0]);
+    assert_eq!(figures(folder, &queue), [0, 2, 0, 0]);
     std::fs::rename(folder.join("away"), folder.join("archive")).expect("it is");
     let worker = output(folder, &[&[queue.as_str(), "--until-empty"][..], &HOW].concat());
     succeeds(&worker);

@@ -1,9 +1,61 @@
 //! Names of files: as they are given, and as a folder has them.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use crate::secrets::redact;
+
+/// Why a name is passed over.
+#[derive(Debug, thiserror::Error)]
+pub enum ListError {
+    /// Nothing is there.
+    #[error("{0}: no such file\n  check the path")]
+    Missing(String),
+    /// It cannot be written into a queue.
+    #[error("{}: a name that is not UTF-8\n  rename it", .0.display())]
+    NotUtf8(PathBuf),
+    /// The list ends before its end.
+    #[error("the list: {0}")]
+    Unread(#[from] io::Error),
+}
+
+/// What a name stands for: a file, all that is wanted below a folder, what a glob matches, lines of standard input (`-`).
+pub fn named(name: &OsStr, is_wanted: fn(&Path) -> bool) -> Box<dyn Iterator<Item = Result<PathBuf, ListError>>> {
+    let path = Path::new(name);
+    if name == "-" {
+        return Box::new(listed(BufReader::new(io::stdin())).map(|line| Ok(line?)));
+    }
+    if path.is_dir() {
+        return Box::new(walked(path, is_wanted).filter(|path| !is_annotated(path)).map(Ok));
+    }
+    if path.exists() {
+        return Box::new(std::iter::once(Ok(path.to_owned())));
+    }
+    let pattern = name.to_str().filter(|name| name.contains(['*', '?', '[']));
+    let found = pattern.and_then(|pattern| glob::glob(pattern).ok()).into_iter().flatten();
+    let found: Vec<PathBuf> = found.filter_map(Result::ok).collect();
+    if found.is_empty() {
+        return Box::new(std::iter::once(Err(ListError::Missing(redact(&path.display().to_string())))));
+    }
+    Box::new(found.into_iter().map(Ok))
+}
+
+/// Whether it is what a worker has written beside its source.
+fn is_annotated(path: &Path) -> bool {
+    let source = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.strip_suffix("-annotated"));
+    source.is_some_and(|source| path.with_file_name(source).is_file())
+}
+
+/// A path that means the same on another machine.
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn absolute(path: &Path) -> Result<String, ListError> {
+    let absolute = std::path::absolute(path)?.into_os_string();
+    absolute.into_string().map_err(|name| ListError::NotUtf8(name.into()))
+}
 
 /// Names of a list, one a line; empty lines and those that begin with `#` are passed over.
 pub fn listed(lines: impl BufRead) -> impl Iterator<Item = io::Result<PathBuf>> {
@@ -56,8 +108,14 @@ mod tests {
         }
         std::os::unix::fs::symlink(folder.path(), path("b/back")).expect("a link");
         std::os::unix::fs::symlink(path("c.mp4"), path("d.mp4")).expect("a link");
-        let found: Vec<PathBuf> = walked(folder.path(), |path| path.extension() == Some(OsStr::new("mp4"))).collect();
+        std::fs::write(path("c.mp4-annotated.mp4"), "").expect("a file");
+        let is_video = |path: &Path| path.extension() == Some(OsStr::new("mp4"));
+        let found: Vec<PathBuf> =
+            named(folder.path().as_os_str(), is_video).map(|name| name.expect("a file")).collect();
         assert_eq!(found, ["b/a.mp4", "b/deep/x.mp4", "c.mp4", "d.mp4"].map(path));
+        let missing = named(path("nothing*").as_os_str(), is_video).next().expect("an answer");
+        assert!(matches!(missing, Err(ListError::Missing(_))));
+        assert_eq!(named(path("[cd].mp4").as_os_str(), is_video).count(), 2);
         let names: Vec<PathBuf> =
             listed("# archive\na.mp4\r\n\nb c.mp4\n".as_bytes()).collect::<io::Result<_>>().expect("names");
         assert_eq!(names, ["a.mp4", "b c.mp4"].map(PathBuf::from));

@@ -74,7 +74,7 @@ impl Names {
         if text == "none" {
             return Ok(asked.to_owned());
         }
-        if text.contains("://") || text.starts_with("hls:") {
+        if is_address(&text) {
             return Err(NameError::NoFile(crate::secrets::redact(&text)));
         }
         if is_folder(&text) {
@@ -129,6 +129,32 @@ impl Names {
     }
 }
 
+/// Options that name files and folders.
+const PATHS: [&str; 8] = ["output", "json", "mot-output", "events-csv", "heatmap", "save-txt", "crops", "zones"];
+
+/// Makes what options name mean the same for workers, whose working folders are others.
+pub fn make_absolute(options: &mut toml::Table) {
+    for (_, value) in options.iter_mut().filter(|(key, _)| PATHS.contains(&key.as_str())) {
+        let texts = match value {
+            toml::Value::Array(several) => several.iter_mut().collect(),
+            one => vec![one],
+        };
+        for text in texts {
+            if let toml::Value::String(text) = text
+                && text != "none"
+                && !is_address(text)
+                && let Ok(path) = std::path::absolute(&*text)
+            {
+                *text = path.to_string_lossy().into_owned();
+            }
+        }
+    }
+}
+
+fn is_address(output: &str) -> bool {
+    output.contains("://") || output.starts_with("hls:")
+}
+
 /// Whether a pattern is another name for every file of a folder.
 fn is_own(pattern: &str) -> bool {
     pattern.contains("{name}") || pattern.contains("{stem}")
@@ -146,6 +172,18 @@ fn one_name(option: &'static str, name: &str, ending: &'static str) -> NameError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_in_a_queue_are_absolute() {
+        let mut options: toml::Table =
+            toml::from_str("output = ['none', 'out/', 'hls:x/']\njson = 'a/{name}'\nconf = 0.5\nclasses = ['car']")
+                .expect("TOML");
+        make_absolute(&mut options);
+        let here = std::env::current_dir().expect("a folder").display().to_string();
+        assert_eq!(options["output"].to_string(), format!("[\"none\", \"{here}/out/\", \"hls:x/\"]"));
+        assert_eq!(options["json"].as_str(), Some(&*format!("{here}/a/{{name}}")));
+        assert_eq!(options["classes"].to_string(), "[\"car\"]");
+    }
 
     #[test]
     fn a_files_outputs_lie_where_no_other_files_do() {

@@ -171,6 +171,7 @@ mod tests {
 
         // One that was killed.
         fs::create_dir(place(".streamdet-1")).expect("a folder");
+        fs::write(place(".streamdet-1/lock"), "").expect("a file");
         fs::write(place(".streamdet-1/a.jsonl.part"), "half").expect("a file");
         fs::create_dir(place(".streamdet-1/more")).expect("a folder");
         let (staged, places) = begin("1").expect("it begins");

@@ -256,6 +256,7 @@ impl DetectOptions {
         let given = [
             ("--tui", *tui),
             ("--display", self.display),
+            ("--detections", self.detections.is_some()),
             ("--segment", self.segment.is_some()),
             ("--run-dir", keep.run_dir.is_some()),
             ("--repeat", keep.repeat.is_some()),

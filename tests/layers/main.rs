@@ -78,7 +78,7 @@ const LAYERS: &[Layer] = &[
 /// No file is longer.
 const FILE_LINES: usize = 600;
 /// `src/cli` is command line and dispatch; work is done elsewhere.
-const CLI_LINES: usize = 4_150;
+const CLI_LINES: usize = 4_500;
 
 /// Violations that are still to be taken away, by their keys. One that is gone has to leave the list.
 const KNOWN: &[&str] = &[];

@@ -8,8 +8,9 @@ use str0m::net::Transmit;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Bytes of datagrams that are sent or taken together, at most: what a UDP datagram could have.
-pub(super) const TOGETHER: usize = 65_000;
+/// Bytes of datagrams that are sent together, at most, and room for those that are taken together: a UDP datagram has not more.
+const TOGETHER: usize = 65_000;
+pub(super) const ROOM: usize = 1 << 16;
 
 /// A socket.
 pub(super) struct Datagrams {
@@ -46,7 +47,7 @@ impl Datagrams {
         self.local
     }
 
-    /// Waits for datagrams, of [`TOGETHER`] bytes at most.
+    /// Waits for datagrams, of [`ROOM`] bytes at most.
     ///
     /// # Errors
     /// What the system says.
@@ -154,7 +155,7 @@ mod tests {
         let expected: Vec<Vec<u8>> = out[..sizes.len()].iter().map(|datagram| datagram.contents.to_vec()).collect();
         sender.send(&mut out).await;
         assert!(out.is_empty());
-        let mut buffer = vec![0; 65_535];
+        let mut buffer = vec![0; ROOM];
         for expected in &expected {
             let length = plain.recv(&mut buffer).expect("a datagram");
             assert_eq!(&buffer[..length], expected);

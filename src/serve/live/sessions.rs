@@ -10,7 +10,7 @@ use str0m::net::Transmit;
 use str0m::{RtcConfig, crypto};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::datagrams::{Datagrams, Received, TOGETHER};
+use super::datagrams::{Datagrams, ROOM, Received};
 use super::session::{Refusal, Session};
 use crate::clock::instant;
 use crate::secrets::random;
@@ -97,7 +97,7 @@ fn new_id() -> String {
 /// Carries sessions until nobody can open one any more.
 async fn run(mut datagrams: Datagrams, mut orders: mpsc::Receiver<Order>) {
     let mut sessions: Vec<Box<Session>> = Vec::new();
-    let mut buffer = vec![0; TOGETHER];
+    let mut buffer = vec![0; ROOM];
     let mut out = Vec::new();
     loop {
         let due = sessions.iter().map(|session| session.due()).min();

@@ -1,0 +1,286 @@
+//! A worker's detector, and what it does with a file.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use crate::archive::{Failure, Item, Names, Outcome, Staged, Tally};
+use crate::cli::detect::{DetectArgs, DetectOptions};
+use crate::cli::launch::files_of;
+use crate::cli::messages::{print_error, print_line, told};
+use crate::cli::run::Ready;
+use crate::cli::settings::Task;
+use crate::clock::{Clock, Deadline};
+use crate::config::{Layers, stream_from};
+use crate::detector::{DetectorOptions, Service, Wanted};
+use crate::model::Origin;
+use crate::pipeline::{self, EventLog, Finder, RunError, SourceSpec, plan};
+use crate::secrets::redact;
+use crate::shutdown::Shutdown;
+use crate::text::{counted, grouped, in_one_line};
+
+/// Between two lines that say how far it is.
+pub const SAID: Duration = Duration::from_secs(10);
+/// How often a file is taken by machines that lack its folder before it fails; how many such files a machine meets in a row before it ends, since
+/// it is the machine; how long the file is left to others.
+const ELSEWHERE: u64 = 5;
+const IN_A_ROW: u32 = 3;
+const MISSING: Duration = Duration::from_secs(2);
+/// The longest name that `NAME.part` has room for.
+const LONGEST: usize = 255 - ".part".len();
+/// How long a file is left alone that another worker is at.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Refuses what means nothing for an archive.
+pub fn check(options: &DetectOptions) -> anyhow::Result<()> {
+    match options.not_of_an_archive() {
+        Some(option) => Err(anyhow!("{option} means nothing for an archive\n  leave it out")),
+        None => Ok(()),
+    }
+}
+
+/// What is done with a file: everything that was chosen, as `streamdet detect` has it.
+pub fn file(layers: &Layers, item: &Item, place: &str) -> anyhow::Result<DetectArgs> {
+    let mut own = item.options.clone();
+    own.insert("source".into(), item.source.clone().into());
+    Ok(stream_from::<DetectArgs>(layers, "file", &own, place)?.args)
+}
+
+/// The detector that all files share.
+pub struct Engine {
+    layers: Layers,
+    pub service: Arc<Service>,
+    pub origin: Origin,
+    clock: Arc<dyn Clock>,
+    shutdown: Shutdown,
+    verbose: bool,
+    attempts: u64,
+    /// Files in a row whose folders are not there.
+    missing: Cell<u32>,
+}
+
+impl Engine {
+    pub fn start(
+        options: &DetectOptions,
+        (layers, attempts): (Layers, u64),
+        clock: Arc<dyn Clock>,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
+        let run = &options.run;
+        let (runtime, model) = run.model.load()?;
+        let origin = Origin::from(&model);
+        let wanted = Wanted {
+            imgsz: run.model.imgsz.unwrap_or(origin.default_size),
+            thresholds: run.detections.thresholds(&origin)?,
+            tiling: run.tiling.tile,
+            target_latency: run.tiling.target_latency.map(Duration::from_millis),
+        };
+        let provider = run.model.provider_options();
+        let how = DetectorOptions { wanted, provider, clock: clock.clone(), ..DetectorOptions::of(&model) };
+        let service = Arc::new(Service::start(&runtime, &model, how, run.model.batch.into())?);
+        let verbose = options.invocation.verbose > 0;
+        Ok(Self {
+            layers,
+            service,
+            origin,
+            clock,
+            shutdown: shutdown.clone(),
+            verbose,
+            attempts,
+            missing: Cell::new(0),
+        })
+    }
+
+    pub fn close(self) {
+        if let Some(Err(panicked)) = Arc::into_inner(self.service).map(Service::close) {
+            print_error(&panicked);
+        }
+    }
+
+    /// Does all files of a list.
+    pub fn all(&self, list: &[String], say: &dyn Fn(&str)) -> (Tally, Option<anyhow::Error>) {
+        let (mut tally, mut next) = (Tally::default(), Deadline::after(SAID));
+        for (number, source) in list.iter().enumerate() {
+            if self.shutdown.is_requested() {
+                break;
+            }
+            let outcome = match self.job(&Item { source: source.clone(), options: toml::Table::new() }, None) {
+                Ok(outcome) => outcome,
+                Err(broken) => return (tally, Some(broken)),
+            };
+            match &outcome {
+                Outcome::Failed(failure) => print_error(&format!("{source}: {}", in_one_line(&failure.message))),
+                Outcome::Left(_) if !self.shutdown.is_requested() => {
+                    say(&format!("{source}: another worker is at it; passed over"))
+                }
+                _ => {}
+            }
+            tally.count(&outcome);
+            if next.is_over() {
+                next = Deadline::after(SAID);
+                say(&format!("{} of {} done", grouped(number as u64 + 1), counted(list.len() as u64, "file")));
+            }
+        }
+        (tally, None)
+    }
+
+    /// A file's folder is not there. It may be another machine's, of which some are given the time to take it; else it was deleted.
+    fn missing(&self, source: &Path, folder: &Path, taken: Option<u64>) -> anyhow::Result<Outcome> {
+        self.missing.set(self.missing.get() + 1);
+        let problem = format!("{}: no such folder on this machine", folder.display());
+        if taken.is_none_or(|taken| taken > ELSEWHERE) {
+            return Ok(failed(2, source, &problem));
+        }
+        if self.missing.get() >= IN_A_ROW {
+            anyhow::bail!("{problem}, {IN_A_ROW} times in a row\n  is its file system mounted?");
+        }
+        Ok(Outcome::Left(MISSING))
+    }
+
+    /// Does a file that was `taken` so often. What keeps this machine from doing any is an error.
+    pub fn job(&self, item: &Item, taken: Option<u64>) -> anyhow::Result<Outcome> {
+        let source = Path::new(&item.source);
+        if !source.is_absolute() {
+            return Ok(failed(2, source, "give an absolute path, as `streamdet work add` does"));
+        }
+        if let Some(folder) = source.parent().filter(|folder| !folder.is_dir()) {
+            return self.missing(source, folder, taken);
+        }
+        self.missing.set(0);
+        if !source.is_file() {
+            let problem = if source.is_dir() { "a folder: add the files in it" } else { "no such file" };
+            return Ok(failed(2, source, problem));
+        }
+        let prepared = file(&self.layers, item, "a file's options").and_then(|args| {
+            let args = args.named(&Names::of(source))?;
+            check(args.all())?;
+            Ok((args.task()?, args))
+        });
+        let (mut task, args) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Ok(failed(2, source, &told(&error))),
+        };
+        // An .sdp file is one.
+        if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
+            return Ok(failed(2, source, "a live source: an archive has recorded files"));
+        }
+        let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
+        if places.is_empty() && task.save_txt.is_none() && task.crops.is_none() && task.publish.is_none() {
+            return Ok(failed(2, source, "nothing would be written of it\n  give -o, --json or another output"));
+        }
+        if let Some(problem) = places.iter().find_map(|place| unusable(place)) {
+            return Ok(failed(2, source, &problem));
+        }
+        // Where they go in the end: none onto another, nor onto the source.
+        let named = files_of(&mut task, args.options());
+        let named: Vec<(&'static str, &Path)> = named.iter().map(|(option, path)| (*option, path.as_path())).collect();
+        if let Err(error) = plan::check_distinct(&task.plan.jobs, &named) {
+            return Ok(failed(2, source, &error.to_string()));
+        }
+        let (there, lacking): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
+        let is_kept = !there.is_empty() && !task.overwrite;
+        if is_kept && lacking.is_empty() {
+            return Ok(Outcome::There);
+        }
+        let run = args.options();
+        let finder = Finder::Service(self.service.clone(), Box::new(self.origin.clone()));
+        let settings = match run.settings(&task, &self.origin, false) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(failed(2, source, &error.to_string())),
+        };
+        let staged = match Staged::begin(&item.id(), task.staged()) {
+            Ok(staged) => staged,
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => return Ok(Outcome::Left(BUSY)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(failed(2, source, &error.to_string())),
+            Err(error) => {
+                return Err(anyhow!("outputs of {}: {error}\n  choose a folder that can be written", item.source));
+            }
+        };
+        if staged.is_whole() {
+            staged.finish().context("an output cannot take its name")?;
+            return Ok(Outcome::Done);
+        }
+        // Not before: while another worker is at it, it comes again and again.
+        if taken.is_some_and(|taken| taken > self.attempts) {
+            let attempts = self.attempts;
+            let problem =
+                format!("taken {attempts} times and never finished: its workers were killed, stopped, or gave it back");
+            return Ok(failed(1, source, &problem));
+        }
+        if let Some((first, other)) = there.first().zip(lacking.first()).filter(|_| is_kept) {
+            let (first, other) = (first.display(), other.display());
+            return Ok(failed(
+                2,
+                source,
+                &format!("{first} exists already, and {other} does not\n  give --overwrite, or another name"),
+            ));
+        }
+        task.overwrite = true;
+        let mut staged = staged;
+        let claimed = run.claim(&task, &mut HashSet::new())?;
+        let Ready { settings, detections, .. } = claimed.open(settings, &self.origin, &self.shutdown)?;
+        let begun = self.clock.now();
+        let listeners: Arc<dyn pipeline::Listener> = Arc::new(EventLog);
+        let outcome = pipeline::run(settings, &finder, self.clock.clone(), listeners, detections, &self.shutdown);
+        if self.shutdown.is_requested() {
+            return Ok(Outcome::Left(Duration::ZERO));
+        }
+        if let Some(error) = outcome.errors.into_iter().next() {
+            return if is_of_the_file(&error) {
+                Ok(failed(if error.is_usage() { 2 } else { 1 }, source, &error.to_string()))
+            } else {
+                // It says where it is.
+                staged.keep();
+                Err(error.into())
+            };
+        }
+        staged.finish().context("an output cannot take its name")?;
+        if self.verbose {
+            print_line(&format!("  {}: {:.2} s", item.source, self.clock.now().since(begun).as_secs_f64()));
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+/// Whether it is the file that failed, and not the machine.
+fn is_of_the_file(error: &RunError) -> bool {
+    !matches!(
+        error,
+        RunError::Sink(_)
+            | RunError::Detect(_)
+            | RunError::Service(_)
+            | RunError::Detections(_)
+            | RunError::Stalled { .. }
+    )
+}
+
+fn failed(exit_code: u8, source: &Path, message: &str) -> Outcome {
+    // Which file it is is said beside it.
+    let message = message.strip_prefix(&format!("{}: ", source.display())).unwrap_or(message);
+    Outcome::Failed(Failure { exit_code, message: redact(message) })
+}
+
+/// Why a file cannot be written under a name, which no machine changes.
+fn unusable(place: &Path) -> Option<String> {
+    let shown = place.display();
+    if place.is_dir() {
+        return Some(format!("{shown} is a folder\n  choose another name"));
+    }
+    let length = place.file_name().map_or(0, OsStr::len);
+    (length > LONGEST)
+        .then(|| format!("{shown}: a name of {length} bytes; {LONGEST} are possible\n  choose a shorter one"))
+}
+
+impl Task {
+    /// Outputs that take their names in the end: files; those of many files are written in their folders.
+    fn staged(&mut self) -> Vec<&mut PathBuf> {
+        let is_file = |(option, _): &(&str, &mut PathBuf)| !["--save-txt", "--crops"].contains(option);
+        self.places().into_iter().filter(is_file).map(|(_, path)| path).collect()
+    }
+}
