@@ -53,6 +53,16 @@ impl Staged {
         self.is_whole
     }
 
+    /// Whether anything can be written there now.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        let written = |folder: &Path| {
+            let probe = folder.join("probe");
+            fs::write(&probe, [0; 1 << 16]).and_then(|()| fs::remove_file(&probe))
+        };
+        self.folders.iter().all(|(folder, _)| written(folder).is_ok())
+    }
+
     /// Leaves what was written where it is, until who takes the file next.
     pub fn keep(&mut self) {
         self.is_kept = true;

@@ -183,9 +183,8 @@ impl Engine {
         if let Err(error) = plan::check_distinct(&task.plan.jobs, &named) {
             return Ok(failed(2, source, &error.to_string()));
         }
-        let (there, lacking): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
-        let is_kept = !there.is_empty() && !task.overwrite;
-        if is_kept && lacking.is_empty() {
+        let are_kept = !task.overwrite;
+        if are_kept && standing(&places) == Standing::All {
             return Ok(Outcome::There);
         }
         let run = args.options();
@@ -213,13 +212,16 @@ impl Engine {
                 format!("taken {attempts} times and never finished: its workers were killed, stopped, or gave it back");
             return Ok(failed(1, source, &problem));
         }
-        if let Some((first, other)) = there.first().zip(lacking.first()).filter(|_| is_kept) {
-            let (first, other) = (first.display(), other.display());
-            return Ok(failed(
-                2,
-                source,
-                &format!("{first} exists already, and {other} does not\n  give --overwrite, or another name"),
-            ));
+        // As it is now that no other worker is at it.
+        match standing(&places) {
+            Standing::All if are_kept => return Ok(Outcome::There),
+            Standing::Some(there, lacking) if are_kept => {
+                let (there, lacking) = (there.display(), lacking.display());
+                let problem =
+                    format!("{there} exists already, and {lacking} does not\n  give --overwrite, or another name");
+                return Ok(failed(2, source, &problem));
+            }
+            _ => {}
         }
         task.overwrite = true;
         let mut staged = staged;
@@ -232,7 +234,13 @@ impl Engine {
             return Ok(Outcome::Left(Duration::ZERO));
         }
         if let Some(error) = outcome.errors.into_iter().next() {
-            return if is_of_the_file(&error) {
+            // An encoder may refuse what a file has; a disk refuses every file.
+            let is_of_the_file = match &error {
+                RunError::Detect(_) | RunError::Service(_) => false,
+                RunError::Sink(_) | RunError::Detections(_) | RunError::Stalled { .. } => staged.is_writable(),
+                _ => true,
+            };
+            return if is_of_the_file {
                 Ok(failed(if error.is_usage() { 2 } else { 1 }, source, &error.to_string()))
             } else {
                 // It says where it is.
@@ -248,16 +256,22 @@ impl Engine {
     }
 }
 
-/// Whether it is the file that failed, and not the machine.
-fn is_of_the_file(error: &RunError) -> bool {
-    !matches!(
-        error,
-        RunError::Sink(_)
-            | RunError::Detect(_)
-            | RunError::Service(_)
-            | RunError::Detections(_)
-            | RunError::Stalled { .. }
-    )
+/// Which outputs are there.
+#[derive(PartialEq)]
+enum Standing<'a> {
+    None,
+    /// One that is, and one that is not.
+    Some(&'a Path, &'a Path),
+    All,
+}
+
+fn standing(places: &[PathBuf]) -> Standing<'_> {
+    let (there, lacking): (Vec<&PathBuf>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
+    match (there.first(), lacking.first()) {
+        (Some(there), Some(lacking)) => Standing::Some(there, lacking),
+        (Some(_), None) => Standing::All,
+        (None, _) => Standing::None,
+    }
 }
 
 fn failed(exit_code: u8, source: &Path, message: &str) -> Outcome {
