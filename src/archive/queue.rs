@@ -214,9 +214,9 @@ impl Queue {
             let Some(ack) = sent.pop_front() else { return Ok(added) };
             let ack = ack.into_future().await.map_err(|error| self.refused(&error))?;
             if ack.duplicate {
-                added.known += 1
+                added.known += 1;
             } else {
-                added.new += 1
+                added.new += 1;
             }
             told(added);
         }

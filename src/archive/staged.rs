@@ -58,7 +58,7 @@ impl Staged {
     pub fn is_writable(&self) -> bool {
         let written = |folder: &Path| {
             let probe = folder.join("probe");
-            fs::write(&probe, [0; 1 << 16]).and_then(|()| fs::remove_file(&probe))
+            fs::write(&probe, vec![0; 1 << 16]).and_then(|()| fs::remove_file(&probe))
         };
         self.folders.iter().all(|(folder, _)| written(folder).is_ok())
     }
@@ -81,7 +81,7 @@ impl Staged {
                 // It has its name since another worker was killed.
                 Err(error) if self.is_whole && error.kind() == ErrorKind::NotFound && place.is_file() => {}
                 renamed => {
-                    renamed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?
+                    renamed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
                 }
             }
         }

@@ -117,7 +117,7 @@ impl Engine {
             match &outcome {
                 Outcome::Failed(failure) => print_error(&format!("{source}: {}", in_one_line(&failure.message))),
                 Outcome::Left(_) if !self.shutdown.is_requested() => {
-                    say(&format!("{source}: another worker is at it; passed over"))
+                    say(&format!("{source}: another worker is at it; passed over"));
                 }
                 _ => {}
             }
@@ -128,6 +128,33 @@ impl Engine {
             }
         }
         (tally, None)
+    }
+
+    /// What is to be done with a file; what stands against it on any machine.
+    fn prepared(&self, item: &Item, source: &Path) -> Result<(Task, DetectArgs), String> {
+        let planned = file(&self.layers, item, "a file's options").and_then(|args| {
+            let args = args.named(&Names::of(source))?;
+            check(args.all())?;
+            Ok((args.task()?, args))
+        });
+        let (mut task, args) = planned.map_err(|error| told(&error))?;
+        // An .sdp file is one.
+        if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
+            return Err("a live source: an archive has recorded files".into());
+        }
+        let places = task.staged();
+        let unusable = places.iter().find_map(|place| unusable(place));
+        if let Some(problem) = unusable {
+            return Err(problem);
+        }
+        if places.is_empty() && task.save_txt.is_none() && task.crops.is_none() && task.publish.is_none() {
+            return Err("nothing would be written of it\n  give -o, --json or another output".into());
+        }
+        // Where they go in the end: none onto another, nor onto the source.
+        let named = files_of(&mut task, args.options());
+        let named: Vec<(&'static str, &Path)> = named.iter().map(|(option, path)| (*option, path.as_path())).collect();
+        plan::check_distinct(&task.plan.jobs, &named).map_err(|error| error.to_string())?;
+        Ok((task, args))
     }
 
     /// A file's folder is not there. It may be another machine's, of which some are given the time to take it; else it was deleted.
@@ -157,32 +184,11 @@ impl Engine {
             let problem = if source.is_dir() { "a folder: add the files in it" } else { "no such file" };
             return Ok(failed(2, source, problem));
         }
-        let prepared = file(&self.layers, item, "a file's options").and_then(|args| {
-            let args = args.named(&Names::of(source))?;
-            check(args.all())?;
-            Ok((args.task()?, args))
-        });
-        let (mut task, args) = match prepared {
+        let (mut task, args) = match self.prepared(item, source) {
             Ok(prepared) => prepared,
-            Err(error) => return Ok(failed(2, source, &told(&error))),
+            Err(problem) => return Ok(failed(2, source, &problem)),
         };
-        // An .sdp file is one.
-        if task.plan.jobs.iter().any(|job| matches!(job.source, SourceSpec::Live(_))) {
-            return Ok(failed(2, source, "a live source: an archive has recorded files"));
-        }
         let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
-        if places.is_empty() && task.save_txt.is_none() && task.crops.is_none() && task.publish.is_none() {
-            return Ok(failed(2, source, "nothing would be written of it\n  give -o, --json or another output"));
-        }
-        if let Some(problem) = places.iter().find_map(|place| unusable(place)) {
-            return Ok(failed(2, source, &problem));
-        }
-        // Where they go in the end: none onto another, nor onto the source.
-        let named = files_of(&mut task, args.options());
-        let named: Vec<(&'static str, &Path)> = named.iter().map(|(option, path)| (*option, path.as_path())).collect();
-        if let Err(error) = plan::check_distinct(&task.plan.jobs, &named) {
-            return Ok(failed(2, source, &error.to_string()));
-        }
         let are_kept = !task.overwrite;
         if are_kept && standing(&places) == Standing::All {
             return Ok(Outcome::There);

@@ -188,7 +188,9 @@ impl WorkArgs {
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
         let engine = Engine::start(&self.options, (layers, self.attempts), clock, shutdown)?;
         print_line(&format!("  {} · {}", engine.origin.name, engine.service.provider().summary()));
-        command_line_notice().into_iter().for_each(|notice| print_line(&format!("  notice: {notice}")));
+        if let Some(notice) = command_line_notice() {
+            print_line(&format!("  notice: {notice}"));
+        }
         let say = |line: &str| {
             if !invocation.quiet {
                 print_line(&format!("  {line}"));

@@ -74,7 +74,9 @@ impl Datagrams {
             let contents = match now {
                 [one] => &one.contents[..],
                 several => {
-                    several.iter().for_each(|datagram| self.joined.extend_from_slice(&datagram.contents));
+                    for datagram in several {
+                        self.joined.extend_from_slice(&datagram.contents);
+                    }
                     &self.joined
                 }
             };
