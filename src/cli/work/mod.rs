@@ -187,15 +187,15 @@ impl WorkArgs {
         };
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
         let engine = Engine::start(&self.options, (layers, self.attempts), clock, shutdown)?;
-        print_line(&format!("  {} · {}", engine.origin.name, engine.service.provider().summary()));
-        if let Some(notice) = command_line_notice() {
-            print_line(&format!("  notice: {notice}"));
-        }
         let say = |line: &str| {
             if !invocation.quiet {
                 print_line(&format!("  {line}"));
             }
         };
+        say(&format!("{} · {}", engine.origin.name, engine.service.provider().summary()));
+        if let Some(notice) = command_line_notice() {
+            say(&format!("notice: {notice}"));
+        }
         let (tally, ended) = match (keeper, list) {
             (Some(keeper), _) => {
                 let worked = archive::work(
@@ -212,7 +212,7 @@ impl WorkArgs {
             }
             (None, list) => engine.all(&list.unwrap_or_default(), &say),
         };
-        print_line(&format!("  {tally}"));
+        say(&tally.to_string());
         engine.close();
         match ended {
             Some(broken) => {
