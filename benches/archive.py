@@ -117,7 +117,7 @@ def disturbed(folder, options):
     def worker():
         log = open(folder / f"worker-{len(logs)}.log", "w")
         logs.append(log.name)
-        args = [PROGRAM, "work", queue, "--until-empty", "--attempts", "1000", *HOW, str(found)]
+        args = [PROGRAM, "work", queue, "--until-empty", "--attempts", "1000", *HOW, f"{found}/"]
         return subprocess.Popen(list(map(str, args)), stderr=log)
 
     chance = random.Random(options.seed)
@@ -212,7 +212,7 @@ def scheduled(folder, options):
     try:
         while "idle" not in subprocess.run(["sinfo", "-h"], env=env, capture_output=True, text=True).stdout:
             time.sleep(0.5)
-        work = " ".join(map(str, [PROGRAM, "work", "--manifest", names, *HOW, found]))
+        work = " ".join(map(str, [PROGRAM, "work", "--manifest", names, *HOW, f"{found}/"]))
         job = call("sbatch", "--parsable", "--requeue", f"--array=0-{options.tasks - 1}", "--output", f"{folder}/task-%a", "--open-mode=append", "--wrap", work).strip()
         chance, requeued, begun, due = random.Random(options.seed), 0, time.monotonic(), time.monotonic() + 2
         while call("squeue", "-h", "-j", job):
@@ -252,7 +252,7 @@ def overhead(folder, options):
         streamdet("work", "add", queue, where)
         for kind, args in (("list", ["--manifest", names]), ("queue", [queue, "--until-empty"])):
             begun = time.monotonic()
-            streamdet("work", *args, *HOW, folder / f"{kind}{turn}")
+            streamdet("work", *args, *HOW, f"{folder}/{kind}{turn}/")
             times[kind].append(time.monotonic() - begun)
     # --until-empty waits a second for a file that does not come.
     each = [(queue - plain - 1) / len(files) * 1e3 for queue, plain in zip(times["queue"], times["list"])]

@@ -29,10 +29,9 @@ impl Staged {
     pub fn begin(id: &str, places: Vec<&mut PathBuf>) -> io::Result<Self> {
         let mut staged = Self { moves: Vec::new(), folders: Vec::new(), is_whole: false, is_kept: false };
         for place in places {
-            let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let folder = above.join(format!(".streamdet-{id}"));
+            let (above, folder) = folder_of(place, id);
             if !staged.folders.iter().any(|(held, _)| *held == folder) {
-                fs::create_dir_all(above)?;
+                fs::create_dir_all(&above)?;
                 let lock = held(&folder)?;
                 staged.folders.push((folder.clone(), lock));
             }
@@ -51,6 +50,14 @@ impl Staged {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_whole
+    }
+
+    /// Deletes what a worker has left that was killed when its outputs had taken their names, where it has left anything.
+    pub fn clear(id: &str, places: &[PathBuf]) {
+        if places.iter().any(|place| folder_of(place, id).1.exists()) {
+            // Where another worker is at it, it deletes it itself.
+            drop(Self::begin(id, places.to_vec().iter_mut().collect()));
+        }
     }
 
     /// Whether anything can be written there now.
@@ -96,6 +103,12 @@ impl Drop for Staged {
             let _ = fs::remove_dir_all(folder);
         }
     }
+}
+
+/// Where an output is to be, and the folder in it in which it is written.
+fn folder_of(place: &Path, id: &str) -> (PathBuf, PathBuf) {
+    let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (above.to_owned(), above.join(format!(".streamdet-{id}")))
 }
 
 /// Deletes what is in a folder, but for its lock.
@@ -192,6 +205,15 @@ mod tests {
         staged.finish().expect("they are renamed");
         assert_eq!(fs::read_to_string(place("new/a.mkv")).expect("a file"), "whole");
         assert_eq!((left(folder.path()), left(&place("new"))), (2, 1));
+
+        // One that was killed when they had them.
+        fs::create_dir(place(".streamdet-1")).expect("a folder");
+        for name in ["lock", "whole"] {
+            fs::write(place(&format!(".streamdet-1/{name}")), "").expect("a file");
+        }
+        Staged::clear("1", &[place("new/a.mkv"), place("a.jsonl")]);
+        assert_eq!((left(folder.path()), left(&place("new"))), (2, 1));
+        assert_eq!(fs::read_to_string(place("a.jsonl")).expect("a file"), "whole");
 
         // One that was killed while they took their names.
         fs::remove_file(place("a.jsonl")).expect("it has none yet");

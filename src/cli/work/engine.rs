@@ -191,6 +191,7 @@ impl Engine {
         let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
         let are_kept = !task.overwrite;
         if are_kept && standing(&places) == Standing::All {
+            Staged::clear(&item.id(), &places);
             return Ok(Outcome::There);
         }
         let run = args.options();
