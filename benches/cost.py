@@ -63,7 +63,7 @@ def run(options, streams, size, batch):
         "p99_ms": round(report["latency_ms"]["behind_live"]["p99"], 1),
         "dropped": round((1 - processed / max(received, 1)) * 100, 2),
         "rss_mb": round(used["max_rss_bytes"] / 1e6),
-        "provider": report["provider"]["name"] if isinstance(report["provider"], dict) else str(report["provider"]),
+        "provider": " ".join(str(report["provider"].get(key)) for key in ("actual", "detail") if report["provider"].get(key)),
         "cpu_share": report["resources"]["cpu_share"],
     }
 
