@@ -70,7 +70,7 @@ def run(options, streams, size, batch):
 
 def plot(title, xs, ys):
     """A line of points, from zero up."""
-    top = max(ys + [1e-9]) * 1.1
+    top = (max(ys) or 1) * 1.1
     at_x = lambda n: LEFT + (WIDTH - LEFT - 12) * (n / max(len(xs) - 1, 1))
     at_y = lambda y: HEIGHT - BELOW - (HEIGHT - BELOW - 26) * y / top
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}"><text x="{LEFT}" y="14">{html.escape(title)}</text>']
