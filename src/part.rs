@@ -29,7 +29,7 @@ pub fn part_path(path: &Path) -> PathBuf {
 }
 
 /// The longest name of a file that its `.part` has room for.
-const NAME: usize = 255 - ".part".len();
+pub const NAME: usize = 255 - ".part".len();
 
 /// `path` with `suffix` before its extension; a name that would be too long loses the end of its stem.
 #[must_use]

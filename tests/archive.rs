@@ -26,6 +26,14 @@ fn output(folder: &Path, args: &[&str]) -> Output {
 /// How every worker detects, and where it writes.
 const HOW: [&str; 10] = ["--provider", "cpu", "--imgsz", "96", "-o", "none", "--json", "found/", "--threads", "1"];
 
+/// A server, and a queue on it that is not there yet.
+fn started(folder: &Path) -> (Broker, String) {
+    let mut broker = Broker::nats(folder);
+    broker.start();
+    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
+    (broker, queue)
+}
+
 /// What `streamdet work status --json` says.
 #[track_caller]
 fn status(folder: &Path, queue: &str) -> Value {
@@ -129,9 +137,7 @@ fn every_file_is_done_once_while_workers_and_the_server_are_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let files = archive(folder, 24);
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
+    let (mut broker, queue) = started(folder);
     let added = output(folder, &["add", &queue, "archive", "--lease", "2s", "--conf", "0.05"]);
     succeeds(&added);
     assert!(said(&added).contains("27 files added"), "{}", said(&added));
@@ -192,9 +198,7 @@ fn a_worker_that_is_stopped_gives_its_file_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let clip = made_clip(folder, "long.mp4", "320x240", "60", &[]);
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
+    let (_broker, queue) = started(folder);
     succeeds(&output(folder, &["add", &queue, text(&clip), "--lease", "1s"]));
     let args = [queue.as_str(), "--provider", "cpu", "--threads", "1", "-o", "out/", "--json", "out/"];
     let mut worker = Running::start(work(folder, &args));
@@ -295,9 +299,7 @@ fn a_machine_without_the_archive_gives_files_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     archive(folder, 2);
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
+    let (_broker, queue) = started(folder);
     succeeds(&output(folder, &["add", &queue, "archive/day2", "--lease", "1h"]));
     std::fs::rename(folder.join("archive"), folder.join("away")).expect("it is not mounted");
     let refused = output(folder, &[&[queue.as_str()][..], &HOW].concat());

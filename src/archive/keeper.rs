@@ -113,7 +113,7 @@ impl Keeper {
         }
     }
 
-    /// Says what came of the file; whether it was still this worker's: else another one has it, and says so itself.
+    /// Says what came of the file; whether that counts: that it is not done, and is another worker's by now, says that one.
     ///
     /// # Errors
     /// When the server does not answer: the file is another's when the lease is over.
@@ -225,16 +225,15 @@ impl Held {
         let begun = clock::now();
         let tried = if matches!(outcome, Outcome::Left(_)) { TRIED_BACK } else { TRIED };
         loop {
-            let is_ours = self.is_ours(queue);
             let settled = match outcome {
                 Outcome::Done | Outcome::There => queue.acknowledge(&self.taken).await,
                 // It may succeed with who has it now.
-                _ if !is_ours => return Ok(false),
+                _ if !self.is_ours(queue) => return Ok(false),
                 Outcome::Failed(failure) => queue.bury(&self.taken, failure).await,
                 Outcome::Left(delay) => queue.give_back(&self.taken, *delay).await,
             };
             match settled {
-                Ok(()) => return Ok(is_ours),
+                Ok(()) => return Ok(true),
                 Err(error) if clock::now().since(begun) > tried => return Err(error),
                 Err(_) => sleep(AGAIN).await,
             }

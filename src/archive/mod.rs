@@ -24,7 +24,7 @@ pub use names::{NameError, Names, make_absolute};
 pub use queue::{Added, Buried, Figures, Queue, QueueError};
 pub use shard::{Shard, ShardError};
 pub use staged::Staged;
-pub use worker::{Tally, work};
+pub use worker::{SAID, Tally, work};
 
 use std::time::Duration;
 

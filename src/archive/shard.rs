@@ -64,8 +64,8 @@ impl Shard {
     /// # Errors
     /// When one of the two numbers is not said, or they do not fit.
     pub fn resolve(asked: Option<Self>, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ShardError> {
-        if let Some(Self { index: Some(_), .. }) = asked {
-            return Ok(asked.unwrap_or(Self::ALL));
+        if let Some(whole @ Self { index: Some(_), .. }) = asked {
+            return Ok(whole);
         }
         let number = |name: &'static str| {
             let value = variable(name).filter(|value| !value.is_empty());

@@ -11,7 +11,7 @@ use crate::shutdown::Shutdown;
 use crate::text::{counted, grouped, in_one_line};
 
 /// Between two lines that say how far all workers are.
-const SAID: Duration = Duration::from_secs(10);
+pub const SAID: Duration = Duration::from_secs(10);
 /// Between two attempts to reach a server that is away.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -45,13 +45,16 @@ impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { done, there, failed, left } = *self;
         write!(f, "{} done", counted(done, "file"))?;
-        for (count, what) in [(there, "there already"), (failed, "failed"), (left, "left to others")] {
-            if count > 0 {
-                write!(f, " · {} {what}", grouped(count))?;
-            }
-        }
-        Ok(())
+        append(f, [(there, "there already"), (failed, "failed"), (left, "left to others")])
     }
+}
+
+/// Appends what there is some of.
+fn append(f: &mut std::fmt::Formatter<'_>, counts: [(u64, &str); 3]) -> std::fmt::Result {
+    counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .try_for_each(|(count, what)| write!(f, " · {} {what}", grouped(*count)))
 }
 
 /// How far all workers are.
@@ -60,12 +63,7 @@ impl std::fmt::Display for Figures {
         let Self { waiting, running, done, failed } = *self;
         let all = waiting + running + done + failed;
         write!(f, "{} of {} done", grouped(done), counted(all, "file"))?;
-        for (count, what) in [(running, "running"), (waiting, "waiting"), (failed, "failed")] {
-            if count > 0 {
-                write!(f, " · {} {what}", grouped(count))?;
-            }
-        }
-        Ok(())
+        append(f, [(running, "running"), (waiting, "waiting"), (failed, "failed")])
     }
 }
 
@@ -122,13 +120,8 @@ pub fn work<E: From<QueueError>>(
             say(&format!("{name}: {}", in_one_line(&failure.message)));
         }
         match keeper.settle(outcome.clone()) {
-            Ok(is_ours) => {
-                tally.count(if is_ours || matches!(outcome, Outcome::Done | Outcome::There) {
-                    &outcome
-                } else {
-                    &Outcome::Left(Duration::ZERO)
-                });
-            }
+            Ok(true) => tally.count(&outcome),
+            Ok(false) => tally.count(&Outcome::Left(Duration::ZERO)),
             Err(QueueError::Ended) => return (tally, Some(broken.unwrap_or_else(|| QueueError::Ended.into()))),
             Err(error) => say(&format!("{name}: {}; another worker takes it again", in_one_line(&error.to_string()))),
         }

@@ -69,7 +69,7 @@ pub struct DetectOptions {
     /// Output file, folder (`out/`), pattern (`out/{stem}.mp4`), rtsp[s]://:PORT/NAME to serve (with USER:PASSWORD@, who has them), rtmp://, udp:// or srt:// to push,
     /// hls:FOLDER/, or `none`; repeatable [default: `STEM-annotated.EXT`; none for live sources]
     #[arg(short, long, value_name = "OUT", help_heading = "Output")]
-    pub(super) output: Vec<OsString>,
+    output: Vec<OsString>,
     /// Show the annotated video in a window as well
     #[arg(long, help_heading = "Output")]
     display: bool,
@@ -100,7 +100,7 @@ pub struct DetectOptions {
     full_speed: bool,
     /// Replace existing outputs
     #[arg(long, help_heading = "Output")]
-    pub(super) overwrite: bool,
+    overwrite: bool,
     /// Detections as JSON Lines; `-` is standard output
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     json: Option<PathBuf>,

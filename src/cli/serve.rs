@@ -13,11 +13,11 @@ use super::detect::DetectArgs;
 use super::launch::{Clients, Launcher, check_distinct};
 use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
-use super::settings::pixelation;
+use super::settings::{pixelation, wanted};
 use super::signals::{HungUp, Signals};
 use crate::clock::{Clock, Deadline, RealClock};
 use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
-use crate::detector::{DetectorOptions, Service, Wanted};
+use crate::detector::{DetectorOptions, Service};
 use crate::inference;
 use crate::model::Origin;
 use crate::monitoring::{Fleet, Liveness, Metrics};
@@ -287,19 +287,9 @@ fn routes(
 }
 
 impl ServeArgs {
-    /// What is asked for where neither a request nor a stream asks for something else.
-    fn wanted(&self, origin: &Origin) -> anyhow::Result<Wanted> {
-        Ok(Wanted {
-            imgsz: self.model.imgsz.unwrap_or(origin.default_size),
-            thresholds: self.detections.thresholds(origin)?,
-            tiling: self.tiling.tile,
-            target_latency: self.tiling.target_latency.map(Duration::from_millis),
-        })
-    }
-
     /// What a request gets where it does not say.
     fn defaults(&self, origin: &Origin) -> anyhow::Result<Defaults> {
-        let wanted = self.wanted(origin)?;
+        let wanted = wanted(&self.model, &self.detections, &self.tiling, origin)?;
         let pixelation = pixelation(&self.drawing.blur, &wanted.thresholds, origin)?;
         Ok(Defaults { style: self.drawing.style(), pixelation, wanted })
     }

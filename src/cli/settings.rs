@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::{DetectionOptions, DrawingOptions, RunOptions};
+use super::options::{DetectionOptions, DrawingOptions, ModelOptions, RunOptions, TilingOptions};
 use crate::config::Kept;
 use crate::controls::Controls;
 use crate::counting::CountingError;
+use crate::detector::Wanted;
 use crate::frame::pixelate::Pixelation;
 use crate::model::Origin;
 use crate::overlay::{Labels, Style};
@@ -228,6 +229,21 @@ impl LiveArgs {
                 .map_or_else(|| Ok(SourceTemplates::default()), SourceTemplates::with_file)?,
         })
     }
+}
+
+/// What is asked of a detector that many share, where nobody asks for something else.
+pub(super) fn wanted(
+    model: &ModelOptions,
+    detections: &DetectionOptions,
+    tiling: &TilingOptions,
+    origin: &Origin,
+) -> Result<Wanted, SettingsError> {
+    Ok(Wanted {
+        imgsz: model.imgsz.unwrap_or(origin.default_size),
+        thresholds: detections.thresholds(origin)?,
+        tiling: tiling.tile,
+        target_latency: tiling.target_latency.map(Duration::from_millis),
+    })
 }
 
 /// Which classes are pixelated: all of them must be detected.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::anyhow;
 use clap::Args;
 
-use super::engine::{SAID, check, file};
-use crate::archive::{Added, Address, Item, Names, absolute, make_absolute, named, with_queue};
+use super::engine::{check, file};
+use crate::archive::{Added, Address, Item, Names, SAID, absolute, make_absolute, named, with_queue};
 use crate::cli::detect::DetectOptions;
 use crate::cli::messages::{print_error, print_line};
 use crate::cli::options::Invocation;

@@ -10,30 +10,27 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::archive::{Failure, Item, Names, Outcome, Staged, Tally};
+use crate::archive::{Failure, Item, Names, Outcome, SAID, Staged, Tally};
 use crate::cli::detect::{DetectArgs, DetectOptions};
 use crate::cli::launch::files_of;
 use crate::cli::messages::{print_error, print_line, told};
 use crate::cli::run::Ready;
-use crate::cli::settings::Task;
+use crate::cli::settings::{Task, wanted};
 use crate::clock::{Clock, Deadline};
 use crate::config::{Layers, stream_from};
-use crate::detector::{DetectorOptions, Service, Wanted};
+use crate::detector::{DetectorOptions, Service};
 use crate::model::Origin;
+use crate::part::NAME;
 use crate::pipeline::{self, EventLog, Finder, RunError, SourceSpec, plan};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::text::{counted, grouped, in_one_line};
 
-/// Between two lines that say how far it is.
-pub const SAID: Duration = Duration::from_secs(10);
 /// How often a file is taken by machines that lack its folder before it fails; how many such files a machine meets in a row before it ends, since
 /// it is the machine; how long the file is left to others.
 const ELSEWHERE: u64 = 5;
 const IN_A_ROW: u32 = 3;
 const MISSING: Duration = Duration::from_secs(2);
-/// The longest name that `NAME.part` has room for.
-const LONGEST: usize = 255 - ".part".len();
 /// How long a file is left alone that another worker is at.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -75,12 +72,7 @@ impl Engine {
         let run = &options.run;
         let (runtime, model) = run.model.load()?;
         let origin = Origin::from(&model);
-        let wanted = Wanted {
-            imgsz: run.model.imgsz.unwrap_or(origin.default_size),
-            thresholds: run.detections.thresholds(&origin)?,
-            tiling: run.tiling.tile,
-            target_latency: run.tiling.target_latency.map(Duration::from_millis),
-        };
+        let wanted = wanted(&run.model, &run.detections, &run.tiling, &origin)?;
         let provider = run.model.provider_options();
         let how = DetectorOptions { wanted, provider, clock: clock.clone(), ..DetectorOptions::of(&model) };
         let service = Arc::new(Service::start(&runtime, &model, how, run.model.batch.into())?);
@@ -200,7 +192,7 @@ impl Engine {
             Ok(settings) => settings,
             Err(error) => return Ok(failed(2, source, &error.to_string())),
         };
-        let staged = match Staged::begin(&item.id(), task.staged()) {
+        let mut staged = match Staged::begin(&item.id(), task.staged()) {
             Ok(staged) => staged,
             Err(error) if error.kind() == ErrorKind::ResourceBusy => return Ok(Outcome::Left(BUSY)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(failed(2, source, &error.to_string())),
@@ -231,7 +223,6 @@ impl Engine {
             _ => {}
         }
         task.overwrite = true;
-        let mut staged = staged;
         let claimed = run.claim(&task, &mut HashSet::new())?;
         let Ready { settings, detections, .. } = claimed.open(settings, &self.origin, &self.shutdown)?;
         let begun = self.clock.now();
@@ -294,8 +285,7 @@ fn unusable(place: &Path) -> Option<String> {
         return Some(format!("{shown} is a folder\n  choose another name"));
     }
     let length = place.file_name().map_or(0, OsStr::len);
-    (length > LONGEST)
-        .then(|| format!("{shown}: a name of {length} bytes; {LONGEST} are possible\n  choose a shorter one"))
+    (length > NAME).then(|| format!("{shown}: a name of {length} bytes; {NAME} are possible\n  choose a shorter one"))
 }
 
 impl Task {
