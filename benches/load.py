@@ -30,7 +30,7 @@ import tempfile
 import time
 import urllib.request
 
-from serving import CLIP, PROGRAM, ROOT, Served, frame
+from serving import CLIP, PROGRAM, ROOT, Served, frame, threads
 
 MODEL = ROOT / "models" / "visdrone-nano.onnx"
 BATCHES = (1, 2, 4, 8)
@@ -120,20 +120,6 @@ class Python:
     def stop(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-
-
-def threads(pid):
-    """CPU seconds by the names of a process's threads."""
-    spent = collections.Counter()
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        try:
-            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
-        except FileNotFoundError:
-            # It has ended.
-            continue
-        fields = rest.split()
-        spent[name.rstrip("-0123456789")] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return spent
 
 
 def busy_s():

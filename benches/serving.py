@@ -1,5 +1,6 @@
 """`streamdet serve` for the benches beside: started, watched, stopped; an image to send, and what takes how long."""
 
+import collections
 import os
 import pathlib
 import re
@@ -27,6 +28,20 @@ def quantile(values, q):
     """The value that a share of `q` of them does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else float("nan")
+
+
+def threads(pid):
+    """CPU seconds by the names of a process's threads."""
+    spent = collections.Counter()
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
+        except FileNotFoundError:
+            # It has ended.
+            continue
+        fields = rest.split()
+        spent[name.rstrip("-0123456789")] += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return spent
 
 
 class Served:

@@ -4,11 +4,33 @@
 //! that is nothing; for a small image it takes twenty times as long as decoding it.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use gstreamer as gst;
 use gstreamer::glib;
 use gstreamer::prelude::*;
+
+/// Answers that [`Factories`] keeps.
+const KEPT: usize = 8;
+
+/// What was found for caps, kept for images of the same kind and size: looking takes as long as decoding a small image.
+#[derive(Default)]
+pub(super) struct Factories {
+    found: VecDeque<(gst::Caps, Vec<gst::ElementFactory>)>,
+}
+
+impl Factories {
+    /// What takes `caps`, the best first, by the ranks of when they were first asked for.
+    pub fn for_caps(&mut self, caps: &gst::Caps) -> &[gst::ElementFactory] {
+        let place = self.found.iter().position(|(asked, _)| asked.is_strictly_equal(caps)).unwrap_or_else(|| {
+            self.found.truncate(KEPT - 1);
+            self.found.push_front((caps.clone(), for_caps(caps)));
+            0
+        });
+        &self.found[place].1
+    }
+}
 
 /// Has every `parsebin` and `decodebin` of `pipeline`, which is not running yet, choose from what was found for the first.
 pub(super) fn look_up_once(pipeline: &gst::Pipeline) {
@@ -29,7 +51,7 @@ fn offer(element: &gst::Element) {
 }
 
 /// What takes `caps`, the best first, as `gstdecodebin2.c` and `gstparsebin.c` have it: parsers, then by rank and name.
-pub(super) fn for_caps(caps: &gst::CapsRef) -> Vec<gst::ElementFactory> {
+fn for_caps(caps: &gst::CapsRef) -> Vec<gst::ElementFactory> {
     static ALL: OnceLock<Vec<gst::ElementFactory>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         let all = gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODABLE, gst::Rank::NONE);
@@ -63,6 +85,7 @@ mod tests {
     #[test]
     fn images_are_given_what_they_would_find_themselves() {
         gst::init().expect("GStreamer");
+        let mut factories = Factories::default();
         for caps in [
             "image/jpeg",
             "image/jpeg,parsed=true,width=64,height=48,framerate=0/1",
@@ -78,6 +101,11 @@ mod tests {
             let found: Vec<String> = for_caps(&caps).iter().map(|factory| factory.name().to_string()).collect();
             assert_eq!(found, own("decodebin", &caps), "{caps}");
             assert_eq!(found, own("parsebin", &caps), "{caps}");
+            for _ in 0..2 {
+                let kept: Vec<String> =
+                    factories.for_caps(&caps).iter().map(|factory| factory.name().to_string()).collect();
+                assert_eq!(found, kept, "{caps}");
+            }
         }
     }
 }

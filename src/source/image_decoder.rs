@@ -13,7 +13,7 @@ use gstreamer::prelude::*;
 
 use super::chain::{Chain, Passed};
 use super::error::SourceError;
-use super::factories::for_caps;
+use super::factories::Factories;
 use super::filter::{direction, elements};
 use super::frames::described;
 use super::jpeg;
@@ -41,6 +41,7 @@ pub struct ImageDecoder {
     /// By how they turn what passes. Parsers and decoders are not kept: `gdkpixbufdec` is not as new once it is stopped, and making them
     /// costs little; filters are parsed from a description.
     filters: BTreeMap<String, Chain>,
+    factories: Factories,
 }
 
 /// A decoded image.
@@ -104,7 +105,7 @@ impl ImageDecoder {
     /// The image in `bytes`, to be turned by `turn`.
     fn of_bytes(&mut self, bytes: Vec<u8>, turn: u8, clock: &dyn Clock, delay: Duration) -> Option<Decoded> {
         let Unturned { image, tag, decode_in, states_colours } =
-            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { by_elements(bytes, clock)? };
+            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { by_elements(bytes, clock, &mut self.factories)? };
         if !delay.is_zero() {
             clock.sleep(delay);
         }
@@ -156,15 +157,15 @@ fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
 }
 
 /// An image of another kind.
-fn by_elements(bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
+fn by_elements(bytes: Vec<u8>, clock: &dyn Clock, factories: &mut Factories) -> Option<Unturned> {
     let file = jpeg::File::of_image(&bytes);
     let mut encoded = read(bytes)?;
-    if let Some(parser) = chosen(&encoded.caps, file, true).filter(is_parser) {
+    if let Some(parser) = chosen(factories, &encoded.caps, file, true).filter(is_parser) {
         encoded = element(&parser, file)?.pass(&encoded)?;
     }
     let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
     let tag = encoded.orientation.take();
-    let decoder = chosen(&encoded.caps, file, false).filter(is_decoder)?;
+    let decoder = chosen(factories, &encoded.caps, file, false).filter(is_decoder)?;
     // As [`super::probe`] has it.
     let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
     let image = element(&decoder, file)?.pass(&encoded)?;
@@ -185,9 +186,9 @@ fn read(bytes: Vec<u8>) -> Option<Passed> {
 }
 
 /// What `parsebin` or `decodebin` would choose for `caps`.
-fn chosen(caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
-    let mut factories = for_caps(caps).into_iter().filter(|factory| may_parse || !is_parser(factory));
-    factories.find(|factory| jpeg::is_used(&factory.name(), caps, file))
+fn chosen(found: &mut Factories, caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
+    let mut factories = found.for_caps(caps).iter().filter(|factory| may_parse || !is_parser(factory));
+    factories.find(|factory| jpeg::is_used(&factory.name(), caps, file)).cloned()
 }
 
 fn is_parser(factory: &gst::ElementFactory) -> bool {

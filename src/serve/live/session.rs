@@ -22,6 +22,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// A session is looked after at least so often, and no oftener than this.
 const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(1);
+/// Packets that may be asked for again: so many, for so long. What is older comes too late to be shown, and keeping it costs memory that the
+/// processor has to go through.
+const RESENT: usize = 2000;
+const RESENT_FOR: Duration = Duration::from_millis(700);
+/// Of what is sent, at most so much may be sent again.
+const RESENT_SHARE: f32 = 0.15;
 /// Between the last frame of a run and the first of the next, which begins at zero again.
 const STEP_NS: u64 = 40_000_000;
 
@@ -209,7 +215,12 @@ impl Session {
                     self.due = due.clamp(now + SHORTEST, now + LONGEST);
                     return Ok(());
                 }
-                Output::Event(Event::Connected) => self.viewer = Some(self.hub.watch()),
+                Output::Event(Event::Connected) => {
+                    if let Some(sent) = self.rtc.direct_api().stream_tx_by_mid(self.video.0, None) {
+                        sent.set_rtx_cache(RESENT, RESENT_FOR, Some(RESENT_SHARE));
+                    }
+                    self.viewer = Some(self.hub.watch());
+                }
                 Output::Event(Event::KeyframeRequest(_)) => {
                     self.viewer.iter().for_each(Viewer::request_keyframe);
                 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use str0m::net::Transmit;
+use str0m::rtp::Extension;
 use str0m::{RtcConfig, crypto};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -52,6 +53,9 @@ impl Sessions {
             .set_dtls_cert(certificate)
             // Viewers come to it; it looks for nobody.
             .set_ice_lite(true)
+            // Viewers are not asked when each packet came: the encoder is not theirs to slow down, and those reports cost as much as sending.
+            .clear_extension_map()
+            .set_extension(4, Extension::RtpMid)
             .clear_codecs()
             .enable_h264(true);
         tokio::spawn(run(datagrams, coming));
