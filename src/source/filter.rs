@@ -62,6 +62,13 @@ pub(super) fn elements(
     gst::parse::bin_from_description(&description, true).map_err(|e| gst::glib::bool_error!("{}", e))
 }
 
+/// Whether `video` comes out of the filter as it went in.
+pub(super) fn passes(direction: Option<&str>, video: &gst_video::VideoInfo) -> bool {
+    let is_progressive = video.interlace_mode() == gst_video::VideoInterlaceMode::Progressive;
+    let mut layouts = SDR.trim_matches(['{', '}']).split(',');
+    direction.is_none() && is_progressive && layouts.any(|layout| layout == video.format().to_str())
+}
+
 /// `videoflip`'s direction where an image is to be shown turned or mirrored: by its EXIF `orientation`, else as the container's or
 /// the decoder's tag says.
 pub(super) fn direction(orientation: u8, tag: Option<&str>) -> Option<&'static str> {

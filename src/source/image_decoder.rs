@@ -9,12 +9,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use gstreamer as gst;
+use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use super::chain::{Chain, Passed};
 use super::error::SourceError;
 use super::factories::Factories;
-use super::filter::{direction, elements};
+use super::filter::{direction, elements, passes};
 use super::frames::described;
 use super::jpeg;
 use super::options::Wanted;
@@ -34,14 +35,24 @@ use crate::thread::test_panic_point;
 const HEAD: usize = 4096;
 /// Kinds that are taken, beside PNG.
 const KINDS: [&str; 4] = ["image/jpeg", "image/webp", "image/bmp", "image/tiff"];
+/// What is kept from one image to the next: most are JPEG, and making the two costs as much as decoding. Others are made anew:
+/// `gdkpixbufdec` is not as new once it is stopped.
+const KEPT: [&str; 2] = ["jpegparse", "jpegdec"];
 
 /// Decodes images on the calling thread.
 #[derive(Default)]
 pub struct ImageDecoder {
-    /// By how they turn what passes. Parsers and decoders are not kept: `gdkpixbufdec` is not as new once it is stopped, and making them
-    /// costs little; filters are parsed from a description.
+    /// By how they turn what passes.
     filters: BTreeMap<String, Chain>,
+    elements: Elements,
+}
+
+/// Parsers and decoders.
+#[derive(Default)]
+struct Elements {
     factories: Factories,
+    /// Those that are kept, by name.
+    kept: BTreeMap<glib::GString, Chain>,
 }
 
 /// A decoded image.
@@ -105,7 +116,7 @@ impl ImageDecoder {
     /// The image in `bytes`, to be turned by `turn`.
     fn of_bytes(&mut self, bytes: Vec<u8>, turn: u8, clock: &dyn Clock, delay: Duration) -> Option<Decoded> {
         let Unturned { image, tag, decode_in, states_colours } =
-            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { by_elements(bytes, clock, &mut self.factories)? };
+            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { self.elements.decoded(bytes, clock)? };
         if !delay.is_zero() {
             clock.sleep(delay);
         }
@@ -130,6 +141,9 @@ impl ImageDecoder {
     fn turn(&mut self, mut decoded: Passed, turn: u8, tag: Option<String>) -> Option<Passed> {
         let video = described(&decoded.caps).filter(|video| Transfer::of(video).is_none())?;
         let direction = direction(turn, tag.as_deref());
+        if passes(direction, &video) {
+            return Some(decoded);
+        }
         decoded.orientation = tag.filter(|_| direction == Some("auto"));
         let name = format!("{} {}", direction.unwrap_or("upright"), decoded.orientation.as_deref().unwrap_or_default());
         // One that gives nothing is not used again.
@@ -156,26 +170,50 @@ fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
     Some(Unturned { image, tag: None, decode_in: Some(entered), states_colours: false })
 }
 
-/// An image of another kind.
-fn by_elements(bytes: Vec<u8>, clock: &dyn Clock, factories: &mut Factories) -> Option<Unturned> {
-    let file = jpeg::File::of_image(&bytes);
-    let mut encoded = read(bytes)?;
-    if let Some(parser) = chosen(factories, &encoded.caps, file, true).filter(is_parser) {
-        encoded = element(&parser, file)?.pass(&encoded)?;
+impl Elements {
+    /// An image of another kind than PNG.
+    fn decoded(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
+        let file = jpeg::File::of_image(&bytes);
+        let parsed = jpeg::parsed(&bytes, file);
+        let is_parsed = parsed.is_some();
+        let mut encoded = read(bytes, parsed)?;
+        if let Some(parser) = self.chosen(&encoded.caps, file, true).filter(|factory| !is_parsed && is_parser(factory))
+        {
+            encoded = self.pass(&parser, file, &encoded)?;
+        }
+        let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
+        let tag = encoded.orientation.take();
+        let decoder = self.chosen(&encoded.caps, file, false).filter(is_decoder)?;
+        // As [`super::probe`] has it.
+        let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
+        let image = self.pass(&decoder, file, &encoded)?;
+        let decode_in = image.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
+        Some(Unturned { image, tag, decode_in, states_colours })
     }
-    let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
-    let tag = encoded.orientation.take();
-    let decoder = chosen(factories, &encoded.caps, file, false).filter(is_decoder)?;
-    // As [`super::probe`] has it.
-    let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
-    let image = element(&decoder, file)?.pass(&encoded)?;
-    let decode_in = image.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
-    Some(Unturned { image, tag, decode_in, states_colours })
+
+    /// What `parsebin` or `decodebin` would choose for `caps`.
+    fn chosen(&mut self, caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
+        let mut factories = self.factories.for_caps(caps).iter().filter(|factory| may_parse || !is_parser(factory));
+        factories.find(|factory| jpeg::is_used(&factory.name(), caps, file)).cloned()
+    }
+
+    /// What an element of `factory` makes of `given`.
+    fn pass(&mut self, factory: &gst::ElementFactory, file: jpeg::File, given: &Passed) -> Option<Passed> {
+        let name = factory.name();
+        let chain = self.kept.remove(&name).or_else(|| element(factory, file))?;
+        // One that gives nothing is not used again.
+        let passed = chain.pass(given)?;
+        if KEPT.contains(&name.as_str()) {
+            self.kept.insert(name, chain);
+        }
+        Some(passed)
+    }
 }
 
-/// An image of a kind that is taken, as `filesrc` and `typefind` pass it on.
-fn read(bytes: Vec<u8>) -> Option<Passed> {
-    let (_, caps) = gst::SliceTypeFind::type_find(bytes.get(..HEAD).unwrap_or(&bytes));
+/// An image of a kind that is taken, as `filesrc` and `typefind` pass it on, where it is not known what it is.
+fn read(bytes: Vec<u8>, known: Option<gst::Caps>) -> Option<Passed> {
+    let find = || gst::SliceTypeFind::type_find(bytes.get(..HEAD).unwrap_or(&bytes)).1;
+    let caps = known.or_else(find);
     let caps = caps.filter(|caps| caps.structure(0).is_some_and(|found| KINDS.contains(&found.name().as_str())))?;
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let times = buffer.get_mut()?;
@@ -183,12 +221,6 @@ fn read(bytes: Vec<u8>) -> Option<Passed> {
     times.set_dts(gst::ClockTime::ZERO);
     let segment = gst::FormattedSegment::<gst::format::Bytes>::new().upcast();
     Some(Passed { buffer, caps, segment, orientation: None })
-}
-
-/// What `parsebin` or `decodebin` would choose for `caps`.
-fn chosen(found: &mut Factories, caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
-    let mut factories = found.for_caps(caps).iter().filter(|factory| may_parse || !is_parser(factory));
-    factories.find(|factory| jpeg::is_used(&factory.name(), caps, file)).cloned()
 }
 
 fn is_parser(factory: &gst::ElementFactory) -> bool {

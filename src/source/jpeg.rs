@@ -21,7 +21,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use crate::image_file::open_regular;
-use segments::{EOI, SOI, SOS, Segments};
+use segments::{APP0, APP14, EOI, SOF0, SOF2, SOI, SOS, Segment, Segments};
 
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
@@ -96,6 +96,54 @@ impl File {
     pub fn of_image(bytes: &[u8]) -> Self {
         Self { is_one: true, is_cut_short: bytes.starts_with(&[0xFF, SOI]) && !has_end(bytes) }
     }
+}
+
+/// What `typefind` and `jpegparse` would say of the image in `bytes`, where it is of the usual kind: a whole one, with 8 bits, in YCbCr, its
+/// chroma halved or not. For the others, ask them: that takes half as long as decoding.
+pub(super) fn parsed(bytes: &[u8], file: File) -> Option<gst::Caps> {
+    if file.is_cut_short || !bytes.starts_with(&[0xFF, SOI]) {
+        return None;
+    }
+    let (mut caps, mut square) = (None, false);
+    for Segment { marker, payload } in Segments::of(bytes) {
+        let payload = &bytes[payload];
+        match marker {
+            SOS => return caps,
+            APP14 => return None,
+            // The shape of pixels, or how many there are to an inch or centimetre.
+            APP0 => match payload {
+                [b'J', b'F', b'I', b'F', 0, _, _, 0, 0, 1, 0, 1, ..] => square = true,
+                [b'J', b'F', b'I', b'F', 0, _, _, 1 | 2, ..] => {}
+                _ => return None,
+            },
+            SOF0..=SOF2 => {
+                let &[8, top, high, left, wide, 3, 1, luma, _, 2, 0x11, _, 3, 0x11, _] = payload else { return None };
+                let sampling = match luma {
+                    0x22 => "YCbCr-4:2:0",
+                    0x11 => "YCbCr-4:4:4",
+                    _ => return None,
+                };
+                let [width, height] = [[left, wide], [top, high]].map(|side| i32::from(u16::from_be_bytes(side)));
+                if caps.is_some() || width == 0 || height == 0 {
+                    return None;
+                }
+                let jpeg = gst::Structure::builder("image/jpeg")
+                    .field("parsed", true)
+                    .field("width", width)
+                    .field("height", height)
+                    .field("sof-marker", i32::from(marker - SOF0))
+                    .field("colorspace", "sYUV")
+                    .field("sampling", sampling)
+                    .field("framerate", gst::Fraction::new(0, 1))
+                    .field_if_some("pixel-aspect-ratio", square.then(|| gst::Fraction::new(1, 1)));
+                caps = Some(gst::Caps::builder_full().structure(jpeg.build()).build());
+            }
+            // Other codings.
+            0xC3 | 0xC5..=0xC7 | 0xC9..=0xCB | 0xCD..=0xCF => return None,
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Whether the element `factory` should be plugged for `caps`.
@@ -231,6 +279,38 @@ mod tests {
     }
 
     #[test]
+    fn a_usual_image_is_described_as_its_parser_has_it() {
+        gst::init().expect("GStreamer starts");
+        let by_parser = |bytes: &[u8]| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("red.jpg");
+            std::fs::write(&path, bytes).expect("a file");
+            let pipeline = format!("filesrc location=\"{}\" ! typefind ! jpegparse ! appsink name=end", path.display());
+            first(&gst::parse::launch(&pipeline).expect("elements")).1
+        };
+        let file = File { is_one: true, is_cut_short: false };
+        for format in ["I420", "Y444"] {
+            let mut bytes = red(format);
+            // In pixels, and in inches.
+            for unit in [0, 1] {
+                bytes[13] = unit;
+                let described = parsed(&bytes, file).expect("a usual one");
+                assert_eq!(described.to_string(), by_parser(&bytes).to_string());
+            }
+            let described = parsed(&bytes, file).expect("a usual one");
+            assert_eq!(parsed(&bytes, File { is_cut_short: true, ..file }), None);
+            for length in 0..bytes.len().min(700) {
+                assert!(parsed(&bytes[..length], file).is_none_or(|caps| caps == described), "{length} bytes");
+            }
+        }
+        for format in ["Y42B", "GRAY8"] {
+            assert_eq!(parsed(&red(format), file), None, "{format}");
+        }
+        let adobe = [&[0xFF, SOI], segment(APP14, b"Adobe\0\x64\0\0\0\0\0").as_slice(), &red("Y444")[2..]].concat();
+        assert_eq!(parsed(&adobe, file), None, "RGB, perhaps");
+    }
+
+    #[test]
     fn chroma_is_kept_as_it_was_sampled() {
         gst::init().expect("GStreamer starts");
         for format in ["I420", "Y42B", "Y444", "GRAY8"] {
@@ -259,6 +339,8 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(prop_oneof![Just(0xFF), any::<u8>()], 0..60)) {
             let segments = Segments::of(&bytes).count();
+            gst::init().expect("GStreamer starts");
+            let _ = parsed(&bytes, File::default());
             prop_assert!(segments <= bytes.len() && (segments > 0 || !has_end(&bytes)));
         }
     }

@@ -13,10 +13,8 @@ use gstreamer::prelude::*;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
 
-use super::segments::{SOI, SOS, Segments};
+use super::segments::{APP0, APP14, SOF0, SOF2, SOI, SOS, Segments};
 
-const APP0: u8 = 0xE0;
-const APP14: u8 = 0xEE;
 /// A marker without a meaning here.
 const APP15: u8 = 0xEF;
 /// An Adobe marker: version 100, no flags, transform 0.
@@ -81,7 +79,7 @@ fn changed_markers(bytes: &[u8]) -> Option<Vec<u8>> {
             APP14 if payload.starts_with(b"Adobe") && payload.get(11) == Some(&0) => return None,
             APP0 | APP14 => changed[marker] = APP15,
             // Baseline, extended, progressive: precision, height, width, then each component's number and factors.
-            0xC0..=0xC2 => {
+            SOF0..=SOF2 => {
                 full_size = matches!(payload, [8, _, _, _, _, 3, rest @ ..]
                     if rest.len() == 9 && rest.chunks(3).all(|component| component[1] == 0x11));
             }
