@@ -20,6 +20,9 @@ const LARGEST: u32 = 256 << 20;
 /// Decoded, one takes a gigabyte, and as much again while it is converted.
 const MOST_PIXELS: u64 = 1 << 28;
 
+/// Strips of a TIFF: one a row of the largest image.
+const STRIPS: u32 = 1 << 16;
+
 /// Width and height, pixels.
 type Sides = (u32, u32);
 
@@ -38,11 +41,13 @@ pub struct ImageFile {
     pub undecodable: Option<(&'static str, &'static str)>,
     /// Width and height, where the format is one of those that can be large (WebP cannot).
     pub size: Option<Sides>,
+    /// Pixels of a TIFF are not in the file, or nobody knows: a decoder shows what was in memory before in their place.
+    pub lacks_pixels: bool,
 }
 
 impl Default for ImageFile {
     fn default() -> Self {
-        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None }
+        Self { orientation: 1, turn: 1, images: 1, first: None, undecodable: None, size: None, lacks_pixels: false }
     }
 }
 
@@ -86,7 +91,9 @@ impl ImageFile {
                     6 | 8 => 7,
                     _ => 1,
                 };
-                Ok(Self { orientation, turn, images, size, ..Self::default() })
+                let end = file.file.seek(SeekFrom::End(0))?;
+                let lacks_pixels = file.pixels_end().map_or(true, |pixels| pixels > end);
+                Ok(Self { orientation, turn, images, size, lacks_pixels, ..Self::default() })
             }
             [0x89, b'P', b'N', b'G', ..] => file.png(),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => file.webp(),
@@ -245,6 +252,47 @@ impl<R: Read + Seek> Bytes<R> {
             self.skip(u32::from(entries) * 12)?;
         }
         Ok((orientation, seen.len().max(1), size))
+    }
+
+    /// Where the last of a TIFF's strips (tags 0x0111, 0x0117) or tiles (0x0144, 0x0145) ends, of its first image.
+    fn pixels_end(&mut self) -> Result<u64> {
+        self.seek(4)?;
+        let first = u64::from(self.long()?);
+        self.seek(first)?;
+        let mut lists = [None; 2];
+        for entry in 0..u64::from(self.short()?.min(ENTRIES)) {
+            let at = first + 2 + 12 * entry;
+            self.seek(at)?;
+            let (tag, kind, count) = (self.short()?, self.short()?, self.long()?);
+            match tag {
+                0x0111 | 0x0144 => lists[0] = Some((kind, count, at + 8)),
+                0x0117 | 0x0145 => lists[1] = Some((kind, count, at + 8)),
+                _ => {}
+            }
+        }
+        let [Some(places), Some(lengths)] = lists else { return Err(ErrorKind::InvalidData.into()) };
+        let (places, lengths) = (self.numbers(places)?, self.numbers(lengths)?);
+        let has_all = places.len() == lengths.len() && lengths.iter().all(|length| *length > 0);
+        let end = places.iter().zip(&lengths).map(|(place, length)| place + length).max();
+        end.filter(|_| has_all).ok_or_else(|| ErrorKind::InvalidData.into())
+    }
+
+    /// Numbers of a TIFF's field: kind, how many, and where they or their place stand.
+    fn numbers(&mut self, (kind, count, at): (u16, u32, u64)) -> Result<Vec<u64>> {
+        let is_long = match kind {
+            3 => false,
+            4 => true,
+            _ => return Err(ErrorKind::InvalidData.into()),
+        };
+        if count == 0 || count > STRIPS {
+            return Err(ErrorKind::InvalidData.into());
+        }
+        self.seek(at)?;
+        if count > if is_long { 1 } else { 2 } {
+            let place = self.long()?;
+            self.seek(place.into())?;
+        }
+        (0..count).map(|_| if is_long { self.long().map(u64::from) } else { self.short().map(u64::from) }).collect()
     }
 
     /// Orientation (tag 0x0112) and size (0x0100, 0x0101) in the first directory, whose place comes next; that is where this stays.
@@ -411,6 +459,23 @@ mod tests {
         }
         file.extend([0; 4]);
         file
+    }
+
+    #[test]
+    fn a_tiff_has_its_pixels_or_not() {
+        let strip = |place: u16, length: u16, count: u8| {
+            let mut file = b"MM\0*\0\0\0\x08\0\x02".to_vec();
+            for (tag, value) in [(0x11, place), (0x17, length)] {
+                file.extend([1, tag, 0, 3, 0, 0, 0, count]);
+                file.extend(value.to_be_bytes());
+                file.extend([0; 2]);
+            }
+            file.extend([0; 4 + 10]);
+            parsed(&file).lacks_pixels
+        };
+        // The file ends at 48.
+        assert!(!strip(38, 10, 1) && strip(38, 11, 1) && strip(38, 0, 1) && strip(38, 10, 0) && strip(38, 10, 3));
+        assert!(parsed(&tiff(1, 0)).lacks_pixels && !parsed(b"GIF89a\x01\0\x01\0\0\0").lacks_pixels);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod channel;
 pub mod clock;
 pub mod controls;
 pub mod detection;
+pub mod fleet;
 pub mod folders;
 pub mod frame;
 pub mod geometry;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::serve::ServeArgs;
-use streamdet::cli::{Cli, Command, bench, check, detect, doctor, model, profile, serve, val, work};
+use streamdet::cli::{Cli, Command, bench, check, detect, doctor, fleet, model, profile, serve, val, work};
 use streamdet::config::{self, ConfigError, Fault, Layers};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers, serve_again)),
         Command::Work(args) => ExitCode::from(work::run(&args, &parsed.layers)),
+        Command::Fleet(args) => ExitCode::from(fleet::run(&args, Cli::command())),
         Command::Check(args) => ExitCode::from(check::run(&args, Cli::command())),
         Command::Doctor(args) => ExitCode::from(doctor::run(&args)),
         Command::Completions { shell } => {

@@ -11,8 +11,8 @@ mod refusals;
 use std::path::Path;
 use std::process::Command;
 
-use brokers::{Listener, numbered, stored};
-use program::broker::{Broker, has};
+use brokers::Listener;
+use program::broker::{Broker, has, numbered, stored};
 use program::events::{self, PATIENCE};
 use program::running::Running;
 use program::{bare, json, json_lines};

@@ -26,6 +26,7 @@ use crate::ui::said::Said;
 
 /// Makes streams' runs.
 pub(super) struct Launcher {
+    layers: Layers,
     clients: RwLock<Clients>,
     service: Arc<Service>,
     origin: Origin,
@@ -58,12 +59,23 @@ impl Launch for Launcher {
         let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
         self.checked(&config, true)
     }
+
+    fn prepare_for_fleet(&self, name: &str, options: &Options, epoch: u64) -> Result<Prepared, StreamError> {
+        let config = stream_from::<DetectArgs>(&self.layers, name, options, &format!("fleet: {name}"));
+        let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
+        self.run_of(&config, false, Some(epoch))
+    }
 }
 
 impl Launcher {
-    /// With the detector that all share.
-    pub(super) fn new(clients: Clients, service: Arc<Service>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
-        Self { clients: RwLock::new(clients), service, origin, clock, written: Arc::default() }
+    /// With the detector that all share; `layers` is what the fleet's streams inherit.
+    pub(super) fn new(
+        (layers, clients): (Layers, Clients),
+        service: Arc<Service>,
+        origin: Origin,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { layers, clients: RwLock::new(clients), service, origin, clock, written: Arc::default() }
     }
 
     /// For streams that clients start from now on.
@@ -77,8 +89,20 @@ impl Launcher {
         config: &StreamConfig<DetectArgs>,
         from_client: bool,
     ) -> Result<Prepared, StreamError> {
+        self.run_of(config, from_client, None)
+    }
+
+    fn run_of(
+        &self,
+        config: &StreamConfig<DetectArgs>,
+        from_client: bool,
+        epoch: Option<u64>,
+    ) -> Result<Prepared, StreamError> {
         let name = config.name.clone();
         let mut task = task(config).map_err(unusable)?;
+        if let Some(published) = &mut task.publish {
+            published.epoch = epoch;
+        }
         // Before one that runs is ended for it.
         let named = files_of(&mut task, config.args.options());
         let named: Vec<(&'static str, &Path)> = named.iter().map(|(option, path)| (*option, path.as_path())).collect();

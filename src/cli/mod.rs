@@ -6,6 +6,7 @@ mod choices;
 pub mod count;
 pub mod detect;
 pub mod doctor;
+pub mod fleet;
 mod keep;
 mod launch;
 pub mod live;
@@ -46,6 +47,8 @@ pub enum Command {
     Serve(Box<serve::ServeArgs>),
     /// Take recorded files from a queue or a list that many machines share
     Work(Box<work::WorkArgs>),
+    /// Streams that several `streamdet serve --fleet` share: list, add, remove, move
+    Fleet(fleet::FleetArgs),
     /// Measure accuracy on a labelled dataset
     Val(Box<val::ValArgs>),
     /// Check a config file: every key and value, the model, files, outputs; nothing runs

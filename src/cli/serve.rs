@@ -10,6 +10,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::detect::DetectArgs;
+use super::fleet::FleetOptions;
 use super::launch::{Clients, Launcher, check_distinct};
 use super::messages::{print_error, print_line, told};
 use super::options::{DetectionOptions, DrawingOptions, Invocation, ModelOptions, TilingOptions};
@@ -18,9 +19,10 @@ use super::signals::{HungUp, Signals};
 use crate::clock::{Clock, Deadline, RealClock};
 use crate::config::{self, Change, ConfigError, Layers, StreamConfig, stream_from};
 use crate::detector::{DetectorOptions, Service};
+use crate::fleet::Member;
 use crate::inference;
 use crate::model::Origin;
-use crate::monitoring::{Fleet, Liveness, Metrics};
+use crate::monitoring::{Liveness, MergedMetrics, Metrics};
 use crate::secrets::Secret;
 use crate::serve::live::{self, LiveOptions};
 use crate::serve::reload::{self, New, Running};
@@ -39,6 +41,7 @@ const EXAMPLES: &str = "Examples:
   curl --data-binary @street.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8080/v1/detect
   curl -T gate.json http://127.0.0.1:8080/v1/streams/gate   {\"source\": \"rtsp://cam/main\", \"track\": true}
   STREAMDET_TOKEN=$(openssl rand -hex 32) streamdet serve --listen 0.0.0.0:8080
+  streamdet serve --fleet nats://hub --capacity 6    its share of streams that several machines run (docs/fleet.md)
 
 SIGHUP reads the config file and the certificate again, as POST /v1/reload does.
 
@@ -86,6 +89,8 @@ pub struct ServeArgs {
     #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Streams")]
     allow: Vec<Allowed>,
     #[command(flatten)]
+    fleet: FleetOptions,
+    #[command(flatten)]
     model: ModelOptions,
     #[command(flatten)]
     detections: DetectionOptions,
@@ -119,6 +124,7 @@ fn serve(
     gstreamer::init()?;
     let listen = args.listening();
     serve::check_token(&listen)?;
+    args.fleet.check()?;
     let certificate = args.tls().map(|tls| tls.read()).transpose()?.map(SharedCertificate::new);
     let all = args.distinct(layers)?;
     // The decoder is the process's: all of them name the same.
@@ -140,9 +146,9 @@ fn serve(
     let service = Arc::new(Service::start(&runtime, &model, options, places)?);
     let provider = service.provider();
     let program = Metrics::new(&[], &origin, clock.clone()).running_on(provider);
-    let metrics = Arc::new(Fleet::of(program));
+    let metrics = Arc::new(MergedMetrics::of(program));
     let defaults = SharedDefaults::new(defaults);
-    let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
+    let launcher = Arc::new(Launcher::new((layers.clone(), clients), service.clone(), origin.clone(), clock.clone()));
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
     let streams = Streams::new(launcher.clone(), metrics.clone(), shutdown, first_run);
     let not_ready = not_ready(&metrics, shutdown);
@@ -197,16 +203,22 @@ fn serve(
     if let Some(notice) = &provider.notice {
         print_line(&format!("  notice: {notice}"));
     }
-    while !shutdown.wait(LOOK) && !service.has_ended() {
+    let member = args.fleet.join(&streams, &metrics)?;
+    let has_ended = || service.has_ended() || member.as_ref().is_some_and(Member::has_ended);
+    while !shutdown.wait(LOOK) && !has_ended() {
         if hung_up.take() {
             // What came of it is said.
             let _ = reload();
         }
     }
     let deadline = Deadline::after(args.grace);
-    let (late, failed) = streams.end_all(args.grace);
+    let left = member.map_or(Ok(()), |member| member.leave(deadline.left()));
+    if let Err(error) = &left {
+        print_error(error);
+    }
+    let (late, failed) = streams.end_all(deadline.left());
     late.iter().for_each(print_error);
-    let code = u8::from(service.has_ended() || !late.is_empty() || failed > 0);
+    let code = u8::from(service.has_ended() || left.is_err() || !late.is_empty() || failed > 0);
     server.close_within(deadline.left())?;
     drop((streams, launcher, reload, begun));
     // Streams and requests are answered: nobody else holds it.
@@ -255,7 +267,7 @@ fn say_reload(done: &Result<Vec<Change>, Problem>) {
 /// Says what is missing before requests are taken.
 type NotReady = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-fn not_ready(metrics: &Arc<Fleet>, shutdown: &Shutdown) -> NotReady {
+fn not_ready(metrics: &Arc<MergedMetrics>, shutdown: &Shutdown) -> NotReady {
     let (ready, stopping) = (metrics.clone(), shutdown.clone());
     Arc::new(
         move || {
@@ -269,7 +281,7 @@ fn routes(
     args: &ServeArgs,
     address: SocketAddr,
     streams: &Arc<Streams>,
-    metrics: &Arc<Fleet>,
+    metrics: &Arc<MergedMetrics>,
     (clock, not_ready): (&Arc<dyn Clock>, NotReady),
 ) -> Result<axum::Router, ServeError> {
     let liveness = Liveness::new(clock.clone());

@@ -22,7 +22,10 @@ pub(super) const TURN_TRACK_ON: [&str; 2] = ["tracker", "trails"];
 pub(super) const NEED_TRACKS: [&str; 6] = ["best-crops", "heatmap", "mot-output", "count-line", "zone", "zones"];
 
 /// Settings that mean nothing without another one, whatever layers give the two.
-const NEED: [(&str, &str); 8] = [
+const NEED: [(&str, &str); 11] = [
+    ("capacity", "fleet"),
+    ("instance", "fleet"),
+    ("fleet-lease", "fleet"),
     ("keep", "segment"),
     ("keep-bytes", "segment"),
     ("best-crops", "crops"),

@@ -78,6 +78,7 @@ impl PublishOptions {
         let home = || folders::state().map(|folder| folder.join("spool"));
         let spool = self.spool.clone().or_else(home);
         let request = Request {
+            epoch: None,
             targets: self.publish.clone(),
             format: self.publish_format.unwrap_or(Format::Streamdet),
             on: self.publish_on,

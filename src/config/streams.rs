@@ -53,6 +53,12 @@ impl<A> StreamConfig<A> {
 }
 
 impl Layers {
+    /// Of a command line that says nothing.
+    #[must_use]
+    pub fn silent(all: Command) -> Self {
+        Self { all, ..Self::default() }
+    }
+
     /// The same, of which streams inherit nothing but these settings.
     #[must_use]
     pub fn only(&self, keys: &[&str]) -> Self {

@@ -4,14 +4,14 @@
 
 mod counts;
 mod exposition;
-mod fleet;
 mod liveness;
+mod merged;
 mod metrics;
 mod pace;
 mod published;
 mod watched;
 
-pub use fleet::Fleet;
 pub use liveness::Liveness;
+pub use merged::MergedMetrics;
 pub use metrics::Metrics;
 pub use pace::Pace;

@@ -65,10 +65,22 @@ struct LostLine<'a> {
     to_seq: u64,
     stream_name: &'a str,
     run: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
+}
+
+/// What tells a stream's lines in a run from others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub stream_name: &'a str,
+    pub run: &'a str,
+    /// Of a fleet's stream.
+    pub epoch: Option<u64>,
 }
 
 /// The line that takes the place of messages that did not fit.
-pub(super) fn lost(stream: StreamId, (first, last): (u64, u64), stream_name: &str, run: &str) -> Vec<u8> {
+pub(super) fn lost(stream: StreamId, (first, last): (u64, u64), told: Told<'_>) -> Vec<u8> {
+    let Told { stream_name, run, epoch } = told;
     let messages = last - first + 1;
     let line = LostLine {
         schema: SCHEMA,
@@ -79,20 +91,23 @@ pub(super) fn lost(stream: StreamId, (first, last): (u64, u64), stream_name: &st
         to_seq: last,
         stream_name,
         run,
+        epoch,
     };
     serde_json::to_vec(&line).unwrap_or_default()
 }
 
 /// Adds what tells a line from those of other streams and runs.
-pub(super) fn number(line: &mut Vec<u8>, stream_name: &str, run: &str, seq: u64) {
+pub(super) fn number(line: &mut Vec<u8>, told: Told<'_>, seq: u64) {
     while line.last().is_some_and(|last| b"}\n".contains(last)) {
         let was = line.pop();
         if was == Some(b'}') {
             break;
         }
     }
+    let Told { stream_name, run, epoch } = told;
+    let epoch = epoch.map_or(String::new(), |epoch| format!(",\"epoch\":{epoch}"));
     // Both are letters, digits, - and _.
-    line.extend(format!(",\"stream_name\":\"{stream_name}\",\"run\":\"{run}\",\"seq\":{seq}}}").into_bytes());
+    line.extend(format!(",\"stream_name\":\"{stream_name}\",\"run\":\"{run}\"{epoch},\"seq\":{seq}}}").into_bytes());
 }
 
 #[cfg(test)]
@@ -102,10 +117,16 @@ mod tests {
     #[test]
     fn a_line_gets_its_number_and_stays_json() {
         let mut line = b"{\"a\":{\"b\":[{}]}}\n".to_vec();
-        number(&mut line, "gate", "r-1", 7);
+        let told = Told { stream_name: "gate", run: "r-1", epoch: None };
+        number(&mut line, told, 7);
         let value: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(value, serde_json::json!({"a": {"b": [{}]}, "stream_name": "gate", "run": "r-1", "seq": 7}));
-        let told: serde_json::Value = serde_json::from_slice(&lost(StreamId(2), (5, 9), "gate", "r-1")).expect("JSON");
-        assert_eq!((&told["messages"], &told["event"]), (&serde_json::json!(5), &serde_json::json!("lost")));
+        let told = Told { epoch: Some(3), ..told };
+        let gone: serde_json::Value = serde_json::from_slice(&lost(StreamId(2), (5, 9), told)).expect("JSON");
+        assert_eq!((&gone["messages"], &gone["event"]), (&serde_json::json!(5), &serde_json::json!("lost")));
+        let mut line = b"{\"a\":1}".to_vec();
+        number(&mut line, told, 8);
+        let value: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+        assert_eq!((&value["epoch"], &gone["epoch"]), (&serde_json::json!(3), &serde_json::json!(3)));
     }
 }

@@ -134,7 +134,7 @@ impl Link {
         };
         let mut payload = produced.payload;
         if self.format == Format::Streamdet {
-            lines::number(&mut payload, &self.route.name, &self.run, seq);
+            lines::number(&mut payload, self.told(), seq);
         }
         let message = Message { topic: produced.topic, run: self.run.clone(), key: seq.to_string(), payload };
         // What is missing is told in its place.
@@ -150,6 +150,10 @@ impl Link {
                 self.lose(seq, seq, &format!("the spool cannot be written: {error}; messages are lost"));
             }
         }
+    }
+
+    fn told(&self) -> lines::Told<'_> {
+        lines::Told { stream_name: &self.route.name, run: &self.run, epoch: self.route.epoch }
     }
 
     /// Counts messages that are lost, and says so where that is new.
@@ -172,7 +176,7 @@ impl Link {
                 topic: format!("{name}/{EVENTS}"),
                 run: self.run.clone(),
                 key: format!("{first}-{last}"),
-                payload: lines::lost(*stream, (first, last), name, &self.run),
+                payload: lines::lost(*stream, (first, last), self.told()),
             };
             if self.spool.borrow_mut().append(&message, beyond).is_err() {
                 return false;

@@ -94,6 +94,8 @@ pub struct Request {
     pub spool_bytes: u64,
     /// Certificates that are trusted, a PEM file; `None`: the system's.
     pub tls_ca: Option<PathBuf>,
+    /// Of a fleet's stream: who runs it by this number is the only one that has it.
+    pub epoch: Option<u64>,
 }
 
 /// Why nothing can be published.
@@ -203,7 +205,8 @@ impl Request {
             routes.extend(self.targets.iter().map(|target| {
                 let prefix = target.prefix.clone().unwrap_or_else(|| self.format.prefix().to_owned());
                 let (stream, name) = (StreamId(number), own.clone());
-                Arc::new(Route { stream, name, target: target.clone(), prefix, figures: Figures::default() })
+                let (target, figures) = (target.clone(), Figures::default());
+                Arc::new(Route { stream, name, target, prefix, epoch: self.epoch, figures })
             }));
         }
         Plan { request: self, routes }
@@ -250,6 +253,8 @@ pub struct Route {
     pub target: Target,
     /// What topics begin with.
     pub prefix: String,
+    /// Of a fleet's stream.
+    pub epoch: Option<u64>,
     /// What is counted.
     pub figures: Figures,
 }
@@ -327,6 +332,7 @@ mod tests {
             spool: PathBuf::new(),
             spool_bytes: 256_000_000,
             tls_ca: None,
+            epoch: None,
         }
     }
 

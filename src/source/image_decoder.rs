@@ -9,7 +9,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use gstreamer as gst;
-use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use super::chain::{Chain, Passed};
@@ -34,25 +33,17 @@ use crate::thread::test_panic_point;
 /// By which type finders tell what it is, bytes: as many as `typefind` looks at first.
 const HEAD: usize = 4096;
 /// Kinds that are taken, beside PNG.
+/// `AV_INPUT_BUFFER_PADDING_SIZE`.
+const FURTHER: usize = 64;
 const KINDS: [&str; 4] = ["image/jpeg", "image/webp", "image/bmp", "image/tiff"];
-/// What is kept from one image to the next: most are JPEG, and making the two costs as much as decoding. Others are made anew:
-/// `gdkpixbufdec` is not as new once it is stopped.
-const KEPT: [&str; 2] = ["jpegparse", "jpegdec"];
 
 /// Decodes images on the calling thread.
 #[derive(Default)]
 pub struct ImageDecoder {
-    /// By how they turn what passes.
-    filters: BTreeMap<String, Chain>,
-    elements: Elements,
-}
-
-/// Parsers and decoders.
-#[derive(Default)]
-struct Elements {
+    /// By how they turn what passes. Parsers and decoders are not kept: `jpegdec` goes on with tables of the image before, and
+    /// `gdkpixbufdec` is not as new once it is stopped.
+    filters: BTreeMap<&'static str, Chain>,
     factories: Factories,
-    /// Those that are kept, by name.
-    kept: BTreeMap<glib::GString, Chain>,
 }
 
 /// A decoded image.
@@ -101,6 +92,9 @@ impl ImageDecoder {
     /// The image in `bytes`, no animation, upright; `about` is what they say of themselves. `None` where it is of none of the kinds that are
     /// taken, or damaged.
     pub fn image(&mut self, bytes: Vec<u8>, about: &ImageFile, clock: &dyn Clock) -> Option<Box<DecodedFrame>> {
+        if about.lacks_pixels {
+            return None;
+        }
         let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
     }
@@ -116,7 +110,7 @@ impl ImageDecoder {
     /// The image in `bytes`, to be turned by `turn`.
     fn of_bytes(&mut self, bytes: Vec<u8>, turn: u8, clock: &dyn Clock, delay: Duration) -> Option<Decoded> {
         let Unturned { image, tag, decode_in, states_colours } =
-            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { self.elements.decoded(bytes, clock)? };
+            if png::is_png(&bytes) { of_png(&bytes, clock)? } else { self.by_elements(bytes, clock)? };
         if !delay.is_zero() {
             clock.sleep(delay);
         }
@@ -138,16 +132,17 @@ impl ImageDecoder {
     }
 
     /// Upright, by `turn` or by what the parser says, and in a layout that the pipeline works on; `None` for HDR.
-    fn turn(&mut self, mut decoded: Passed, turn: u8, tag: Option<String>) -> Option<Passed> {
+    fn turn(&mut self, decoded: Passed, turn: u8, tag: Option<String>) -> Option<Passed> {
         let video = described(&decoded.caps).filter(|video| Transfer::of(video).is_none())?;
-        let direction = direction(turn, tag.as_deref());
+        // By name: what `videoflip` chooses by itself it says too late for pads without a template.
+        let turn = if turn == 1 { tag.as_deref().map_or(1, orientation_number) } else { turn };
+        let direction = direction(turn, None);
         if passes(direction, &video) {
             return Some(decoded);
         }
-        decoded.orientation = tag.filter(|_| direction == Some("auto"));
-        let name = format!("{} {}", direction.unwrap_or("upright"), decoded.orientation.as_deref().unwrap_or_default());
+        let name = direction.unwrap_or("upright");
         // One that gives nothing is not used again.
-        let filter = if let Some(filter) = self.filters.remove(&name) {
+        let filter = if let Some(filter) = self.filters.remove(name) {
             filter
         } else {
             let filter = elements(direction, Some(&video)).ok()?;
@@ -157,6 +152,20 @@ impl ImageDecoder {
         let shown = filter.pass(&decoded)?;
         self.filters.insert(name, filter);
         Some(shown)
+    }
+}
+
+/// EXIF's number of an orientation as `GStreamer` names it.
+fn orientation_number(tag: &str) -> u8 {
+    match tag {
+        "flip-rotate-0" => 2,
+        "rotate-180" => 3,
+        "flip-rotate-180" => 4,
+        "flip-rotate-270" => 5,
+        "rotate-90" => 6,
+        "flip-rotate-90" => 7,
+        "rotate-270" => 8,
+        _ => 1,
     }
 }
 
@@ -170,23 +179,28 @@ fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
     Some(Unturned { image, tag: None, decode_in: Some(entered), states_colours: false })
 }
 
-impl Elements {
+impl ImageDecoder {
     /// An image of another kind than PNG.
-    fn decoded(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
+    fn by_elements(&mut self, mut bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
+        if !jpeg::is_filled(&bytes) {
+            return None;
+        }
+        // libav's readers look a little further than what they are given.
+        bytes.resize(bytes.len() + FURTHER, 0);
         let file = jpeg::File::of_image(&bytes);
         let parsed = jpeg::parsed(&bytes, file);
         let is_parsed = parsed.is_some();
         let mut encoded = read(bytes, parsed)?;
         if let Some(parser) = self.chosen(&encoded.caps, file, true).filter(|factory| !is_parsed && is_parser(factory))
         {
-            encoded = self.pass(&parser, file, &encoded)?;
+            encoded = element(&parser, file)?.pass(&encoded)?;
         }
         let states_colours = encoded.caps.structure(0).is_some_and(|encoded| encoded.has_field("colorimetry"));
         let tag = encoded.orientation.take();
         let decoder = self.chosen(&encoded.caps, file, false).filter(is_decoder)?;
         // As [`super::probe`] has it.
         let entered = (encoded.buffer.pts().or(encoded.buffer.dts()), clock.now());
-        let image = self.pass(&decoder, file, &encoded)?;
+        let image = element(&decoder, file)?.pass(&encoded)?;
         let decode_in = image.buffer.pts().filter(|pts| entered.0 == Some(*pts)).map(|_| entered.1);
         Some(Unturned { image, tag, decode_in, states_colours })
     }
@@ -195,18 +209,6 @@ impl Elements {
     fn chosen(&mut self, caps: &gst::Caps, file: jpeg::File, may_parse: bool) -> Option<gst::ElementFactory> {
         let mut factories = self.factories.for_caps(caps).iter().filter(|factory| may_parse || !is_parser(factory));
         factories.find(|factory| jpeg::is_used(&factory.name(), caps, file)).cloned()
-    }
-
-    /// What an element of `factory` makes of `given`.
-    fn pass(&mut self, factory: &gst::ElementFactory, file: jpeg::File, given: &Passed) -> Option<Passed> {
-        let name = factory.name();
-        let chain = self.kept.remove(&name).or_else(|| element(factory, file))?;
-        // One that gives nothing is not used again.
-        let passed = chain.pass(given)?;
-        if KEPT.contains(&name.as_str()) {
-            self.kept.insert(name, chain);
-        }
-        Some(passed)
     }
 }
 
@@ -282,6 +284,74 @@ mod tests {
         let end = pipeline.bus().expect("a bus").timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds);
         assert_eq!(end.map(|end| end.type_()), Some(gst::MessageType::Eos), "{name}");
         pipeline.set_state(gst::State::Null).expect("it stops");
+    }
+
+    /// The luma of an image, row by row, and its size.
+    fn luma(decoder: &mut ImageDecoder, bytes: &[u8]) -> (Vec<Vec<u8>>, (usize, usize)) {
+        let about = ImageFile::of(bytes);
+        let frame = decoder.image(bytes.to_vec(), &about, &**clock::process()).expect("an image");
+        let size = frame.pixels.info().size;
+        let (width, height) = (size.width as usize, size.height as usize);
+        let plane = frame.pixels.view().planes[0];
+        (plane.data.chunks(plane.stride).take(height).map(|row| row[..width].to_vec()).collect(), (width, height))
+    }
+
+    /// A JPEG with this orientation of EXIF.
+    fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+        let exif = b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0";
+        [&jpeg[..2], exif, &[orientation], &[0; 6], &jpeg[2..]].concat()
+    }
+
+    #[test]
+    fn photographs_are_turned_as_exif_says_and_the_next_one_as_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (format, name) in [("I420", "a.jpg"), ("Y444", "b.jpg"), ("Y42B", "c.jpg"), ("GRAY8", "d.jpg")] {
+            let mut decoder = ImageDecoder::for_bytes().expect("GStreamer");
+            made(folder.path(), name, &format!("video/x-raw,format={format},width=64,height=32 ! jpegenc"));
+            let jpeg = std::fs::read(folder.path().join(name)).expect("an image");
+            let (plain, (w, h)) = luma(&mut decoder, &jpeg);
+            for orientation in [6, 1, 8, 3, 2, 4, 5, 7, 1] {
+                let (turned, size) = luma(&mut decoder, &oriented(&jpeg, orientation));
+                assert_eq!(size, if orientation < 5 { (w, h) } else { (h, w) }, "{format}, {orientation}");
+                for (y, row) in turned.iter().enumerate() {
+                    for (x, value) in row.iter().enumerate() {
+                        let (from_x, from_y) = match orientation {
+                            2 => (w - 1 - x, y),
+                            3 => (w - 1 - x, h - 1 - y),
+                            4 => (x, h - 1 - y),
+                            5 => (y, x),
+                            6 => (y, h - 1 - x),
+                            7 => (w - 1 - y, h - 1 - x),
+                            8 => (w - 1 - y, x),
+                            _ => (x, y),
+                        };
+                        assert_eq!(*value, plain[from_y][from_x], "{format}, {orientation}, at {x}, {y}");
+                    }
+                }
+                assert_eq!(luma(&mut decoder, &jpeg).0, plain, "{format}, after {orientation}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_of_one_image_are_not_used_for_the_next() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut decoder = ImageDecoder::for_bytes().expect("GStreamer");
+        made(folder.path(), "a.jpg", "video/x-raw,format=I420,width=64,height=32 ! jpegenc");
+        let jpeg = std::fs::read(folder.path().join("a.jpg")).expect("an image");
+        for table in [0xDB, 0xC4] {
+            // Its first one becomes something that nobody reads.
+            let mut without = jpeg.clone();
+            let at = without.windows(2).position(|pair| pair == [0xFF, table]).expect("a table");
+            without[at + 1] = 0xEF;
+            let mut decoded = |bytes: &[u8]| {
+                let frame = decoder.image(bytes.to_vec(), &ImageFile::of(bytes), &**clock::process())?;
+                Some(frame.pixels.view().planes.map(|plane| plane.data.to_vec()))
+            };
+            let alone = decoded(&without);
+            assert!(decoded(&jpeg).is_some());
+            assert!(decoded(&without) == alone, "{table:x}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use gstreamer::glib;
 use gstreamer::prelude::*;
 
 use crate::image_file::open_regular;
-use segments::{APP0, APP14, EOI, SOF0, SOF2, SOI, SOS, Segment, Segments};
+use segments::{APP0, APP1, APP14, EOI, SOF0, SOF2, SOI, SOS, Segment, Segments};
 
 /// Has `pipeline`, which reads the file `path` (or something else) and is not running yet, decode JPEG as described above.
 pub(super) fn choose_decoders(pipeline: &gst::Pipeline, path: Option<&Path>) {
@@ -109,7 +109,8 @@ pub(super) fn parsed(bytes: &[u8], file: File) -> Option<gst::Caps> {
         let payload = &bytes[payload];
         match marker {
             SOS => return caps,
-            APP14 => return None,
+            // How it is turned (EXIF, XMP), and in what colours it is, says the parser.
+            APP1 | APP14 => return None,
             // The shape of pixels, or how many there are to an inch or centimetre.
             APP0 => match payload {
                 [b'J', b'F', b'I', b'F', 0, _, _, 0, 0, 1, 0, 1, ..] => square = true,
@@ -144,6 +145,19 @@ pub(super) fn parsed(bytes: &[u8], file: File) -> Option<gst::Caps> {
         }
     }
     None
+}
+
+/// Whether `jpegdec` fills all of a frame from this image; of some factors that no encoder uses it leaves a part as it was. What is no JPEG, is.
+pub(super) fn is_filled(bytes: &[u8]) -> bool {
+    if !bytes.starts_with(&[0xFF, SOI]) {
+        return true;
+    }
+    let frames = Segments::of(bytes).filter(|segment| (SOF0..=SOF2).contains(&segment.marker));
+    let mut factors = frames.map(|frame| match bytes[frame.payload].get(5..) {
+        Some([3, _, luma, _, _, blue, _, _, red, _]) => [blue, red].iter().all(|chroma| [&0x11, luma].contains(chroma)),
+        _ => true,
+    });
+    factors.all(|is_usual| is_usual)
 }
 
 /// Whether the element `factory` should be plugged for `caps`.
@@ -308,6 +322,13 @@ mod tests {
         }
         let adobe = [&[0xFF, SOI], segment(APP14, b"Adobe\0\x64\0\0\0\0\0").as_slice(), &red("Y444")[2..]].concat();
         assert_eq!(parsed(&adobe, file), None, "RGB, perhaps");
+        let mut unusual = red("I420");
+        let frame = unusual.windows(2).position(|pair| pair == [0xFF, SOF0]).expect("a frame header");
+        assert!(is_filled(&unusual) && is_filled(b"RIFF"));
+        unusual[frame + 14] = 0x12;
+        assert!(!is_filled(&unusual));
+        let turned = [&[0xFF, SOI], segment(APP1, b"Exif\0\0").as_slice(), &red("Y444")[2..]].concat();
+        assert_eq!(parsed(&turned, file), None, "turned, perhaps");
     }
 
     #[test]

@@ -55,6 +55,7 @@ mod timing;
 mod tracks;
 mod wake;
 mod watch;
+mod zeroed;
 
 pub use address::{Address, AddressError, Kind};
 pub use decoder::{UnknownDecoder, prefer_decoder};

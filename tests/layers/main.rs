@@ -67,7 +67,7 @@ const LAYERS: &[Layer] = &[
         among: Among::Only(&[("validate", "report"), ("profile", "report")]),
     },
     Layer { name: "pipeline", rooms: &["pipeline", "doctor", "trials"], among: Among::Only(&[]) },
-    Layer { name: "archive", rooms: &["archive"], among: Among::All },
+    Layer { name: "many machines", rooms: &["archive", "fleet"], among: Among::Only(&[]) },
     Layer { name: "monitoring and ui", rooms: &["monitoring", "ui"], among: Among::Only(&[]) },
     Layer { name: "settings", rooms: &["config"], among: Among::Only(&[]) },
     Layer { name: "http", rooms: &["serve"], among: Among::All },
@@ -78,7 +78,7 @@ const LAYERS: &[Layer] = &[
 /// No file is longer.
 const FILE_LINES: usize = 600;
 /// `src/cli` is command line and dispatch; work is done elsewhere.
-const CLI_LINES: usize = 4_500;
+const CLI_LINES: usize = 4_750;
 
 /// Violations that are still to be taken away, by their keys. One that is gone has to leave the list.
 const KNOWN: &[&str] = &[];

@@ -1,10 +1,8 @@
 //! Who listens to brokers.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use async_nats::jetstream;
 use serde_json::Value;
 
 use crate::program::broker::Broker;
@@ -93,40 +91,4 @@ fn heard(said: &[u8]) -> Vec<Heard> {
         Some(Heard { topic, retained, run: property("run"), seq: property("seq"), payload })
     };
     whole.filter_map(message).collect()
-}
-
-/// All messages that the server stores, in its order: `(subject, payload)`.
-pub fn stored(broker: &Broker, stream: &str) -> Vec<(String, Value)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let address = format!("nats://127.0.0.1:{}", broker.port);
-    runtime.block_on(async {
-        let client = async_nats::connect(address).await.expect("it answers");
-        let context = jetstream::new(client);
-        let stream = context.get_stream(stream).await.expect("a stream");
-        let state = stream.cached_info().state.clone();
-        let mut messages = Vec::new();
-        for number in state.first_sequence.max(1)..=state.last_sequence {
-            let message = stream.get_raw_message(number).await.expect("a message");
-            let payload = serde_json::from_slice(&message.payload);
-            let payload = payload.unwrap_or_else(|_| String::from_utf8_lossy(&message.payload).into());
-            messages.push((message.subject.to_string(), payload));
-        }
-        messages
-    })
-}
-
-/// Numbers of messages by topic's stream and run, in the order in which each came first; a message that comes again is the same.
-#[track_caller]
-pub fn numbered<'a>(messages: impl Iterator<Item = &'a Value>) -> BTreeMap<(String, String), Vec<u64>> {
-    let mut numbers: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
-    let mut known: BTreeMap<(String, String, u64), &Value> = BTreeMap::new();
-    for message in messages.filter(|message| message["seq"].is_u64()) {
-        let of = |key: &str| message[key].as_str().unwrap_or_else(|| panic!("{key} in {message}")).to_owned();
-        let (name, run, seq) = (of("stream_name"), of("run"), message["seq"].as_u64().expect("a number"));
-        match known.insert((name.clone(), run.clone(), seq), message) {
-            Some(before) => assert_eq!(before, message, "a double is the same message"),
-            None => numbers.entry((name, run)).or_default().push(seq),
-        }
-    }
-    numbers
 }

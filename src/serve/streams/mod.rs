@@ -2,6 +2,7 @@
 //! others go on. They share the detector.
 
 mod events;
+mod fleet;
 mod options;
 mod routes;
 mod sources;
@@ -18,12 +19,13 @@ use crate::clock::Deadline;
 use crate::config::check_name;
 use crate::controls::Controls;
 use crate::detections::Feed;
-use crate::monitoring::{Fleet, Metrics};
+use crate::monitoring::{MergedMetrics, Metrics};
 use crate::serve::live::LiveStreams;
 use crate::shutdown::Shutdown;
 use crate::sink::Hub;
 use crate::thread::{self, Thread};
 
+pub use fleet::FleetStreams;
 pub use options::{check_client, inherited_by_clients};
 pub use routes::{described, routes};
 pub use sources::{Allowed, AllowedError};
@@ -55,6 +57,14 @@ pub enum StreamError {
     /// As many run as may.
     #[error("{MOST} streams run already; stop one first")]
     TooMany,
+    /// Another's stream has this name.
+    #[error("{name:?} runs here already, started by {by}, who alone can change it")]
+    Taken {
+        /// Its name.
+        name: String,
+        /// Who started it.
+        by: &'static str,
+    },
     /// No stream has this name.
     #[error("there is no stream {0:?}")]
     Unknown(String),
@@ -73,6 +83,12 @@ pub trait Launch: Send + Sync {
     /// # Errors
     /// When the options cannot be used, or are not a client's to choose.
     fn prepare(&self, name: &str, options: &Options) -> Result<Prepared, StreamError>;
+
+    /// Checks what a fleet asks for, which may be what the configuration may; messages carry the epoch. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// When the options cannot be used.
+    fn prepare_for_fleet(&self, name: &str, options: &Options, epoch: u64) -> Result<Prepared, StreamError>;
 }
 
 /// Opens what was checked.
@@ -85,6 +101,22 @@ pub enum Asked {
     Configuration,
     /// A client, with these options.
     Client(String),
+    /// The fleet, with this epoch and these options.
+    Fleet(u64, String),
+}
+
+impl Asked {
+    fn by(&self) -> &'static str {
+        match self {
+            Self::Configuration => "the configuration",
+            Self::Client(_) => "a client",
+            Self::Fleet(..) => "the fleet (`streamdet fleet`)",
+        }
+    }
+
+    fn is_by_fleet(&self) -> bool {
+        matches!(self, Self::Fleet(..))
+    }
 }
 
 /// What a run is given.
@@ -128,7 +160,7 @@ struct Entry {
 /// All streams.
 pub struct Streams {
     launcher: Arc<dyn Launch>,
-    metrics: Arc<Fleet>,
+    metrics: Arc<MergedMetrics>,
     shutdown: Shutdown,
     /// The next run's number.
     next_run: AtomicU64,
@@ -171,7 +203,12 @@ impl Streams {
     /// None yet. They end with `shutdown`. Runs are numbered from `first_run` on, higher than those of an earlier start of the program:
     /// ids of its events are others.
     #[must_use]
-    pub fn new(launcher: Arc<dyn Launch>, metrics: Arc<Fleet>, shutdown: &Shutdown, first_run: u64) -> Arc<Self> {
+    pub fn new(
+        launcher: Arc<dyn Launch>,
+        metrics: Arc<MergedMetrics>,
+        shutdown: &Shutdown,
+        first_run: u64,
+    ) -> Arc<Self> {
         Arc::new(Self {
             launcher,
             metrics,
@@ -214,7 +251,11 @@ impl Streams {
             let is_same = |entry: &Entry| {
                 asked != Asked::Configuration && entry.asked == asked && !entry.status.state().is_over()
             };
-            if entries.get(name).is_some_and(is_same) {
+            let known = entries.get(name);
+            if let Some(entry) = known.filter(|entry| entry.asked.is_by_fleet() != asked.is_by_fleet()) {
+                return Err(StreamError::Taken { name: name.to_owned(), by: entry.asked.by() });
+            }
+            if known.is_some_and(is_same) {
                 return Ok(Put::Unchanged);
             }
             let known = entries.contains_key(name);
@@ -257,10 +298,19 @@ impl Streams {
     /// Stops a stream, and waits until its outputs are finished. What was known of it is gone.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, or it is the fleet's.
     pub fn delete(&self, name: &str) -> Result<(), StreamError> {
-        let is_there =
-            || self.entries().contains_key(name).then_some(()).ok_or_else(|| StreamError::Unknown(name.to_owned()));
+        self.remove(name, false)
+    }
+
+    fn remove(&self, name: &str, by_fleet: bool) -> Result<(), StreamError> {
+        let is_there = || match self.entries().get(name) {
+            None => Err(StreamError::Unknown(name.to_owned())),
+            Some(Entry { asked, .. }) if asked.is_by_fleet() != by_fleet => {
+                Err(StreamError::Taken { name: name.to_owned(), by: asked.by() })
+            }
+            Some(_) => Ok(()),
+        };
         is_there()?;
         let _turn = self.turn(name);
         is_there()?;

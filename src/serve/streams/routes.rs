@@ -56,6 +56,7 @@ impl From<StreamError> for Problem {
             StreamError::Name(_) | StreamError::Options(_) => StatusCode::UNPROCESSABLE_ENTITY,
             StreamError::Forbidden(_) => StatusCode::FORBIDDEN,
             StreamError::Unknown(_) => StatusCode::NOT_FOUND,
+            StreamError::Taken { .. } => StatusCode::CONFLICT,
             StreamError::TooMany | StreamError::Stopping | StreamError::Thread(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
@@ -98,6 +99,7 @@ async fn show(State(streams): Shared, Path(name): Path<String>) -> Result<Respon
         (status = 200, description = "It runs already, or anew", body = Report),
         (status = 201, description = "It starts", body = Report),
         (status = 403, description = "Its source is none that may be started over HTTP (--allow)"),
+        (status = 409, description = "The fleet has a stream of this name"),
         (status = 422, description = "Its name or an option cannot be used")
     )
 )]

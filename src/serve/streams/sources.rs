@@ -1,7 +1,7 @@
 //! Which sources a client may start: no file, no device, no address where a cloud keeps its machines' credentials.
 
 use std::fmt;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// Schemes that clients may use where nothing else is configured.
@@ -68,6 +68,9 @@ impl Allowed {
 /// # Errors
 /// Why it may not. The source is not in it: it may hold a password.
 pub fn check(source: &str, allowed: &[Allowed]) -> Result<(), String> {
+    if source.chars().any(char::is_control) {
+        return Err("the source holds control characters: percent-encode them".into());
+    }
     let (scheme, rest) = source.split_once(':').ok_or_else(|| NOT_AN_ADDRESS.to_owned())?;
     let scheme = scheme.to_ascii_lowercase();
     let host = match rest.strip_prefix("//") {
@@ -120,9 +123,16 @@ fn host(rest: &str) -> Result<String, String> {
 
 fn is_link_local(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => address.is_link_local(),
-        // fd00:ec2::254 is Amazon's.
-        IpAddr::V6(address) => address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0x0ec2],
+        // The second is Alibaba's.
+        IpAddr::V4(address) => address.is_link_local() || address == Ipv4Addr::new(100, 100, 100, 200),
+        IpAddr::V6(address) => match address.segments() {
+            // What a gateway makes of an address of version 4 (RFC 6052).
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                is_link_local(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)).into())
+            }
+            // fd00:ec2::254 is Amazon's.
+            segments => address.is_unicast_link_local() || segments[..2] == [0xfd00, 0x0ec2],
+        },
     }
 }
 
@@ -158,6 +168,10 @@ mod tests {
             "http:169.254.169.254",
             "http://2852039166/",
             "http://0xa9fea9fe/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://100.100.100.200/",
+            "rtsp://127.0.0.1/a\rb",
+            "rtsp://127.0.0.1/a\nb",
         ] {
             assert!(check(refused, &allowed).is_err(), "{refused}");
         }

@@ -11,7 +11,7 @@ use crate::controls::Controls;
 use crate::detections::Feed;
 use crate::geometry::Size;
 use crate::model::Origin;
-use crate::monitoring::{Fleet, Metrics};
+use crate::monitoring::{MergedMetrics, Metrics};
 use crate::shutdown::Shutdown;
 use crate::sink::Hub;
 
@@ -45,6 +45,10 @@ fn launched(name: &str, run: Box<dyn FnOnce() -> Option<String> + Send>) -> Laun
 }
 
 impl Launch for Waits {
+    fn prepare_for_fleet(&self, name: &str, options: &Options, _: u64) -> Result<Prepared, StreamError> {
+        self.prepare(name, options)
+    }
+
     fn prepare(&self, name: &str, _options: &Options) -> Result<Prepared, StreamError> {
         let (name, word, stopping) = (name.to_owned(), self.word.clone(), self.stopping.clone());
         Ok(Box::new(move |Begins { shutdown, .. }| {
@@ -64,7 +68,8 @@ impl Launch for Waits {
 /// Streams, what tells that the slow one is stopping, and what lets it end.
 fn streams() -> (Arc<Streams>, Receiver<()>, Sender<()>) {
     let ((say, word), (stopping, is_stopping)) = (bounded(1), bounded(1));
-    let streams = Streams::new(Arc::new(Waits { word, stopping }), Arc::new(Fleet::default()), &Shutdown::new(), 1);
+    let streams =
+        Streams::new(Arc::new(Waits { word, stopping }), Arc::new(MergedMetrics::default()), &Shutdown::new(), 1);
     (streams, is_stopping, say)
 }
 

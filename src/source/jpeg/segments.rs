@@ -8,6 +8,7 @@ pub(super) const SOI: u8 = 0xD8;
 pub(super) const EOI: u8 = 0xD9;
 pub(super) const SOS: u8 = 0xDA;
 pub(super) const APP0: u8 = 0xE0;
+pub(super) const APP1: u8 = 0xE1;
 pub(super) const APP14: u8 = 0xEE;
 
 /// The marker segments at the beginning of a JPEG image, up to the first scan's header, as far as they are whole

@@ -1,9 +1,12 @@
 //! Metrics of runs that come and go, in one text.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use super::exposition::Exposition;
 use super::metrics::Metrics;
+use crate::fleet::Figures;
 
 /// Families about the program: the same in every run's text.
 const OF_THE_PROGRAM: [&str; 4] = [
@@ -15,16 +18,24 @@ const OF_THE_PROGRAM: [&str; 4] = [
 
 /// Metrics of several runs, by their names, and of the program.
 #[derive(Default)]
-pub struct Fleet {
+pub struct MergedMetrics {
     program: Option<Metrics>,
+    /// Where the program is an instance of a fleet.
+    fleet: OnceLock<Arc<Figures>>,
     runs: RwLock<BTreeMap<String, Arc<Metrics>>>,
 }
 
-impl Fleet {
+impl MergedMetrics {
     /// Of the program; no run yet.
     #[must_use]
     pub fn of(program: Metrics) -> Self {
-        Self { program: Some(program), runs: RwLock::default() }
+        Self { program: Some(program), ..Self::default() }
+    }
+
+    /// Has the program be an instance of a fleet, of which this is counted.
+    pub fn count_fleet(&self, figures: Arc<Figures>) {
+        // It joins once.
+        let _ = self.fleet.set(figures);
     }
 
     /// Adds a run's; those of a run of the same name go.
@@ -58,6 +69,25 @@ impl Fleet {
         let program = self.program.iter().map(|program| written(&|text| program.write_program(text)));
         let runs = all.iter().map(|metrics| written(&|text| metrics.write(text)));
         merge(&program.chain(runs).collect::<Vec<_>>(), text);
+        if let Some(figures) = self.fleet.get() {
+            about_the_fleet(figures, &mut Exposition::new(text));
+        }
+    }
+}
+
+fn about_the_fleet(figures: &Figures, out: &mut Exposition) {
+    let Figures { is_connected, capacity, streams, taken, taken_over } = figures;
+    let is_connected = u64::from(is_connected.load(Ordering::Relaxed));
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    for (name, kind, help, value) in [
+        ("streamdet_fleet_connected", "gauge", "Whether the fleet's server is reached.", is_connected),
+        ("streamdet_fleet_capacity_streams", "gauge", "Streams that this instance takes at most.", get(capacity)),
+        ("streamdet_fleet_streams", "gauge", "The fleet's streams that this instance runs.", get(streams)),
+        ("streamdet_fleet_taken_total", "counter", "Streams that this instance has taken.", get(taken)),
+        ("streamdet_fleet_taken_over_total", "counter", "Those of them whose instance was gone.", get(taken_over)),
+    ] {
+        out.family(name, kind, help);
+        out.sample(&[], value);
     }
 }
 
