@@ -5,12 +5,15 @@ mod program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use program::broker::{Broker, has, numbered, stored};
 use program::events;
 use program::running::Running;
 use program::{bare, said, succeeds};
 use serde_json::Value;
+use streamdet::clock;
+use streamdet::shutdown::Shutdown;
 
 /// `streamdet fleet` with its arguments.
 fn fleet(folder: &Path, args: &[&str]) -> Output {
@@ -148,10 +151,9 @@ fn streams_go_on_while_the_server_is_away_and_stay_where_they_are() {
         instance.wait_for("streams go on, and the server is asked again", 1);
     }
     // Longer away than a lease lasts.
-    std::thread::sleep(std::time::Duration::from_secs(4));
+    clock::process().pause(Duration::from_secs(4), &Shutdown::new());
     broker.start();
     for instance in &both {
-        instance.wait_for("fleet: nats://127.0.0.1", 2);
         instance.wait_for(": connected", 1);
     }
     assert_eq!(until(folder, &url, |owners| owners.len() == 4), before);

@@ -32,8 +32,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const GATHER: Duration = Duration::from_secs(2);
 /// Before a server that was not reached is asked again: soon, since whoever is not heard of within a lease is taken to be gone.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How long a stream that did not run here is left to others.
-const REFUSED: Duration = Duration::from_secs(60);
+/// How long a stream that did not run here is left to others: twice as long each time, since where it is wished here it is taken from who runs it.
+const REFUSED: Duration = Duration::from_mins(1);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// Has streams run.
 pub trait Runs: Send + Sync + 'static {
@@ -151,6 +152,14 @@ struct Run {
     phase: Phase,
 }
 
+/// A stream that did not run here.
+struct Refused {
+    why: String,
+    /// How long, and until when, it is taken not to.
+    lasts: Duration,
+    until: HostTime,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// It starts or ends.
@@ -176,8 +185,8 @@ struct Own {
     end: Arc<Notify>,
     runs: BTreeMap<String, Run>,
     tasks: FuturesUnordered<JoinHandle<Done>>,
-    /// Streams that did not run here, why, and until when that is taken to be so.
-    refused: BTreeMap<String, (String, HostTime)>,
+    /// Streams that did not run here.
+    refused: BTreeMap<String, Refused>,
     is_ending: bool,
 }
 
@@ -270,9 +279,9 @@ impl Own {
     /// Says that this instance is alive, and what it does not run.
     async fn announce(&mut self, store: &Store) -> Result<(), String> {
         let now = clock::now();
-        self.refused.retain(|_, (_, until)| *until > now);
         let capacity = if self.is_ending { 0 } else { self.joining.capacity };
-        let refused = self.refused.iter().map(|(name, (why, _))| (name.clone(), why.clone())).collect();
+        let refused = self.refused.iter().filter(|(_, refused)| refused.until > now);
+        let refused = refused.map(|(name, refused)| (name.clone(), refused.why.clone())).collect();
         let instance = Instance { instance: self.joining.instance.clone(), capacity, refused };
         store.announce(&self.id, &instance).await
     }
@@ -297,6 +306,7 @@ impl Own {
                 self.stop(&name);
             } else if let Some((stream, written)) = stream.filter(|(_, written)| written != write) {
                 let (options, written, epoch) = (stream.options.clone(), *written, *epoch);
+                self.refused.remove(&name);
                 self.start(&name, options, epoch, written);
             }
         }
@@ -362,11 +372,13 @@ impl Own {
 
     /// Notes that a stream does not run here.
     async fn refuse(&mut self, name: &str, why: String, store: &Store) -> Result<(), String> {
+        let before = self.refused.get(name);
+        let lasts = before.map_or(REFUSED, |before| (before.lasts * 2).min(LONGEST));
         (self.joining.say)(&format!(
             "fleet: {name} does not run here, and is left to others for {} s: {why}",
-            REFUSED.as_secs()
+            lasts.as_secs()
         ));
-        self.refused.insert(name.to_owned(), (why, clock::now().after(REFUSED)));
+        self.refused.insert(name.to_owned(), Refused { why, lasts, until: clock::now().after(lasts) });
         self.announce(store).await
     }
 

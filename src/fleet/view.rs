@@ -32,7 +32,7 @@ impl View {
     }
 
     /// Streams that `me` should take now.
-    pub fn takes(&mut self, me: &str, now: HostTime, lease: Duration) -> Vec<String> {
+    pub(super) fn takes(&mut self, me: &str, now: HostTime, lease: Duration) -> Vec<String> {
         let mut load: BTreeMap<&str, u32> = self.alive(now, lease).map(|(id, _)| (id, 0)).collect();
         let mut nobodys = Vec::new();
         for name in self.streams.keys() {
@@ -74,7 +74,7 @@ impl View {
     }
 
     /// Whether a stream should move from `me` to an instance that has room for it.
-    pub fn moves(&self, name: &str, me: &str, now: HostTime, lease: Duration) -> bool {
+    pub(super) fn moves(&self, name: &str, me: &str, now: HostTime, lease: Duration) -> bool {
         let wished = self.streams.get(name).and_then(|(stream, _)| stream.instance.as_deref());
         let Some(wished) = wished else { return false };
         let named = |id: &str| self.instances.get(id).is_some_and(|(instance, _)| instance.instance == wished);
@@ -86,18 +86,18 @@ impl View {
     }
 
     /// The last write of a stream's owner, which who takes it has to know.
-    pub fn written(&self, name: &str) -> u64 {
+    pub(super) fn written(&self, name: &str) -> u64 {
         let owned = self.owners.get(name).map(|(_, write)| *write);
         owned.or_else(|| self.given_up.get(name).copied()).unwrap_or_default()
     }
 
     /// Has every instance be heard of now: whoever was paused does not know who was.
-    pub fn hear_all(&mut self, now: HostTime) {
+    pub(super) fn hear_all(&mut self, now: HostTime) {
         self.instances.values_mut().for_each(|(_, heard)| *heard = now);
     }
 
     /// Streams whose owner is gone.
-    pub fn has_left_over(&self, now: HostTime, lease: Duration) -> bool {
+    pub(super) fn has_left_over(&self, now: HostTime, lease: Duration) -> bool {
         let is_alive = |id: &str| self.alive(now, lease).any(|(alive, _)| alive == id);
         self.owners.values().any(|(owner, _)| !is_alive(&owner.id))
     }

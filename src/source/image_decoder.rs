@@ -115,7 +115,7 @@ impl ImageDecoder {
             clock.sleep(delay);
         }
         let left = clock.now();
-        let shown = self.turn(image, turn, tag)?;
+        let shown = self.turn(image, turn, tag.as_deref())?;
         if shown.buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             return None;
         }
@@ -132,10 +132,10 @@ impl ImageDecoder {
     }
 
     /// Upright, by `turn` or by what the parser says, and in a layout that the pipeline works on; `None` for HDR.
-    fn turn(&mut self, decoded: Passed, turn: u8, tag: Option<String>) -> Option<Passed> {
+    fn turn(&mut self, decoded: Passed, turn: u8, tag: Option<&str>) -> Option<Passed> {
         let video = described(&decoded.caps).filter(|video| Transfer::of(video).is_none())?;
         // By name: what `videoflip` chooses by itself it says too late for pads without a template.
-        let turn = if turn == 1 { tag.as_deref().map_or(1, orientation_number) } else { turn };
+        let turn = if turn == 1 { tag.map_or(1, orientation_number) } else { turn };
         let direction = direction(turn, None);
         if passes(direction, &video) {
             return Some(decoded);

@@ -32,10 +32,7 @@ mod imp {
         unsafe fn alloc(&self, size: usize, params: &gst::AllocationParams) -> *mut gst::ffi::GstMemory {
             let memory =
                 gst::Allocator::find(Some("SystemMemory")).and_then(|system| system.alloc(size, Some(params)).ok());
-            let mut memory = match memory {
-                Some(memory) => memory,
-                None => return std::ptr::null_mut(),
-            };
+            let Some(mut memory) = memory else { return std::ptr::null_mut() };
             match memory.get_mut().and_then(|memory| memory.map_writable().ok()) {
                 Some(mut bytes) => bytes.fill(0),
                 None => return std::ptr::null_mut(),
