@@ -33,8 +33,6 @@ use crate::thread::test_panic_point;
 /// By which type finders tell what it is, bytes: as many as `typefind` looks at first.
 const HEAD: usize = 4096;
 /// Kinds that are taken, beside PNG.
-/// `AV_INPUT_BUFFER_PADDING_SIZE`.
-const FURTHER: usize = 64;
 const KINDS: [&str; 4] = ["image/jpeg", "image/webp", "image/bmp", "image/tiff"];
 
 /// Decodes images on the calling thread.
@@ -181,12 +179,7 @@ fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
 
 impl ImageDecoder {
     /// An image of another kind than PNG.
-    fn by_elements(&mut self, mut bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
-        if !jpeg::is_filled(&bytes) {
-            return None;
-        }
-        // libav's readers look a little further than what they are given.
-        bytes.resize(bytes.len() + FURTHER, 0);
+    fn by_elements(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
         let file = jpeg::File::of_image(&bytes);
         let parsed = jpeg::parsed(&bytes, file);
         let is_parsed = parsed.is_some();
@@ -241,6 +234,10 @@ fn element(factory: &gst::ElementFactory, file: jpeg::File) -> Option<Chain> {
     let element = factory.create().build().ok()?;
     jpeg::prepare(&element, file);
     bear_errors(&element);
+    if element.has_property("direct-rendering") {
+        // Into libav's own memory, which is zeroed: what it would ask for has no query.
+        element.set_property("direct-rendering", false);
+    }
     Chain::new(element, true)
 }
 

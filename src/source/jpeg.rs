@@ -147,19 +147,6 @@ pub(super) fn parsed(bytes: &[u8], file: File) -> Option<gst::Caps> {
     None
 }
 
-/// Whether `jpegdec` fills all of a frame from this image; of some factors that no encoder uses it leaves a part as it was. What is no JPEG, is.
-pub(super) fn is_filled(bytes: &[u8]) -> bool {
-    if !bytes.starts_with(&[0xFF, SOI]) {
-        return true;
-    }
-    let frames = Segments::of(bytes).filter(|segment| (SOF0..=SOF2).contains(&segment.marker));
-    let mut factors = frames.map(|frame| match bytes[frame.payload].get(5..) {
-        Some([3, _, luma, _, _, blue, _, _, red, _]) => [blue, red].iter().all(|chroma| [&0x11, luma].contains(chroma)),
-        _ => true,
-    });
-    factors.all(|is_usual| is_usual)
-}
-
 /// Whether the element `factory` should be plugged for `caps`.
 pub(super) fn is_used(factory: &str, caps: &gst::CapsRef, file: File) -> bool {
     match factory {
@@ -322,11 +309,6 @@ mod tests {
         }
         let adobe = [&[0xFF, SOI], segment(APP14, b"Adobe\0\x64\0\0\0\0\0").as_slice(), &red("Y444")[2..]].concat();
         assert_eq!(parsed(&adobe, file), None, "RGB, perhaps");
-        let mut unusual = red("I420");
-        let frame = unusual.windows(2).position(|pair| pair == [0xFF, SOF0]).expect("a frame header");
-        assert!(is_filled(&unusual) && is_filled(b"RIFF"));
-        unusual[frame + 14] = 0x12;
-        assert!(!is_filled(&unusual));
         let turned = [&[0xFF, SOI], segment(APP1, b"Exif\0\0").as_slice(), &red("Y444")[2..]].concat();
         assert_eq!(parsed(&turned, file), None, "turned, perhaps");
     }
