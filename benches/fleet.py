@@ -15,6 +15,7 @@ instance ran within lease + --reconnect, those of the stopped one within --recon
 import argparse
 import collections
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -23,7 +24,7 @@ import tempfile
 import time
 import urllib.request
 
-from archive import Server, clip, free_port, streamdet
+from archive import Server, streamdet
 from rtsp_feed import PROGRAM, missing, serving
 from serving import quantile
 
@@ -36,8 +37,8 @@ class Instance:
     def __init__(self, name, fleet, lease, folder):
         self.name, self.log = name, folder / f"{name}.log"
         command = [PROGRAM, "serve", "--listen", "127.0.0.1:0", *HOW, "--fleet", fleet, "--fleet-lease", f"{lease}s", "--instance", name]
-        command += ["--spool", folder / f"spool-{name}"]
-        self.process = subprocess.Popen(list(map(str, command)), stderr=open(self.log, "w"))
+        # Each has spools of its own, as on machines of their own.
+        self.process = subprocess.Popen(list(map(str, command)), stderr=open(self.log, "w"), env=dict(os.environ, XDG_STATE_HOME=str(folder / name)))
         while "http://" not in self.log.read_text():
             if self.process.poll() is not None:
                 sys.exit(self.log.read_text())
@@ -126,6 +127,8 @@ def main():
                 time.sleep(PAUSE_S)
                 paused.signal(signal.SIGCONT)
                 until(whole, 60, "all streams are taken")
+                # Who was paused takes nothing for a lease, and the room is needed.
+                time.sleep(options.lease)
                 gone = instances.pop(1)
                 theirs = [name for name, owner in owners(fleet).items() if owner == gone.name]
                 since = time.monotonic()
