@@ -53,7 +53,7 @@ pub enum FleetError {
         asked: Duration,
     },
     /// There is none of that name.
-    #[error("{address}: no stream {name:?}\n  `streamdet fleet list {address}` names those that are there")]
+    #[error("{address}: no stream {name:?}\n  `streamdet fleet list` names those that are there")]
     Unknown {
         /// Server and fleet, without secrets.
         address: String,
