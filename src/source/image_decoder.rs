@@ -272,14 +272,16 @@ mod tests {
     use crate::thread::Guard;
 
     fn made(folder: &Path, name: &str, description: &str) {
-        let path = folder.join(name);
-        let pipeline = format!("videotestsrc num-buffers=1 ! {description} ! filesink name=file");
-        let pipeline = gst::parse::launch(&pipeline).expect("elements").downcast::<gst::Pipeline>().expect("several");
-        pipeline.by_name("file").expect("a sink").set_property("location", &path);
+        made_by(&folder.join(name), &format!("videotestsrc num-buffers=1 ! {description} ! filesink name=file"));
+    }
+
+    fn made_by(path: &Path, pipeline: &str) {
+        let pipeline = gst::parse::launch(pipeline).expect("elements").downcast::<gst::Pipeline>().expect("several");
+        pipeline.by_name("file").expect("a sink").set_property("location", path);
         pipeline.set_state(gst::State::Playing).expect("it starts");
         let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
         let end = pipeline.bus().expect("a bus").timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds);
-        assert_eq!(end.map(|end| end.type_()), Some(gst::MessageType::Eos), "{name}");
+        assert_eq!(end.map(|end| end.type_()), Some(gst::MessageType::Eos), "{}", path.display());
         pipeline.set_state(gst::State::Null).expect("it stops");
     }
 
@@ -348,6 +350,33 @@ mod tests {
             let alone = decoded(&without);
             assert!(decoded(&jpeg).is_some());
             assert!(decoded(&without) == alone, "{table:x}");
+        }
+    }
+
+    #[test]
+    fn what_a_damaged_image_lacks_is_not_of_the_one_before() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut decoder = ImageDecoder::for_bytes().expect("GStreamer");
+        for format in ["I420", "Y42B", "Y444"] {
+            let mut all = Vec::new();
+            for pattern in ["snow", "white", "black"] {
+                let raw = format!("video/x-raw,format={format},width=640,height=480");
+                let path = folder.path().join("a.jpg");
+                let source = format!("videotestsrc num-buffers=1 pattern={pattern}");
+                made_by(&path, &format!("{source} ! {raw} ! jpegenc ! filesink name=file"));
+                all.push(std::fs::read(&path).expect("an image"));
+            }
+            let [snow, white, black] = &all[..] else { panic!("three") };
+            let damaged = [&snow[..snow.len() / 4], &[0xFF, 0xD9]].concat();
+            let mut decoded = |bytes: &[u8]| {
+                let frame = decoder.image(bytes.to_vec(), &ImageFile::of(bytes), &**clock::process())?;
+                Some(frame.pixels.view().planes.map(|plane| plane.data.to_vec()))
+            };
+            let after = [white, black, white].map(|before| {
+                assert!(decoded(before).is_some());
+                decoded(&damaged)
+            });
+            assert!(after[0].is_some() && after.iter().all(|other| *other == after[0]), "{format}");
         }
     }
 
