@@ -7,7 +7,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 
 use super::filter::orientation;
-use super::zeroed::zeroed;
+use super::probe::offer_clean_memory;
 
 /// One buffer with what goes before it.
 #[derive(Debug, Clone)]
@@ -17,20 +17,6 @@ pub(super) struct Passed {
     pub segment: gst::Segment,
     /// How it lies, as `GStreamer` says it.
     pub orientation: Option<String>,
-}
-
-/// Answers a decoder's allocation query: strides and offsets are understood, and frames are in memory that holds nothing else.
-fn offer_clean_memory(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, |_, info| {
-        if let Some(query) = info.query_mut()
-            && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
-        {
-            allocation.add_allocation_meta::<gstreamer_video::VideoMeta>(None);
-            allocation.add_allocation_param(Some(zeroed()), gst::AllocationParams::default());
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 /// An element between two pads of ours.

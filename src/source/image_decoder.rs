@@ -151,33 +151,7 @@ impl ImageDecoder {
         self.filters.insert(name, filter);
         Some(shown)
     }
-}
 
-/// EXIF's number of an orientation as `GStreamer` names it.
-fn orientation_number(tag: &str) -> u8 {
-    match tag {
-        "flip-rotate-0" => 2,
-        "rotate-180" => 3,
-        "flip-rotate-180" => 4,
-        "flip-rotate-270" => 5,
-        "rotate-90" => 6,
-        "flip-rotate-90" => 7,
-        "rotate-270" => 8,
-        _ => 1,
-    }
-}
-
-/// A PNG image.
-fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
-    let entered = clock.now();
-    let (mut buffer, video) = png::decode(bytes)?;
-    buffer.get_mut()?.set_pts(gst::ClockTime::ZERO);
-    let segment = gst::FormattedSegment::<gst::ClockTime>::new().upcast();
-    let image = Passed { buffer, caps: video.to_caps().ok()?, segment, orientation: None };
-    Some(Unturned { image, tag: None, decode_in: Some(entered), states_colours: false })
-}
-
-impl ImageDecoder {
     /// An image of another kind than PNG.
     fn by_elements(&mut self, bytes: Vec<u8>, clock: &dyn Clock) -> Option<Unturned> {
         let file = jpeg::File::of_image(&bytes);
@@ -203,6 +177,30 @@ impl ImageDecoder {
         let mut factories = self.factories.for_caps(caps).iter().filter(|factory| may_parse || !is_parser(factory));
         factories.find(|factory| jpeg::is_used(&factory.name(), caps, file)).cloned()
     }
+}
+
+/// EXIF's number of an orientation as `GStreamer` names it.
+fn orientation_number(tag: &str) -> u8 {
+    match tag {
+        "flip-rotate-0" => 2,
+        "rotate-180" => 3,
+        "flip-rotate-180" => 4,
+        "flip-rotate-270" => 5,
+        "rotate-90" => 6,
+        "flip-rotate-90" => 7,
+        "rotate-270" => 8,
+        _ => 1,
+    }
+}
+
+/// A PNG image.
+fn of_png(bytes: &[u8], clock: &dyn Clock) -> Option<Unturned> {
+    let entered = clock.now();
+    let (mut buffer, video) = png::decode(bytes)?;
+    buffer.get_mut()?.set_pts(gst::ClockTime::ZERO);
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new().upcast();
+    let image = Passed { buffer, caps: video.to_caps().ok()?, segment, orientation: None };
+    Some(Unturned { image, tag: None, decode_in: Some(entered), states_colours: false })
 }
 
 /// An image of a kind that is taken, as `filesrc` and `typefind` pass it on, where it is not known what it is.

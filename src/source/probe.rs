@@ -10,6 +10,7 @@ use gstreamer::prelude::*;
 use super::activity::Activity;
 use super::outlet::Outlet;
 use super::pace::Pacer;
+use super::zeroed::zeroed;
 use crate::clock::{Clock, HostTime};
 use crate::thread::Guard;
 
@@ -313,11 +314,23 @@ pub(super) fn bear_errors(decoder: &gst::Element) {
 
 /// Answers the decoder's allocation query in the sink's stead: strides and offsets are understood.
 pub(super) fn offer_video_meta(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, |_, info| {
+    offer(pad, None);
+}
+
+/// The same, and frames are in memory that holds nothing else.
+pub(super) fn offer_clean_memory(pad: &gst::Pad) {
+    offer(pad, Some(zeroed()));
+}
+
+fn offer(pad: &gst::Pad, allocator: Option<&'static gst::Allocator>) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM | gst::PadProbeType::PUSH, move |_, info| {
         if let Some(query) = info.query_mut()
             && let gst::QueryViewMut::Allocation(allocation) = query.view_mut()
         {
             allocation.add_allocation_meta::<gstreamer_video::VideoMeta>(None);
+            if allocator.is_some() {
+                allocation.add_allocation_param(allocator, gst::AllocationParams::default());
+            }
             return gst::PadProbeReturn::Handled;
         }
         gst::PadProbeReturn::Ok
