@@ -67,7 +67,8 @@ fn four(folder: &Path, url: &str) {
     let publish = format!("publish={url}");
     let streams = ["a=test:ball", "b=test:ball", "c=test:ball", "d=test:ball"];
     let set = ["--set", "stride=5", "--set", "publish-on=frame", "--set", &publish];
-    succeeds(&fleet(folder, &[&["add", url, "--fleet-lease", "3s"], &streams[..], &set].concat()));
+    // With the usual lease, which the first instance changes.
+    succeeds(&fleet(folder, &[&["add", url], &streams[..], &set].concat()));
 }
 
 /// No epoch of a stream is of two runs, and every run's numbers are complete.
@@ -199,6 +200,9 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     succeeds(&fleet(folder, &["move", &url, "gate", "box-1"]));
     until(folder, &url, |owners| owners.get("gate").is_some_and(|owner| owner == "box-2"));
     first.wait_for("gate does not run here", 1);
+    let output = fleet(folder, &["list", &url, "--fleet-lease", "4s"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("the fleet's lease is 3 s"), "{}", said(&output));
     // Clients leave it alone.
     let address = second.rest_after("http://");
     let uri = format!("http://{}/v1/streams/gate", address.split('/').next().expect("a place"));

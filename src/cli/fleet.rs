@@ -43,7 +43,7 @@ pub struct FleetOptions {
     /// Name in the fleet [default: the host's name]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
-    /// Of a new fleet: streams of an instance are taken by others when nothing was heard of it for so long [default: 10s]
+    /// Of a fleet without instances: streams of one are taken by others when nothing was heard of it for so long [default: 10s]
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     fleet_lease: Option<Duration>,
     /// CA certificates to trust for a natss:// fleet, a PEM file [default: the system's]
@@ -136,7 +136,7 @@ struct At {
     /// CA certificates to trust for natss://, a PEM file [default: the system's]
     #[arg(long, value_name = "FILE")]
     fleet_ca: Option<PathBuf>,
-    /// Of a new fleet: streams of an instance are taken by others when nothing was heard of it for so long [default: 10s]
+    /// Of a fleet without instances: streams of one are taken by others when nothing was heard of it for so long [default: 10s]
     #[arg(long, value_name = "LENGTH", value_parser = length)]
     fleet_lease: Option<Duration>,
 }

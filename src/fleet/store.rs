@@ -41,12 +41,10 @@ pub enum FleetError {
         problem: String,
     },
     /// Another lease than the fleet's.
-    #[error("{address}: the fleet's lease is {} s, and --fleet-lease says {} s\n  leave --fleet-lease out, or stop all instances and delete it: `nats kv del {bucket}`", has.as_secs_f64(), asked.as_secs_f64())]
+    #[error("{address}: the fleet's lease is {} s, and --fleet-lease says {} s\n  leave --fleet-lease out, or stop all instances first", has.as_secs_f64(), asked.as_secs_f64())]
     Lease {
         /// Server and fleet, without secrets.
         address: String,
-        /// The bucket that has it.
-        bucket: String,
         /// The fleet's.
         has: Duration,
         /// As given.
@@ -96,7 +94,7 @@ fn record<T: DeserializeOwned>(entry: &Entry) -> Option<T> {
 }
 
 impl Store {
-    /// Connects, and makes the buckets where they are not there; `lease` is a new fleet's.
+    /// Connects, and makes the buckets where they are not there; `lease` is a new fleet's, or of one without instances.
     ///
     /// # Errors
     /// When the server is not reached, or the fleet has another lease.
@@ -111,10 +109,17 @@ impl Store {
         let context = context(connect(&address.server, tls, options).await.map_err(refused)?);
         let streams = made(&context, &format!("streamdet-fleet-{}", address.name), Duration::ZERO).await;
         let name = format!("streamdet-alive-{}", address.name);
-        let alive = made(&context, &name, lease.unwrap_or(LEASE)).await.map_err(refused)?;
-        let has = alive.stream.cached_info().config.max_age;
+        let mut alive = made(&context, &name, lease.unwrap_or(LEASE)).await.map_err(refused)?;
+        let mut has = alive.stream.cached_info().config.max_age;
         if let Some(asked) = lease.filter(|asked| *asked != has) {
-            return Err(FleetError::Lease { address: shown, bucket: name, has, asked });
+            if alive.stream.cached_info().state.messages > 0 {
+                return Err(FleetError::Lease { address: shown, has, asked });
+            }
+            // Nobody goes by the one that it has.
+            let changed = context.update_stream(limits(&name, asked)).await;
+            changed.map_err(|error| refused(error.to_string()))?;
+            alive = context.get_key_value(&name).await.map_err(|error| refused(error.to_string()))?;
+            has = asked;
         }
         Ok(Self { streams: streams.map_err(refused)?, alive, lease: has, address: shown })
     }
@@ -148,7 +153,8 @@ impl Store {
                     Err(_) if is_alive => break,
                     Err(_) => return Err("the server does not answer".into()),
                 };
-                left = entry.delta > 0;
+                // A server counts what grew too old before it was sent as still to come, for ever.
+                left = entry.delta > 0 && entry.revision < info.state.last_sequence;
                 view.note(&entry, is_alive);
             }
         }
@@ -221,7 +227,13 @@ impl Store {
 /// The bucket of that name, made where it is not there: one that is may have other limits. It is made as the stream that it is (ADR-8 of
 /// NATS): to make a bucket, the client asks for the account's limits first, which it does not understand of a server older than 2.10.
 async fn made(context: &Context, name: &str, max_age: Duration) -> Result<Bucket, String> {
-    let stream = Config {
+    context.get_or_create_stream(limits(name, max_age)).await.map_err(|error| error.to_string())?;
+    context.get_key_value(name).await.map_err(|error| error.to_string())
+}
+
+/// The stream that a bucket is.
+fn limits(name: &str, max_age: Duration) -> Config {
+    Config {
         name: format!("KV_{name}"),
         subjects: vec![format!("$KV.{name}.>")],
         max_messages_per_subject: 1,
@@ -232,9 +244,7 @@ async fn made(context: &Context, name: &str, max_age: Duration) -> Result<Bucket
         deny_delete: true,
         allow_direct: true,
         ..Config::default()
-    };
-    context.get_or_create_stream(stream).await.map_err(|error| error.to_string())?;
-    context.get_key_value(name).await.map_err(|error| error.to_string())
+    }
 }
 
 impl Changes {

@@ -1,17 +1,17 @@
-//! The allocator's memory between connections.
+//! The allocator's memory between connections, and between images.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::HostTime;
 
-/// The shortest time between two: what a connection leaves behind is small, and it is what a thousand leave that has to go.
+/// The shortest time between two: what a connection or an image leaves behind is small, and it is what a thousand leave that has to go.
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// When the last one was, ns, plus one; 0 before the first.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// Returns to the system what a connection's threads have freed. Their allocations lie scattered over the allocator's arenas,
+/// Returns to the system what a connection's threads have freed, or those that images are decoded on. Their allocations lie scattered over the allocator's arenas,
 /// one of which every thread gets: without this, the memory of a thousand connections grew by a twentieth with nothing leaked.
 /// It takes the lock of every arena in turn, which the threads of all other streams wait for: once a minute in the whole process.
 pub(super) fn trim_heap(now: HostTime) {

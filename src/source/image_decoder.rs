@@ -16,6 +16,7 @@ use super::error::SourceError;
 use super::factories::Factories;
 use super::filter::{direction, elements, passes};
 use super::frames::described;
+use super::heap::trim_heap;
 use super::jpeg;
 use super::options::Wanted;
 use super::outlet::{Outlet, SourceEvent};
@@ -93,7 +94,10 @@ impl ImageDecoder {
         if about.lacks_pixels {
             return None;
         }
-        let Decoded { pixels, pts, stamps, .. } = self.of_bytes(bytes, about.turn, clock, Duration::ZERO)?;
+        let decoded = self.of_bytes(bytes, about.turn, clock, Duration::ZERO);
+        // Images of all sizes come for days.
+        trim_heap(clock.now());
+        let Decoded { pixels, pts, stamps, .. } = decoded?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
     }
 

@@ -125,7 +125,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("what it said: {}", self.said());
+            // Whether it ran at all: who is killed by a signal says nothing.
+            let status = self.child.try_wait().expect("a child").map_or("running".into(), |status| status.to_string());
+            eprintln!("{} ({status}); what it said: {}", self.id(), self.said());
         }
         // It may have ended, which is as well.
         let _ = self.child.kill();

@@ -8,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use streamdet::serve::Limits;
 
 use crate::client::{connect, send};
-use crate::fixture::{routes, sample, service, shared, start};
+use crate::fixture::{converted, routes, sample, service, shared, start};
 
 #[track_caller]
 fn honest(address: SocketAddr) {
@@ -55,7 +55,7 @@ fn a_small_file_of_a_huge_image_is_refused_before_it_is_decoded() {
 #[test]
 fn damaged_images_harm_nobody() {
     let jpeg = sample();
-    let png = crate::fixture::converted("png", &[]);
+    let png = converted("png", &[]);
     let mut damaged = Vec::new();
     for image in [&jpeg, &png] {
         for part in 1..8 {
@@ -73,6 +73,27 @@ fn damaged_images_harm_nobody() {
         assert!([200, 422].contains(&answer.status), "{} {}", answer.status, answer.text());
     }
     honest(shared());
+}
+
+#[test]
+fn what_a_damaged_image_lacks_is_not_another_clients() {
+    for (kind, more) in
+        [("jpg", &["-pix_fmt", "yuvj420p"][..]), ("jpg", &["-pix_fmt", "yuvj422p"]), ("webp", &[]), ("tiff", &[])]
+    {
+        let image = converted(kind, more);
+        let damaged = [&image[..image.len() / 3], &[0xFF, 0xD9]].concat();
+        let after = ["white", "black", "red"].map(|colour| {
+            // As large as it, so that what is freed of them is of its size.
+            let drawn = format!("drawbox=color={colour}:t=fill");
+            for _ in 0..3 {
+                let before = converted(kind, &[&["-vf", &drawn], more].concat());
+                assert_eq!(send(shared(), "POST /v1/detect", &["Accept: image/png"], &before).status, 200);
+            }
+            let answer = send(shared(), "POST /v1/detect", &["Accept: image/png"], &damaged);
+            (answer.status, answer.body)
+        });
+        assert!([200, 422].contains(&after[0].0) && after.iter().all(|other| *other == after[0]), "{kind} {more:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Options, State, Streams};
+use super::{Asked, Options, Streams};
 use crate::fleet::Runs;
 
 /// Runs the fleet's streams beside those of the configuration and of clients.
@@ -21,7 +21,6 @@ impl Runs for FleetStreams {
     }
 
     fn failure(&self, name: &str) -> Option<String> {
-        let report = self.0.report(name).ok()?;
-        (report.state == State::Failed).then(|| report.error.unwrap_or_default())
+        self.0.status(name).and_then(|status| status.failure())
     }
 }

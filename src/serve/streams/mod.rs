@@ -369,8 +369,11 @@ impl Streams {
     /// # Errors
     /// When there is none.
     pub fn report(&self, name: &str) -> Result<Report, StreamError> {
-        let status = self.entries().get(name).map(|entry| entry.status.clone());
-        Ok(status.ok_or_else(|| StreamError::Unknown(name.to_owned()))?.report())
+        Ok(self.status(name).ok_or_else(|| StreamError::Unknown(name.to_owned()))?.report())
+    }
+
+    fn status(&self, name: &str) -> Option<Arc<Status>> {
+        self.entries().get(name).map(|entry| entry.status.clone())
     }
 
     /// A stream's detections, who is told of new ones, and the number of its run.

@@ -231,6 +231,13 @@ impl Status {
         self.known().state
     }
 
+    /// What it failed for, for good.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let known = self.known();
+        known.failed.clone().filter(|_| known.state == State::Failed)
+    }
+
     /// Its run is over, with this error where there was one.
     pub fn ended(&self, error: Option<String>) {
         let now = self.clock.now();
