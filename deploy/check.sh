@@ -112,6 +112,7 @@ quick() {
     dependencies
     if command -v kustomize >/dev/null || command -v kubectl >/dev/null; then
         "$here/venv/bin/python" deploy/check/manifests.py "$here/venv/bin/kubernetes-validate"
+        "$here/venv/bin/python" deploy/check/scaling.py "$program"
     elif [[ -n ${STREAMDET_REQUIRE_ALL:-} ]]; then
         die "neither kustomize nor kubectl is installed, and STREAMDET_REQUIRE_ALL is set"
     else

@@ -44,6 +44,19 @@ def kustomize(folder):
     return list(yaml.safe_load_all(built.stdout))
 
 
+def built(scratch):
+    """All that kustomize builds, by folder."""
+    shutil.copytree(DEPLOY / "kubernetes", scratch / "kubernetes")
+    for folder, secret in SECRETS.items():
+        (scratch / "kubernetes" / folder / "secret.env").write_text(f"{secret}\n")
+    return {folder: kustomize(scratch / "kubernetes" / folder) for folder in FOLDERS}
+
+
+def only(resources, kind):
+    """The one resource of a kind."""
+    return next(resource for resource in resources if resource["kind"] == kind)
+
+
 def known_to_keda(folder, resource):
     """Every field is one of KEDA's. Its models pass over what they do not know: what comes back lacks it then."""
     if resource["kind"] == "ScaledJob":
@@ -95,8 +108,7 @@ def must_hold(folder, resource):
 
 def fleet_holds(resources, scaled):
     """What the parts of a fleet take of each other to be so."""
-    only = lambda kind: next(resource for resource in resources if resource["kind"] == kind)
-    deployment, policy = only("Deployment"), only("NetworkPolicy")
+    deployment, policy, budget = (only(resources, kind) for kind in ("Deployment", "NetworkPolicy", "PodDisruptionBudget"))
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     env = {variable["name"]: variable for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
     for holds, otherwise in [
@@ -104,7 +116,7 @@ def fleet_holds(resources, scaled):
         ("replicas" not in deployment["spec"], "every apply undoes what KEDA did"),
         (int(scaled["spec"]["triggers"][0]["metadata"]["threshold"]) < int(env["STREAMDET_CAPACITY"]["value"]), "pods that are full do not ask for more"),
         (env["STREAMDET_INSTANCE"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name", "instances are not called as their pods are"),
-        (only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == labels, "the disruption budget is of other pods"),
+        (budget["spec"]["selector"]["matchLabels"] == labels, "the disruption budget is of other pods"),
         (policy["spec"]["podSelector"]["matchLabels"] == labels, "the network policy is of other pods"),
         (any(port["port"] == 4222 for rule in policy["spec"]["egress"] for port in rule["ports"]), "the fleet's server is not reached"),
         # The default lease is 10 s.
@@ -119,12 +131,9 @@ def main():
     validator = sys.argv[1]
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
-        shutil.copytree(DEPLOY / "kubernetes", scratch / "kubernetes")
-        for folder, secret in SECRETS.items():
-            (scratch / "kubernetes" / folder / "secret.env").write_text(f"{secret}\n")
-        built = {folder: kustomize(scratch / "kubernetes" / folder) for folder in FOLDERS}
+        all_built = built(scratch)
         files = []
-        for folder, resources in built.items():
+        for folder, resources in all_built.items():
             for at, resource in enumerate(resources):
                 if resource["kind"] in SCALED and not known_to_keda(folder, resource):
                     fail(f"{folder}: {resource['kind']} has a field that KEDA does not know")
@@ -137,7 +146,7 @@ def main():
                     files[-1].write_text(yaml.safe_dump(resource))
         # That a mistake is seen is seen, too.
         planted = scratch / "planted.yaml"
-        deployment = next(resource for resource in built["base"] if resource["kind"] == "Deployment")
+        deployment = only(all_built["base"], "Deployment")
         planted.write_text(yaml.safe_dump(deployment | {"spec": deployment["spec"] | {"replica": 1}}))
         for version in VERSIONS:
             validate = [validator, "--strict", "--kubernetes-version", version]
@@ -147,16 +156,15 @@ def main():
             if subprocess.run([*validate, planted], capture_output=True).returncode == 0:
                 fail(f"kubernetes-validate does not see an unknown field of Kubernetes {version}")
 
-    scaled = {kind: next(resource for resource in built[folder] if resource["kind"] == kind) for folder, kind in (("overlays/fleet-scaled", "ScaledObject"), ("queue", "ScaledJob"))}
-    for kind, resource in scaled.items():
+    fleet = all_built["overlays/fleet-scaled"]
+    for resource in (only(fleet, "ScaledObject"), only(all_built["queue"], "ScaledJob")):
         if known_to_keda("planted", resource | {"spec": resource["spec"] | {"polingInterval": 1}}):
-            fail(f"an unknown field of a {kind} is not seen")
-    fleet_holds(built["overlays/fleet-scaled"], scaled["ScaledObject"])
-
-    rule = next(resource for resource in built["overlays/monitoring"] if resource["kind"] == "PrometheusRule")
+            fail(f"an unknown field of a {resource['kind']} is not seen")
+    fleet_holds(fleet, only(fleet, "ScaledObject"))
+    rule = only(all_built["overlays/monitoring"], "PrometheusRule")
     if rule["spec"] != yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text()):
         fail("overlays/monitoring/prometheus-rule.yaml has other rules than prometheus/alerts.yaml")
-    gpu = next(resource for resource in built["overlays/gpu"] if resource["kind"] == "Deployment")
+    gpu = only(all_built["overlays/gpu"], "Deployment")
     cache = next(volume for volume in gpu["spec"]["template"]["spec"]["volumes"] if volume["name"] == "cache")
     if cache != {"name": "cache", "persistentVolumeClaim": {"claimName": "streamdet-cache"}}:
         fail(f"overlays/gpu: the cache does not outlive the pod: {cache}")
