@@ -2,15 +2,17 @@
 """An archive of many small clips, three workers, and whatever may go wrong: workers are killed, the server, too.
 
 Every two seconds a worker, chosen at random, is killed with SIGKILL and another one started; nats-server is killed with SIGKILL and started
-again, spread over the run. Beside it a long clip is done, whose lease has to be renewed all the time. In the end every clip has exactly one
-whole output, equal to what a single run says of it; what failed is what was planted, and nothing else is left in the folder.
+again, spread over the run. Beside it a long clip is done from a queue of its own by a worker that is left alone, while another one waits for it: its
+lease has to be renewed all the time, and the clip is given out once. In the end every clip has exactly one whole output, equal to what a single run
+says of it; what failed is what was planted, and nothing else is left in the folder.
 
     benches/archive.py                          # 2000 clips, five outages of the server: minutes
     benches/archive.py --clips 200 --outages 1
     benches/archive.py --slurm                  # the same by a scheduler, instead
     benches/archive.py --overhead               # what a file costs beyond its run, instead
 
---slurm does the clips as an array job of a Slurm of one node, started for it, whose tasks are requeued every few seconds; outputs must be the same.
+--slurm does the clips as an array job of a Slurm of one node, started for it, whose tasks are requeued every few seconds; outputs must be the same. Slurm
+leaves a task that was requeued alone for two minutes; it is told not to.
 --overhead does the same clips from a queue and from a list, in turns, by one worker without disturbances; the difference is the queue's. It also times
 `work add` with a million names (--names).
 
@@ -30,9 +32,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PROGRAM = ROOT / "target" / "release" / "streamdet"
+PROGRAM = pathlib.Path(os.environ.get("STREAMDET", ROOT / "target" / "release" / "streamdet"))
 BROKEN = 7
 # How every worker detects: of the same float32 arithmetic as the single run.
 HOW = ["--provider", "cpu", "--threads", "1", "--imgsz", "96", "-o", "none", "--json"]
@@ -43,13 +46,13 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
-        self.port = free_port()
+        self.port, self.monitoring = free_port(), free_port()
         self.process = None
         self.start()
 
     def start(self):
         path = os.environ["PATH"] + ":/usr/sbin"
-        args = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder / "nats")]
+        args = ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self.monitoring), "-js", "-sd", str(self.folder / "nats")]
         log = open(self.folder / "nats.log", "a")
         self.process = subprocess.Popen(args, env=dict(os.environ, PATH=path), stdout=log, stderr=log)
         while True:
@@ -65,6 +68,13 @@ class Server:
 
     def queue(self, name):
         return f"nats://127.0.0.1:{self.port}/{name}"
+
+    def given_out(self, name):
+        """How often files of a queue were given to workers, each as often as that was."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitoring}/jsz?consumers=true", timeout=10) as answer:
+            accounts = json.load(answer)["account_details"]
+        streams = [stream for account in accounts for stream in account["stream_detail"] if stream["name"] == f"streamdet-work-{name}"]
+        return streams[0]["consumer_detail"][0]["delivered"]["consumer_seq"]
 
 
 def streamdet(*args, **more):
@@ -105,16 +115,15 @@ def disturbed(folder, options):
         broken.parent.mkdir(parents=True, exist_ok=True)
         broken.write_bytes(made[0].read_bytes()[: 100 * number])
         planted.append(broken)
-    long = where / "long.mp4"
+    long = folder / "long.mp4"
     clip(long, options.long)
     server = Server(folder)
-    queue, found = server.queue("archive"), folder / "found"
-    # The long one first: it is under way from the start.
-    streamdet("work", "add", queue, long, "--lease", "3s")
-    streamdet("work", "add", queue, where)
+    queue, alone, found = server.queue("archive"), server.queue("alone"), folder / "found"
+    streamdet("work", "add", alone, long, "--lease", "3s")
+    streamdet("work", "add", queue, where, "--lease", "3s")
     logs = []
 
-    def worker():
+    def worker(queue=queue):
         log = open(folder / f"worker-{len(logs)}.log", "w")
         logs.append(log.name)
         args = [PROGRAM, "work", queue, "--until-empty", "--attempts", "1000", *HOW, f"{found}/"]
@@ -122,6 +131,8 @@ def disturbed(folder, options):
 
     chance = random.Random(options.seed)
     begun = time.monotonic()
+    # One has the long clip, the other one is given it should the lease be lost.
+    spared = [worker(alone) for _ in range(2)]
     workers = [worker() for _ in range(3)]
     killed, outages, due = 0, 0, time.monotonic() + 2
     while any(process.poll() is None for process in workers):
@@ -144,7 +155,11 @@ def disturbed(folder, options):
         if sys.stderr.isatty():
             print(f"\r{done} of {options.clips} outputs, {killed} workers killed, {outages} outages", end="", file=sys.stderr)
     took = time.monotonic() - begun
-    print(file=sys.stderr)
+    for process in spared:
+        process.wait()
+    long_took = time.monotonic() - begun
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
     expected = {}
     for kind, path in list(enumerate(made)) + [("long", long)]:
         single = folder / f"single-{kind}.jsonl"
@@ -154,19 +169,23 @@ def disturbed(folder, options):
     all_found = [path for path in found.rglob("*") if path.is_file()]
     status = json.loads(streamdet("work", "status", queue, "--json", "--failed", 100000).stdout)
     failed = sorted(failure["item"]["source"] for failure in status["failures"])
+    given = {name: server.given_out(name) for name in ("archive", "alone")}
     server.kill()
-    print(f"{options.clips} clips and a long one, {killed} workers and the server {outages} times killed, {took:.0f} s")
+    print(f"{options.clips} clips, {killed} workers and the server {outages} times killed, {took:.0f} s; the long clip beside them, {long_took:.0f} s")
+    print(f"files were given out {given['archive']} times, the long one {given['alone']} times")
     print(f"outputs that are missing or another than a single run's: {len(wrong)} {wrong[:3]}")
     print(f"files in the folder: {len(all_found)}, expected {len(files) + 1}")
     print(f"failed: {len(failed)}, planted {len(planted)}: {'the same' if failed == sorted(map(str, planted)) else failed}")
     print(f"queue: {status['figures']}")
-    return not wrong and len(all_found) == len(files) + 1 and failed == sorted(map(str, planted))
+    held = not wrong and len(all_found) == len(files) + 1 and failed == sorted(map(str, planted))
+    return held and given["alone"] == 1 and killed > 0 and outages == options.outages
 
 
 SLURM = """ClusterName=one
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
 SlurmctldPort={control}
 SlurmdPort={node}
 StateSaveLocation={folder}/state
@@ -206,25 +225,41 @@ def scheduled(folder, options):
     config.write_text(SLURM.format(host=socket.gethostname().split(".")[0], folder=folder, cores=len(os.sched_getaffinity(0)), **ports))
     env = dict(os.environ, SLURM_CONF=str(config), PATH=os.environ["PATH"] + ":/usr/sbin")
     call = lambda *command: subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-    if subprocess.run(["munge", "-n"], capture_output=True).returncode:
-        call("munged", "--force")
-    daemons = [subprocess.Popen([name, "-D", "-f", str(config)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for name in ("slurmctld", "slurmd")]
+    # With a key, a socket and a log of its own: what the machine has for Slurm is left alone. Everybody has to get at the socket.
+    folder.chmod(0o711)
+    (folder / "munge.key").write_bytes(os.urandom(128))
+    (folder / "munge.key").chmod(0o600)
+    places = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    munged = ["munged", "--foreground", *(f"--{option}={folder}/munge.{name}" for option, name in places.items())]
+    # In the order in which they need each other.
+    daemons = []
     try:
+        for command in (munged, ["slurmctld", "-D", "-f", str(config)], ["slurmd", "-D", "-f", str(config)]):
+            log = open(folder / f"{command[0]}.said", "w")
+            daemons.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
+            while not (folder / "munge.socket").exists() and daemons[0].poll() is None:
+                time.sleep(0.05)
         while "idle" not in subprocess.run(["sinfo", "-h"], env=env, capture_output=True, text=True).stdout:
+            if ended := [daemon for daemon in daemons if daemon.poll() is not None]:
+                sys.exit(f"{ended[0].args[0]} has ended: {(folder / f'{ended[0].args[0]}.said').read_text()[-2000:]}")
             time.sleep(0.5)
         work = " ".join(map(str, [PROGRAM, "work", "--manifest", names, *HOW, f"{found}/"]))
         job = call("sbatch", "--parsable", "--requeue", f"--array=0-{options.tasks - 1}", "--output", f"{folder}/task-%a", "--open-mode=append", "--wrap", work).strip()
         chance, requeued, begun, due = random.Random(options.seed), 0, time.monotonic(), time.monotonic() + 2
         while call("squeue", "-h", "-j", job):
             time.sleep(0.5)
-            running = call("squeue", "-h", "-r", "-t", "running", "-o", "%i", "-j", job).split()
+            tasks = [line.split() for line in call("squeue", "-h", "-r", "-o", "%i %T %r", "-j", job).splitlines()]
+            running = [task for task, state, _ in tasks if state == "RUNNING"]
+            # Slurm lets a task that was requeued wait for two minutes.
+            for task in (task for task, state, why in tasks if state == "PENDING" and why == "BeginTime"):
+                subprocess.run(["scontrol", "update", f"JobId={task}", "StartTime=now"], env=env, capture_output=True)
             if running and requeued < options.requeues and time.monotonic() > due:
                 due = time.monotonic() + 3
                 # It may have ended since.
                 requeued += subprocess.run(["scontrol", "requeue", chance.choice(running)], env=env, capture_output=True).returncode == 0
         took = time.monotonic() - begun
     finally:
-        for daemon in daemons:
+        for daemon in reversed(daemons):
             daemon.terminate()
             daemon.wait()
     expected = {}
@@ -235,10 +270,11 @@ def scheduled(folder, options):
     wrong = [file for file, kind in files if not lines(found, file).exists() or lines(found, file).read_bytes() != expected[kind]]
     all_found = [path for path in found.rglob("*") if path.is_file()]
     said = "".join((folder / f"task-{task}").read_text() for task in range(options.tasks))
-    print(f"{options.clips} clips in {options.tasks} tasks of an array job, {requeued} requeues, {took:.0f} s")
+    begun_again = said.count("DUE TO JOB REQUEUE")
+    print(f"{options.clips} clips in {options.tasks} tasks of an array job, {requeued} requeues, {begun_again} of them in mid-run, {took:.0f} s")
     print(f"outputs that are missing or another than a single run's: {len(wrong)} {wrong[:3]}")
     print(f"files in the folder: {len(all_found)}, expected {len(files)}; the broken one is named: {'broken.mp4' in said}")
-    return not wrong and len(all_found) == len(files) and "broken.mp4" in said
+    return not wrong and len(all_found) == len(files) and "broken.mp4" in said and begun_again > 0
 
 
 def overhead(folder, options):

