@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """`streamdet serve` under load, beside the bare detector and a Python endpoint of the kind that it replaces, in one run.
 
-Clients post one JPEG again and again to /v1/detect, each by a connection that stays open (wrk). They take turns, round by round: the
-detector alone on a clip of the same frame, `serve`, and FastAPI with `ultralytics` and the same ONNX file. Figures are medians of the rounds.
+Clients post one JPEG again and again to /v1/detect, each by a connection that stays open (wrk). They take turns, round by round: `serve`, and
+FastAPI with `ultralytics` and the same ONNX file, and before and after each the detector alone on a clip of the same frame. What is said of
+each beside the detector is of those two, since shared machines become slower and faster. Figures are medians of the rounds.
 
 The bare detector is what `streamdet bench` says of preprocessing, inference and postprocessing, at the batch size where an image takes least:
 decoding is not part of it. Of a request it is; how much CPU time that takes stands in the table of threads.
@@ -30,7 +31,7 @@ import tempfile
 import time
 import urllib.request
 
-from serving import CLIP, PROGRAM, ROOT, Served, frame, threads
+from serving import CLIP, PROGRAM, ROOT, Served, cpu_s, frame, threads
 
 MODEL = ROOT / "models" / "visdrone-nano.onnx"
 BATCHES = (1, 2, 4, 8)
@@ -136,14 +137,15 @@ def of_children_s():
 def load(served, clients, seconds, script):
     """What so many clients got: requests a second, refusals a second, p50 and p99 in ms, CPU ms a request by thread, and the share of
     the processors that others took."""
-    before, busy, asked = threads(served.process.pid), busy_s(), of_children_s()
+    before, busy, asked, own = threads(served.process.pid), busy_s(), of_children_s(), cpu_s(served.process.pid)
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", script, f"http://127.0.0.1:{served.port}/v1/detect"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     result = json.loads(done.stdout.splitlines()[-1])
     after, seconds, asked = threads(served.process.pid), result["us"] / 1e6, of_children_s() - asked
-    others = busy_s() - busy - asked - sum(after.values()) + sum(before.values())
+    others = busy_s() - busy - asked - cpu_s(served.process.pid) + own
     good = max(1, result["requests"] - result["refused"])
-    spent = {name: 1000 * (s - before[name]) / good for name, s in after.items()}
+    # Of threads that went away meanwhile nothing is known.
+    spent = {name: max(0.0, 1000 * (s - before[name]) / good) for name, s in after.items()}
     return {
         "rate": good / seconds,
         "refused": result["refused"] / seconds,
@@ -182,7 +184,7 @@ def one_answer(served, image):
 
 
 def measured(options, folder):
-    """Per round: the bare detector, and by server and clients what they got."""
+    """By server and clients what they got in each round, and what the detector alone did meanwhile: images a second, ms an image."""
     image = folder / "image.jpg"
     image.write_bytes(options.image.read_bytes() if options.image else frame(folder))
     script = folder / "post.lua"
@@ -193,10 +195,12 @@ def measured(options, folder):
     said = ", ".join(f"{batch}: {rate:.1f}" for batch, (rate, _) in rates.items())
     print(f"  the detector alone, images/s by batch size: {said}; best {best}", file=sys.stderr)
     batch = options.batch or best
-    runs, bares, owns = collections.defaultdict(list), [], []
+    runs, alone = collections.defaultdict(list), []
+
+    def measure_alone():
+        alone.append((bare(options, clip, best, folder)[0], bare(options, clip, 1, folder)[1]))
+
     for number in range(options.rounds):
-        bares.append(bare(options, clip, best, folder)[0])
-        owns.append(bare(options, clip, 1, folder)[1])
         contenders = [("streamdet", lambda: Served(options.streamdet, "--batch", batch)),
                       (f"streamdet --queue {SMALL_QUEUE}", lambda: Served(options.streamdet, "--batch", batch, "--queue", SMALL_QUEUE))]
         if options.python:
@@ -206,13 +210,17 @@ def measured(options, folder):
             try:
                 boxes = one_answer(served, image.read_bytes())
                 load(served, max(options.clients), 2, script)
+                measure_alone()
                 for clients in options.clients if "queue" not in name else [max(options.clients)]:
                     got = load(served, clients, options.seconds, script)
+                    measure_alone()
+                    rate, own = (statistics.mean(both) for both in zip(*alone[-2:]))
+                    got |= {"share": got["rate"] / rate, "over": got["p50"] - own}
                     runs[name, clients].append(got)
-                    print(f"  round {number + 1}  {name:<20}{clients:>4} clients{got['rate']:8.1f}/s, p50 {got['p50']:.1f} ms ({boxes} boxes; others {got['others']:.0f} % CPU)", file=sys.stderr)
+                    print(f"  round {number + 1}  {name:<20}{clients:>4} clients{got['rate']:8.1f}/s, p50 {got['p50']:.1f} ms; the detector alone {rate:.1f}/s, {own:.1f} ms ({boxes} boxes; others {got['others']:.0f} % CPU)", file=sys.stderr)
             finally:
                 served.stop()
-    return runs, statistics.median(bares), statistics.median(owns), best, batch
+    return runs, *(statistics.median(both) for both in zip(*alone)), best, batch
 
 
 def main():
@@ -229,8 +237,8 @@ def main():
     print(f"{'bare detector':<22}{'':>8}{rate:12.1f}{'':>9}{'':>9}{'':>9}{'':>8}{'at batch ' + str(best):>22}")
     print(f"{'  one image':<22}{'':>8}{1000 / own:12.1f}{own:9.1f}")
     for name, clients in runs:
-        row = {what: median((name, clients), what) for what in ("rate", "p50", "p99", "refused", "failed", "others")}
-        print(f"{name:<22}{clients:>8}{row['rate']:12.1f}{row['p50']:9.1f}{row['p99']:9.1f}{row['refused']:9.1f}{row['failed']:8.0f}{row['rate'] / rate:22.2f}{row['others']:15.0f}")
+        row = {what: median((name, clients), what) for what in ("rate", "p50", "p99", "refused", "failed", "others", "share")}
+        print(f"{name:<22}{clients:>8}{row['rate']:12.1f}{row['p50']:9.1f}{row['p99']:9.1f}{row['refused']:9.1f}{row['failed']:8.0f}{row['share']:22.2f}{row['others']:15.0f}")
     print("\nCPU ms an answered request, by thread")
     for name, clients in runs:
         names = {thread for run in runs[name, clients] for thread in run["cpu"]}
@@ -239,8 +247,8 @@ def main():
         said = ", ".join(f"{thread} {ms:.1f}" for thread, ms in sorted(spent.items(), key=lambda one: -one[1]) if ms >= 0.05)
         print(f"{name:<22}{clients:>8}  {said}")
     most, least, queued = max(options.clients), min(options.clients), f"streamdet --queue {SMALL_QUEUE}"
-    share, over = median(("streamdet", most), "rate") / rate, median(("streamdet", least), "p50") - own
-    steady = median((queued, most), "rate") / median(("streamdet", most), "rate")
+    share, over = median(("streamdet", most), "share"), median(("streamdet", least), "over")
+    steady = median((queued, most), "share") / share
     refused = median((queued, most), "refused")
     goals = [
         (f"throughput at {most} clients: {share:.2f} of the bare detector (goal {LEAST})", share >= LEAST),
@@ -264,7 +272,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", type=int, help="of `serve` [default: where the detector alone is fastest]")
-    parser.add_argument("--frames", type=int, default=200, help="of the clip for the detector alone")
+    parser.add_argument("--frames", type=int, default=100, help="of the clip for the detector alone")
     parser.add_argument("--python", help="a Python with fastapi, uvicorn, ultralytics and onnxruntime")
     parser.add_argument("--streamdet", type=pathlib.Path, default=PROGRAM)
     options = parser.parse_args()

@@ -44,6 +44,12 @@ def threads(pid):
     return spent
 
 
+def cpu_s(pid):
+    """CPU seconds of a process so far, with those of threads that have ended."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Served:
     """The program, listening on a free port of loopback."""
 
@@ -77,8 +83,7 @@ class Served:
 
     def cpu_s(self):
         """CPU time so far."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_s(self.process.pid)
 
     def is_running(self):
         return self.process.poll() is None

@@ -153,8 +153,9 @@ impl Store {
                     Err(_) if is_alive => break,
                     Err(_) => return Err("the server does not answer".into()),
                 };
-                // A server counts what grew too old before it was sent as still to come, for ever.
-                left = entry.delta > 0 && entry.revision < info.state.last_sequence;
+                // Not by what the server says is still to come: what grew too old is of it for ever, and while others write it is nothing
+                // too early.
+                left = entry.revision < info.state.last_sequence;
                 view.note(&entry, is_alive);
             }
         }
