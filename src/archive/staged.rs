@@ -80,6 +80,11 @@ impl Staged {
     /// # Errors
     /// When one was not written, or cannot be renamed.
     pub fn finish(self) -> io::Result<()> {
+        // Who asks for the next file says that this one is done: it is still there when the power fails.
+        for (written, place) in self.moves.iter().filter(|_| !self.is_whole) {
+            let synced = File::open(written).and_then(|file| file.sync_all());
+            synced.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
+        }
         for (folder, _) in &self.folders {
             File::create(folder.join(WHOLE))?;
         }
@@ -91,6 +96,10 @@ impl Staged {
                     renamed.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", place.display())))?;
                 }
             }
+        }
+        for above in self.folders.iter().filter_map(|(folder, _)| folder.parent()) {
+            // Where a file system does not do that with folders, it does so by itself.
+            let _ = File::open(above).and_then(|folder| folder.sync_all());
         }
         Ok(())
     }
