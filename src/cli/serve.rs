@@ -32,7 +32,7 @@ use crate::serve::{
     Tls, page,
 };
 use crate::shutdown::Shutdown;
-use crate::source::prefer_decoder;
+use crate::source::{prefer_decoder, trim_after_images};
 use crate::units::{Bytes, length};
 
 const EXAMPLES: &str = "Examples:
@@ -206,6 +206,7 @@ fn serve(
     let member = args.fleet.join(&streams, &metrics)?;
     let has_ended = || service.has_ended() || member.as_ref().is_some_and(Member::has_ended);
     while !shutdown.wait(LOOK) && !has_ended() {
+        trim_after_images(clock.now());
         if hung_up.take() {
             // What came of it is said.
             let _ = reload();

@@ -1,6 +1,6 @@
 //! The allocator's memory between connections, and between images.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::HostTime;
@@ -10,17 +10,33 @@ const INTERVAL: Duration = Duration::from_mins(1);
 
 /// When the last one was, ns, plus one; 0 before the first.
 static LAST: AtomicU64 = AtomicU64::new(0);
+/// Whether images were decoded from memory since then.
+static IMAGES: AtomicBool = AtomicBool::new(false);
 
 /// Returns to the system what a connection's threads have freed, or those that images are decoded on. Their allocations lie scattered over the allocator's arenas,
 /// one of which every thread gets: without this, the memory of a thousand connections grew by a twentieth with nothing leaked.
 /// It takes the lock of every arena in turn, which the threads of all other streams wait for: once a minute in the whole process.
 pub(super) fn trim_heap(now: HostTime) {
     if is_due(&LAST, now) {
+        IMAGES.store(false, Ordering::Relaxed);
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         // SAFETY: it takes a number and touches only memory that is free.
         unsafe {
             libc::malloc_trim(0);
         }
+    }
+}
+
+/// Notes that an image was decoded.
+pub(super) fn image_was_decoded() {
+    IMAGES.store(true, Ordering::Relaxed);
+}
+
+/// Returns to the system what was freed where images were decoded from memory, once a minute at most; for who decodes them to call now and
+/// then, also when no more come.
+pub fn trim_after_images(now: HostTime) {
+    if IMAGES.load(Ordering::Relaxed) {
+        trim_heap(now);
     }
 }
 

@@ -16,7 +16,7 @@ use super::error::SourceError;
 use super::factories::Factories;
 use super::filter::{direction, elements, passes};
 use super::frames::described;
-use super::heap::trim_heap;
+use super::heap::image_was_decoded;
 use super::jpeg;
 use super::options::Wanted;
 use super::outlet::{Outlet, SourceEvent};
@@ -96,7 +96,7 @@ impl ImageDecoder {
         }
         let decoded = self.of_bytes(bytes, about.turn, clock, Duration::ZERO);
         // Images of all sizes come for days.
-        trim_heap(clock.now());
+        image_was_decoded();
         let Decoded { pixels, pts, stamps, .. } = decoded?;
         Some(Box::new(Frame::new((StreamId(0), 0), pts, pixels, stamps)))
     }
