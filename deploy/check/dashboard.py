@@ -27,7 +27,7 @@ VARIABLES = {"$__rate_interval": "10s", "$instance": ".*", "$stream": ".*"}
 
 
 def fail(message):
-    sys.exit(f"dashboard: error: {message}")
+    sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: error: {message}")
 
 
 def get(url, token=None):

@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.parse
 
-from dashboard import free_port, get, until
+from dashboard import fail, free_port, get, until
 from manifests import built, only
 
 TOKEN = "for-this-check-only"
@@ -23,10 +23,6 @@ FILES = 3
 # Of a test pattern each, slow ones: what is looked at is who runs them.
 STREAMS = {f"cam{number}": "test:ball" for number in range(4)}
 QUICK = {"STREAMDET_IMGSZ": "96", "STREAMDET_STRIDE": "30", "STREAMDET_THREADS": "1", "STREAMDET_PROVIDER": "cpu"}
-
-
-def fail(message):
-    sys.exit(f"scaling: error: {message}")
 
 
 def lag(trigger, monitoring):
