@@ -84,7 +84,8 @@ struct Row {
 
 impl Row {
     fn add(&mut self, elapsed: Duration) {
-        self.histogram.saturating_record(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX));
+        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX).min(LONGEST_US);
+        self.histogram.record(us).expect("a histogram that grows takes every time");
         self.total += elapsed;
     }
 }
@@ -108,13 +109,11 @@ impl LatencyBook {
     /// An empty book.
     ///
     /// # Panics
-    /// Never: the histogram's bounds are constant and valid.
+    /// Never: three digits are possible.
     #[must_use]
     pub fn new() -> Self {
-        let row = || Row {
-            histogram: Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid"),
-            total: Duration::ZERO,
-        };
+        // Each grows with its times: of an hour it would be 188 kB from the start, and every file of an archive has books of its own.
+        let row = || Row { histogram: Histogram::new(3).expect("three digits are possible"), total: Duration::ZERO };
         Self {
             rows: STAGES.iter().map(|_| row()).collect(),
             warm_up: Vec::new(),
@@ -141,13 +140,15 @@ impl LatencyBook {
     /// One book of those of several streams. The frames left out are the first of all.
     ///
     /// # Panics
-    /// Never: all books have the same bounds.
+    /// Never: the histograms grow.
     #[must_use]
     pub fn merged(books: impl IntoIterator<Item = Self>) -> Self {
-        let (mut all, mut first) = (Self::new(), Vec::new());
+        let mut books = books.into_iter();
+        let mut all = books.next().unwrap_or_default();
+        let mut first = std::mem::take(&mut all.warm_up);
         for book in books {
             for (row, other) in all.rows.iter_mut().zip(&book.rows) {
-                row.histogram.add(&other.histogram).expect("the bounds are the same");
+                row.histogram.add(&other.histogram).expect("a histogram that grows takes every time");
                 row.total += other.total;
             }
             for (sum, part) in all.per_image.iter_mut().zip(book.per_image) {
@@ -224,7 +225,12 @@ impl LatencyBook {
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let share = |pair: &[f64]| {
             let (from, to) = (us(pair[0]), us(pair[1]).saturating_sub(1));
-            if to < from { 0.0 } else { histogram.count_between(from, to) as f64 / histogram.len().max(1) as f64 }
+            // What it has not grown to would be taken for its last slot.
+            if to < from || from > histogram.max() {
+                0.0
+            } else {
+                histogram.count_between(from, to) as f64 / histogram.len().max(1) as f64
+            }
         };
         edges_ms.windows(2).map(share).collect()
     }
