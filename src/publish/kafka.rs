@@ -42,6 +42,8 @@ const BATCH: usize = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often is looked at which brokers are connected.
 const LOOK: Duration = Duration::from_secs(1);
+/// So many looks in a row without a connection are an outage: one may show the moment between two connections.
+const AWAY: u32 = 5;
 /// How long messages of a producer that has failed may take to come back.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -164,7 +166,10 @@ impl Sender {
             rd_kafka_queue_io_event_enable(queue, wake.as_raw_fd(), one.as_ptr().cast(), one.len());
             rd_kafka_queue_destroy(queue);
         }
-        let wake = AsyncFd::new(wake).map_err(|error| error.to_string())?;
+        // It is written to when the queue was empty before, and something has come already: that the client is there.
+        rustix::io::write(&wake, &one).map_err(|error| error.to_string())?;
+        // SAFETY: the file is owned, and the same until it is closed.
+        let wake = unsafe { AsyncFd::register(wake) }.map_err(|error| error.to_string())?;
         let (reader, flying) = (link.reader(), VecDeque::new());
         Ok(Self { producer, wake, reader, flying, first: 0, has_greeted: false, has_left: false })
     }
@@ -333,7 +338,7 @@ enum Ended {
 }
 
 async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(), Ended> {
-    let (mut is_connected, mut why) = (false, None);
+    let (mut is_connected, mut looks, mut why) = (false, 0, None);
     let away = |why: &Option<String>| Ended::Away(why.clone().unwrap_or_else(|| "disconnected".into()));
     loop {
         let is_drained = sender.fill(link).map_err(Ended::Failed)?;
@@ -352,8 +357,11 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
         let mut ended = None;
         for event in events {
             let is_up = matches!(event, Event::Delivered(_, Ok(())) | Event::IsUp(true));
-            if is_up && !std::mem::replace(&mut is_connected, true) {
-                connected();
+            if is_up {
+                looks = 0;
+                if !std::mem::replace(&mut is_connected, true) {
+                    connected();
+                }
             }
             match event {
                 Event::Delivered(number, Ok(())) => sender.note(number, Outcome::Stored),
@@ -366,9 +374,18 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
                     ended = Some(Ended::Failed(fatal));
                 }
                 Event::Failed(RDKafkaErrorCode::AllBrokersDown, _) => ended = ended.or_else(|| Some(away(&why))),
+                // librdkafka would ask again at once, twenty times a second.
+                Event::Failed(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, reason) if !is_connected => {
+                    ended = Some(Ended::Failed(in_short(&reason).to_owned()));
+                }
                 Event::Failed(_, reason) => why = Some(in_short(&reason).to_owned()),
-                Event::IsUp(false) if is_connected => ended = ended.or_else(|| Some(away(&why))),
-                Event::IsUp(_) => {}
+                Event::IsUp(true) => {}
+                Event::IsUp(false) => {
+                    looks += 1;
+                    if is_connected && looks >= AWAY {
+                        ended = ended.or_else(|| Some(away(&why)));
+                    }
+                }
             }
         }
         sender.land(link);

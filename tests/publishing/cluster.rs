@@ -19,11 +19,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::Away;
 use crate::program::broker::{Broker, TANSU, has};
-use crate::program::events::PATIENCE;
 use crate::program::free_port;
 
-/// How long an answer of a cluster that is there may take.
-const ANSWER: Duration = Duration::from_secs(30);
+/// How long what a cluster has may take to come.
+const ANSWER: Duration = Duration::from_mins(1);
+/// How long is waited for one message.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What comes to a port goes to another, until it is cut: then nobody listens, and what was on its way is gone.
 struct Relay {
@@ -141,9 +142,9 @@ impl Stored {
     }
 }
 
-/// All that lies in a topic, each partition's in its order; `more` is added to the consumer's configuration.
+/// All that lies in a topic, each partition's in its order, once it is whole; `more` is added to the consumer's configuration.
 #[track_caller]
-pub fn stored(address: &str, topic: &str, more: &[(&str, &str)]) -> Vec<Stored> {
+pub fn stored(address: &str, topic: &str, more: &[(&str, &str)], is_whole: impl Fn(&[Stored]) -> bool) -> Vec<Stored> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address).set("group.id", "witness").set("enable.auto.commit", "false");
     more.iter().for_each(|(key, value)| {
@@ -152,20 +153,17 @@ pub fn stored(address: &str, topic: &str, more: &[(&str, &str)]) -> Vec<Stored> 
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER).expect("the cluster answers");
     let mut from = TopicPartitionList::new();
-    let mut left = 0;
     for partition in metadata.topics()[0].partitions() {
-        let (low, high) = consumer.fetch_watermarks(topic, partition.id(), ANSWER).expect("the cluster answers");
-        left += high - low;
         from.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("a partition");
     }
     consumer.assign(&from).expect("partitions");
     let mut found = Vec::new();
-    let deadline = Deadline::after(PATIENCE);
-    while left > 0 {
-        assert!(!deadline.is_over(), "{left} messages of {topic} do not come");
-        let Some(message) = consumer.poll(ANSWER) else { continue };
+    let deadline = Deadline::after(ANSWER);
+    while !is_whole(&found) {
+        let seen = || found.iter().map(|found: &Stored| format!("{} {}", found.key, found.seq)).collect::<Vec<_>>();
+        assert!(!deadline.is_over(), "{topic} has {:?}", seen());
+        let Some(message) = consumer.poll(LOOK) else { continue };
         let message = message.expect("a message");
-        left -= 1;
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let header = |name: &str| {
             let found = message.headers().and_then(|headers| headers.iter().find(|header| header.key == name));
