@@ -216,29 +216,20 @@ fn overflows(folder: &Path, url: &str, back: impl FnOnce()) -> (u64, u64) {
     // 25 kB a frame: of 120 a third fits.
     formats::found(folder, 200);
     let run = |more: &[&str]| {
-        let args = [
-            "street.mp4",
-            "--detections",
-            "found.jsonl",
-            "--publish",
-            url,
-            "--publish-on",
-            "frame",
-            "--spool-bytes",
-            "1MB",
-        ];
+        let args = ["street.mp4", "--detections", "found.jsonl", "--publish", url, "--publish-on", "frame"];
         let args = [&args[..], &["--report", "r.json", "--overwrite"], more].concat();
         let said = Running::start(recorded(folder, &args)).succeeds();
         (said, json(&folder.join("r.json"))["streams"][0].clone())
     };
-    let (said, stream) = run(&[]);
+    let (said, stream) = run(&["--spool-bytes", "1MB"]);
     let (processed, report) = (stream["frames"]["processed"].as_u64().expect("a number"), &stream["publish"][0]);
     let lost = report["lost"].as_u64().expect("a number");
     assert!(lost > 20 && lost < processed, "{report}");
     assert!(said.contains("the spool is full: messages are lost"), "{said}");
     assert!(said.contains("not acknowledged, kept on disk"), "{said}");
     back();
-    let (said, stream) = run(&["--frames", "1"]);
+    // With room for its own.
+    let (said, stream) = run(&["--spool-bytes", "16MB", "--frames", "1"]);
     let report = &stream["publish"][0];
     assert!(said.contains("of an earlier run are sent first"), "{said}");
     assert_eq!((&report["waiting"], &report["lost"]), (&Value::from(0), &Value::from(0)), "{report}");

@@ -413,8 +413,9 @@ async fn give_up(link: &Link, sender: &mut Sender) {
         }
         Ok::<(), String>(())
     };
-    // What has not come back is sent again.
+    // What has not come back is sent again; the state is said anew.
     let _ = timeout(FAREWELL, last).await;
+    sender.flying.retain(|flying| flying.position.is_some());
     sender.land(link);
 }
 

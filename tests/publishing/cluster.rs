@@ -147,9 +147,9 @@ impl Stored {
 pub fn stored(address: &str, topic: &str, more: &[(&str, &str)], is_whole: impl Fn(&[Stored]) -> bool) -> Vec<Stored> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", address).set("group.id", "witness").set("enable.auto.commit", "false");
-    more.iter().for_each(|(key, value)| {
+    for (key, value) in more {
         config.set(*key, *value);
-    });
+    }
     let consumer: BaseConsumer = config.create().expect("a consumer");
     let metadata = consumer.fetch_metadata(Some(topic), ANSWER).expect("the cluster answers");
     let mut from = TopicPartitionList::new();

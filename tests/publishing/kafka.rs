@@ -130,51 +130,55 @@ fn a_cluster_with_tls_is_published_to_and_the_password_is_nowhere() {
     holds_no_secret(folder);
 }
 
-/// Publishes 120 messages of 25 kB, each a batch of its own, to a mock cluster whose answers to what is produced begin with these;
-/// what is said, what the report has and what is stored.
-#[track_caller]
-fn answered(answers: &[RDKafkaRespErr]) -> (String, Value, Vec<Value>) {
+fn numbers(messages: &[Stored]) -> Vec<u64> {
+    messages.iter().map(|message| message.seq.parse().expect("a number")).collect()
+}
+
+#[test]
+fn a_message_that_is_too_large_for_the_topic_is_lost_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     let cluster = MockCluster::new(1).expect("a cluster");
-    cluster.request_errors(RDKafkaApiKey::Produce, answers);
+    let (fine, large) =
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE);
+    for topic in ["streamdet.state", "streamdet.detections"] {
+        cluster.create_topic(topic, 1, 1).expect("a topic");
+    }
+    // Long after the state.
+    cluster.request_errors(RDKafkaApiKey::Produce, &[&[fine; 40][..], &[large]].concat());
+    // 25 kB a frame: each is a batch of its own.
     formats::found(folder, 200);
     let address = cluster.bootstrap_servers();
     let url = format!("kafka://{address}");
     let args = ["street.mp4", "--detections", "found.jsonl", "--publish", &url, "--publish-on", "frame"];
     let said = Running::start(recorded(folder, &[&args[..], &["--report", "r.json"]].concat())).succeeds();
-    let report = json(&folder.join("r.json"))["streams"][0]["publish"][0].clone();
-    let found =
-        stored(&address, "streamdet.detections", &[], |found| found.last().is_some_and(|last| last.seq == "119"));
-    (said, report, found.iter().map(Stored::json).collect())
-}
-
-fn numbers(messages: &[Value]) -> Vec<u64> {
-    messages.iter().map(|message| message["seq"].as_u64().expect("a number")).collect()
-}
-
-const FINE: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
-
-#[test]
-fn a_message_that_is_too_large_for_the_topic_is_lost_alone() {
-    let large = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
-    let (said, report, messages) = answered(&[FINE, FINE, FINE, FINE, large]);
-    let mut seen = numbers(&messages);
-    seen.dedup();
-    assert!(seen.is_sorted() && seen.len() == 119, "{seen:?}\n{said}");
-    assert_eq!((&report["lost"], &report["waiting"]), (&1.into(), &0.into()), "{report}");
+    let report = &json(&folder.join("r.json"))["streams"][0]["publish"][0];
+    assert_eq!((&report["lost"], &report["waiting"]), (&1.into(), &0.into()), "{report}\n{said}");
     assert!(said.contains("not published: it is larger than the topic's max.message.bytes"), "{said}");
+    let is_last = |found: &[Stored]| found.last().is_some_and(|last| last.seq == "119");
+    let mut seen = numbers(&stored(&address, "streamdet.detections", &[], is_last));
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 119, "{seen:?}");
 }
 
 #[test]
-fn what_the_cluster_refuses_for_a_while_comes_in_its_place() {
-    let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
-    // More than there are on their way at once: the mock cluster does not look at numbers, by which others refuse what follows.
-    let (said, report, messages) = answered(&[&[FINE; 4][..], &[refused; 8]].concat());
-    // What was stored before the refusal was known may come again, behind what it is equal to.
-    let mut known = BTreeSet::new();
-    let first: Vec<u64> = numbers(&messages).into_iter().filter(|seq| known.insert(*seq)).collect();
-    assert_eq!(first, (0..120).collect::<Vec<_>>(), "{said}");
-    assert_eq!((&report["lost"], &report["waiting"]), (&0.into(), &0.into()), "{report}");
-    assert!(said.contains("messages are kept on disk until it is connected"), "{said}");
+fn what_the_cluster_refuses_for_a_while_comes_in_its_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let (fine, refused) =
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED);
+    let cluster = MockCluster::new(1).expect("a cluster");
+    cluster.topic_error("streamdet.detections", refused).expect("a topic");
+    let address = cluster.bootstrap_servers();
+    let url = format!("kafka://{address}");
+    let args = ["test:ball", "--publish-on", "frame", "--publish", &url, "--frames", "150", "--report", "r.json"];
+    let mut run = Running::start(detect(folder, &args));
+    run.wait_for("messages are kept on disk until it is connected", 1);
+    cluster.topic_error("streamdet.detections", fine).expect("a topic");
+    let said = run.succeeds();
+    let report = &json(&folder.join("r.json"))["streams"][0]["publish"][0];
+    assert_eq!((&report["lost"], &report["waiting"]), (&0.into(), &0.into()), "{report}\n{said}");
+    let is_last = |found: &[Stored]| found.last().is_some_and(|last| last.seq == "149");
+    assert_eq!(numbers(&stored(&address, "streamdet.detections", &[], is_last)), (0..150).collect::<Vec<_>>());
 }
