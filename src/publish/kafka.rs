@@ -324,7 +324,9 @@ pub(super) async fn session(link: &Link, kept: &mut Option<Sender>, connected: &
         }
         Err(Ended::Failed(why)) => {
             give_up(link, &mut sender).await;
-            Err(why)
+            // What came first says more than what it led to.
+            let first = sender.producer.client().fatal_error().map(|(_, first)| first);
+            Err(first.unwrap_or(why))
         }
     }
 }
@@ -369,10 +371,7 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
                     sender.note(number, of_failure(error));
                     ended = Some(Ended::Failed(format!("the cluster refuses a message: {error}")));
                 }
-                Event::Failed(RDKafkaErrorCode::Fatal, reason) => {
-                    let fatal = sender.producer.client().fatal_error().map_or(reason, |(_, reason)| reason);
-                    ended = Some(Ended::Failed(fatal));
-                }
+                Event::Failed(RDKafkaErrorCode::Fatal, reason) => ended = Some(Ended::Failed(reason)),
                 Event::Failed(RDKafkaErrorCode::AllBrokersDown, _) => ended = ended.or_else(|| Some(away(&why))),
                 // librdkafka would ask again at once, twenty times a second.
                 Event::Failed(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, reason) if !is_connected => {
