@@ -240,7 +240,10 @@ pub fn shown(word: &str) -> String {
     };
     let is_pushed = ["rtmp", "rtmps", "rtmpt", "rtmpe"].contains(&scheme.as_str());
     let path = if is_signed(&query) { hidden(&path, 0) } else { hidden(&path, if is_pushed { 1 } else { usize::MAX }) };
-    format!("{lead}{named}://{user}{}{path}{}{end}", host(&authority), shown_query(&query))
+    // Kafka's clients are given several of a cluster's brokers.
+    let is_list = ["kafka", "kafkas"].contains(&scheme.as_str()) && authority.split(',').all(|one| host(one) == one);
+    let authority = if is_list { authority } else { host(&authority) };
+    format!("{lead}{named}://{user}{authority}{path}{}{end}", shown_query(&query))
 }
 
 /// What ends a sentence after an address.
@@ -355,6 +358,10 @@ mod tests {
             ("give udp://HOST:PORT?rtp=NAME, one of", "give udp://HOST:PORT?rtp=NAME, one of"),
             ("rtsp://user:geheim", "rtsp://***"),
             ("http://[fe80::1%eth0]:80/x", "http://[fe80::1%eth0]:80/x"),
+            ("kafka://me:pw,2@h:1,h2/site: gone", "kafka://***@h:1,h2/site: gone"),
+            ("kafka://me:pw,2", "kafka://***"),
+            ("kafka://h,h2?sasl=plain", "kafka://h,h2?***"),
+            ("mqtt://h:1,h2/site", "mqtt://***/site"),
         ] {
             assert_eq!(redact(text), expected);
         }

@@ -2,8 +2,12 @@
 
 #[path = "publishing/brokers.rs"]
 mod brokers;
+#[path = "publishing/cluster.rs"]
+mod cluster;
 #[path = "publishing/formats.rs"]
 mod formats;
+#[path = "publishing/kafka.rs"]
+mod kafka;
 mod program;
 #[path = "publishing/refusals.rs"]
 mod refusals;
@@ -17,6 +21,22 @@ use program::events::{self, PATIENCE};
 use program::running::Running;
 use program::{bare, json, json_lines};
 use serde_json::Value;
+
+/// What can be away for a while.
+trait Away {
+    fn kill(&mut self);
+    fn start(&mut self);
+}
+
+impl Away for Broker {
+    fn kill(&mut self) {
+        Broker::kill(self);
+    }
+
+    fn start(&mut self) {
+        Broker::start(self);
+    }
+}
 
 /// `streamdet detect`, with its spool in `folder`.
 fn detect(folder: &Path, args: &[&str]) -> Command {
@@ -58,7 +78,7 @@ fn processed(folder: &Path, name: &str, more: usize) -> [usize; 2] {
 /// Two live streams, a broker that is killed twice and the program that is killed once; what `heard` then has of the first run and
 /// of the second, and how many frames there were at the least.
 #[track_caller]
-fn killed(folder: &Path, url: &str, broker: &mut Broker) -> ([usize; 2], usize) {
+fn killed(folder: &Path, url: &str, broker: &mut impl Away) -> ([usize; 2], usize) {
     let args = |json: &'static str| {
         ["test:ball", "test:smpte", "--publish-on", "frame", "--publish", url, "--json", json].map(str::to_owned)
     };
@@ -182,38 +202,43 @@ fn what_does_not_fit_into_the_spool_is_counted_and_exactly_that_is_missing() {
     broker.start();
     let listener = Listener::start(&broker, "site/#", &[]);
     broker.kill();
+    let url = format!("mqtt://127.0.0.1:{}/site", broker.port);
+    let (processed, lost) = overflows(folder, &url, || broker.start());
+    let heard = listener.wait(|heard| heard.iter().filter(|heard| heard.seq == "0").count() >= 2);
+    let messages: Vec<Value> = heard.iter().filter(|heard| !heard.run.is_empty()).map(brokers::Heard::json).collect();
+    missing(&messages, processed, lost);
+}
+
+/// A run whose messages are too many for its spool while the broker is away, and another one when it is there again, which `back`
+/// sees to: how many frames the first processed, and how many messages it lost.
+#[track_caller]
+fn overflows(folder: &Path, url: &str, back: impl FnOnce()) -> (u64, u64) {
     // 25 kB a frame: of 120 a third fits.
     formats::found(folder, 200);
-    let url = format!("mqtt://127.0.0.1:{}/site", broker.port);
     let run = |more: &[&str]| {
-        let args = [
-            "street.mp4",
-            "--detections",
-            "found.jsonl",
-            "--publish",
-            &url,
-            "--publish-on",
-            "frame",
-            "--spool-bytes",
-            "1MB",
-        ];
+        let args = ["street.mp4", "--detections", "found.jsonl", "--publish", url, "--publish-on", "frame"];
         let args = [&args[..], &["--report", "r.json", "--overwrite"], more].concat();
         let said = Running::start(recorded(folder, &args)).succeeds();
         (said, json(&folder.join("r.json"))["streams"][0].clone())
     };
-    let (said, stream) = run(&[]);
+    let (said, stream) = run(&["--spool-bytes", "1MB"]);
     let (processed, report) = (stream["frames"]["processed"].as_u64().expect("a number"), &stream["publish"][0]);
     let lost = report["lost"].as_u64().expect("a number");
     assert!(lost > 20 && lost < processed, "{report}");
     assert!(said.contains("the spool is full: messages are lost"), "{said}");
     assert!(said.contains("not acknowledged, kept on disk"), "{said}");
-    broker.start();
-    let (said, stream) = run(&["--frames", "1"]);
+    back();
+    // With room for its own.
+    let (said, stream) = run(&["--spool-bytes", "16MB", "--frames", "1"]);
     let report = &stream["publish"][0];
     assert!(said.contains("of an earlier run are sent first"), "{said}");
     assert_eq!((&report["waiting"], &report["lost"]), (&Value::from(0), &Value::from(0)), "{report}");
-    let heard = listener.wait(|heard| heard.iter().filter(|heard| heard.seq == "0").count() >= 2);
-    let messages: Vec<Value> = heard.iter().filter(|heard| !heard.run.is_empty()).map(brokers::Heard::json).collect();
+    (processed, lost)
+}
+
+/// Of the first run in `messages`, each number came once, in order, or was told to be lost.
+#[track_caller]
+fn missing(messages: &[Value], processed: u64, lost: u64) {
     let first = messages[0]["run"].clone();
     let (told, frames): (Vec<&Value>, Vec<&Value>) =
         messages.iter().filter(|message| message["run"] == first).partition(|message| message["event"] == "lost");

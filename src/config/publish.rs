@@ -12,8 +12,9 @@ use crate::units::Bytes;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Publishing")]
 pub struct PublishOptions {
-    /// Publish to a broker: mqtt[s]://[USER:PASSWORD@]HOST[:PORT][/PREFIX] (MQTT 5) or nats[s]://… (JetStream); repeatable. What it has
-    /// not acknowledged lies on disk, and outlasts its outages and a restart
+    /// Publish to a broker: mqtt[s]://[USER:PASSWORD@]HOST[:PORT][/PREFIX] (MQTT 5), nats[s]://… (JetStream) or
+    /// kafka[s]://…HOST[:PORT],HOST…[/PREFIX][?sasl=scram-sha-512] (Kafka); repeatable. What it has not acknowledged lies on disk, and
+    /// outlasts its outages and a restart
     #[arg(long, value_name = "URL")]
     publish: Vec<Target>,
     /// Publish with: change (other objects than before), every frame, track (an object is new, there, gone), event (of --count-line and
@@ -27,7 +28,7 @@ pub struct PublishOptions {
     /// What messages look like: streamdet (lines of --json), frigate, deepstream-minimal [default: streamdet]
     #[arg(long, value_name = "FORMAT")]
     publish_format: Option<Format>,
-    /// CA certificates to trust for mqtts:// and natss://, a PEM file [default: the system's]
+    /// CA certificates to trust for mqtts://, natss:// and kafkas://, a PEM file [default: the system's]
     #[arg(long, value_name = "FILE")]
     publish_ca: Option<PathBuf>,
     /// Announce counts by class to Home Assistant (MQTT discovery) below PREFIX [default without a prefix: homeassistant]

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(super) struct Link {
     pub id: String,
     pub run: String,
     pub tls: Option<Arc<ClientConfig>>,
+    /// A file with the certificates that are trusted, for who reads it itself; `None`: the system's.
+    pub ca: Option<PathBuf>,
     pub voice: Arc<Voice>,
     spool: RefCell<Spool>,
     inbox: Inbox,
@@ -54,9 +57,10 @@ impl Link {
         (route, format, home_assistant): (Arc<Route>, Format, Option<String>),
         (spool, inbox): (Spool, Inbox),
         (id, run): (String, String),
-        tls: Option<Arc<ClientConfig>>,
+        tls: Option<(Arc<ClientConfig>, Option<PathBuf>)>,
         voice: Arc<Voice>,
     ) -> Self {
+        let (tls, ca) = tls.map_or((None, None), |(tls, ca)| (Some(tls), ca));
         let link = Self {
             route,
             format,
@@ -64,6 +68,7 @@ impl Link {
             id,
             run,
             tls,
+            ca,
             voice,
             spool: RefCell::new(spool),
             inbox,

@@ -1,4 +1,4 @@
-//! Detections for other programs: MQTT 5 and NATS JetStream, with a spool on disk.
+//! Detections for other programs: MQTT 5, NATS JetStream and Kafka, with a spool on disk.
 //!
 //! A [`Publisher`] is a [`DetectionOutput`](crate::detections::DetectionOutput): streams' threads make messages and hand them
 //! over (`inbox`); a thread called `publish` numbers them, writes them to disk (`spool`) and sends what lies there, in its
@@ -12,6 +12,7 @@ mod discovery;
 mod follow;
 mod frigate;
 mod inbox;
+mod kafka;
 mod lines;
 mod link;
 mod message;
@@ -28,5 +29,5 @@ mod voice;
 pub use plan::{Figures, Format, On, Plan, PublishError, PublishReport, Request, Route};
 pub use publisher::Publisher;
 pub use spool::SpoolError;
-pub use target::{Protocol, Target, TargetError};
+pub use target::{Protocol, Sasl, Target, TargetError};
 pub use tls::config as trusted;

@@ -138,7 +138,7 @@ impl Request {
         let on = self.on();
         let speaks = |protocol| self.targets.iter().any(|target| target.protocol == protocol);
         match self.format {
-            Format::Frigate if speaks(Protocol::Nats) => {
+            Format::Frigate if self.targets.iter().any(|target| target.protocol != Protocol::Mqtt) => {
                 return Err(PublishError::Format("frigate: its topics are those of MQTT\n  give an mqtt:// address"));
             }
             Format::Frigate if on != On::Track => {
@@ -361,12 +361,14 @@ mod tests {
             with(&["mqtt://h"], &|request| (request.format, request.on) = (Format::Frigate, Some(On::Frame))),
             with(&["mqtt://h"], &|request| (request.format, request.on) = (Format::DeepStreamMinimal, Some(On::Track))),
             with(&["nats://h"], &|request| request.home_assistant = Some("homeassistant".into())),
+            with(&["mqtt://h", "kafka://h"], &|request| request.format = Format::Frigate),
+            with(&["kafka://h"], &|request| request.home_assistant = Some("homeassistant".into())),
             with(&["mqtt://u:p@h/x", "mqtt://v:q@h/x"], &|_| {}),
         ];
         for text in &said {
             assert!(text.contains("\n  ") && !text.contains("u:p"), "{text}");
         }
-        assert!(request(&["mqtt://h", "nats://h"]).check().is_ok());
+        assert!(request(&["mqtt://h", "nats://h", "kafka://h,h2"]).check().is_ok());
         assert!("cot".parse::<Format>().expect_err("refused").contains("positions"));
     }
 }

@@ -17,7 +17,7 @@ use super::sink::PublishSink;
 use super::spool::{Spool, identity};
 use super::target::Protocol;
 use super::voice::Voice;
-use super::{mqtt, nats, tls};
+use super::{kafka, mqtt, nats, tls};
 use crate::backoff::Backoff;
 use crate::clock::Deadline;
 use crate::detections::{DetectionError, DetectionOutput, DetectionSink, FileNames, Say};
@@ -71,7 +71,7 @@ impl Publisher {
             let inbox = Inbox::default();
             inboxes.push(inbox.clone());
             let home_assistant = request.home_assistant.clone().filter(|_| route.target.protocol == Protocol::Mqtt);
-            let tls = tls.clone().filter(|_| route.target.tls);
+            let tls = tls.clone().filter(|_| route.target.tls).map(|tls| (tls, request.tls_ca.clone()));
             parts.push(((route.clone(), request.format, home_assistant), (spool, inbox), (id, run.clone()), tls));
         }
         let routes = plan.routes.iter().cloned();
@@ -146,6 +146,7 @@ async fn sessions(link: &Link) {
     let mut delay = Duration::ZERO;
     let mut was_connected = false;
     let mut is_said = false;
+    let mut sender = None;
     loop {
         let held = Deadline::after(delay);
         let connected = || {
@@ -160,6 +161,7 @@ async fn sessions(link: &Link) {
         let outcome = match target.protocol {
             Protocol::Mqtt => mqtt::session(link, &connected).await,
             Protocol::Nats => nats::session(link, &connected).await,
+            Protocol::Kafka => kafka::session(link, &mut sender, &connected).await,
         };
         let Err(problem) = outcome else { return };
         let had_connection = figures.is_connected.swap(false, Ordering::Relaxed);

@@ -13,6 +13,20 @@ pub enum Protocol {
     Mqtt,
     /// NATS with JetStream.
     Nats,
+    /// Kafka.
+    Kafka,
+}
+
+/// How a Kafka cluster is told who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sasl {
+    /// User and password as they are.
+    #[default]
+    Plain,
+    /// SCRAM (RFC 5802) with SHA-256.
+    ScramSha256,
+    /// SCRAM with SHA-512.
+    ScramSha512,
 }
 
 impl Protocol {
@@ -22,6 +36,8 @@ impl Protocol {
             (Self::Mqtt, true) => "mqtts",
             (Self::Nats, false) => "nats",
             (Self::Nats, true) => "natss",
+            (Self::Kafka, false) => "kafka",
+            (Self::Kafka, true) => "kafkas",
         }
     }
 
@@ -31,6 +47,9 @@ impl Protocol {
             (Self::Mqtt, false) => 1883,
             (Self::Mqtt, true) => 8883,
             (Self::Nats, _) => 4222,
+            // As in Kafka's own documentation.
+            (Self::Kafka, false) => 9092,
+            (Self::Kafka, true) => 9093,
         }
     }
 }
@@ -46,6 +65,10 @@ pub struct Target {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Further brokers of its cluster, with their ports; Kafka alone.
+    pub others: Vec<(String, u16)>,
+    /// How it is told who we are; Kafka alone.
+    pub sasl: Sasl,
     /// What topics begin with; `None`: as the format has it.
     pub prefix: Option<String>,
     /// Who we are to it.
@@ -56,7 +79,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     /// Another scheme, or none.
-    #[error("give mqtt://HOST:PORT/PREFIX, mqtts://, nats:// or natss://")]
+    #[error("give mqtt://HOST:PORT/PREFIX, mqtts://, nats://, natss://, kafka:// or kafkas://")]
     Scheme,
     /// Nothing that can be a host stands there.
     #[error(
@@ -74,6 +97,9 @@ pub enum TargetError {
     /// A query.
     #[error("a query has no meaning here: leave out what begins with ? or #")]
     Query,
+    /// Another query than Kafka's.
+    #[error("a query says how user and password are sent: give ?sasl=plain, scram-sha-256 or scram-sha-512")]
+    Sasl,
 }
 
 impl FromStr for Target {
@@ -86,22 +112,54 @@ impl FromStr for Target {
             "mqtts" => (Protocol::Mqtt, true),
             "nats" => (Protocol::Nats, false),
             "natss" => (Protocol::Nats, true),
+            "kafka" => (Protocol::Kafka, false),
+            "kafkas" => (Protocol::Kafka, true),
             _ => return Err(TargetError::Scheme),
         };
-        if rest.contains(['?', '#']) {
+        let (user, place) = split_user_info(rest);
+        let (place, query) = match place.split_once('?') {
+            Some((place, query)) if protocol == Protocol::Kafka => (place, Some(query)),
+            _ => (place, None),
+        };
+        if user.is_some_and(|user| user.contains(['?', '#'])) || place.contains(['?', '#']) {
             return Err(TargetError::Query);
         }
-        let (user, place) = split_user_info(rest);
         let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-        let (host, port) = host_and_port(authority, protocol.port(tls)).ok_or(TargetError::Host)?;
-        Ok(Self { protocol, tls, host, port, prefix: prefix(path)?, credentials: user.map(credentials).transpose()? })
+        let (authority, others) = match authority.split_once(',') {
+            Some((first, others)) if protocol == Protocol::Kafka => (first, Some(others)),
+            _ => (authority, None),
+        };
+        let known = |authority| host_and_port(authority, protocol.port(tls)).ok_or(TargetError::Host);
+        let (host, port) = known(authority)?;
+        let others = others.into_iter().flat_map(|others| others.split(',')).map(known).collect::<Result<_, _>>()?;
+        let credentials = user.map(credentials).transpose()?;
+        let sasl = query.map_or(Ok(Sasl::default()), sasl)?;
+        Ok(Self { protocol, tls, host, port, others, sasl, prefix: prefix(path)?, credentials })
+    }
+}
+
+impl Target {
+    /// All brokers that it names, as `HOST:PORT`, with commas.
+    #[must_use]
+    pub fn brokers(&self) -> String {
+        let others = self.others.iter().map(|(host, port)| format!(",{host}:{port}"));
+        std::iter::once(format!("{}:{}", self.host, self.port)).chain(others).collect()
+    }
+}
+
+fn sasl(query: &str) -> Result<Sasl, TargetError> {
+    match query.strip_prefix("sasl=").map(str::to_ascii_lowercase).as_deref() {
+        Some("plain") => Ok(Sasl::Plain),
+        Some("scram-sha-256") => Ok(Sasl::ScramSha256),
+        Some("scram-sha-512") => Ok(Sasl::ScramSha512),
+        _ => Err(TargetError::Sasl),
     }
 }
 
 /// With user and password gone.
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}:{}", self.protocol.scheme(self.tls), self.host, self.port)?;
+        write!(f, "{}://{}", self.protocol.scheme(self.tls), self.brokers())?;
         self.prefix.as_ref().map_or(Ok(()), |prefix| write!(f, "/{prefix}"))
     }
 }
@@ -152,6 +210,8 @@ mod tests {
             ("NATS://127.0.0.1/x", "nats://127.0.0.1:4222/x"),
             ("natss://[::1]:5000", "natss://[::1]:5000"),
             ("mqtts://h/a/b", "mqtts://h:8883/a/b"),
+            ("kafka://h", "kafka://h:9092"),
+            ("kafkas://me:p%2Cw@h,h2:9094,[::1]/a/b?sasl=SCRAM-SHA-512", "kafkas://h:9093,h2:9094,[::1]:9093/a/b"),
         ] {
             assert_eq!(text.parse::<Target>().map(|target| target.to_string()), Ok(shown.to_owned()), "{text}");
         }
@@ -161,7 +221,13 @@ mod tests {
     fn what_names_no_broker_is_refused_without_its_password() {
         for text in [
             "h:1883",
-            "kafka://h/x",
+            "amqp://h/x",
+            "mqtt://h,h2",
+            "kafka://h,",
+            "kafka://h,h2:secret/x",
+            "kafka://u:secret@h/x?sasl=gssapi",
+            "kafka://u:secret@h/x?acks=1",
+            "kafka://u:s?ecret@h",
             "mqtt://",
             "mqtt://h:0",
             "mqtt://h:99999",
@@ -181,7 +247,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn fuzz_addresses(text in "(mqtts?|nats)://[ -~]{0,40}") {
+        fn fuzz_addresses(text in "(mqtts?|nats|kafka)://[ -~]{0,40}") {
             if let Ok(target) = text.parse::<Target>() {
                 proptest::prop_assert_eq!(target.to_string().parse::<Target>().map(|target| target.host), Ok(target.host));
             }

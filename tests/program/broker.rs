@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::{events, free_port, skipped, text};
 
+/// The Kafka broker that `tests/tansu/fetch.sh` fetches.
+pub const TANSU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tansu/tansu");
+
 /// A server in a folder of its own, until it is dropped.
 pub struct Broker {
     program: &'static str,
@@ -25,7 +28,7 @@ pub fn has(program: &str) -> bool {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).env("PATH", path()).output();
     let has = found.is_ok_and(|output| output.status.success());
     if !has {
-        skipped(&format!("{program} is not installed (scripts/setup.sh test)"));
+        skipped(&format!("{program} is not installed (make test installs it)"));
     }
     has
 }
@@ -58,6 +61,17 @@ impl Broker {
         std::fs::create_dir_all(&folder).expect("a folder");
         let args = ["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd", text(&folder)].map(str::to_owned);
         Self { program: "nats-server", args: args.into(), port, folder, child: None }
+    }
+
+    /// Tansu, which keeps messages in memory, through no kill; clients are told to come to `port`. It does not run.
+    pub fn tansu(folder: &Path, advertised: u16, more: &[&str]) -> Self {
+        let (folder, port) = (folder.join("tansu"), free_port());
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let own = format!("tcp://127.0.0.1:{port}");
+        let told = format!("tcp://localhost:{advertised}");
+        let args = ["broker", "--listener-url", &own, "--advertised-listener-url", &told, "--storage-engine"];
+        let args = [&args[..], &["memory://tansu/"], more].concat().into_iter().map(str::to_owned).collect();
+        Self { program: TANSU, args, port, folder, child: None }
     }
 
     /// Starts it, and waits until it answers.

@@ -11,8 +11,8 @@ use crate::program::broker::{Broker, has};
 use crate::program::running::Running;
 use crate::program::{free_port, said, text};
 
-const SECRET: &str = "s3cr3t%40Word";
-const DECODED: &str = "s3cr3t@Word";
+pub const SECRET: &str = "s3cr3t%40Word";
+pub const DECODED: &str = "s3cr3t@Word";
 
 /// An HTTP request and its answer.
 #[track_caller]
@@ -35,7 +35,11 @@ fn what_cannot_be_published_is_refused_with_exit_code_2_and_without_the_password
     std::fs::write(folder.path().join("empty.pem"), "").expect("a file");
     let url = format!("mqtt://me:{SECRET}@127.0.0.1:1/x");
     for (args, words) in [
-        (vec!["--publish", "kafka://h/x"], "give mqtt://HOST"),
+        (vec!["--publish", "amqp://h/x"], "give mqtt://HOST"),
+        (vec!["--publish", "kafka://me:s3cr3t%40Word@h,h2/x?sasl=gssapi"], "give ?sasl=plain"),
+        (vec!["--publish", "kafka://h", "--publish-format", "frigate"], "its topics are those of MQTT"),
+        (vec!["--publish", "kafka://h", "--home-assistant"], "listens to MQTT"),
+        (vec!["--publish", "kafkas://h", "--publish-ca", "empty.pem"], "no certificate in it"),
         (vec!["--publish", "mqtt://me:s3cr3t%40Word@h:port/x"], "no host and port in it"),
         (vec!["--publish", &url, "--publish-format", "cot"], "made of positions"),
         (vec!["--publish", "nats://h", "--publish-format", "frigate"], "its topics are those of MQTT"),
@@ -75,29 +79,9 @@ fn run(program: &str, folder: &Path, args: &[&str]) {
     assert!(output.status.success(), "{program} {args:?}: {}", said(&output));
 }
 
-/// No file below `folder` holds the password.
-fn holds_no_secret(folder: &Path) {
-    for entry in std::fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            holds_no_secret(&path);
-            continue;
-        }
-        let bytes = std::fs::read(&path).expect("a file");
-        for secret in [SECRET, DECODED] {
-            assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{}", path.display());
-        }
-    }
-}
-
-#[test]
-fn a_broker_with_tls_and_passwords_is_published_to_and_the_password_is_nowhere() {
-    if !has("mosquitto") || !has("mosquitto_passwd") || !has("mosquitto_sub") {
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    let keys = tempfile::tempdir().expect("a folder");
-    let (folder, keys) = (folder.path(), keys.path());
+/// A key and a certificate for `localhost`, in `key.pem` and `cert.pem`.
+#[track_caller]
+pub fn certificate(keys: &Path) {
     run(
         "openssl",
         keys,
@@ -123,6 +107,32 @@ fn a_broker_with_tls_and_passwords_is_published_to_and_the_password_is_nowhere()
             "basicConstraints=critical,CA:FALSE",
         ],
     );
+}
+
+/// No file below `folder` holds the password.
+pub fn holds_no_secret(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            holds_no_secret(&path);
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        for secret in [SECRET, DECODED] {
+            assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_broker_with_tls_and_passwords_is_published_to_and_the_password_is_nowhere() {
+    if !has("mosquitto") || !has("mosquitto_passwd") || !has("mosquitto_sub") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = tempfile::tempdir().expect("a folder");
+    let (folder, keys) = (folder.path(), keys.path());
+    certificate(keys);
     run("mosquitto_passwd", keys, &["-b", "-c", "passwords", "me", DECODED]);
     let tls = free_port();
     let path = |name: &str| text(&keys.join(name)).to_owned();
