@@ -211,10 +211,9 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     assert_eq!(agent.put(&uri).send(r#"{"source":"test:smpte"}"#).expect("an answer").status(), 409);
     let metrics = agent.get(uri.replace("v1/streams/gate", "metrics")).call().expect("an answer");
     let metrics = metrics.into_body().read_to_string().expect("a text");
-    assert!(
-        metrics.contains("streamdet_fleet_connected 1\n") && metrics.contains("streamdet_fleet_streams 1\n"),
-        "{metrics}"
-    );
+    for line in ["connected 1", "streams 1", "desired_streams 1", "capacity_streams 4"] {
+        assert!(metrics.contains(&format!("streamdet_fleet_{line}\n")), "{line}: {metrics}");
+    }
 }
 
 #[test]

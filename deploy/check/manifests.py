@@ -114,7 +114,7 @@ def fleet_holds(resources, scaled):
     for holds, otherwise in [
         (scaled["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"], "KEDA scales another deployment"),
         ("replicas" not in deployment["spec"], "every apply undoes what KEDA did"),
-        (int(scaled["spec"]["triggers"][0]["metadata"]["threshold"]) < int(env["STREAMDET_CAPACITY"]["value"]), "pods that are full do not ask for more"),
+        (int(scaled["spec"]["triggers"][0]["metadata"]["threshold"]) < int(env["STREAMDET_CAPACITY"]["value"]), "there is no room for the streams of a pod that is gone"),
         (env["STREAMDET_INSTANCE"]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name", "instances are not called as their pods are"),
         (budget["spec"]["selector"]["matchLabels"] == labels, "the disruption budget is of other pods"),
         (policy["spec"]["podSelector"]["matchLabels"] == labels, "the network policy is of other pods"),

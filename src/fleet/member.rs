@@ -76,6 +76,8 @@ pub struct Figures {
     pub capacity: AtomicU64,
     /// The same.
     pub streams: AtomicU64,
+    /// Streams of the whole fleet, those that wait for room among them.
+    pub desired: AtomicU64,
     /// Streams that were taken, and those of them whose owner was gone.
     pub taken: AtomicU64,
     /// The same.
@@ -259,6 +261,7 @@ impl Own {
                 self.take(&store, &mut view).await?;
             }
             self.figures.streams.store(self.runs.len() as u64, Ordering::Relaxed);
+            self.figures.desired.store(view.streams.len() as u64, Ordering::Relaxed);
             if self.is_ending && self.runs.is_empty() {
                 return store.leave(&self.id).await;
             }

@@ -76,13 +76,14 @@ impl MergedMetrics {
 }
 
 fn about_the_fleet(figures: &Figures, out: &mut Exposition) {
-    let Figures { is_connected, capacity, streams, taken, taken_over } = figures;
+    let Figures { is_connected, capacity, streams, desired, taken, taken_over } = figures;
     let is_connected = u64::from(is_connected.load(Ordering::Relaxed));
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     for (name, kind, help, value) in [
         ("streamdet_fleet_connected", "gauge", "Whether the fleet's server is reached.", is_connected),
         ("streamdet_fleet_capacity_streams", "gauge", "Streams that this instance takes at most.", get(capacity)),
         ("streamdet_fleet_streams", "gauge", "The fleet's streams that this instance runs.", get(streams)),
+        ("streamdet_fleet_desired_streams", "gauge", "Streams of the whole fleet, with those that wait.", get(desired)),
         ("streamdet_fleet_taken_total", "counter", "Streams that this instance has taken.", get(taken)),
         ("streamdet_fleet_taken_over_total", "counter", "Those of them whose instance was gone.", get(taken_over)),
     ] {
