@@ -195,7 +195,9 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     assert!(said(&output).contains("--capacity"), "{}", said(&output));
     // A stream of its own has the name.
     let first = instance(folder, &url, "box-1", &["--stream", "gate=test:ball"]);
-    let second = instance(folder, &url, "box-2", &[]);
+    let config = folder.join("box-2.toml");
+    std::fs::write(&config, "conf = 0.3\n").expect("a file");
+    let second = instance(folder, &url, "box-2", &["--config", config.to_str().expect("a name")]);
     succeeds(&fleet(folder, &["add", &url, "gate=test:ball", "--set", "stride=5"]));
     succeeds(&fleet(folder, &["move", &url, "gate", "box-1"]));
     until(folder, &url, |owners| owners.get("gate").is_some_and(|owner| owner == "box-2"));
@@ -209,11 +211,24 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     assert_eq!(agent.delete(&uri).call().expect("an answer").status(), 409);
     assert_eq!(agent.put(&uri).send(r#"{"source":"test:smpte"}"#).expect("an answer").status(), 409);
+    // So does a configuration that is read again.
+    std::fs::write(&config, "[[stream]]\nname = \"gate\"\nsource = \"test:smpte\"\n").expect("a file");
+    second.signal("HUP");
+    second.wait_for("runs here already, started by the fleet", 1);
+    let state = agent.get(&uri).call().expect("an answer").into_body().read_to_string().expect("a text");
+    assert!(!state.contains("ended") && state.contains("test:ball"), "{state}");
     let metrics = agent.get(uri.replace("v1/streams/gate", "metrics")).call().expect("an answer");
     let metrics = metrics.into_body().read_to_string().expect("a text");
     for line in ["connected 1", "streams 1", "desired_streams 1", "capacity_streams 4"] {
         assert!(metrics.contains(&format!("streamdet_fleet_{line}\n")), "{line}: {metrics}");
     }
+    // Options that were put right are tried at once.
+    succeeds(&fleet(folder, &["add", &url, "yard=test:ball", "--set", "output=/dev/null/yard.mp4"]));
+    for instance in [&first, &second] {
+        instance.wait_for("yard does not run here", 1);
+    }
+    succeeds(&fleet(folder, &["add", &url, "yard=test:ball"]));
+    until(folder, &url, |owners| owners.contains_key("yard"));
 }
 
 #[test]

@@ -26,7 +26,6 @@ use crate::ui::said::Said;
 
 /// Makes streams' runs.
 pub(super) struct Launcher {
-    layers: Layers,
     clients: RwLock<Clients>,
     service: Arc<Service>,
     origin: Origin,
@@ -35,10 +34,11 @@ pub(super) struct Launcher {
     written: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
-/// What holds for streams that clients start.
+/// What holds for streams that clients and the fleet start.
 pub(super) struct Clients {
-    /// What they inherit.
+    /// What those of clients inherit, and those of the fleet.
     inherited: Layers,
+    whole: Layers,
     allowed: Vec<Allowed>,
 }
 
@@ -47,7 +47,7 @@ impl Clients {
     pub(super) fn new(layers: &Layers, allowed: &[Allowed]) -> Self {
         let inherited: Vec<&str> = streams::inherited_by_clients().collect();
         let allowed = if allowed.is_empty() { Allowed::by_default() } else { allowed.to_vec() };
-        Self { inherited: layers.only(&inherited), allowed }
+        Self { inherited: layers.only(&inherited), whole: layers.clone(), allowed }
     }
 }
 
@@ -61,24 +61,20 @@ impl Launch for Launcher {
     }
 
     fn prepare_for_fleet(&self, name: &str, options: &Options, epoch: u64) -> Result<Prepared, StreamError> {
-        let config = stream_from::<DetectArgs>(&self.layers, name, options, &format!("fleet: {name}"));
+        let whole = self.clients.read().unwrap_or_else(PoisonError::into_inner).whole.clone();
+        let config = stream_from::<DetectArgs>(&whole, name, options, &format!("fleet: {name}"));
         let config = config.map_err(|error| StreamError::Options(redact(&error.to_string())))?;
         self.run_of(&config, false, Some(epoch))
     }
 }
 
 impl Launcher {
-    /// With the detector that all share; `layers` is what the fleet's streams inherit.
-    pub(super) fn new(
-        (layers, clients): (Layers, Clients),
-        service: Arc<Service>,
-        origin: Origin,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { layers, clients: RwLock::new(clients), service, origin, clock, written: Arc::default() }
+    /// With the detector that all share.
+    pub(super) fn new(clients: Clients, service: Arc<Service>, origin: Origin, clock: Arc<dyn Clock>) -> Self {
+        Self { clients: RwLock::new(clients), service, origin, clock, written: Arc::default() }
     }
 
-    /// For streams that clients start from now on.
+    /// For streams that start from now on.
     pub(super) fn allow(&self, clients: Clients) {
         *self.clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
     }

@@ -148,7 +148,7 @@ fn serve(
     let program = Metrics::new(&[], &origin, clock.clone()).running_on(provider);
     let metrics = Arc::new(MergedMetrics::of(program));
     let defaults = SharedDefaults::new(defaults);
-    let launcher = Arc::new(Launcher::new((layers.clone(), clients), service.clone(), origin.clone(), clock.clone()));
+    let launcher = Arc::new(Launcher::new(clients, service.clone(), origin.clone(), clock.clone()));
     let first_run = jiff::Timestamp::now().as_millisecond().unsigned_abs();
     let streams = Streams::new(launcher.clone(), metrics.clone(), shutdown, first_run);
     let not_ready = not_ready(&metrics, shutdown);

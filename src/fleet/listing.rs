@@ -9,7 +9,7 @@ use super::records::{Instance, Owner, Stream};
 use super::view::View;
 use crate::clock::HostTime;
 use crate::secrets::redact;
-use crate::text::in_one_line;
+use crate::text::{in_one_line, printable};
 
 /// Streams with who runs them, and instances with what they run.
 pub struct Listing<'a> {
@@ -76,18 +76,20 @@ impl Display for Listing<'_> {
                 None => "(none)".to_owned(),
             };
             let epoch = owner.map_or(String::new(), |(_, epoch, _)| epoch.to_string());
-            [name.clone(), instance, epoch, redact(source(stream))]
+            [name.clone(), instance, epoch, redact(source(stream))].map(|cell| printable(&cell))
         }));
         table(&rows, f)?;
         writeln!(f)?;
         let mut rows = vec![["instance", "streams", "capacity", "id"].map(str::to_owned)];
         rows.extend(self.alive().map(|(id, found)| {
-            [found.instance.clone(), self.runs(id).to_string(), found.capacity.to_string(), id.to_owned()]
+            let row = [found.instance.clone(), self.runs(id).to_string(), found.capacity.to_string(), id.to_owned()];
+            row.map(|cell| printable(&cell))
         }));
         table(&rows, f)?;
         for (_, Instance { instance, refused, .. }) in self.alive() {
             for (name, why) in refused {
-                writeln!(f, "  {name} does not run on {instance}: {}", redact(&in_one_line(why)))?;
+                let (name, instance) = (printable(name), printable(instance));
+                writeln!(f, "  {name} does not run on {instance}: {}", printable(&redact(&in_one_line(why))))?;
             }
         }
         Ok(())

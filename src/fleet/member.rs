@@ -35,6 +35,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long a stream that did not run here is left to others: twice as long each time, since where it is wished here it is taken from who runs it.
 const REFUSED: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_hours(1);
+/// Characters of a reason.
+const REASON: usize = 500;
 
 /// Has streams run.
 pub trait Runs: Send + Sync + 'static {
@@ -152,11 +154,15 @@ struct Run {
     /// The write that its options are of.
     write: u64,
     phase: Phase,
+    /// When that began.
+    since: HostTime,
 }
 
 /// A stream that did not run here.
 struct Refused {
     why: String,
+    /// The write that its options are of: others may do.
+    write: u64,
     /// How long, and until when, it is taken not to.
     lasts: Duration,
     until: HostTime,
@@ -256,6 +262,9 @@ impl Own {
                 gathered = now.after(store.lease());
             }
             seen = now;
+            if self.has_changed(&view) {
+                self.announce(&store).await?;
+            }
             self.mind(&store, &mut view).await?;
             if clock::now() >= gathered {
                 self.take(&store, &mut view).await?;
@@ -289,12 +298,20 @@ impl Own {
         store.announce(&self.id, &instance).await
     }
 
+    /// Forgets what was refused and is gone or has other options; whether that was anything.
+    fn has_changed(&mut self, view: &View) -> bool {
+        let before = self.refused.len();
+        let is_as_it_was = |name: &str, write| view.streams.get(name).is_some_and(|(_, written)| *written == write);
+        self.refused.retain(|name, refused| is_as_it_was(name, refused.write));
+        self.refused.len() < before
+    }
+
     /// Ends what is not this instance's any more, and has the rest as it should be.
     async fn mind(&mut self, store: &Store, view: &mut View) -> Result<(), String> {
         let (now, lease) = (clock::now(), store.lease());
         let names: Vec<String> = self.runs.keys().cloned().collect();
         for name in names {
-            let Some(Run { epoch, write, phase: Phase::Running }) = self.runs.get(&name) else { continue };
+            let Some(Run { epoch, write, phase: Phase::Running, since }) = self.runs.get(&name) else { continue };
             let owner = view.owners.get(&name);
             let is_ours = owner.is_some_and(|(owner, written)| owner.id == self.id && written == epoch);
             let stream = view.streams.get(&name);
@@ -305,12 +322,18 @@ impl Own {
             } else if self.is_ending || stream.is_none() || view.moves(&name, &self.id, now, lease) {
                 self.stop(&name);
             } else if let Some(why) = self.joining.runs.failure(&name) {
-                self.refuse(&name, why, store).await?;
+                let write = *write;
+                self.refuse(&name, &why, write, store).await?;
                 self.stop(&name);
             } else if let Some((stream, written)) = stream.filter(|(_, written)| written != write) {
                 let (options, written, epoch) = (stream.options.clone(), *written, *epoch);
-                self.refused.remove(&name);
+                // Another run, which has an epoch of its own.
+                let owner = self.owner();
+                let Some(epoch) = store.take(&name, &owner, epoch).await? else { continue };
+                view.owners.insert(name.clone(), (owner, epoch));
                 self.start(&name, options, epoch, written);
+            } else if self.refused.get(&name).is_some_and(|refused| now.since(*since) > refused.lasts) {
+                self.refused.remove(&name);
             }
         }
         // What was begun and never given up.
@@ -322,8 +345,16 @@ impl Own {
             .collect();
         for (name, epoch) in left {
             self.release(&name, epoch, store, view).await?;
+            if clock::now().since(now) > lease / SAID {
+                // It is to be said first that this instance is alive.
+                break;
+            }
         }
         Ok(())
+    }
+
+    fn owner(&self) -> Owner {
+        Owner { id: self.id.clone(), instance: self.joining.instance.clone() }
     }
 
     /// Takes streams that are nobody's.
@@ -338,9 +369,9 @@ impl Own {
             }
             let Some((stream, write)) = view.streams.get(&name).cloned() else { continue };
             let before = view.owners.get(&name).map(|(owner, _)| owner.instance.clone());
-            let owner = Owner { id: self.id.clone(), instance: self.joining.instance.clone() };
+            let owner = self.owner();
             // Another was faster: what it wrote comes.
-            let Ok(epoch) = store.take(&name, &owner, view.written(&name)).await else { continue };
+            let Some(epoch) = store.take(&name, &owner, view.written(&name)).await? else { continue };
             view.owners.insert(name.clone(), (owner, epoch));
             self.figures.taken.fetch_add(1, Ordering::Relaxed);
             let from = before.map_or(String::new(), |instance| {
@@ -349,12 +380,16 @@ impl Own {
             });
             (self.joining.say)(&format!("fleet: {name} taken{from} (epoch {epoch})"));
             self.start(&name, stream.options, epoch, write);
+            if clock::now().since(now) > lease / SAID {
+                // It is to be said first that this instance is alive.
+                break;
+            }
         }
         Ok(())
     }
 
     fn start(&mut self, name: &str, options: toml::Table, epoch: u64, write: u64) {
-        self.runs.insert(name.to_owned(), Run { epoch, write, phase: Phase::Busy });
+        self.runs.insert(name.to_owned(), Run { epoch, write, phase: Phase::Busy, since: clock::now() });
         let (runs, name) = (self.joining.runs.clone(), name.to_owned());
         self.tasks.push(spawn_blocking(move || {
             let started = runs.start(&name, &options, epoch);
@@ -374,14 +409,16 @@ impl Own {
     }
 
     /// Notes that a stream does not run here.
-    async fn refuse(&mut self, name: &str, why: String, store: &Store) -> Result<(), String> {
+    async fn refuse(&mut self, name: &str, why: &str, write: u64, store: &Store) -> Result<(), String> {
+        // It is said four times a lease, with all others, in one message.
+        let why: String = why.chars().take(REASON).collect();
         let before = self.refused.get(name);
         let lasts = before.map_or(REFUSED, |before| (before.lasts * 2).min(LONGEST));
         (self.joining.say)(&format!(
             "fleet: {name} does not run here, and is left to others for {} s: {why}",
             lasts.as_secs()
         ));
-        self.refused.insert(name.to_owned(), Refused { why, lasts, until: clock::now().after(lasts) });
+        self.refused.insert(name.to_owned(), Refused { why, write, lasts, until: clock::now().after(lasts) });
         self.announce(store).await
     }
 
@@ -396,14 +433,13 @@ impl Own {
         match what {
             What::Started(Ok(())) => {
                 if let Some(run) = self.runs.get_mut(&name) {
-                    run.phase = Phase::Running;
+                    (run.phase, run.since) = (Phase::Running, clock::now());
                 }
                 Ok(())
             }
             What::Started(Err(why)) => {
-                let run = self.runs.remove(&name);
-                self.refuse(&name, why, store).await?;
-                let epoch = run.map_or(0, |run| run.epoch);
+                let (epoch, write) = self.runs.remove(&name).map_or((0, 0), |run| (run.epoch, run.write));
+                self.refuse(&name, &why, write, store).await?;
                 self.release(&name, epoch, store, view).await
             }
             What::Stopped => {
@@ -417,11 +453,9 @@ impl Own {
     async fn release(&self, name: &str, epoch: u64, store: &Store, view: &mut View) -> Result<(), String> {
         let is_ours = |(owner, written): &(Owner, u64)| owner.id == self.id && *written == epoch;
         if view.owners.get(name).is_some_and(is_ours) {
+            // Where it is not answered, the next session sees what came of it. Where somebody has taken it since, that stands.
+            store.release(name, epoch).await?;
             view.owners.remove(name);
-            // Where somebody has taken it since, that stands.
-            if let Err(problem) = store.release(name, epoch).await {
-                tracing::debug!(stream = name, problem, "not given up");
-            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::kv::{Entry, Operation, Store as Bucket, Watch};
+use async_nats::jetstream::kv::{Entry, Operation, Store as Bucket, UpdateError, UpdateErrorKind, Watch};
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use futures_util::StreamExt;
 use rustls::ClientConfig;
@@ -23,6 +23,8 @@ use crate::thread::ThreadError;
 
 /// How long an instance is taken to be alive that says nothing.
 const LEASE: Duration = Duration::from_secs(10);
+/// How long what was written last may take, where the server says that nothing more comes.
+const SOON: Duration = Duration::from_millis(500);
 /// How long the server knows messages by their ids, of which these have none: its own default, and its least.
 const DUPLICATES: Duration = Duration::from_mins(2);
 /// What keys of the first bucket begin with.
@@ -143,18 +145,19 @@ impl Store {
         let mut view = View::default();
         for (bucket, is_alive) in [(&self.streams, false), (&self.alive, true)] {
             let info = bucket.stream.get_info().await.map_err(|error| error.to_string())?;
-            let mut left = info.state.messages > 0;
+            let (mut left, mut has_all) = (info.state.messages > 0, false);
             while left {
                 let watch = if is_alive { &mut changes.alive } else { &mut changes.streams };
-                let next = tokio::time::timeout(self.lease, watch.next()).await;
-                let entry = match next {
+                let patience = if has_all { SOON.min(self.lease) } else { self.lease };
+                let entry = match tokio::time::timeout(patience, watch.next()).await {
                     Ok(entry) => entry.ok_or("disconnected")?.map_err(|error| error.to_string())?,
-                    // What was counted is too old by now.
-                    Err(_) if is_alive => break,
+                    // What was counted is too old by now, or the last write was purged.
+                    Err(_) if is_alive || has_all => break,
                     Err(_) => return Err("the server does not answer".into()),
                 };
-                // Not by what the server says is still to come: what grew too old is of it for ever, and while others write it is nothing
-                // too early.
+                // Not alone by what the server says is still to come: what grew too old is of it for ever, and while others write it is
+                // nothing too early.
+                has_all = entry.delta == 0;
                 left = entry.revision < info.state.last_sequence;
                 view.note(&entry, is_alive);
             }
@@ -198,16 +201,16 @@ impl Store {
         gone.map_err(|error| self.refused(error.to_string()))
     }
 
-    /// Takes a stream for `owner`, unless another did so after the write `known`: the epoch.
-    pub(super) async fn take(&self, name: &str, owner: &Owner, known: u64) -> Result<u64, String> {
+    /// Takes a stream for `owner`: the epoch. `None` where another did so after the write `known`, or the name can be no key.
+    pub(super) async fn take(&self, name: &str, owner: &Owner, known: u64) -> Result<Option<u64>, String> {
         let taken = self.streams.update(format!("{OWNER}{}", part(name)), json(owner)?.into(), known).await;
-        taken.map_err(|error| error.to_string())
+        written(taken)
     }
 
     /// Gives up a stream, unless somebody has taken it.
     pub(super) async fn release(&self, name: &str, epoch: u64) -> Result<(), String> {
         let key = format!("{OWNER}{}", part(name));
-        self.streams.delete_expect_revision(key, Some(epoch)).await.map_err(|error| error.to_string())
+        written(self.streams.delete_expect_revision(key, Some(epoch)).await).map(drop)
     }
 
     /// Says that an instance is alive.
@@ -222,6 +225,17 @@ impl Store {
 
     fn refused(&self, problem: String) -> FleetError {
         FleetError::Server { address: self.address.clone(), problem }
+    }
+}
+
+/// What came of a write: `None` where it can never be made. Whether one was made that is not answered is not known.
+fn written<T>(outcome: Result<T, UpdateError>) -> Result<Option<T>, String> {
+    match outcome {
+        Ok(made) => Ok(Some(made)),
+        Err(error) if matches!(error.kind(), UpdateErrorKind::WrongLastRevision | UpdateErrorKind::InvalidKey) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -78,9 +78,16 @@ impl View {
         let wished = self.streams.get(name).and_then(|(stream, _)| stream.instance.as_deref());
         let Some(wished) = wished else { return false };
         let named = |id: &str| self.instances.get(id).is_some_and(|(instance, _)| instance.instance == wished);
+        // Those that are wished there as well and come first: nobody's, and of the others those before this one.
+        let is_before = |(other, (stream, _)): &(&String, &(Stream, u64))| {
+            let owner = self.owners.get(*other).map(|(owner, _)| owner.id.as_str());
+            let is_there = owner.is_some_and(named);
+            stream.instance.as_deref() == Some(wished) && !is_there && (owner.is_none() || other.as_str() < name)
+        };
+        let coming = self.streams.iter().filter(is_before).count();
         let has_room = |id: &str, instance: &Instance| {
             let runs = self.owners.values().filter(|(owner, _)| owner.id == id).count();
-            runs < instance.capacity as usize && !instance.refused.contains_key(name)
+            runs + coming < instance.capacity as usize && !instance.refused.contains_key(name)
         };
         !named(me) && self.alive(now, lease).any(|(id, instance)| instance.instance == wished && has_room(id, instance))
     }
@@ -185,5 +192,20 @@ mod tests {
         own(&mut view, "cam00", "b-1");
         assert!(!view.moves("cam01", "a-1", at(1), LEASE));
         assert_eq!(view.takes("a-1", at(1), LEASE), ["cam01"]);
+    }
+
+    #[test]
+    fn no_more_streams_move_than_there_is_room_for() {
+        let mut view = view(3, &[("a", 4), ("b", 2)]);
+        for name in ["cam00", "cam01", "cam02"] {
+            view.streams.get_mut(name).expect("it").0.instance = Some("b".into());
+            own(&mut view, name, "a-1");
+        }
+        let moving = |view: &View| ["cam00", "cam01", "cam02"].map(|name| view.moves(name, "a-1", at(1), LEASE));
+        assert_eq!(moving(&view), [true, true, false]);
+        // One is on its way, and one there.
+        view.owners.remove("cam00");
+        own(&mut view, "cam01", "b-1");
+        assert!(!view.moves("cam02", "a-1", at(1), LEASE));
     }
 }

@@ -383,8 +383,10 @@ impl Streams {
         Ok((entry.feed.clone(), entry.changed.clone(), entry.run))
     }
 
-    /// Stops all of these at once, and waits until their outputs are finished. They stay known until others take their places.
+    /// Stops all of these at once, and waits until their outputs are finished. They stay known until others take their places. The fleet's go on.
     pub fn stop(&self, names: &BTreeSet<&str>) {
+        let is_fleets = |name: &str| self.entries().get(name).is_some_and(|entry| entry.asked.is_by_fleet());
+        let names: BTreeSet<&str> = names.iter().copied().filter(|name| !is_fleets(name)).collect();
         // Nobody else takes several turns.
         let turns: Vec<Turn<'_>> = names.iter().map(|name| self.turn(name)).collect();
         for entry in names.iter().filter_map(|name| self.entries().get(*name).map(|entry| entry.shutdown.clone())) {
