@@ -207,10 +207,8 @@ fn serve(
     let has_ended = || service.has_ended() || member.as_ref().is_some_and(Member::has_ended);
     while !shutdown.wait(LOOK) && !has_ended() {
         trim_after_images(clock.now());
-        if hung_up.take() {
-            // What came of it is said.
-            let _ = reload();
-        }
+        // What comes of it is said.
+        let _ = hung_up.take().then(|| reload());
     }
     let deadline = Deadline::after(args.grace);
     let left = member.map_or(Ok(()), |member| member.leave(deadline.left()));

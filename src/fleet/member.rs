@@ -203,7 +203,7 @@ impl Own {
     async fn sessions(mut self, tls: Option<&ClientConfig>) {
         let (mut is_first, mut is_said) = (true, false);
         loop {
-            let outcome = self.session(tls, &mut is_first, &mut is_said).await;
+            let outcome = Box::pin(self.session(tls, &mut is_first, &mut is_said)).await;
             self.figures.is_connected.store(false, Ordering::Relaxed);
             let Err(problem) = outcome else { return };
             if self.is_ending {
