@@ -4,6 +4,7 @@ a real `streamdet serve`, which watches the RTSP test server.
     dashboard.py STREAMDET
 """
 
+import contextlib
 import json
 import pathlib
 import re
@@ -79,21 +80,29 @@ def free_port():
         return one.getsockname()[1]
 
 
-def main():
-    program = pathlib.Path(sys.argv[1]).resolve(strict=True)
+@contextlib.contextmanager
+def programs():
+    """Starts programs, and tells them to end, the last one first: `start`, and the list of them."""
     running = []
 
     def start(*command, **options):
         running.append(subprocess.Popen([str(part) for part in command], **options))
         return running[-1]
 
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            check(program, pathlib.Path(scratch), start)
-        finally:
-            for process in reversed(running):
-                process.terminate()
-            ends = [process.wait(timeout=60) for process in reversed(running)]
+    try:
+        yield start, running
+    finally:
+        for process in reversed(running):
+            process.terminate()
+        for process in reversed(running):
+            process.wait(timeout=60)
+
+
+def main():
+    program = pathlib.Path(sys.argv[1]).resolve(strict=True)
+    with tempfile.TemporaryDirectory() as scratch, programs() as (start, running):
+        check(program, pathlib.Path(scratch), start)
+    ends = [process.returncode for process in reversed(running)]
     # Prometheus, streamdet and the RTSP server: all end when they are told to, and say that all is well.
     if any(ends):
         fail(f"exit codes {ends}")

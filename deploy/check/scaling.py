@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.parse
 
-from dashboard import fail, free_port, get, until
+from dashboard import fail, free_port, get, programs, until
 from manifests import built, only
 
 TOKEN = "for-this-check-only"
@@ -122,28 +122,16 @@ def fleet(program, resources, scratch, server, start):
 
 def main():
     program = pathlib.Path(sys.argv[1]).resolve(strict=True)
-    running = []
-
-    def start(*command, **options):
-        running.append(subprocess.Popen([str(part) for part in command], **options))
-        return running[-1]
-
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, programs() as (start, _):
         scratch = pathlib.Path(scratch)
         resources = built(scratch)
         port, monitoring = free_port(), free_port()
         path = os.environ["PATH"] + ":/usr/sbin"
-        try:
-            start("nats-server", "-a", "127.0.0.1", "-p", port, "-m", monitoring, "-js", "-sd", scratch / "nats", env=os.environ | {"PATH": path},
-                  stderr=subprocess.DEVNULL)
-            until("nats-server is there", lambda: get(f"http://127.0.0.1:{monitoring}/healthz"))
-            queue(program, only(resources["queue"], "ScaledJob"), scratch, f"nats://127.0.0.1:{port}", monitoring)
-            fleet(program, resources["overlays/fleet-scaled"], scratch, f"nats://127.0.0.1:{port}", start)
-        finally:
-            for process in reversed(running):
-                process.terminate()
-            for process in reversed(running):
-                process.wait(timeout=60)
+        start("nats-server", "-a", "127.0.0.1", "-p", port, "-m", monitoring, "-js", "-sd", scratch / "nats", env=os.environ | {"PATH": path},
+              stderr=subprocess.DEVNULL)
+        until("nats-server is there", lambda: get(f"http://127.0.0.1:{monitoring}/healthz"))
+        queue(program, only(resources["queue"], "ScaledJob"), scratch, f"nats://127.0.0.1:{port}", monitoring)
+        fleet(program, resources["overlays/fleet-scaled"], scratch, f"nats://127.0.0.1:{port}", start)
 
 
 if __name__ == "__main__":
