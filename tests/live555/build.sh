@@ -14,18 +14,13 @@ if [[ -x $file && $file -nt $server ]]; then
     exit
 fi
 
-python=/usr/bin/python3
-if ! [[ -x $python ]]; then
-    python=python3
-fi
 mkdir -p -- "$(dirname -- "$file")"
 scratch=$(mktemp -d -- "$(dirname -- "$file")/.live555-XXXXXX")
 trap 'rm -rf -- "$scratch"' EXIT
 
 printf 'live555: fetching and building the second RTSP server (half a minute, once)\n' >&2
-printf 'liblivemedia==%s --hash=sha256:%s\n' "$version" "$sha256" >"$scratch/requirements.txt"
-"$python" -m pip --disable-pip-version-check --no-input download --quiet --no-deps --no-binary=:all: \
-    --require-hashes --requirement "$scratch/requirements.txt" --dest "$scratch"
+"$(dirname -- "${BASH_SOURCE[0]}")"/../download.sh liblivemedia "$version" "$sha256" "$scratch" \
+    --no-binary=:all:
 tar --extract --gzip --file "$scratch/liblivemedia-$version.tar.gz" --directory "$scratch" --strip-components=1
 
 objects=$scratch/objects

