@@ -38,7 +38,7 @@ pub enum ThreadError {
         message: String,
     },
     /// It did not end in time; it is left alone.
-    #[error("thread {name} did not end within {} s", within.as_secs_f64())]
+    #[error("thread {name} did not end within {:.1} s", within.as_secs_f64())]
     Late {
         /// Its name.
         name: String,

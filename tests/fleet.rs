@@ -187,6 +187,9 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     refused(&["add", &url, "gate"], "NAME=SOURCE");
     refused(&["add", &url, "ga te=test:ball"], "name");
     refused(&["add", &url, "gate=test:ball", "--set", "confidence=0.5"], "conf");
+    refused(&["add", &url, "gate=test:ball", "--set", "password s3cret"], "OPTION=VALUE");
+    refused(&["add", &url, "gate=test:ball", "--set", "source=test:smpte"], "NAME=SOURCE");
+    refused(&["add", &url, "gate=test:ball", "--set", "name=yard"], "its name already");
     refused(&["remove", &url, "gate", "--fleet-lease", "3s"], "no stream");
     refused(&["move", &url, "gate", "box-1"], "no stream");
     refused(&["list", "mqtt://me:s3cret@h"], "nats://");
@@ -229,6 +232,26 @@ fn what_does_not_run_on_one_instance_runs_on_another_and_what_cannot_be_is_refus
     }
     succeeds(&fleet(folder, &["add", &url, "yard=test:ball"]));
     until(folder, &url, |owners| owners.contains_key("yard"));
+}
+
+#[test]
+fn what_the_server_does_not_permit_is_said() {
+    if !has("nats-server") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let mut broker = Broker::nats(folder).configured(
+        r#"authorization { users = [{ user: me, password: s3cret, permissions: { publish: { deny: ["$JS.API.>"] } } }] }"#,
+    );
+    broker.start();
+    let server = format!("nats://me:s3cret@127.0.0.1:{}", broker.port);
+    for (command, args) in [("fleet", vec!["list", &server]), ("work", vec!["status", &format!("{server}/archive")])] {
+        let output = bare(folder, command).args(args).output().expect("it starts");
+        assert!(!output.status.success(), "{command}");
+        let said = said(&output).to_lowercase();
+        assert!(said.contains("permissions violation") && !said.contains("s3cret"), "{said}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::address::Address;
 use super::item::{Failure, Item};
-use crate::publish::nats::{connect, context};
+use crate::publish::nats::{Refusals, connect, context};
 
 /// How long a file is a worker's that says nothing.
 const LEASE: Duration = Duration::from_secs(30);
@@ -77,6 +77,7 @@ pub struct Queue {
     failed_subject: String,
     workers: PullConsumer,
     lease: Duration,
+    refusals: Refusals,
 }
 
 /// Files that were added.
@@ -140,10 +141,12 @@ impl Queue {
         tls: Option<&ClientConfig>,
         (lease, looked): (Option<Duration>, bool),
     ) -> Result<Self, QueueError> {
-        let shown = address.to_string();
-        let refused = |problem: String| QueueError::Server { address: shown.clone(), problem };
+        let (shown, refusals) = (address.to_string(), Refusals::default());
+        let refused =
+            |problem: String| QueueError::Server { address: shown.clone(), problem: refusals.explain(problem) };
         let name = &address.queue;
         let options = ConnectOptions::new().name(format!("streamdet-work-{name}")).max_reconnects(None);
+        let options = refusals.heard(options);
         let context = context(connect(&address.server, tls, options).await.map_err(refused)?);
         // Not below `streamdet.`, which is what detections are published under.
         let (subject, failed_subject) = (format!("streamdet-work.{name}"), format!("streamdet-work.{name}.failed"));
@@ -178,7 +181,7 @@ impl Queue {
         if let Some(asked) = lease.filter(|asked| *asked != has) {
             return Err(QueueError::Lease { address: shown, name: name.clone(), has, asked });
         }
-        Ok(Self { address: shown, context, files, failed, subject, failed_subject, workers, lease: has })
+        Ok(Self { address: shown, context, files, failed, subject, failed_subject, workers, lease: has, refusals })
     }
 
     /// How long a file is a worker's that says nothing.
@@ -188,7 +191,7 @@ impl Queue {
     }
 
     fn refused(&self, problem: &dyn std::fmt::Display) -> QueueError {
-        QueueError::Server { address: self.address.clone(), problem: problem.to_string() }
+        QueueError::Server { address: self.address.clone(), problem: self.refusals.explain(problem) }
     }
 
     /// Adds files; those that were added within the last two minutes are not added twice. `told` hears how far it is.

@@ -106,7 +106,7 @@ enum Action {
         #[arg(required = true, value_name = "NAME=SOURCE")]
         streams: Vec<String>,
         /// An option of `detect` for them, as in a [[stream]] of the config file: track=true, conf=0.4, publish="mqtt://broker"
-        #[arg(long, value_name = "KEY=VALUE")]
+        #[arg(long, value_name = "OPTION=VALUE")]
         set: Vec<String>,
     },
     /// Stop streams, and forget them
@@ -170,10 +170,11 @@ fn add(at: &At, (streams, set): (&[String], &[String]), layers: &Layers) -> anyh
     gstreamer::init()?;
     let mut common = toml::Table::new();
     for text in set {
-        let (key, value) =
-            text.split_once('=').ok_or_else(|| anyhow!("--set {text}: give KEY=VALUE, as track=true"))?;
-        let value: toml::Value = value.parse().unwrap_or_else(|_| value.into());
-        common.insert(key.trim().to_owned(), value);
+        // It may hold a password.
+        let (key, value) = text.split_once('=').ok_or_else(|| anyhow!("--set: give OPTION=VALUE, as track=true"))?;
+        let (key, value) = (key.trim(), value.parse().unwrap_or_else(|_| value.into()));
+        anyhow::ensure!(key != "source", "--set source: it is given as NAME=SOURCE, by stream");
+        common.insert(key.to_owned(), value);
     }
     let mut all = Vec::new();
     for text in streams {

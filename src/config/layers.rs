@@ -138,6 +138,9 @@ fn unknown(of: &Command, name: &str, scope: Scope, place: &str) -> Fault {
         let problem = format!("`{name}` belongs to the process: all streams share it");
         return Fault::new(place, problem, "write it at the top level");
     }
+    if scope == Scope::Stream && name == "name" {
+        return Fault::new(place, "the stream has its name already".to_owned(), "leave `name` out");
+    }
     let keys: Vec<&str> = match scope {
         Scope::Shared => settings(of).map(key).chain(["source"]).collect(),
         Scope::Command => own_settings(of).map(key).collect(),

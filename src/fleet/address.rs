@@ -23,7 +23,7 @@ pub enum AddressError {
     #[error(transparent)]
     Server(#[from] TargetError),
     /// Another broker's.
-    #[error("a fleet is on a NATS server: give nats://HOST:PORT[/NAME] or natss://HOST:PORT[/NAME]")]
+    #[error("a fleet is on a NATS server: give nats://HOST:PORT or nats://HOST:PORT/NAME, with TLS natss://")]
     Protocol,
     /// Several names.
     #[error("a fleet has one name, as nats://HOST:PORT/site: letters, digits, - and _")]

@@ -236,7 +236,11 @@ impl Own {
             FleetError::Server { address, problem } => format!("{address}: {problem}"),
             other => other.to_string().replace('\n', ";"),
         })?;
-        self.announce(&store).await?;
+        self.talk(&store, is_first, is_said).await.map_err(|problem| store.explain(problem))
+    }
+
+    async fn talk(&mut self, store: &Store, is_first: &mut bool, is_said: &mut bool) -> Result<(), String> {
+        self.announce(store).await?;
         let (mut view, mut changes) = store.look().await?;
         self.figures.is_connected.store(true, Ordering::Relaxed);
         if *is_said {
@@ -263,11 +267,11 @@ impl Own {
             }
             seen = now;
             if self.has_changed(&view) {
-                self.announce(&store).await?;
+                self.announce(store).await?;
             }
-            self.mind(&store, &mut view).await?;
+            self.mind(store, &mut view).await?;
             if clock::now() >= gathered {
-                self.take(&store, &mut view).await?;
+                self.take(store, &mut view).await?;
             }
             self.figures.streams.store(self.runs.len() as u64, Ordering::Relaxed);
             self.figures.desired.store(view.streams.len() as u64, Ordering::Relaxed);
@@ -277,12 +281,12 @@ impl Own {
             let ended = pin!(end.notified());
             tokio::select! {
                 changed = changes.next(&mut view) => changed?,
-                _ = said.tick() => self.announce(&store).await?,
+                _ = said.tick() => self.announce(store).await?,
                 _ = look.tick() => {}
-                Some(done) = self.tasks.next(), if !self.tasks.is_empty() => self.settle(done, &store, &mut view).await?,
+                Some(done) = self.tasks.next(), if !self.tasks.is_empty() => self.settle(done, store, &mut view).await?,
                 () = ended, if !self.is_ending => {
                     self.is_ending = true;
-                    self.announce(&store).await?;
+                    self.announce(store).await?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use async_nats::jetstream::Context;
 use async_nats::jetstream::kv::{Entry, Operation, Store as Bucket, UpdateError, UpdateErrorKind, Watch};
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use async_nats::jetstream::stream::{self, Config, DiscardPolicy};
 use futures_util::StreamExt;
 use rustls::ClientConfig;
 use serde::Serialize;
@@ -17,12 +17,15 @@ use super::address::Address;
 use super::records::{Instance, Owner, Stream};
 use super::view::View;
 use crate::clock;
-use crate::publish::nats::{connect, context};
+use crate::publish::nats::{Refusals, connect, context};
 use crate::publish::{PublishError, trusted};
 use crate::thread::ThreadError;
 
 /// How long an instance is taken to be alive that says nothing.
 const LEASE: Duration = Duration::from_secs(10);
+/// How long an answer may take, where that is not half a lease.
+const SHORTEST: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what was written last may take, where the server says that nothing more comes.
 const SOON: Duration = Duration::from_millis(500);
 /// How long the server knows messages by their ids, of which these have none: its own default, and its least.
@@ -74,6 +77,7 @@ pub struct Store {
     streams: Bucket,
     alive: Bucket,
     lease: Duration,
+    refusals: Refusals,
 }
 
 /// What has changed in the buckets, since they were looked at first.
@@ -105,25 +109,35 @@ impl Store {
         tls: Option<&ClientConfig>,
         lease: Option<Duration>,
     ) -> Result<Self, FleetError> {
-        let shown = address.to_string();
-        let refused = |problem: String| FleetError::Server { address: shown.clone(), problem };
-        let options = ConnectOptions::new().name(format!("streamdet-fleet-{}", address.name)).max_reconnects(Some(1));
-        let context = context(connect(&address.server, tls, options).await.map_err(refused)?);
-        let streams = made(&context, &format!("streamdet-fleet-{}", address.name), Duration::ZERO).await;
+        let (shown, refusals) = (address.to_string(), Refusals::default());
+        let refused =
+            |problem: String| FleetError::Server { address: shown.clone(), problem: refusals.explain(problem) };
+        let fleet = format!("streamdet-fleet-{}", address.name);
+        let options = refusals.heard(ConnectOptions::new().name(&fleet).max_reconnects(Some(1)));
+        let mut context = context(connect(&address.server, tls, options).await.map_err(refused)?);
+        made(&context, &fleet, Duration::ZERO).await.map_err(refused)?;
         let name = format!("streamdet-alive-{}", address.name);
-        let mut alive = made(&context, &name, lease.unwrap_or(LEASE)).await.map_err(refused)?;
-        let mut has = alive.stream.cached_info().config.max_age;
+        let alive = made(&context, &name, lease.unwrap_or(LEASE)).await.map_err(refused)?;
+        let mut has = alive.cached_info().config.max_age;
         if let Some(asked) = lease.filter(|asked| *asked != has) {
-            if alive.stream.cached_info().state.messages > 0 {
+            if alive.cached_info().state.messages > 0 {
                 return Err(FleetError::Lease { address: shown, has, asked });
             }
             // Nobody goes by the one that it has.
             let changed = context.update_stream(limits(&name, asked)).await;
             changed.map_err(|error| refused(error.to_string()))?;
-            alive = context.get_key_value(&name).await.map_err(|error| refused(error.to_string()))?;
             has = asked;
         }
-        Ok(Self { streams: streams.map_err(refused)?, alive, lease: has, address: shown })
+        // Whoever waits longer for an answer is taken to be gone.
+        context.set_timeout((has / 2).clamp(SHORTEST, PATIENCE));
+        let bucket = async |name| context.get_key_value(name).await.map_err(|error| refused(error.to_string()));
+        let (streams, alive) = (bucket(fleet).await?, bucket(name).await?);
+        Ok(Self { streams, alive, lease: has, address: shown, refusals })
+    }
+
+    /// A problem, with what the server has said of it.
+    pub(super) fn explain(&self, problem: String) -> String {
+        self.refusals.explain(problem)
     }
 
     /// How long an instance is taken to be alive that says nothing.
@@ -224,7 +238,7 @@ impl Store {
     }
 
     fn refused(&self, problem: String) -> FleetError {
-        FleetError::Server { address: self.address.clone(), problem }
+        FleetError::Server { address: self.address.clone(), problem: self.explain(problem) }
     }
 }
 
@@ -241,9 +255,8 @@ fn written<T>(outcome: Result<T, UpdateError>) -> Result<Option<T>, String> {
 
 /// The bucket of that name, made where it is not there: one that is may have other limits. It is made as the stream that it is (ADR-8 of
 /// NATS): to make a bucket, the client asks for the account's limits first, which it does not understand of a server older than 2.10.
-async fn made(context: &Context, name: &str, max_age: Duration) -> Result<Bucket, String> {
-    context.get_or_create_stream(limits(name, max_age)).await.map_err(|error| error.to_string())?;
-    context.get_key_value(name).await.map_err(|error| error.to_string())
+async fn made(context: &Context, name: &str, max_age: Duration) -> Result<stream::Stream, String> {
+    context.get_or_create_stream(limits(name, max_age)).await.map_err(|error| error.to_string())
 }
 
 /// The stream that a bucket is.

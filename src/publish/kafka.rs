@@ -340,7 +340,7 @@ enum Ended {
 }
 
 async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(), Ended> {
-    let (mut is_connected, mut looks, mut why) = (false, 0, None);
+    let (mut is_connected, mut is_down, mut looks, mut why) = (false, false, 0, None);
     let away = |why: &Option<String>| Ended::Away(why.clone().unwrap_or_else(|| "disconnected".into()));
     loop {
         let is_drained = sender.fill(link).map_err(Ended::Failed)?;
@@ -356,11 +356,11 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
             events = sender.events() => events.map_err(Ended::Failed)?,
             () = link.changed() => continue,
         };
-        let mut ended = None;
+        let (mut ended, mut has_looked) = (None, false);
         for event in events {
             let is_up = matches!(event, Event::Delivered(_, Ok(())) | Event::IsUp(true));
             if is_up {
-                looks = 0;
+                (looks, is_down) = (0, false);
                 if !std::mem::replace(&mut is_connected, true) {
                     connected();
                 }
@@ -372,7 +372,7 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
                     ended = Some(Ended::Failed(format!("the cluster refuses a message: {error}")));
                 }
                 Event::Failed(RDKafkaErrorCode::Fatal, reason) => ended = Some(Ended::Failed(reason)),
-                Event::Failed(RDKafkaErrorCode::AllBrokersDown, _) => ended = ended.or_else(|| Some(away(&why))),
+                Event::Failed(RDKafkaErrorCode::AllBrokersDown, _) => is_down = true,
                 // librdkafka would ask again at once, twenty times a second.
                 Event::Failed(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL, reason) if !is_connected => {
                     ended = Some(Ended::Failed(in_short(&reason).to_owned()));
@@ -381,11 +381,14 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
                 Event::IsUp(true) => {}
                 Event::IsUp(false) => {
                     looks += 1;
-                    if is_connected && looks >= AWAY {
-                        ended = ended.or_else(|| Some(away(&why)));
-                    }
+                    has_looked = true;
+                    is_down |= is_connected && looks >= AWAY;
                 }
             }
+        }
+        // Why may come after that they are down; until the next look it is waited for.
+        if is_down && (is_connected || why.is_some() || has_looked) {
+            ended = ended.or_else(|| Some(away(&why)));
         }
         sender.land(link);
         if let Some(ended) = ended {

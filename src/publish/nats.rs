@@ -2,6 +2,7 @@
 //! left alone with all that it holds; the next one begins with the oldest message that is not acknowledged.
 
 use std::future::IntoFuture;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
@@ -74,6 +75,33 @@ pub async fn connect(target: &Target, tls: Option<&ClientConfig>, options: Conne
     let scheme = if target.tls { "tls" } else { "nats" };
     let client = options.connect(format!("{scheme}://{}:{}", target.host, target.port)).await;
     client.map_err(|error| error.to_string())
+}
+
+/// What a server says that it does not permit: it answers nothing then, and whoever asked is told that the time was over.
+#[derive(Clone, Default)]
+pub struct Refusals(Arc<Mutex<Option<String>>>);
+
+impl Refusals {
+    /// Hears of those of a connection.
+    #[must_use]
+    pub fn heard(&self, options: ConnectOptions) -> ConnectOptions {
+        let own = self.clone();
+        options.event_callback(move |event| {
+            if let Event::ServerError(error) = event {
+                *own.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            }
+            std::future::ready(())
+        })
+    }
+
+    /// A problem, with what was said last, once.
+    #[must_use]
+    pub fn explain(&self, problem: impl std::fmt::Display) -> String {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(said) => format!("{problem}: {said}"),
+            None => problem.to_string(),
+        }
+    }
 }
 
 /// JetStream, which answers soon or not at all.

@@ -30,6 +30,8 @@ use crate::thread::{Thread, ThreadError, spawn};
 /// Delays before a broker is connected again.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(30);
+/// Reasons that are said of one outage, at most.
+const REASONS: usize = 4;
 /// How long the end may take: a spool is not emptied at any price, since the next run goes on with it.
 const CLOSE: Duration = Duration::from_secs(40);
 /// The same where the run is to stop.
@@ -145,7 +147,8 @@ async fn sessions(link: &Link) {
     let mut backoff = Backoff::new(FIRST, LONGEST);
     let mut delay = Duration::ZERO;
     let mut was_connected = false;
-    let mut is_said = false;
+    // Why it is not connected, as it was said.
+    let mut said: Vec<String> = Vec::new();
     let mut sender = None;
     loop {
         let held = Deadline::after(delay);
@@ -154,7 +157,7 @@ async fn sessions(link: &Link) {
                 figures.reconnects.fetch_add(1, Ordering::Relaxed);
             }
             figures.is_connected.store(true, Ordering::Relaxed);
-            if is_said {
+            if !said.is_empty() {
                 link.voice.say(&format!("{}: {target}: connected", link.route.name));
             }
         };
@@ -169,12 +172,15 @@ async fn sessions(link: &Link) {
         if had_connection && held.is_over() {
             backoff.reset();
         }
-        if had_connection || !is_said {
+        if had_connection {
+            said.clear();
+        }
+        if said.len() < REASONS && !said.contains(&problem) {
             link.voice.say(&format!(
                 "{}: {target}: {problem}; messages are kept on disk until it is connected",
                 link.route.name
             ));
-            is_said = true;
+            said.push(problem);
         }
         was_connected |= had_connection;
         delay = backoff.next_delay();

@@ -63,9 +63,10 @@ pub(super) async fn detect(
     let place = api.work.place()?;
     let image = api.images.look(bytes).await?;
     check_views(&wanted, &api.model, image.size)?;
+    let turn = api.work.turn(1).await?;
     let decoded = api.images.decode(image).await?;
     let mut frames = api.work.detect(wanted, vec![decoded.frame]).await?;
-    drop(place);
+    drop((place, turn));
     let frame = frames.pop().ok_or_else(|| Problem::failed("the detector gave no frame back"))?;
     let body = match kind {
         0 => {

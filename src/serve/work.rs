@@ -9,24 +9,39 @@ use crate::detector::{Batch, Full, Output, Reply, Service, ServiceError, Ticket,
 use crate::frame::DecodedFrame;
 use crate::tensor::InputTensor;
 
+/// Batches whose images are decoded and not yet answered: one is run, and one is decoded meanwhile. Images that wait longer leave the
+/// processor's caches before their turn.
+const BATCHES: usize = 2;
+
 /// The detector, for requests.
 #[derive(Clone)]
 pub(super) struct Work {
     service: Arc<Service>,
     /// One is held by each request from before its images are decoded: what is refused costs no more than its body.
     places: Arc<Semaphore>,
+    /// One is held for each image from before it is decoded.
+    turns: Arc<Semaphore>,
+    most: u32,
 }
 
 impl Work {
     pub fn new(service: Arc<Service>) -> Self {
         let places = Arc::new(Semaphore::new(service.capacity().min(Semaphore::MAX_PERMITS)));
-        Self { service, places }
+        let most = u32::try_from(service.batch() * BATCHES).unwrap_or(u32::MAX >> 3);
+        Self { service, places, turns: Arc::new(Semaphore::new(most as usize)), most }
     }
 
     /// A place among those that are decoded, wait and are run.
     pub fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let place = self.places.clone().try_acquire_owned();
         place.map_err(|_| Problem::busy(format!("{}: try again later", Full(self.service.capacity()))))
+    }
+
+    /// Waits until so many images may be decoded, in the order of the calls; more than may be decoded at all have all turns.
+    pub async fn turn(&self, images: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        let images = u32::try_from(images).unwrap_or(u32::MAX).min(self.most);
+        // Never closed.
+        self.turns.clone().acquire_many_owned(images).await.map_err(|_| Problem::busy("the program ends"))
     }
 
     /// The frames with what was detected in them. They go in pieces of a batch, each in its turn; a caller that goes away costs the

@@ -63,6 +63,15 @@ impl Broker {
         Self { program: "nats-server", args: args.into(), port, folder, child: None }
     }
 
+    /// With a configuration beside its arguments.
+    #[must_use]
+    pub fn configured(mut self, config: &str) -> Self {
+        let own = self.folder.with_extension("conf");
+        std::fs::write(&own, config).expect("a file");
+        self.args.extend(["-c".into(), text(&own).into()]);
+        self
+    }
+
     /// Tansu, which keeps messages in memory, through no kill; clients are told to come to `port`. It does not run.
     pub fn tansu(folder: &Path, advertised: u16, more: &[&str]) -> Self {
         let (folder, port) = (folder.join("tansu"), free_port());

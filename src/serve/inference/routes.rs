@@ -234,10 +234,11 @@ async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, P
         pixels += size.pixels();
     }
     api.images.fit(pixels)?;
+    let turn = api.work.turn(images.len()).await?;
     let decoded = try_join_all(images.into_iter().map(|image| api.images.decode(image))).await.map_err(as_bad)?;
     let (frames, held): (Vec<_>, Vec<_>) = decoded.into_iter().map(|decoded| (decoded.frame, decoded.held)).unzip();
     let frames = api.work.detect(wanted, frames).await?;
-    drop(held);
+    drop((held, turn));
     Ok(detected(&frames))
 }
 
