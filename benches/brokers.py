@@ -121,8 +121,8 @@ def stored(broker):
     return messages
 
 
-def run(folder, url, *more):
-    command = [PROGRAM, "detect", "test:ball", "test:smpte", "-o", "none", "--publish", url, "--publish-on", "frame"]
+def run(program, folder, url, *more):
+    command = [program, "detect", "test:ball", "test:smpte", "-o", "none", "--publish", url, "--publish-on", "frame"]
     log = open(folder / "streamdet.log", "a")
     return subprocess.Popen([*command, "--spool", folder / "spool", *more], cwd=folder, stderr=log)
 
@@ -146,14 +146,14 @@ def numbers(messages):
     return found, doubles, lost
 
 
-def outages(make, scheme, seconds):
+def outages(program, make, scheme, seconds):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         broker = make(folder)
         broker.start()
         ears = listeners(broker, folder) if scheme == "mqtt" else []
         url = f"{scheme}://127.0.0.1:{broker.port}/site"
-        first = run(folder, url, "--imgsz", "96")
+        first = run(program, folder, url, "--imgsz", "96")
         time.sleep(10)
         for _ in range(2):
             broker.kill()
@@ -164,7 +164,7 @@ def outages(make, scheme, seconds):
         time.sleep(5)
         first.send_signal(signal.SIGKILL)
         first.wait()
-        second = run(folder, url, "--imgsz", "96", "--frames", "300", "--report", "r.json")
+        second = run(program, folder, url, "--imgsz", "96", "--frames", "300", "--report", "r.json")
         time.sleep(3)
         broker.start()
         assert second.wait(300) == 0, (folder / "streamdet.log").read_text()
@@ -189,7 +189,7 @@ def outages(make, scheme, seconds):
         print(f"{scheme}: {doubles} came twice, two outages of {seconds:.0f} s and a SIGKILL")
 
 
-def too_small(seconds):
+def too_small(program, seconds):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         broker = nats(folder)
@@ -200,10 +200,10 @@ def too_small(seconds):
         with open(folder / "found.jsonl", "w") as lines:
             for stream in range(2):
                 for frame in range(frames):
-                    line = {"schema": 1, "stream": stream, "frame": frame, "pts_ns": frame * 33333333, "width": 320, "height": 240}
+                    line = {"schema": 1, "stream": stream, "frame": frame, "pts_ns": frame * 33333333, "width": 1280, "height": 720}
                     lines.write(json.dumps(line | {"detections": detections}) + "\n")
         more = ["--detections", "found.jsonl", "--spool-bytes", "1MB", "--report", "r.json", "--frames", str(frames)]
-        process = run(folder, f"nats://127.0.0.1:{broker.port}/site", *more)
+        process = run(program, folder, f"nats://127.0.0.1:{broker.port}/site", *more)
         time.sleep(5)
         broker.kill()
         time.sleep(seconds)
@@ -222,10 +222,12 @@ def too_small(seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="length of an outage [default: 60]")
-    seconds = parser.parse_args().seconds
-    outages(mosquitto, "mqtt", seconds)
-    outages(nats, "nats", seconds)
-    too_small(min(seconds, 30))
+    parser.add_argument("--streamdet", type=pathlib.Path, default=PROGRAM)
+    options = parser.parse_args()
+    seconds = options.seconds
+    outages(options.streamdet, mosquitto, "mqtt", seconds)
+    outages(options.streamdet, nats, "nats", seconds)
+    too_small(options.streamdet, min(seconds, 30))
 
 
 if __name__ == "__main__":

@@ -140,7 +140,9 @@ clip() {
 image() {
     clean_debian
     rm -rf -- "$here"/image-cpu*
-    "$python" deploy/check/image.py build cpu "$here/image-cpu" --base "$here/bookworm" --have "build=/src/target/release/streamdet=$program"
+    scripts/notices.sh >"$scratch/THIRD-PARTY.txt"
+    "$python" deploy/check/image.py build cpu "$here/image-cpu" --base "$here/bookworm" --have "build=/src/target/release/streamdet=$program" \
+        --have "build=/src/THIRD-PARTY.txt=$scratch/THIRD-PARTY.txt"
     say "the image: $(du --summarize --human-readable "$here/image-cpu" | cut -f1)"
     mkdir -- "$scratch/data"
     clip "$scratch/data/clip.mp4"
@@ -182,6 +184,7 @@ deb() {
     within "$root" -- sh -ec '
         test "$(stat --format="%U:%G %a" /etc/streamdet/config.toml)" = "root:streamdet 640"
         test "$(getent passwd streamdet | cut -d: -f6-)" = "/var/lib/streamdet:/usr/sbin/nologin"
+        grep -q librdkafka /usr/share/doc/streamdet/THIRD-PARTY.txt
         cd /var/lib/streamdet
         service() { setpriv --reuid=streamdet --regid=streamdet --clear-groups --no-new-privs --bounding-set=-all env HOME=/var/lib/streamdet XDG_CACHE_HOME=/var/cache/streamdet "$@"; }
         service streamdet check /etc/streamdet/config.toml

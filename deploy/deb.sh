@@ -21,5 +21,6 @@ fi
 # As it is installed for everyone else, but into the package.
 XDG_DATA_HOME=$PWD/target/deploy scripts/setup.sh runtime cpu
 mkdir -p target/deploy/completions
+scripts/notices.sh >target/deploy/THIRD-PARTY.txt
 target/release/streamdet completions bash >target/deploy/completions/streamdet
 "$tool" deb --no-build --quiet

@@ -6,6 +6,7 @@ a real `streamdet serve`, which watches the RTSP test server.
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -85,7 +86,11 @@ def programs():
     """Starts programs, and tells them to end, the last one first: `start`, and the list of them."""
     running = []
 
+    # Where Debian has servers.
+    env = os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+
     def start(*command, **options):
+        options.setdefault("env", env)
         running.append(subprocess.Popen([str(part) for part in command], **options))
         return running[-1]
 
@@ -103,7 +108,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch, programs() as (start, running):
         check(program, pathlib.Path(scratch), start)
     ends = [process.returncode for process in reversed(running)]
-    # Prometheus, streamdet and the RTSP server: all end when they are told to, and say that all is well.
+    # Prometheus, streamdet, nats-server and the RTSP server: all end when they are told to, and say that all is well.
     if any(ends):
         fail(f"exit codes {ends}")
 
@@ -118,10 +123,15 @@ def check(program, scratch, start):
         'zone = ["all=0,0,1,0,1,1,0,1"]\ncount-line = ["middle=0.5,0,0.5,1"]\n'
     )
     port = free_port()
-    start(program, "serve", "--config", config, "--listen", f"127.0.0.1:{port}", "--imgsz", "320", stderr=subprocess.DEVNULL)
+    # Alone in its fleet.
+    nats = free_port()
+    start("nats-server", "-a", "127.0.0.1", "-p", nats, "-js", "-sd", scratch / "nats", "-l", scratch / "nats.log")
+    fleet = ("--fleet", f"nats://127.0.0.1:{nats}", "--capacity", "2")
+    start(program, "serve", "--config", config, "--listen", f"127.0.0.1:{port}", "--imgsz", "320", *fleet, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
     until("streamdet is ready", lambda: get(f"{url}/readyz"))
     metrics = until("something is detected", lambda: (text := get(f"{url}/metrics", TOKEN)) and "streamdet_detections_total{" in text and text)
+    until("its fleet is reached", lambda: "streamdet_fleet_connected 1" in get(f"{url}/metrics", TOKEN))
     names = exported(metrics)
 
     asked = list(queries())

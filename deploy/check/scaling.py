@@ -126,9 +126,7 @@ def main():
         scratch = pathlib.Path(scratch)
         resources = built(scratch)
         port, monitoring = free_port(), free_port()
-        path = os.environ["PATH"] + ":/usr/sbin"
-        start("nats-server", "-a", "127.0.0.1", "-p", port, "-m", monitoring, "-js", "-sd", scratch / "nats", env=os.environ | {"PATH": path},
-              stderr=subprocess.DEVNULL)
+        start("nats-server", "-a", "127.0.0.1", "-p", port, "-m", monitoring, "-js", "-sd", scratch / "nats", stderr=subprocess.DEVNULL)
         until("nats-server is there", lambda: get(f"http://127.0.0.1:{monitoring}/healthz"))
         queue(program, only(resources["queue"], "ScaledJob"), scratch, f"nats://127.0.0.1:{port}", monitoring)
         fleet(program, resources["overlays/fleet-scaled"], scratch, f"nats://127.0.0.1:{port}", start)
