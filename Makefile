@@ -33,8 +33,8 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 	@echo 'The annotated video: $(annotated)'
 
 test: setup-test $(live555) $(tansu) ## Run every test, those in the documentation included
-	@# Most of them wait for video that comes in its own time: half as many again as there are cores.
-	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(nproc) * 3 / 2 ))} $(CARGO) test --release --locked
+	@# Most of them wait for video that comes in its own time: twice as many as there are cores.
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(nproc) * 2 ))} $(CARGO) test --release --locked
 
 fuzz: setup ## Try a million cases of whatever comes from outside (make test tries 256)
 	PROPTEST_CASES=1000000 $(CARGO) test --release --locked --lib -- fuzz properties validate

@@ -1,9 +1,9 @@
 //! Accuracy: the same model finds the same boxes as with the reference implementation. `tests/parity.py` compares.
 
-mod program;
-
 use std::path::Path;
 use std::process::Command;
+
+use crate::program::skipped;
 
 /// Skips, and says so, where the test data (`STREAMDET_TEST_DATA`) is not.
 #[test]
@@ -18,6 +18,6 @@ fn detections_match_the_reference() {
     println!("{table}");
     assert!(output.status.success(), "{}:\n{table}{errors}", output.status);
     if let Some(why) = table.strip_prefix("skipped: ") {
-        program::skipped(why.trim_end());
+        skipped(why.trim_end());
     }
 }

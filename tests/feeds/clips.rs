@@ -1,15 +1,13 @@
 //! Every recorded clip of the test data, held against `clips.tsv`: how many frames it yields, or which error.
 
-mod program;
-
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use program::running::Running;
-use program::{detect, frames, json, probe, shared, text};
+use crate::program::running::Running;
+use crate::program::{detect, frames, json, probe, shared, text, times};
 
-const TABLE: &str = include_str!("clips.tsv");
+const TABLE: &str = include_str!("../clips.tsv");
 /// No clip here takes a tenth of this; one that does hangs.
 const HANGS: Duration = Duration::from_mins(5);
 
@@ -58,10 +56,7 @@ fn check(row: &Row<'_>, clip: &Path) -> Result<String, String> {
         return Err(format!("exit {:?}: {said}", status.code()));
     }
     let (received, processed, corrupt) = frames(&json(&folder.path().join("r.json")));
-    let written: u64 = {
-        let times = program::times(&out);
-        times.len() as u64
-    };
+    let written = times(&out).len() as u64;
     let size = probe(&out, "width,height").replace(',', "x");
     let found = format!("{received} received, {processed} processed, {corrupt} corrupt, {written} written, {size}");
     let right = expected.contains(&received) && written == processed && size == row.size;

@@ -1,9 +1,6 @@
 //! Cameras as they are: `tests/quirks/rtsp_quirks.py` is an RTSP server with their quirks, `Mjpeg` an HTTP server with those of
 //! Motion JPEG. Every one keeps to the protocol, or breaks it as cameras do that everybody plays.
 
-mod loopback;
-mod program;
-
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
@@ -11,9 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use program::running::Running;
-use program::{bare, json, skipped, text, witness};
 use streamdet::clock;
+
+use crate::loopback;
+use crate::program::running::Running;
+use crate::program::{bare, frames, json, skipped, text, witness};
 
 /// The longest first: they are under way while the others come and go. What happens midway happens after 4 s, at the latest
 /// after 6 s, of 12.5 frames each.
@@ -217,7 +216,7 @@ fn play(play: &Play) -> (bool, String) {
         return (false, run.said());
     }
     let report = json(&folder.path().join("r.json"));
-    let (received, processed, corrupt) = program::frames(&report);
+    let (received, processed, corrupt) = frames(&report);
     let reconnected = report["streams"][0]["reconnects"].as_u64().expect("a number");
     // Over UDP, a busy machine loses packets itself.
     let tolerated = if transport == "udp" { frames / 10 } else { 0 };
