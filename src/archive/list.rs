@@ -35,7 +35,9 @@ pub fn named(name: &OsStr, is_wanted: fn(&Path) -> bool) -> Box<dyn Iterator<Ite
         return Box::new(listed(BufReader::new(io::stdin())).map(|line| Ok(line?)));
     }
     match name.to_str().and_then(Location::of) {
-        Some(Ok(location)) if location.is_prefix() => return Box::new(below(location, is_wanted).map(|name| Ok(name?))),
+        Some(Ok(location)) if location.is_prefix() => {
+            return Box::new(below(location, is_wanted).map(|name| Ok(name?)));
+        }
         Some(Ok(location)) if location.has_glob() => return one(Err(LocationError::Glob(location.to_string()).into())),
         Some(location) => return one(location.map(|location| location.to_string().into()).map_err(Into::into)),
         None => {}

@@ -6,6 +6,7 @@
 //!
 //! What is done with a file is the caller's ([`Outcome`] is what came of it): nothing here knows of detections.
 
+mod absent;
 mod address;
 mod item;
 mod keeper;
@@ -17,6 +18,7 @@ mod shard;
 mod staged;
 mod worker;
 
+pub use absent::{Absent, BUSY};
 pub use address::{Address, AddressError};
 pub use item::{Failure, Item};
 pub use keeper::{Keeper, KeeperError, with_queue};

@@ -87,8 +87,8 @@ impl Clients {
             return Ok(known.clone());
         }
         let build = |http: Http| {
-            let mut builder = AmazonS3Builder::from_env().with_bucket_name(name).with_retry(retries());
-            let is_set = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some_and(|value| !value.is_empty());
+            let mut builder = environment().with_bucket_name(name).with_retry(retries());
+            let is_set = |key: &AmazonS3ConfigKey| builder.get_config_value(key).is_some();
             // A server of one's own knows paths; at AWS buckets have hosts, but for those whose names a certificate does not cover.
             let is_own = is_set(&AmazonS3ConfigKey::Endpoint) || is_set(&AmazonS3ConfigKey::S3Endpoint);
             if !is_own && !name.contains('.') {
@@ -143,6 +143,16 @@ impl Clients {
             }
         }
     }
+}
+
+/// What is set in the environment: an empty variable is none.
+fn environment() -> AmazonS3Builder {
+    let set = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str().filter(|name| name.starts_with("AWS_"))?.to_ascii_lowercase();
+        let value = value.into_string().ok().filter(|value| !value.is_empty())?;
+        Some((name.parse::<AmazonS3ConfigKey>().ok()?, value))
+    });
+    set.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
 }
 
 fn retries() -> RetryConfig {

@@ -1,7 +1,7 @@
 //! What goes wrong with what lies elsewhere, by who can do something about it.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use object_store::Error as StoreError;
 
@@ -11,7 +11,9 @@ use crate::text::megabytes;
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// There is none, for whoever asks.
-    #[error("no such object ({0})\n  check its name; one that ends with / stands for all below it, and is given to `streamdet work add`")]
+    #[error(
+        "no such object ({0})\n  check its name; one that ends with / stands for all below it, and is given to `streamdet work add`"
+    )]
     Missing(String),
     /// These credentials may not.
     #[error("refused ({0})\n  the workers' credentials may not read it")]
@@ -34,7 +36,9 @@ pub enum RemoteError {
     #[error("{0} exists already\n  give --overwrite, or another name")]
     Exists(String),
     /// A store without conditional writes.
-    #[error("the store does not know conditional writes (If-None-Match), without which an object of somebody else might be replaced\n  give --overwrite")]
+    #[error(
+        "the store does not know conditional writes (If-None-Match), without which an object of somebody else might be replaced\n  give --overwrite"
+    )]
     Unconditional,
     /// Nothing here can be fetched or sent, as this machine is set up.
     #[error("{0}")]
@@ -48,6 +52,28 @@ pub enum RemoteError {
     /// Told to stop.
     #[error("stopped")]
     Stopped,
+}
+
+impl RemoteError {
+    /// Whether no machine can do anything about it.
+    #[must_use]
+    pub fn is_of_the_file(&self) -> bool {
+        match self {
+            Self::Missing(_)
+            | Self::Refused(_)
+            | Self::TooLarge { .. }
+            | Self::Changing
+            | Self::NoLength
+            | Self::Exists(_) => true,
+            Self::Unconditional | Self::Settings(_) | Self::Away(_) | Self::Disk(_) | Self::Stopped => false,
+        }
+    }
+
+    /// Whether another worker is at the same file.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.kind() == ErrorKind::ResourceBusy)
+    }
 }
 
 /// Codes of S3 that say that nothing can be done with these credentials or from this machine, though each request is answered.
@@ -66,7 +92,8 @@ const SETTINGS: [(&str, &str); 13] = [
     ("IllegalLocationConstraintException", REGION),
     ("NoSuchBucket", "check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION"),
 ];
-const CREDENTIALS: &str = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in this worker's environment";
+const CREDENTIALS: &str =
+    "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN in this worker's environment";
 const REGION: &str = "set AWS_REGION to the bucket's";
 
 impl From<StoreError> for RemoteError {
@@ -84,7 +111,9 @@ impl From<StoreError> for RemoteError {
         };
         match (&error, status) {
             (StoreError::NotFound { .. }, _) | (_, Some(410)) => Self::Missing(or(said, "404")),
-            (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _) => Self::Refused(or(said, "403")),
+            (StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }, _) => {
+                Self::Refused(or(said, "403"))
+            }
             (StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }, _) => Self::Exists(String::new()),
             (_, Some(501)) => Self::Unconditional,
             _ if text.contains("Received redirect without LOCATION") || matches!(status, Some(301 | 307)) => {
@@ -94,9 +123,9 @@ impl From<StoreError> for RemoteError {
             (_, Some(status)) if (400..500).contains(&status) && status != 429 && status != 408 => Self::Refused(said),
             (_, Some(_)) => Self::Away(said),
             // Of the environment, not of an answer.
-            _ if text.contains("Missing SecretAccessKey") || text.contains("Missing AccessKeyId") => {
-                Self::Settings(format!("AWS_ACCESS_KEY_ID without AWS_SECRET_ACCESS_KEY, or the other way round\n  {CREDENTIALS}"))
-            }
+            _ if text.contains("Missing SecretAccessKey") || text.contains("Missing AccessKeyId") => Self::Settings(
+                format!("AWS_ACCESS_KEY_ID without AWS_SECRET_ACCESS_KEY, or the other way round\n  {CREDENTIALS}"),
+            ),
             _ if text.contains("169.254.") => Self::Settings(format!(
                 "no credentials in the environment, and none of this machine's (instance or container role)\n  {CREDENTIALS}, or \
                  AWS_SKIP_SIGNATURE=true for a public bucket"
@@ -153,12 +182,16 @@ mod tests {
     #[test]
     fn it_is_known_who_is_at_fault() {
         let answer = |status: u16, code: &str| {
-            of(&format!("Server returned non-2xx status code: {status} X: <Error><Code>{code}</Code><Key>geheim</Key></Error>"))
+            of(&format!(
+                "Server returned non-2xx status code: {status} X: <Error><Code>{code}</Code><Key>geheim</Key></Error>"
+            ))
         };
         assert!(matches!(answer(400, "ExpiredToken"), RemoteError::Settings(_)));
         assert!(matches!(answer(403, "RequestTimeTooSkewed"), RemoteError::Settings(text) if text.contains("clock")));
         assert!(matches!(answer(503, "SlowDown"), RemoteError::Away(text) if text == "503 SlowDown"));
-        assert!(matches!(answer(405, "MethodNotAllowed"), RemoteError::Refused(text) if text == "405 MethodNotAllowed"));
+        assert!(
+            matches!(answer(405, "MethodNotAllowed"), RemoteError::Refused(text) if text == "405 MethodNotAllowed")
+        );
         assert!(matches!(answer(501, "NotImplemented"), RemoteError::Unconditional));
         assert!(matches!(of("connection refused"), RemoteError::Away(_)));
         let denied = StoreError::PermissionDenied { path: "x".into(), source: "<Code>AccessDenied</Code>".into() };

@@ -47,7 +47,8 @@ pub(super) async fn fetch(
         if matches!(broken, RemoteError::Changing) || fetched.tag.is_none() && fetched.at > 0 {
             (fetched.at, fetched.tag, nothing, anew) = (0, None, 0, anew + 1);
         }
-        if nothing > NOTHING || anew > ANEW {
+        // What did not come at all was asked for several times.
+        if fetched.file.is_none() || nothing > NOTHING || anew > ANEW {
             return Err(broken);
         }
         sleep(backoff.next_delay()).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use http::header::{HOST, IF_NONE_MATCH, LOCATION};
 use http::{HeaderValue, Method, Uri};
@@ -27,6 +28,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 const WRITTEN: Duration = Duration::from_mins(5);
 const IDLE: Duration = Duration::from_secs(30);
+/// Of what gives a machine of AWS its role, which is there at once or not at all.
+const ROLE: (&str, Duration) = ("169.254.", Duration::from_secs(2));
 /// Between two files nothing reads what a server says: a connection is not kept for long.
 const KEPT: Duration = Duration::from_secs(5);
 /// How often a web server may send elsewhere.
@@ -77,7 +80,11 @@ impl Http {
     }
 
     async fn answered(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let within = if request.method().is_safe() { ANSWER } else { WRITTEN };
+        let within = match request.uri().host() {
+            Some(host) if host.starts_with(ROLE.0) => ROLE.1,
+            _ if request.method().is_safe() => ANSWER,
+            _ => WRITTEN,
+        };
         let answer = timeout(within, self.client.request(request)).await;
         let answer = answer.map_err(|_| HttpError::new(HttpErrorKind::Timeout, Unanswered::Late(within)))?;
         let (parts, body) = answer.map_err(|error| failed(error.is_connect(), error))?.into_parts();
@@ -88,6 +95,8 @@ impl Http {
             };
             Some((frame, body))
         });
+        // What is at its end may be asked again.
+        let frames = frames.fuse();
         Ok(HttpResponse::from_parts(parts, HttpResponseBody::new(StreamBody::new(frames))))
     }
 }
@@ -106,7 +115,8 @@ impl HttpService for Http {
             return self.answered(request).await;
         }
         for _ in 0..=REDIRECTS {
-            let mut next = http::Request::builder().method(request.method()).uri(request.uri()).body(HttpRequestBody::empty());
+            let mut next =
+                http::Request::builder().method(request.method()).uri(request.uri()).body(HttpRequestBody::empty());
             let answer = match &mut next {
                 Ok(next) => {
                     next.headers_mut().clone_from(request.headers());
@@ -158,9 +168,7 @@ mod tests {
 
     #[test]
     fn a_redirection_leads_on_but_not_out_of_encryption() {
-        let to = |from: &str, to: &str| {
-            redirected(&from.parse().expect("an address"), to).map(|to| to.to_string())
-        };
+        let to = |from: &str, to: &str| redirected(&from.parse().expect("an address"), to).map(|to| to.to_string());
         assert_eq!(to("https://h/a/b", "../c?x=1"), Some("https://h/c?x=1".into()));
         assert_eq!(to("http://h/a", "https://g/"), Some("https://g/".into()));
         assert_eq!(to("https://h/a", "http://h/a"), None);

@@ -37,7 +37,9 @@ pub enum LocationError {
     #[error("{0}: names no file\n  give s3://BUCKET/KEY, s3://BUCKET/PREFIX/ or https://HOST/PATH")]
     NoName(String),
     /// A name that the client would send as another one.
-    #[error("{0}: a name with an empty part, `.`, `..` or a control character cannot be asked for\n  copy the object to another name")]
+    #[error(
+        "{0}: a name with an empty part, `.`, `..` or a control character cannot be asked for\n  copy the object to another name"
+    )]
     Key(String),
     /// A glob.
     #[error("{0}: globs are for paths\n  give the prefix, as s3://BUCKET/PREFIX/")]
@@ -161,8 +163,17 @@ impl std::fmt::Display for Location {
 }
 
 /// What stands in a URL's path for itself.
-const ENCODED: percent_encoding::AsciiSet =
-    percent_encoding::CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'`').add(b'{').add(b'}');
+const ENCODED: percent_encoding::AsciiSet = percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'{')
+    .add(b'}');
 
 /// Whether the client asks for an object by this name, and not by one that it has made of it.
 fn is_sent_as_it_is(key: &str) -> bool {
@@ -223,7 +234,21 @@ mod tests {
     #[test]
     fn no_name_leads_out_of_a_folder_and_no_two_are_one() {
         let key = |key: &str| Location { kind: Kind::S3, place: "b".into(), key: key.into() };
-        let names = ["../../etc/a", "/etc/a", "a/../a", "a//a", "a/./a", "a/%2E/a", "a/%00/a", "..", ".", "a\n", "a%0A", "a/", "a"];
+        let names = [
+            "../../etc/a",
+            "/etc/a",
+            "a/../a",
+            "a//a",
+            "a/./a",
+            "a/%2E/a",
+            "a/%00/a",
+            "..",
+            ".",
+            "a\n",
+            "a%0A",
+            "a/",
+            "a",
+        ];
         let mut found = std::collections::HashSet::new();
         for name in names {
             let (folder, file) = key(name).local();

@@ -117,7 +117,8 @@ mod tests {
         let id = |number: u32| format!("{number:032x}");
         let (first, _) = Scratch::begin(&cache, &id(1)).expect("a folder");
         assert_eq!(Scratch::begin(&cache, &id(1)).err().map(|e| e.kind()), Some(ErrorKind::ResourceBusy));
-        let room = |scratch: &Scratch, length| Scratch::room(&cache, 1000, &scratch.folder.join("x"), length).expect("a file");
+        let room =
+            |scratch: &Scratch, length| Scratch::room(&cache, 1000, &scratch.folder.join("x"), length).expect("a file");
         assert!(room(&first, 600).is_some() && room(&first, 700).is_some(), "again, as another one");
         let (second, _) = Scratch::begin(&cache, &id(2)).expect("a folder");
         assert!(room(&second, 301).is_none() && room(&second, 300).is_some());

@@ -7,7 +7,9 @@ use std::path::Path;
 use object_store::aws::AmazonS3;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use object_store::{
+    Attribute, Attributes, GetOptions, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+};
 
 use super::client::Bucket;
 use super::error::RemoteError;

@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashSet;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ impl Turn<'_> {
     /// Takes its folder in the cache, where it needs one.
     ///
     /// # Errors
-    /// When another worker is at it ([`ErrorKind::ResourceBusy`]), or it cannot be made.
+    /// When another worker is at it ([`RemoteError::is_busy`]), or it cannot be made.
     pub fn begin(&mut self) -> Result<(), RemoteError> {
         if self.scratch.is_some() || self.source.is_none() && self.sent.is_empty() {
             return Ok(());
@@ -333,22 +333,5 @@ impl Remote {
             // What the store does not hear of is left to its rules for what is incomplete.
             let _ = clients.at_the_end(GIVEN_UP, give_up(&bucket.any, &location.key(), upload));
         }
-    }
-}
-
-impl RemoteError {
-    /// Whether no machine can do anything about it.
-    #[must_use]
-    pub fn is_of_the_file(&self) -> bool {
-        match self {
-            Self::Missing(_) | Self::Refused(_) | Self::TooLarge { .. } | Self::Changing | Self::NoLength | Self::Exists(_) => true,
-            Self::Unconditional | Self::Settings(_) | Self::Away(_) | Self::Disk(_) | Self::Stopped => false,
-        }
-    }
-
-    /// Whether another worker is at the same file.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.kind() == ErrorKind::ResourceBusy)
     }
 }

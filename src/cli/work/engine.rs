@@ -1,6 +1,5 @@
 //! A worker's detector, and what it does with a file.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::archive::{Failure, Item, Names, Outcome, Remote, RemoteError, SAID, Staged, Standing, Tally, Turn, unusable};
+use crate::archive::{
+    Absent, BUSY, Failure, Item, Names, Outcome, Remote, RemoteError, SAID, Staged, Standing, Tally, Turn, unusable,
+};
 use crate::cli::detect::{DetectArgs, DetectOptions};
 use crate::cli::launch::files_of;
 use crate::cli::messages::{print_error, print_line, told};
@@ -23,14 +24,6 @@ use crate::pipeline::{self, EventLog, Finder, RunError, SourceSpec, plan};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::text::{counted, grouped, in_one_line};
-
-/// How often a file is taken by machines that lack its folder before it fails; how many such files, or such whose store does not answer, a machine
-/// meets in a row before it ends, since it is the machine; how long the file is left to others, twice as long each time where it is a store.
-const ELSEWHERE: u64 = 5;
-const IN_A_ROW: u32 = 3;
-const MISSING: Duration = Duration::from_secs(2);
-/// How long a file is left alone that another worker is at.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// Refuses what means nothing for an archive.
 pub fn check(options: &DetectOptions) -> anyhow::Result<()> {
@@ -57,8 +50,7 @@ pub struct Engine {
     verbose: bool,
     attempts: u64,
     remote: Remote,
-    /// Files in a row whose folders or stores are not there.
-    missing: Cell<u32>,
+    absent: Absent,
 }
 
 impl Engine {
@@ -85,7 +77,7 @@ impl Engine {
             verbose,
             attempts,
             remote,
-            missing: Cell::new(0),
+            absent: Absent::new(attempts),
         })
     }
 
@@ -149,39 +141,6 @@ impl Engine {
         Ok((task, args))
     }
 
-    /// A file's folder is not there. It may be another machine's, of which some are given the time to take it; else it was deleted.
-    fn missing(&self, source: &Path, folder: &Path, taken: Option<u64>) -> anyhow::Result<Outcome> {
-        self.missing.set(self.missing.get() + 1);
-        let problem = format!("{}: no such folder on this machine", folder.display());
-        if taken.is_none_or(|taken| taken > ELSEWHERE) {
-            return Ok(failed(2, source, &problem));
-        }
-        if self.missing.get() >= IN_A_ROW {
-            anyhow::bail!("{problem}, {IN_A_ROW} times in a row\n  is its file system mounted?");
-        }
-        Ok(Outcome::Left(MISSING))
-    }
-
-    /// A file that was not fetched, or whose outputs were not sent.
-    fn elsewhere(&self, error: RemoteError, source: &Path, taken: Option<u64>) -> anyhow::Result<Outcome> {
-        let problem = error.to_string();
-        if error.is_of_the_file() {
-            return Ok(failed(2, source, &problem));
-        }
-        match error {
-            RemoteError::Stopped => return Ok(Outcome::Left(Duration::ZERO)),
-            error if error.is_busy() => return Ok(Outcome::Left(BUSY)),
-            RemoteError::Away(_) | RemoteError::Settings(_) => self.missing.set(self.missing.get() + 1),
-            error => return Err(error.into()),
-        }
-        if self.missing.get() >= IN_A_ROW {
-            return Err(anyhow!("{IN_A_ROW} files in a row: {problem}"));
-        }
-        let Some(taken) = taken.filter(|taken| *taken < self.attempts) else { return Ok(failed(1, source, &problem)) };
-        print_line(&format!("  {}: {}; given back", source.display(), in_one_line(&problem)));
-        Ok(Outcome::Left(MISSING * (1 << taken.min(7))))
-    }
-
     /// Does a file that was `taken` so often. What keeps this machine from doing any is an error.
     pub fn job(&self, item: &Item, taken: Option<u64>) -> anyhow::Result<Outcome> {
         let source = Path::new(&item.source);
@@ -189,8 +148,11 @@ impl Engine {
             Ok(turn) => turn,
             Err(error) => return Ok(failed(2, source, &error.to_string())),
         };
-        match self.done(item, &mut turn, taken).map_err(anyhow::Error::downcast) {
-            Err(Ok(error)) => self.elsewhere(error, source, taken),
+        match self.done(item, &mut turn, taken).map_err(anyhow::Error::downcast::<RemoteError>) {
+            Err(Ok(error)) => {
+                let say = |problem: &str| print_line(&format!("  {}: {problem}", item.source));
+                self.absent.store(&error, taken, say).map_err(anyhow::Error::msg)
+            }
             Err(Err(error)) => Err(error),
             Ok(Outcome::Failed(failure)) => Ok(Outcome::Failed(turn.named(failure))),
             Ok(outcome) => Ok(outcome),
@@ -205,10 +167,10 @@ impl Engine {
         }
         turn.begin()?;
         if let Some(folder) = source.parent().filter(|folder| !folder.is_dir()) {
-            return self.missing(source, folder, taken);
+            return self.absent.folder(folder, taken).map_err(anyhow::Error::msg);
         }
         if turn.is_local() {
-            self.missing.set(0);
+            self.absent.reached();
         }
         if !source.is_file() {
             let problem = if source.is_dir() { "a folder: add the files in it" } else { "no such file" };
@@ -291,7 +253,7 @@ impl Engine {
         }
         turn.send(!are_kept)?;
         staged.finish().context("an output cannot take its name")?;
-        self.missing.set(0);
+        self.absent.reached();
         if self.verbose {
             print_line(&format!("  {}: {:.2} s", item.source, self.clock.now().since(begun).as_secs_f64()));
         }
