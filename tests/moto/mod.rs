@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use streamdet::thread::spawn;
 
 use crate::program::{events, free_port, skipped};
@@ -58,16 +58,20 @@ impl Drop for Moto {
 
 /// A name as it stands in a URL.
 pub fn encoded(name: &str) -> String {
-    utf8_percent_encode(name, &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-')).to_string()
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-');
+    utf8_percent_encode(name, KEPT).to_string()
 }
 
 impl Moto {
     /// Status and body of an answer.
     #[track_caller]
     pub fn asked(&self, method: &str, target: &str, body: &[u8]) -> (u16, Vec<u8>) {
+        // Whoever says who it is may do everything; who does not, may read.
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         let head = format!(
-            "{method} /{target} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+            "{method} /{target} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: application/octet-stream\r\nx-amz-acl: public-read\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=me/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0\r\n\
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("it takes it");

@@ -123,7 +123,7 @@ impl Clients {
                         }
                     }
                     let Some(next) = page.page_token else { return Ok(()) };
-                    (at, most) = (PaginatedListOptions { page_token: Some(next), ..Default::default() }, most.max(1));
+                    at = PaginatedListOptions { page_token: Some(next), ..Default::default() };
                 }
                 // The page has a name that cannot be asked for, and is refused as a whole: smaller ones, until it is that name alone.
                 Err(StoreError::InvalidPath { .. }) if most > 1 => most /= 2,

@@ -6,6 +6,7 @@ use object_store::path::Path as Key;
 use percent_encoding::percent_decode_str;
 
 use crate::secrets::redact;
+use crate::text::append;
 
 /// A file elsewhere, or, of S3, all whose names begin alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -189,7 +190,7 @@ fn local_part(part: &str) -> String {
             let mut name = String::with_capacity(part.len());
             for c in part.chars() {
                 if c.is_ascii_control() || c == '%' || c == '/' {
-                    name.push_str(&format!("%{:02X}", c as u32));
+                    append(&mut name, format_args!("%{:02X}", u32::from(c)));
                 } else {
                     name.push(c);
                 }

@@ -127,11 +127,11 @@ mod tests {
         assert!(room(&second, 1000).is_some());
 
         // As a worker leaves it that is killed.
-        let (third, _) = Scratch::begin(&cache, &id(3)).expect("a folder");
+        let dead = cache.join(id(3));
+        fs::create_dir(&dead).expect("a folder");
+        fs::write(dead.join("lock"), "").expect("a file");
+        fs::write(dead.join(UPLOADS), "upload-1 s3://b/day 1/a.mp4\n").expect("a file");
         let to = Location::of("s3://b/day 1/a.mp4").expect("an address").expect("a name");
-        third.note(&to, "upload-1").expect("a line");
-        let Scratch { _lock, .. } = &*std::mem::ManuallyDrop::new(third);
-        _lock.unlock().expect("it was locked");
         let left: Vec<_> = Scratch::left(&cache).map(|(_, uploads)| uploads).collect();
         assert_eq!(left, [vec![(to, "upload-1".to_owned())]]);
         assert!(!cache.join(id(3)).exists() && cache.join(id(2)).exists());
