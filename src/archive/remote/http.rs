@@ -25,7 +25,7 @@ use crate::publish::{PublishError, trusted};
 
 /// How long is waited for a connection; for an answer to what only reads, and to what writes; for more of an answer.
 const CONNECT: Duration = Duration::from_secs(10);
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 const WRITTEN: Duration = Duration::from_mins(5);
 const IDLE: Duration = Duration::from_secs(30);
 /// Of what gives a machine of AWS its role, which is there at once or not at all.

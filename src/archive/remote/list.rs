@@ -8,7 +8,7 @@ use super::client::Clients;
 use super::error::RemoteError;
 use super::location::Location;
 use crate::shutdown::Shutdown;
-use crate::thread::{ThreadError, spawn};
+use crate::thread::{Thread, ThreadError, spawn};
 
 /// Names that are listed before the first of them is taken.
 const AHEAD: usize = 1000;
@@ -49,6 +49,6 @@ pub fn below(prefix: Location, is_wanted: fn(&Path) -> bool) -> impl Iterator<It
         }
     });
     let mut thread = Some(thread);
-    let end = std::iter::from_fn(move || thread.take()?.and_then(|thread| thread.join()).err().map(|e| Err(e.into())));
+    let end = std::iter::from_fn(move || thread.take()?.and_then(Thread::join).err().map(|e| Err(e.into())));
     names.into_iter().chain(end)
 }

@@ -78,13 +78,11 @@ impl Remote {
     }
 
     fn clients(&self) -> Result<&Clients, RemoteError> {
-        match self.clients.get() {
-            Some(clients) => Ok(clients),
-            None => {
-                let clients = Clients::new(&self.shutdown)?;
-                Ok(self.clients.get_or_init(|| clients))
-            }
+        if let Some(clients) = self.clients.get() {
+            return Ok(clients);
         }
+        let clients = Clients::new(&self.shutdown)?;
+        Ok(self.clients.get_or_init(|| clients))
     }
 
     /// The turn of a file.
@@ -182,7 +180,9 @@ impl Turn<'_> {
     pub fn sends(&mut self, names: &Names, places: &mut Vec<PathBuf>) -> Result<(), RemoteError> {
         let asked = names.sent();
         let mut digest = Sha256::new_with_prefix(&self.id);
-        places.iter().for_each(|place| digest.update(place.as_os_str().as_encoded_bytes()));
+        for place in &*places {
+            digest.update(place.as_os_str().as_encoded_bytes());
+        }
         for (written, mut location) in asked {
             let own = written.parent();
             let Some(at) = places.iter().position(|place| place.parent() == own) else { continue };
