@@ -3,6 +3,7 @@ CARGO ?= cargo
 clip := target/demo/vtest.avi
 live555 := target/live555/live555-server
 tansu := target/tansu/tansu
+moto := target/moto
 annotated := target/demo/vtest-annotated.mp4
 # Tests that call no foreign code, which Miri cannot run; the one that is left out would take it an hour.
 kernels := geometry preprocess::tests postprocess::nms postprocess::merge secrets text --skip any_size_matches_the_reference
@@ -32,7 +33,7 @@ demo: build $(clip) ## Detect the people in a sample clip and save the annotated
 	target/release/streamdet detect $(clip) -o $(annotated) --overwrite
 	@echo 'The annotated video: $(annotated)'
 
-test: setup-test $(live555) $(tansu) ## Run every test, those in the documentation included
+test: setup-test $(live555) $(tansu) $(moto) ## Run every test, those in the documentation included
 	@# Most of them wait for video that comes in its own time: twice as many as there are cores.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-$$(( $$(nproc) * 2 ))} $(CARGO) test --release --locked
 
@@ -48,7 +49,7 @@ lint: setup ## Check the formatting, and that clippy has nothing to say
 doc: setup ## Build the library's documentation; a warning is an error
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --no-deps --locked
 
-cov: setup-test $(live555) $(tansu) ## Measure which lines the tests reach, into target/llvm-cov/html (ARGS=--lib: the unit tests alone)
+cov: setup-test $(live555) $(tansu) $(moto) ## Measure which lines the tests reach, into target/llvm-cov/html (ARGS=--lib: the unit tests alone)
 	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || { echo 'make cov needs cargo-llvm-cov: cargo install --locked cargo-llvm-cov' >&2; exit 1; }
 	@rustup component add llvm-tools
 	$(CARGO) llvm-cov --release --locked --html $(ARGS)
@@ -87,3 +88,7 @@ $(live555): tests/live555/build.sh tests/live555/server.cpp | setup-test
 # The tests' Kafka broker; as above.
 $(tansu): tests/tansu/fetch.sh | setup-test
 	-@tests/tansu/fetch.sh $@
+
+# The tests' S3 server; as above.
+$(moto): tests/moto/fetch.sh tests/moto/requirements.txt | setup-test
+	-@tests/moto/fetch.sh $@

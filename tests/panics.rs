@@ -63,7 +63,7 @@ const THREADS: [(&str, Run, Left); 15] = [
 ];
 
 /// Names in `src` that are not in the table, and why.
-const OTHERS: [(&str, &str); 18] = [
+const OTHERS: [(&str, &str); 19] = [
     ("run", "of serve: the worker of one stream, whose error it is; (main) of the table elsewhere"),
     ("detector", "of serve, see tests/streams.rs"),
     ("sessions", "a stream of another size, see tests/batches.rs"),
@@ -76,6 +76,7 @@ const OTHERS: [(&str, &str); 18] = [
     ("preview", "no run: encodes what viewers of serve see, see tests/viewing"),
     ("publish", "costs messages and the exit code, see tests/publishing.rs"),
     ("queue", "no run: of work, whose files are another worker's then, see tests/archive.rs"),
+    ("listing", "no run: of work add, which says what is not in the queue then"),
     ("fleet", "no run: of serve, which ends, and its streams are taken by others, see tests/fleet.rs"),
     ("push", "has no test point before its server answers; the same loop as the writer's"),
     ("trial", "waits for a process"),

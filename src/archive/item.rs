@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::remote::Location;
+use crate::secrets::redact;
 use crate::text::hex;
 
 /// A recorded file, and the options that were given with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
-    /// Its absolute path, the same on every machine.
+    /// Its absolute path, the same on every machine, or its address.
     pub source: String,
     /// Options of `streamdet detect`, by their names.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
@@ -25,6 +27,15 @@ pub struct Failure {
 }
 
 impl Item {
+    /// Its name, as it may be shown: somebody else may have written an address with a password into the queue.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match Location::of(&self.source) {
+            Some(Err(_)) => redact(&self.source),
+            _ => self.source.clone(),
+        }
+    }
+
     /// The same for the same file with the same options: 32 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::remote::{Location, LocationError, Unlisted, below};
 use crate::secrets::redact;
 
 /// Why a name is passed over.
@@ -19,27 +20,45 @@ pub enum ListError {
     /// The list ends before its end.
     #[error("the list: {0}")]
     Unread(#[from] io::Error),
+    /// An address that cannot be used.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// What is below a prefix is not known, or not all of it.
+    #[error(transparent)]
+    Unlisted(#[from] Unlisted),
 }
 
-/// What a name stands for: a file, all that is wanted below a folder, what a glob matches, lines of standard input (`-`).
+/// What a name stands for: a file, all that is wanted below a folder or a prefix of S3, what a glob matches, lines of standard input (`-`).
 pub fn named(name: &OsStr, is_wanted: fn(&Path) -> bool) -> Box<dyn Iterator<Item = Result<PathBuf, ListError>>> {
     let path = Path::new(name);
     if name == "-" {
         return Box::new(listed(BufReader::new(io::stdin())).map(|line| Ok(line?)));
     }
+    match name.to_str().and_then(Location::of) {
+        Some(Ok(location)) if location.is_prefix() => {
+            return Box::new(below(location, is_wanted).map(|name| Ok(name?)));
+        }
+        Some(Ok(location)) if location.has_glob() => return one(Err(LocationError::Glob(location.to_string()).into())),
+        Some(location) => return one(location.map(|location| location.to_string().into()).map_err(Into::into)),
+        None => {}
+    }
     if path.is_dir() {
         return Box::new(walked(path, is_wanted).filter(|path| !is_annotated(path)).map(Ok));
     }
     if path.exists() {
-        return Box::new(std::iter::once(Ok(path.to_owned())));
+        return one(Ok(path.to_owned()));
     }
     let pattern = name.to_str().filter(|name| name.contains(['*', '?', '[']));
     let found = pattern.and_then(|pattern| glob::glob(pattern).ok()).into_iter().flatten();
     let found: Vec<PathBuf> = found.filter_map(Result::ok).collect();
     if found.is_empty() {
-        return Box::new(std::iter::once(Err(ListError::Missing(redact(&path.display().to_string())))));
+        return one(Err(ListError::Missing(redact(&path.display().to_string()))));
     }
     Box::new(found.into_iter().map(Ok))
+}
+
+fn one(name: Result<PathBuf, ListError>) -> Box<dyn Iterator<Item = Result<PathBuf, ListError>>> {
+    Box::new(std::iter::once(name))
 }
 
 /// Whether it is what a worker has written beside its source.
@@ -48,13 +67,33 @@ fn is_annotated(path: &Path) -> bool {
     source.is_some_and(|source| path.with_file_name(source).is_file())
 }
 
-/// A path that means the same on another machine.
+/// A name that means the same on another machine.
 ///
 /// # Errors
-/// When it is not UTF-8.
+/// When it is not UTF-8, or an address that names no file.
 pub fn absolute(path: &Path) -> Result<String, ListError> {
+    if let Some(location) = path.to_str().and_then(Location::of) {
+        let location = location?;
+        if location.is_prefix() {
+            return Err(LocationError::Prefix(location.to_string()).into());
+        }
+        return Ok(location.to_string());
+    }
     let absolute = std::path::absolute(path)?.into_os_string();
     absolute.into_string().map_err(|name| ListError::NotUtf8(name.into()))
+}
+
+/// A line of a list as the name of a file. One that cannot be used stays one, without its secrets.
+///
+/// # Errors
+/// When there is no working folder.
+pub fn whole(name: &Path) -> io::Result<String> {
+    let text = name.to_string_lossy();
+    match Location::of(&text) {
+        Some(Ok(location)) => Ok(location.to_string()),
+        Some(Err(_)) => Ok(redact(&text)),
+        None => Ok(std::path::absolute(name)?.to_string_lossy().into_owned()),
+    }
 }
 
 /// Names of a list, one a line; empty lines and those that begin with `#` are passed over.

@@ -1,9 +1,12 @@
 //! Outputs that take their names when all of them are whole.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::part::NAME;
 
 /// What locks a folder while its file is worked on.
 const LOCK: &str = "lock";
@@ -114,6 +117,17 @@ impl Drop for Staged {
     }
 }
 
+/// Why a file cannot be written under a name, which no machine changes.
+#[must_use]
+pub fn unusable(place: &Path) -> Option<String> {
+    let shown = place.display();
+    if place.is_dir() {
+        return Some(format!("{shown} is a folder\n  choose another name"));
+    }
+    let length = place.iter().map(OsStr::len).max().unwrap_or(0);
+    (length > NAME).then(|| format!("{shown}: a name of {length} bytes; {NAME} are possible\n  choose a shorter one"))
+}
+
 /// Where an output is to be, and the folder in it in which it is written.
 fn folder_of(place: &Path, id: &str) -> (PathBuf, PathBuf) {
     let above = place.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -121,7 +135,7 @@ fn folder_of(place: &Path, id: &str) -> (PathBuf, PathBuf) {
 }
 
 /// Deletes what is in a folder, but for its lock.
-fn emptied(folder: &Path) -> io::Result<()> {
+pub(super) fn emptied(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if entry.file_name() == LOCK {
@@ -133,7 +147,7 @@ fn emptied(folder: &Path) -> io::Result<()> {
 }
 
 /// Makes a folder, and locks it.
-fn held(folder: &Path) -> io::Result<File> {
+pub(super) fn held(folder: &Path) -> io::Result<File> {
     let path = folder.join(LOCK);
     // Who ends deletes the folder: what was locked may be gone.
     for _ in 0..8 {

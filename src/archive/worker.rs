@@ -104,7 +104,7 @@ pub fn work<E: From<QueueError>>(
             continue;
         };
         is_idle = false;
-        let name = item.as_ref().map_or("(no file)", |item| &item.source).to_owned();
+        let name = item.as_ref().map_or("(no file)".into(), Item::shown);
         let outcome = match item {
             None => {
                 Ok(Outcome::Failed(Failure { exit_code: 2, message: "this is no file of `streamdet work add`".into() }))

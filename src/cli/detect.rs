@@ -202,8 +202,8 @@ impl DetectArgs {
         ] {
             *path = path.as_deref().map(|asked| names.file(option, asked, ending)).transpose()?;
         }
-        for folder in [save_txt, crops] {
-            *folder = folder.as_deref().map(|asked| names.folder(asked));
+        for (option, folder) in [("--save-txt", save_txt), ("--crops", crops)] {
+            *folder = folder.as_deref().map(|asked| names.folder(option, asked)).transpose()?;
         }
         Ok(self)
     }

@@ -12,7 +12,7 @@ use streamdet::clock;
 
 use crate::loopback;
 use crate::program::running::Running;
-use crate::program::{bare, frames, json, skipped, text, witness};
+use crate::program::{bare, frames as counted, json, skipped, text, witness};
 
 /// The longest first: they are under way while the others come and go. What happens midway happens after 4 s, at the latest
 /// after 6 s, of 12.5 frames each.
@@ -216,7 +216,7 @@ fn play(play: &Play) -> (bool, String) {
         return (false, run.said());
     }
     let report = json(&folder.path().join("r.json"));
-    let (received, processed, corrupt) = frames(&report);
+    let (received, processed, corrupt) = counted(&report);
     let reconnected = report["streams"][0]["reconnects"].as_u64().expect("a number");
     // Over UDP, a busy machine loses packets itself.
     let tolerated = if transport == "udp" { frames / 10 } else { 0 };

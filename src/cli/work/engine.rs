@@ -1,8 +1,6 @@
 //! A worker's detector, and what it does with a file.
 
-use std::cell::Cell;
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 
-use crate::archive::{Failure, Item, Names, Outcome, SAID, Staged, Tally};
+use crate::archive::{
+    Absent, BUSY, Failure, Item, Names, Outcome, Remote, RemoteError, SAID, Staged, Standing, Tally, Turn, unusable,
+};
 use crate::cli::detect::{DetectArgs, DetectOptions};
 use crate::cli::launch::files_of;
 use crate::cli::messages::{print_error, print_line, told};
@@ -20,19 +20,10 @@ use crate::clock::{Clock, Deadline};
 use crate::config::{Layers, stream_from};
 use crate::detector::{DetectorOptions, Service};
 use crate::model::Origin;
-use crate::part::NAME;
 use crate::pipeline::{self, EventLog, Finder, RunError, SourceSpec, plan};
 use crate::secrets::redact;
 use crate::shutdown::Shutdown;
 use crate::text::{counted, grouped, in_one_line};
-
-/// How often a file is taken by machines that lack its folder before it fails; how many such files a machine meets in a row before it ends, since
-/// it is the machine; how long the file is left to others.
-const ELSEWHERE: u64 = 5;
-const IN_A_ROW: u32 = 3;
-const MISSING: Duration = Duration::from_secs(2);
-/// How long a file is left alone that another worker is at.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// Refuses what means nothing for an archive.
 pub fn check(options: &DetectOptions) -> anyhow::Result<()> {
@@ -58,14 +49,14 @@ pub struct Engine {
     shutdown: Shutdown,
     verbose: bool,
     attempts: u64,
-    /// Files in a row whose folders are not there.
-    missing: Cell<u32>,
+    remote: Remote,
+    absent: Absent,
 }
 
 impl Engine {
     pub fn start(
         options: &DetectOptions,
-        (layers, attempts): (Layers, u64),
+        (layers, attempts, remote): (Layers, u64, Remote),
         clock: Arc<dyn Clock>,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
@@ -85,7 +76,8 @@ impl Engine {
             shutdown: shutdown.clone(),
             verbose,
             attempts,
-            missing: Cell::new(0),
+            remote,
+            absent: Absent::new(attempts),
         })
     }
 
@@ -123,9 +115,9 @@ impl Engine {
     }
 
     /// What is to be done with a file; what stands against it on any machine.
-    fn prepared(&self, item: &Item, source: &Path) -> Result<(Task, DetectArgs), String> {
+    fn prepared(&self, item: &Item, names: &Names) -> Result<(Task, DetectArgs), String> {
         let planned = file(&self.layers, item, "a file's options").and_then(|args| {
-            let args = args.named(&Names::of(source))?;
+            let args = args.named(names)?;
             check(args.all())?;
             Ok((args.task()?, args))
         });
@@ -149,40 +141,50 @@ impl Engine {
         Ok((task, args))
     }
 
-    /// A file's folder is not there. It may be another machine's, of which some are given the time to take it; else it was deleted.
-    fn missing(&self, source: &Path, folder: &Path, taken: Option<u64>) -> anyhow::Result<Outcome> {
-        self.missing.set(self.missing.get() + 1);
-        let problem = format!("{}: no such folder on this machine", folder.display());
-        if taken.is_none_or(|taken| taken > ELSEWHERE) {
-            return Ok(failed(2, source, &problem));
-        }
-        if self.missing.get() >= IN_A_ROW {
-            anyhow::bail!("{problem}, {IN_A_ROW} times in a row\n  is its file system mounted?");
-        }
-        Ok(Outcome::Left(MISSING))
-    }
-
     /// Does a file that was `taken` so often. What keeps this machine from doing any is an error.
     pub fn job(&self, item: &Item, taken: Option<u64>) -> anyhow::Result<Outcome> {
         let source = Path::new(&item.source);
+        let mut turn = match self.remote.turn(item) {
+            Ok(turn) => turn,
+            Err(error) => return Ok(failed(2, source, &error.to_string())),
+        };
+        match self.done(item, &mut turn, taken).map_err(anyhow::Error::downcast::<RemoteError>) {
+            Err(Ok(error)) => {
+                let say = |problem: &str| print_line(&format!("  {}: {problem}", item.source));
+                self.absent.store(&error, taken, say).map_err(anyhow::Error::msg)
+            }
+            Err(Err(error)) => Err(error),
+            Ok(Outcome::Failed(failure)) => Ok(Outcome::Failed(turn.named(failure))),
+            Ok(outcome) => Ok(outcome),
+        }
+    }
+
+    fn done(&self, item: &Item, turn: &mut Turn, taken: Option<u64>) -> anyhow::Result<Outcome> {
+        let path = turn.path().to_owned();
+        let source = path.as_path();
         if !source.is_absolute() {
             return Ok(failed(2, source, "give an absolute path, as `streamdet work add` does"));
         }
+        turn.begin()?;
         if let Some(folder) = source.parent().filter(|folder| !folder.is_dir()) {
-            return self.missing(source, folder, taken);
+            return self.absent.folder(folder, taken).map_err(anyhow::Error::msg);
         }
-        self.missing.set(0);
+        if turn.is_local() {
+            self.absent.reached();
+        }
         if !source.is_file() {
             let problem = if source.is_dir() { "a folder: add the files in it" } else { "no such file" };
             return Ok(failed(2, source, problem));
         }
-        let (mut task, args) = match self.prepared(item, source) {
+        let names = turn.names(item);
+        let (mut task, args) = match self.prepared(&turn.read(item), &names) {
             Ok(prepared) => prepared,
             Err(problem) => return Ok(failed(2, source, &problem)),
         };
-        let places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
+        let mut places: Vec<PathBuf> = task.staged().into_iter().map(|place| place.clone()).collect();
+        turn.sends(&names, &mut places)?;
         let are_kept = !task.overwrite;
-        if are_kept && standing(&places) == Standing::All {
+        if are_kept && turn.standing(&places)? == Standing::All {
             Staged::clear(&item.id(), &places);
             return Ok(Outcome::There);
         }
@@ -192,7 +194,8 @@ impl Engine {
             Ok(settings) => settings,
             Err(error) => return Ok(failed(2, source, &error.to_string())),
         };
-        let mut staged = match Staged::begin(&item.id(), task.staged()) {
+        let here = task.staged().into_iter().filter(|place| places.contains(place)).collect();
+        let mut staged = match Staged::begin(&item.id(), here) {
             Ok(staged) => staged,
             Err(error) if error.kind() == ErrorKind::ResourceBusy => return Ok(Outcome::Left(BUSY)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(failed(2, source, &error.to_string())),
@@ -212,16 +215,16 @@ impl Engine {
             return Ok(failed(1, source, &problem));
         }
         // As it is now that no other worker is at it.
-        match standing(&places) {
+        match turn.standing(&places)? {
             Standing::All if are_kept => return Ok(Outcome::There),
             Standing::Some(there, lacking) if are_kept => {
-                let (there, lacking) = (there.display(), lacking.display());
                 let problem =
                     format!("{there} exists already, and {lacking} does not\n  give --overwrite, or another name");
                 return Ok(failed(2, source, &problem));
             }
             _ => {}
         }
+        turn.fetch()?;
         task.overwrite = true;
         let claimed = run.claim(&task, &mut HashSet::new())?;
         let Ready { settings, detections, .. } = claimed.open(settings, &self.origin, &self.shutdown)?;
@@ -235,7 +238,9 @@ impl Engine {
             // An encoder may refuse what a file has; a disk refuses every file.
             let is_of_the_file = match &error {
                 RunError::Detect(_) | RunError::Service(_) => false,
-                RunError::Sink(_) | RunError::Detections(_) | RunError::Stalled { .. } => staged.is_writable(),
+                RunError::Sink(_) | RunError::Detections(_) | RunError::Stalled { .. } => {
+                    staged.is_writable() && turn.is_writable()
+                }
                 _ => true,
             };
             return if is_of_the_file {
@@ -246,7 +251,9 @@ impl Engine {
                 Err(error.into())
             };
         }
+        turn.send(!are_kept)?;
         staged.finish().context("an output cannot take its name")?;
+        self.absent.reached();
         if self.verbose {
             print_line(&format!("  {}: {:.2} s", item.source, self.clock.now().since(begun).as_secs_f64()));
         }
@@ -254,38 +261,10 @@ impl Engine {
     }
 }
 
-/// Which outputs are there.
-#[derive(PartialEq)]
-enum Standing<'a> {
-    None,
-    /// One that is, and one that is not.
-    Some(&'a Path, &'a Path),
-    All,
-}
-
-fn standing(places: &[PathBuf]) -> Standing<'_> {
-    let (there, lacking): (Vec<&PathBuf>, Vec<_>) = places.iter().partition(|place| place.symlink_metadata().is_ok());
-    match (there.first(), lacking.first()) {
-        (Some(there), Some(lacking)) => Standing::Some(there, lacking),
-        (Some(_), None) => Standing::All,
-        (None, _) => Standing::None,
-    }
-}
-
 fn failed(exit_code: u8, source: &Path, message: &str) -> Outcome {
     // Which file it is is said beside it.
     let message = message.strip_prefix(&format!("{}: ", source.display())).unwrap_or(message);
     Outcome::Failed(Failure { exit_code, message: redact(message) })
-}
-
-/// Why a file cannot be written under a name, which no machine changes.
-fn unusable(place: &Path) -> Option<String> {
-    let shown = place.display();
-    if place.is_dir() {
-        return Some(format!("{shown} is a folder\n  choose another name"));
-    }
-    let length = place.file_name().map_or(0, OsStr::len);
-    (length > NAME).then(|| format!("{shown}: a name of {length} bytes; {NAME} are possible\n  choose a shorter one"))
 }
 
 impl Task {

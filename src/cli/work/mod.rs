@@ -14,13 +14,13 @@ use clap::{Args, Subcommand};
 use super::detect::DetectOptions;
 use super::messages::{command_line_notice, or_unusable, print, print_error, print_line, told};
 use super::signals::Signals;
-use crate::archive::{self, Address, Failure, Item, Keeper, Names, Queue, Shard, listed};
+use crate::archive::{self, Address, CACHE, Failure, Item, Keeper, Names, Queue, Remote, Shard, listed};
 use crate::clock::{Clock, RealClock};
 use crate::config::Layers;
 use crate::shutdown::Shutdown;
 use crate::source::prefer_decoder;
 use crate::text::{counted, grouped, in_one_line};
-use crate::units::length;
+use crate::units::{Bytes, length};
 use add::AddArgs;
 use engine::{Engine, check, file};
 
@@ -28,6 +28,8 @@ const EXAMPLES: &str = "Examples:
   streamdet work add nats://queue.example/archive /archive/2026 --conf 0.4 --track
   find /archive -name '*.mp4' | streamdet work add nats://queue.example/archive -
   streamdet work nats://queue.example/archive -o /annotated/ --json /annotated/
+  streamdet work add nats://queue.example/archive s3://footage/2026/ https://host/clip.mp4
+  streamdet work nats://queue.example/archive -o s3://annotated/ --json s3://annotated/ --cache-size 200GB
   streamdet work status nats://queue.example/archive
   streamdet work retry nats://queue.example/archive       those that failed, again
   streamdet work --manifest files.txt --shard 0/4 -o none --json out/
@@ -38,7 +40,8 @@ are whole; a file whose outputs are there is done, unless --overwrite is given. 
 another one when the lease is over.
 
 Names: -o, --json and the like take a folder (the file's own folders are made below it) or a pattern with {dir}, {name} and {stem}: \
---json 'out/{dir}/{name}.jsonl'. Without -o, the annotated video lies beside its source. Files are the same paths on every machine.
+--json 'out/{dir}/{name}.jsonl'. Without -o, the annotated video lies beside its source. Files are the same paths on every machine, \
+s3://BUCKET/KEY (credentials as AWS' tools have them: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …) or https://HOST/PATH; those of the last two have no annotated video without -o.
 
 Exit codes: 0 told to stop, or --until-empty and nothing is left; of --manifest, all is done. 1 this machine cannot go on (disk, detector), or \
 files of --manifest failed; 2 unusable input or options; 130, 143 --manifest was interrupted.";
@@ -68,6 +71,12 @@ pub struct WorkArgs {
     /// `SLURM_ARRAY_TASK_ID` and `SLURM_ARRAY_TASK_COUNT` say, else all]
     #[arg(long, value_name = "I/N", requires = "manifest", value_parser = clap::value_parser!(Shard), help_heading = "Archive")]
     shard: Option<Shard>,
+    /// Where files of s3:// and http(s):// are while they are worked on [default: ~/.cache/streamdet/archive]
+    #[arg(long, value_name = "FOLDER", help_heading = "Archive")]
+    cache: Option<PathBuf>,
+    /// What they may take there, all workers' together: 200GB, 1TB [default: 50GB]
+    #[arg(long, value_name = "SIZE", help_heading = "Archive")]
+    cache_size: Option<Bytes>,
     #[command(flatten)]
     options: DetectOptions,
 }
@@ -186,7 +195,8 @@ impl WorkArgs {
             _ => None,
         };
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
-        let engine = Engine::start(&self.options, (layers, self.attempts), clock, shutdown)?;
+        let remote = Remote::new(self.cache.as_deref(), self.cache_size.unwrap_or(CACHE), shutdown);
+        let engine = Engine::start(&self.options, (layers, self.attempts, remote), clock, shutdown)?;
         let say = |line: &str| {
             if !invocation.quiet {
                 print_line(&format!("  {line}"));
@@ -240,7 +250,7 @@ fn read(path: &Path, shard: Shard) -> anyhow::Result<Vec<String>> {
         let name = name.with_context(|| format!("--manifest {}", path.display()))?;
         if shard.has(line) {
             // One that is not UTF-8 is not found, and counts as failed.
-            own.push(std::path::absolute(&name)?.to_string_lossy().into_owned());
+            own.push(archive::whole(&name)?);
         }
     }
     Ok(own)
