@@ -14,6 +14,7 @@ use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
 
 fn main() -> ExitCode {
+    streamdet::source::share_arenas();
     streamdet::thread::install_panic_hook();
     let args: Vec<OsString> = std::env::args_os().collect();
     let parsed = match config::parse::<Cli>(&args, &|name| std::env::var_os(name)) {

@@ -19,7 +19,7 @@ use brokers::Listener;
 use program::broker::{Broker, has, numbered, stored};
 use program::events::{self, PATIENCE};
 use program::running::Running;
-use program::{bare, json, json_lines};
+use program::{SmallDisk, bare, json, json_lines};
 use serde_json::Value;
 
 /// What can be away for a while.
@@ -207,6 +207,47 @@ fn what_does_not_fit_into_the_spool_is_counted_and_exactly_that_is_missing() {
     let heard = listener.wait(|heard| heard.iter().filter(|heard| heard.seq == "0").count() >= 2);
     let messages: Vec<Value> = heard.iter().filter(|heard| !heard.run.is_empty()).map(brokers::Heard::json).collect();
     missing(&messages, processed, lost);
+}
+
+#[test]
+fn a_disk_that_was_full_takes_messages_again_when_the_broker_has_taken_some() {
+    if !has("nats-server") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let spool = folder.join("disk");
+    let Some(disk) = SmallDisk::mount(&spool, "64k") else { return };
+    let mut broker = Broker::nats(folder);
+    let url = format!("nats://127.0.0.1:{}/site", broker.port);
+    let mut command = bare(folder, "detect");
+    command.args([
+        "test:ball",
+        "-o",
+        "none",
+        "--imgsz",
+        "96",
+        "--publish-on",
+        "frame",
+        "--publish",
+        &url,
+        "--frames",
+        "600",
+    ]);
+    command.args(["--spool", disk.path.to_str().expect("a name"), "--report", "r.json"]);
+    let run = Running::start(command);
+    run.wait_for("No space left on device", 1);
+    broker.start();
+    let said = run.succeeds();
+    let stream = json(&folder.join("r.json"))["streams"][0].clone();
+    let (processed, report) = (stream["frames"]["processed"].as_u64().expect("a number"), &stream["publish"][0]);
+    let lost = report["lost"].as_u64().expect("a number");
+    assert!(lost > 0 && report["waiting"] == 0, "{report}\n{said}");
+    let messages: Vec<Value> = stored(&broker, "site").into_iter().map(|(_, value)| value).collect();
+    let messages: Vec<Value> = messages.into_iter().filter(|message| message["run"].is_string()).collect();
+    missing(&messages, processed, lost);
+    let last = messages.iter().filter_map(|message| message["seq"].as_u64()).max();
+    assert_eq!(last, Some(processed - 1), "{said}");
 }
 
 /// A run whose messages are too many for its spool while the broker is away, and another one when it is there again, which `back`

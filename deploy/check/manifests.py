@@ -161,9 +161,10 @@ def main():
         if known_to_keda("planted", resource | {"spec": resource["spec"] | {"polingInterval": 1}}):
             fail(f"an unknown field of a {resource['kind']} is not seen")
     fleet_holds(fleet, only(fleet, "ScaledObject"))
-    rule = only(all_built["overlays/monitoring"], "PrometheusRule")
-    if rule["spec"] != yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text()):
-        fail("overlays/monitoring/prometheus-rule.yaml has other rules than prometheus/alerts.yaml")
+    for overlay in ("overlays/monitoring", "overlays/fleet-scaled"):
+        rule = only(all_built[overlay], "PrometheusRule")
+        if rule["spec"] != yaml.safe_load((DEPLOY / "prometheus" / "alerts.yaml").read_text()):
+            fail(f"{overlay}: alerts/prometheus-rule.yaml has other rules than prometheus/alerts.yaml")
     gpu = only(all_built["overlays/gpu"], "Deployment")
     cache = next(volume for volume in gpu["spec"]["template"]["spec"]["volumes"] if volume["name"] == "cache")
     if cache != {"name": "cache", "persistentVolumeClaim": {"claimName": "streamdet-cache"}}:

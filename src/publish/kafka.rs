@@ -20,6 +20,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use rustix::event::{EventfdFlags, eventfd};
 use serde::Deserialize;
 use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::link::{Link, ONLINE};
@@ -44,6 +45,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_secs(1);
 /// So many looks in a row without a connection are an outage: one may show the moment between two connections.
 const AWAY: u32 = 5;
+/// What librdkafka calls it in its log when a connection fails.
+const FAIL: &str = "FAIL";
+/// Its longest pause between two connections to a broker.
+const RECONNECT: Duration = Duration::from_secs(2);
 /// How long messages of a producer that has failed may take to come back.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -86,6 +91,11 @@ impl Told {
 impl ClientContext for Told {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.is_new.store(true, Ordering::Relaxed);
+        if facility == FAIL {
+            // Of a connection that ends, librdkafka says why here alone.
+            let reason = text.split_once("]: ").map_or(text, |(_, reason)| reason);
+            self.tell(Event::Failed(RDKafkaErrorCode::BrokerTransportFailure, reason.to_owned()));
+        }
         // What concerns the user is said by the session, once.
         match level {
             RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => tracing::trace!("{facility}: {text}"),
@@ -136,8 +146,27 @@ struct Flying {
     outcome: Outcome,
 }
 
-/// A producer and what it holds, from one session to the next.
-pub(super) struct Sender {
+/// A producer, from one session to the next.
+#[derive(Default)]
+pub(super) struct Kept(Option<Box<Sender>>);
+
+impl Kept {
+    /// Ends it, beside: it waits for its threads, which may wait for a name to be resolved.
+    fn end(&mut self) {
+        if let (Some(sender), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            drop(runtime.spawn_blocking(move || drop(sender)));
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A producer and what it holds.
+struct Sender {
     producer: BaseProducer<Told>,
     /// Can be read when librdkafka has something to tell. It is closed after the producer has ended.
     wake: AsyncFd<OwnedFd>,
@@ -271,6 +300,7 @@ fn config(link: &Link) -> ClientConfig {
         (true, Some(_)) => "sasl_ssl",
     };
     let mut config = ClientConfig::new();
+    config.set_log_level(RDKafkaLogLevel::Info);
     config
         .set("bootstrap.servers", link.route.target.brokers())
         .set("client.id", format!("streamdet-{}", link.id))
@@ -291,6 +321,7 @@ fn config(link: &Link) -> ClientConfig {
         .set("request.timeout.ms", PATIENCE.as_millis().to_string())
         .set("socket.timeout.ms", (2 * PATIENCE).as_millis().to_string())
         .set("socket.keepalive.enable", "true")
+        .set("reconnect.backoff.max.ms", RECONNECT.as_millis().to_string())
         .set("statistics.interval.ms", LOOK.as_millis().to_string())
         .set("enable.metrics.push", "false");
     if let Some(Credentials { user, password }) = credentials {
@@ -311,24 +342,23 @@ fn config(link: &Link) -> ClientConfig {
 }
 
 /// Publishes until all is acknowledged and no more comes. `kept` is the producer of the session before, and of the next one.
-pub(super) async fn session(link: &Link, kept: &mut Option<Sender>, connected: &dyn Fn()) -> Result<(), String> {
-    let mut sender = match kept.take() {
+pub(super) async fn session(link: &Link, kept: &mut Kept, connected: &dyn Fn()) -> Result<(), String> {
+    let sender = match &mut kept.0 {
         Some(sender) => sender,
-        None => Sender::new(link)?,
+        none => none.insert(Box::new(Sender::new(link)?)),
     };
-    match run(link, &mut sender, connected).await {
+    let outcome = match run(link, sender, connected).await {
         Ok(()) => Ok(()),
-        Err(Ended::Away(why)) => {
-            *kept = Some(sender);
-            Err(why)
-        }
+        Err(Ended::Away(why)) => return Err(why),
         Err(Ended::Failed(why)) => {
-            give_up(link, &mut sender).await;
+            give_up(link, sender).await;
             // What came first says more than what it led to.
             let first = sender.producer.client().fatal_error().map(|(_, first)| first);
             Err(first.unwrap_or(why))
         }
-    }
+    };
+    kept.end();
+    outcome
 }
 
 /// Why a session has ended.

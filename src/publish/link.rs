@@ -234,6 +234,16 @@ impl Link {
         self.changed.notified().await;
     }
 
+    /// Returns when no more messages come, unless that was so before.
+    pub async fn ended(&self) {
+        loop {
+            self.changed().await;
+            if self.is_ended() {
+                break;
+            }
+        }
+    }
+
     /// No more messages come.
     pub fn is_ended(&self) -> bool {
         self.is_ended.get()

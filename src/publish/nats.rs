@@ -98,8 +98,8 @@ impl Refusals {
     #[must_use]
     pub fn explain(&self, problem: impl std::fmt::Display) -> String {
         match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(said) => format!("{problem}: {said}"),
-            None => problem.to_string(),
+            Some(said) if !problem.to_string().contains(&said) => format!("{problem}: {said}"),
+            _ => problem.to_string(),
         }
     }
 }

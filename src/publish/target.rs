@@ -92,7 +92,7 @@ pub enum TargetError {
     )]
     User,
     /// A prefix that no topic can begin with.
-    #[error("{0:?} cannot begin a topic: use letters, digits, -, _ and /")]
+    #[error("{0:?} cannot begin a topic: use letters, digits, -, _ and /, 200 at most")]
     Prefix(String),
     /// A query.
     #[error("a query has no meaning here: leave out what begins with ? or #")]
@@ -133,7 +133,10 @@ impl FromStr for Target {
         let (host, port) = known(authority)?;
         let others = others.into_iter().flat_map(|others| others.split(',')).map(known).collect::<Result<_, _>>()?;
         let credentials = user.map(credentials).transpose()?;
-        let sasl = query.map_or(Ok(Sasl::default()), sasl)?;
+        let sasl = match (query, &credentials) {
+            (Some(_), None) => return Err(TargetError::User),
+            (query, _) => query.map_or(Ok(Sasl::default()), sasl)?,
+        };
         Ok(Self { protocol, tls, host, port, others, sasl, prefix: prefix(path)?, credentials })
     }
 }
@@ -227,6 +230,7 @@ mod tests {
             "kafka://h,h2:secret/x",
             "kafka://u:secret@h/x?sasl=gssapi",
             "kafka://u:secret@h/x?acks=1",
+            "kafka://h/x?sasl=plain",
             "kafka://u:s?ecret@h",
             "mqtt://",
             "mqtt://h:0",

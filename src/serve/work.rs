@@ -9,7 +9,7 @@ use crate::detector::{Batch, Full, Output, Reply, Service, ServiceError, Ticket,
 use crate::frame::DecodedFrame;
 use crate::tensor::InputTensor;
 
-/// Batches whose images are decoded and not yet answered: one is run, and one is decoded meanwhile. Images that wait longer leave the
+/// Batches whose images are decoded and not yet answered, unless there are more cores: one is run, and one is decoded meanwhile. Images that wait longer leave the
 /// processor's caches before their turn.
 const BATCHES: usize = 2;
 
@@ -27,7 +27,8 @@ pub(super) struct Work {
 impl Work {
     pub fn new(service: Arc<Service>) -> Self {
         let places = Arc::new(Semaphore::new(service.capacity().min(Semaphore::MAX_PERMITS)));
-        let most = u32::try_from(service.batch() * BATCHES).unwrap_or(u32::MAX >> 3);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let most = u32::try_from(cores.max(service.batch() * BATCHES)).unwrap_or(u32::MAX >> 3);
         Self { service, places, turns: Arc::new(Semaphore::new(most as usize)), most }
     }
 
@@ -37,6 +38,11 @@ impl Work {
         place.map_err(|_| Problem::busy(format!("{}: try again later", Full(self.service.capacity()))))
     }
 
+    /// Images of a request that are decoded and run together, at most.
+    pub fn piece(&self) -> usize {
+        self.service.batch()
+    }
+
     /// Waits until so many images may be decoded, in the order of the calls; more than may be decoded at all have all turns.
     pub async fn turn(&self, images: usize) -> Result<OwnedSemaphorePermit, Problem> {
         let images = u32::try_from(images).unwrap_or(u32::MAX).min(self.most);
@@ -44,8 +50,7 @@ impl Work {
         self.turns.clone().acquire_many_owned(images).await.map_err(|_| Problem::busy("the program ends"))
     }
 
-    /// The frames with what was detected in them. They go in pieces of a batch, each in its turn; a caller that goes away costs the
-    /// one that is run.
+    /// The frames, a piece at most, with what was detected in them.
     #[expect(clippy::vec_box, reason = "frames are boxed on their whole way: channels move pointers")]
     pub async fn detect(
         &self,
@@ -54,16 +59,9 @@ impl Work {
     ) -> Result<Vec<Box<DecodedFrame>>, Problem> {
         // Images are of any size.
         let client = self.service.client(wanted, false);
-        let (mut left, mut done) = (frames.into_iter(), Vec::new());
-        loop {
-            let frames: Vec<_> = left.by_ref().take(self.service.batch()).collect();
-            if frames.is_empty() {
-                return Ok(done);
-            }
-            let inferred = (0..frames.len()).collect();
-            let batch = Batch { frames, inferred, shape: None };
-            done.extend(answered(|reply| client.submit(batch, reply)).await?.frames);
-        }
+        let inferred = (0..frames.len()).collect();
+        let batch = Batch { frames, inferred, shape: None };
+        Ok(answered(|reply| client.submit(batch, reply)).await?.frames)
     }
 
     /// The model's outputs for a tensor as it takes it.

@@ -61,7 +61,7 @@ pub use address::{Address, AddressError, Kind};
 pub use decoder::{UnknownDecoder, prefer_decoder};
 pub use error::SourceError;
 pub use file::FileSource;
-pub use heap::trim_after_images;
+pub use heap::{share_arenas, trim_after_images};
 pub use image_decoder::ImageDecoder;
 pub use options::{Hdr, LiveOptions, Transport, Wanted};
 pub use outlet::{Outlet, SourceEvent};

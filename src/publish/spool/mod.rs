@@ -109,6 +109,8 @@ impl Spool {
         let acked_file = private(&acked_path).map_err(failed(&acked_path))?;
         let mut bytes = [0; 8];
         let stored = acked_file.read_exact_at(&mut bytes, 0).ok().map_or(0, |()| u64::from_le_bytes(bytes));
+        // So that it has its place on a disk that is full later.
+        acked_file.write_all_at(&stored.to_le_bytes(), 0).map_err(failed(&acked_path))?;
 
         let mut firsts: Vec<u64> = std::fs::read_dir(folder)
             .map_err(failed(folder))?
@@ -165,23 +167,37 @@ impl Spool {
         if self.bytes() + length > self.limit + beyond {
             return Err(Refused::Full);
         }
-        let Some(segment) = self.segments.back_mut() else { return Err(Refused::Full) };
-        if let Err(error) = self.newest.write_all_at(&record, segment.bytes) {
-            // What was written of it goes; where that fails, the next one is written over it.
-            let _ = self.newest.set_len(segment.bytes);
-            return Err(Refused::Io(error));
+        let written = self.write(&record);
+        if written.is_err() && self.acked == self.next && self.bytes() > 0 {
+            // A full disk has room where all that lies here was acknowledged.
+            self.is_dirty = false;
+            self.rotate().and_then(|()| self.write(&record)).map_err(Refused::Io)?;
+        } else {
+            written.map_err(Refused::Io)?;
         }
-        segment.bytes += length;
         self.next += 1;
         self.is_dirty = true;
         Ok(())
     }
 
+    /// Writes a record behind the last one.
+    fn write(&mut self, record: &[u8]) -> std::io::Result<()> {
+        let Some(segment) = self.segments.back_mut() else { return Ok(()) };
+        let written = self.newest.write_all_at(record, segment.bytes);
+        if written.is_err() {
+            // What was written of it goes; where that fails, the next one is written over it.
+            let _ = self.newest.set_len(segment.bytes);
+        } else {
+            segment.bytes += record.len() as u64;
+        }
+        written
+    }
+
     /// All up to this position are acknowledged.
     pub fn ack(&mut self, position: u64) -> std::io::Result<()> {
         self.acked = self.acked.max((position + 1).min(self.next));
-        self.acked_file.write_all_at(&self.acked.to_le_bytes(), 0)?;
-        self.reclaim()
+        let noted = self.acked_file.write_all_at(&self.acked.to_le_bytes(), 0);
+        self.reclaim().and(noted)
     }
 
     /// Has what was appended written to the disk.

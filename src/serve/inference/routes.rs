@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::reply::{LENGTH, ReplySchema, Tensor, Values, written};
 use super::request::{Data, Infer, InferSchema, Input};
 use super::served::{DETECTED, IMAGE, Live, ModelMetadata, ModelReady, Ready, ServerMetadata, VERSION, any};
-use crate::frame::DecodedFrame;
+use crate::detection::Detection;
 use crate::geometry::Size;
 use crate::serve::aside::aside;
 use crate::serve::detect::whole;
@@ -234,12 +234,20 @@ async fn images(api: &Api, infer: &Infer, input: Input) -> Result<Vec<Tensor>, P
         pixels += size.pixels();
     }
     api.images.fit(pixels)?;
-    let turn = api.work.turn(images.len()).await?;
-    let decoded = try_join_all(images.into_iter().map(|image| api.images.decode(image))).await.map_err(as_bad)?;
-    let (frames, held): (Vec<_>, Vec<_>) = decoded.into_iter().map(|decoded| (decoded.frame, decoded.held)).unzip();
-    let frames = api.work.detect(wanted, frames).await?;
-    drop((held, turn));
-    Ok(detected(&frames))
+    let (mut left, mut found) = (images.into_iter(), Vec::new());
+    // Others have their turns between two pieces.
+    loop {
+        let piece: Vec<_> = left.by_ref().take(api.work.piece()).collect();
+        if piece.is_empty() {
+            return Ok(detected(&found));
+        }
+        let turn = api.work.turn(piece.len()).await?;
+        let decoded = try_join_all(piece.into_iter().map(|image| api.images.decode(image))).await.map_err(as_bad)?;
+        let (frames, held): (Vec<_>, Vec<_>) = decoded.into_iter().map(|decoded| (decoded.frame, decoded.held)).unzip();
+        let frames = api.work.detect(wanted.clone(), frames).await?;
+        found.extend(frames.into_iter().map(|frame| frame.detections));
+        drop((held, turn));
+    }
 }
 
 /// Of an image among tensors: it is the request that is wrong.
@@ -247,19 +255,19 @@ fn as_bad(problem: Problem) -> Problem {
     if problem.is_busy() || problem.status().is_server_error() { problem } else { Problem::bad(problem.detail()) }
 }
 
-fn detected(frames: &[Box<DecodedFrame>]) -> Vec<Tensor> {
-    let (count, most) = (frames.len(), frames.iter().map(|frame| frame.detections.len()).max().unwrap_or(0));
+fn detected(found: &[Vec<Detection>]) -> Vec<Tensor> {
+    let (count, most) = (found.len(), found.iter().map(Vec::len).max().unwrap_or(0));
     let mut boxes = vec![0.0; count * most * 4];
     let (mut scores, mut classes) = (vec![0.0; count * most], vec![-1; count * most]);
-    for (number, frame) in frames.iter().enumerate() {
-        for (place, detection) in frame.detections.iter().enumerate() {
+    for (number, detections) in found.iter().enumerate() {
+        for (place, detection) in detections.iter().enumerate() {
             let at = number * most + place;
             let b = detection.bbox;
             boxes[at * 4..][..4].copy_from_slice(&[b.x1, b.y1, b.x2, b.y2]);
             (scores[at], classes[at]) = (detection.confidence, i64::from(detection.class_id));
         }
     }
-    let counts = frames.iter().map(|frame| any(Some(frame.detections.len()))).collect();
+    let counts = found.iter().map(|detections| any(Some(detections.len()))).collect();
     let values = [Values::F32(boxes), Values::F32(scores), Values::I64(classes), Values::I64(counts)];
     let shapes = [vec![count, most, 4], vec![count, most], vec![count, most], vec![count]];
     let named = DETECTED.iter().zip(shapes).zip(values);
