@@ -235,7 +235,7 @@ fn a_disk_that_was_full_takes_messages_again_when_the_broker_has_taken_some() {
         "600",
     ]);
     command.args(["--spool", disk.path.to_str().expect("a name"), "--report", "r.json"]);
-    let run = Running::start(command);
+    let mut run = Running::start(command);
     run.wait_for("No space left on device", 1);
     broker.start();
     let said = run.succeeds();
