@@ -221,24 +221,15 @@ fn a_disk_that_was_full_takes_messages_again_when_the_broker_has_taken_some() {
     let mut broker = Broker::nats(folder);
     let url = format!("nats://127.0.0.1:{}/site", broker.port);
     let mut command = bare(folder, "detect");
-    command.args([
-        "test:ball",
-        "-o",
-        "none",
-        "--imgsz",
-        "96",
-        "--publish-on",
-        "frame",
-        "--publish",
-        &url,
-        "--frames",
-        "600",
-    ]);
+    command.args(["test:ball", "-o", "none", "--imgsz", "96", "--publish-on", "frame", "--publish", &url]);
     command.args(["--spool", disk.path.to_str().expect("a name"), "--report", "r.json"]);
     let mut run = Running::start(command);
     run.wait_for("No space left on device", 1);
     broker.start();
-    let said = run.succeeds();
+    run.wait_for(" lost (seq ", 1);
+    run.signal("TERM");
+    assert_eq!(run.ended(), Some(143), "{}", run.said());
+    let said = run.said();
     let stream = json(&folder.join("r.json"))["streams"][0].clone();
     let (processed, report) = (stream["frames"]["processed"].as_u64().expect("a number"), &stream["publish"][0]);
     let lost = report["lost"].as_u64().expect("a number");

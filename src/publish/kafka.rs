@@ -373,8 +373,8 @@ async fn run(link: &Link, sender: &mut Sender, connected: &dyn Fn()) -> Result<(
     let (mut is_connected, mut is_down, mut looks, mut why) = (false, false, 0, None);
     let away = |why: &Option<String>| Ended::Away(why.clone().unwrap_or_else(|| "disconnected".into()));
     loop {
-        let is_drained = sender.fill(link).map_err(Ended::Failed)?;
         sender.land(link);
+        let is_drained = sender.fill(link).map_err(Ended::Failed)?;
         if link.is_ended() && is_drained && sender.flying.is_empty() {
             if sender.has_left {
                 return Ok(());

@@ -214,6 +214,10 @@ impl Link {
     pub fn acked(&self, position: u64, count: u64) {
         self.route.figures.published.fetch_add(count, Ordering::Relaxed);
         let noted = self.spool.borrow_mut().ack(position);
+        if self.is_ended() {
+            // There may have been no room for it at the end.
+            self.tell_lost(LOST_LINE);
+        }
         self.note();
         if let Err(error) = noted {
             // It is sent again by the next run, which is better than never.
