@@ -243,6 +243,9 @@ pub(super) struct Reader {
 impl Reader {
     /// The next message with its position; nothing where there is none yet.
     pub fn next(&mut self, spool: &Spool) -> std::io::Result<Option<(u64, Message)>> {
+        // A segment that was deleted takes its place on the disk until it is closed.
+        let is_there = |(open, ..): &(u64, File, u64)| spool.segments.iter().any(|segment| segment.first == *open);
+        self.open = self.open.take().filter(is_there);
         while self.position < spool.next {
             let segments = &spool.segments;
             // Positions that a damaged segment lost are none.
