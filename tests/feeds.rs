@@ -1,10 +1,7 @@
 //! Real feeds and files, held against the test data's `reports/expected.tsv`: what of each is decoded, and what is written.
 
-#[path = "feeds/cameras.rs"]
-mod cameras;
 #[path = "feeds/clips.rs"]
 mod clips;
-mod loopback;
 #[path = "feeds/parity.rs"]
 mod parity;
 mod program;

@@ -109,11 +109,14 @@ fn a_cluster_with_tls_is_published_to_and_the_password_is_nowhere() {
     let (address, port) = (open.address(), open.address().replace("localhost:", ""));
     let said = run(&format!("kafkas://{address}/site"), &["-vvv"]);
     let tls = [("security.protocol", "ssl"), ("ssl.ca.location", ca.as_str())];
-    assert_eq!(json(&folder.join("r.json"))["streams"][0]["publish"][0]["published"], 20, "{said}");
-    let found = stored(&address, "site.detections", &tls, |found| found.len() >= 20);
+    let stream = json(&folder.join("r.json"))["streams"][0].clone();
+    // A busy machine drops frames.
+    let processed = stream["frames"]["processed"].as_u64().expect("a number");
+    assert_eq!(stream["publish"][0]["published"], processed, "{said}");
+    let found = stored(&address, "site.detections", &tls, |found| found.len() as u64 >= processed);
     assert_eq!(
         found.iter().map(|found| found.seq.parse().ok()).collect::<Vec<_>>(),
-        (0..20).map(Some).collect::<Vec<_>>()
+        (0..processed).map(Some).collect::<Vec<_>>()
     );
     assert!(!said.contains("%3|") && !said.contains("%6|"), "librdkafka's own lines: {said}");
     // The name in the certificate is another.
@@ -124,7 +127,8 @@ fn a_cluster_with_tls_is_published_to_and_the_password_is_nowhere() {
     let address = closed.address();
     let wrong = run(&format!("kafkas://me:{SECRET}@{address}/wrong?sasl=scram-sha-256"), &["-vvv"]);
     assert!(wrong.contains("SCRAM authentication failed") && wrong.contains("kept on disk"), "{wrong}");
-    assert_eq!(json(&folder.join("r.json"))["streams"][0]["publish"][0]["waiting"], 20);
+    let stream = &json(&folder.join("r.json"))["streams"][0];
+    assert_eq!(stream["publish"][0]["waiting"], stream["frames"]["processed"]);
     let plain = run(&format!("kafkas://me:{SECRET}@{address}/plain"), &[]);
     assert!(plain.contains("SASL PLAIN mechanism handshake failed"), "{plain}");
     holds_no_secret(folder);
@@ -177,8 +181,10 @@ fn what_the_cluster_refuses_for_a_while_comes_in_its_order() {
     run.wait_for("messages are kept on disk until it is connected", 1);
     cluster.topic_error("streamdet.detections", fine).expect("a topic");
     let said = run.succeeds();
-    let report = &json(&folder.join("r.json"))["streams"][0]["publish"][0];
+    let stream = &json(&folder.join("r.json"))["streams"][0];
+    let (report, processed) = (&stream["publish"][0], stream["frames"]["processed"].as_u64().expect("a number"));
     assert_eq!((&report["lost"], &report["waiting"]), (&0.into(), &0.into()), "{report}\n{said}");
-    let is_last = |found: &[Stored]| found.last().is_some_and(|last| last.seq == "149");
-    assert_eq!(numbers(&stored(&address, "streamdet.detections", &[], is_last)), (0..150).collect::<Vec<_>>());
+    // A busy machine drops frames, which have no number.
+    let is_last = |found: &[Stored]| found.last().is_some_and(|last| last.seq == (processed - 1).to_string());
+    assert_eq!(numbers(&stored(&address, "streamdet.detections", &[], is_last)), (0..processed).collect::<Vec<_>>());
 }

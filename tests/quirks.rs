@@ -1,6 +1,9 @@
 //! Cameras as they are: `tests/quirks/rtsp_quirks.py` is an RTSP server with their quirks, `Mjpeg` an HTTP server with those of
 //! Motion JPEG. Every one keeps to the protocol, or breaks it as cameras do that everybody plays.
 
+mod loopback;
+mod program;
+
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
@@ -8,11 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use program::running::Running;
+use program::{bare, frames as counted, json, skipped, text, witness};
 use streamdet::clock;
-
-use crate::loopback;
-use crate::program::running::Running;
-use crate::program::{bare, frames as counted, json, skipped, text, witness};
 
 /// The longest first: they are under way while the others come and go. What happens midway happens after 4 s, at the latest
 /// after 6 s, of 12.5 frames each.
