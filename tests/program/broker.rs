@@ -90,10 +90,16 @@ impl Broker {
         let mut command = Command::new(self.program);
         command.args(&self.args).env("PATH", path()).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a file")).stderr(log);
-        self.child = Some(command.spawn().expect("it starts"));
-        let port = self.port;
+        let mut child = command.spawn().expect("it starts");
         let said = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        events::state(said, || TcpStream::connect(("127.0.0.1", port)).ok());
+        events::state(said, || {
+            // While it was away, somebody may have taken its port for a moment.
+            if child.try_wait().expect("its state").is_some() {
+                child = command.spawn().expect("it starts");
+            }
+            TcpStream::connect(("127.0.0.1", self.port)).ok()
+        });
+        self.child = Some(child);
     }
 
     /// Kills it with SIGKILL.

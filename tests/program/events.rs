@@ -43,7 +43,7 @@ pub fn file(path: &Path, as_it_should_be: impl Fn(&[u8]) -> bool) {
 /// Waits for a state that nothing tells of: another program's socket, what is on a screen. Nothing depends on how long the
 /// pause between two looks is.
 #[track_caller]
-pub fn state<T>(what: impl FnOnce() -> String, look: impl Fn() -> Option<T>) -> T {
+pub fn state<T>(what: impl FnOnce() -> String, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Deadline::after(PATIENCE);
     loop {
         if let Some(seen) = look() {
