@@ -17,15 +17,14 @@ use super::address::Address;
 use super::records::{Instance, Owner, Stream};
 use super::view::View;
 use crate::clock;
-use crate::publish::nats::{Refusals, connect, context};
+use crate::publish::nats::{PATIENCE, Refusals, connect, context};
 use crate::publish::{PublishError, trusted};
 use crate::thread::ThreadError;
 
 /// How long an instance is taken to be alive that says nothing.
 const LEASE: Duration = Duration::from_secs(10);
-/// How long an answer may take, where that is not half a lease.
+/// How long an answer may take at least, however short the lease.
 const SHORTEST: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what was written last may take, where the server says that nothing more comes.
 const SOON: Duration = Duration::from_millis(500);
 /// How long the server knows messages by their ids, of which these have none: its own default, and its least.

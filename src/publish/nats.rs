@@ -25,7 +25,7 @@ const WINDOW: usize = 64;
 /// Bytes of a message's headers, at most.
 const AROUND: usize = 512;
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the server knows ids, where it has no stream for these subjects: longer than most outages.
 const KNOWS_IDS: Duration = Duration::from_hours(1);
 /// How long it keeps messages there.

@@ -21,15 +21,14 @@ pub(super) struct Work {
     places: Arc<Semaphore>,
     /// One is held for each image from before it is decoded.
     turns: Arc<Semaphore>,
-    most: u32,
 }
 
 impl Work {
     pub fn new(service: Arc<Service>) -> Self {
         let places = Arc::new(Semaphore::new(service.capacity().min(Semaphore::MAX_PERMITS)));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let most = u32::try_from(cores.max(service.batch() * BATCHES)).unwrap_or(u32::MAX >> 3);
-        Self { service, places, turns: Arc::new(Semaphore::new(most as usize)), most }
+        let turns = Arc::new(Semaphore::new(cores.max(service.batch() * BATCHES)));
+        Self { service, places, turns }
     }
 
     /// A place among those that are decoded, wait and are run.
@@ -43,9 +42,9 @@ impl Work {
         self.service.batch()
     }
 
-    /// Waits until so many images may be decoded, in the order of the calls; more than may be decoded at all have all turns.
+    /// Waits until so many images, a piece at most, may be decoded, in the order of the calls.
     pub async fn turn(&self, images: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        let images = u32::try_from(images).unwrap_or(u32::MAX).min(self.most);
+        let images = u32::try_from(images).unwrap_or(u32::MAX);
         // Never closed.
         self.turns.clone().acquire_many_owned(images).await.map_err(|_| Problem::busy("the program ends"))
     }
