@@ -63,7 +63,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         clip, report = pathlib.Path(folder) / "clip.mp4", pathlib.Path(folder) / "report.json"
         made = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", options.clip, "-t", max(options.hold, TRIED) + 5, "-an",
-                "-vf", f"setpts=N/{options.rate}/TB", "-r", options.rate, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", clip]
+                "-vf", f"setpts=N/{options.rate}/TB", "-r", options.rate, "-c:v", "libx264", "-bf", "0", "-preset", "veryfast", "-pix_fmt", "yuv420p", clip]
         subprocess.run(list(map(str, made)), check=True)
         found = []
         for _ in range(2):

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use program::broker::{Broker, has};
+use program::broker::{self, Broker, has};
 use program::events;
 use program::running::Running;
 use program::{bare, made_clip, said, succeeds, text};
@@ -28,10 +28,7 @@ const HOW: [&str; 10] = ["--provider", "cpu", "--imgsz", "96", "-o", "none", "--
 
 /// A server, and a queue on it that is not there yet.
 fn started(folder: &Path) -> (Broker, String) {
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
-    (broker, queue)
+    broker::started(folder, "/archive")
 }
 
 /// What `streamdet work status --json` says.
@@ -45,8 +42,7 @@ fn status(folder: &Path, queue: &str) -> Value {
 /// Waiting, running, done, failed.
 #[track_caller]
 fn figures(folder: &Path, queue: &str) -> [u64; 4] {
-    let status = status(folder, queue);
-    ["waiting", "running", "done", "failed"].map(|key| program::number(&status["figures"][key]))
+    broker::figures(&output(folder, &["status", queue, "--json"]))
 }
 
 /// All files below a folder, by their names from there.
@@ -308,7 +304,20 @@ fn a_machine_without_the_archive_gives_files_back() {
     // Given back at once, and not when the lease is over: the next worker has it.
     assert_eq!(figures(folder, &queue), [0, 2, 0, 0]);
     std::fs::rename(folder.join("away"), folder.join("archive")).expect("it is");
-    let worker = output(folder, &[&[queue.as_str(), "--until-empty"][..], &HOW].concat());
-    succeeds(&worker);
+    // The queue as the environment has it, in which other users do not see a password.
+    let until_empty = [&["--until-empty"][..], &HOW].concat();
+    let mut worker = work(folder, &until_empty);
+    succeeds(&worker.env("STREAMDET_QUEUE", &queue).output().expect("it starts"));
     assert_eq!(figures(folder, &queue), [0, 0, 1, 1]);
+    let without = output(folder, &until_empty);
+    assert_eq!(without.status.code(), Some(2), "{}", said(&without));
+    assert!(said(&without).contains("STREAMDET_QUEUE"), "{}", said(&without));
+    let wrong =
+        work(folder, &["status"]).env("STREAMDET_QUEUE", "nats://me:secret@127.0.0.1").output().expect("it starts");
+    assert_eq!(wrong.status.code(), Some(2), "{}", said(&wrong));
+    assert!(
+        said(&wrong).contains("STREAMDET_QUEUE: give the queue a name") && !said(&wrong).contains("secret"),
+        "{}",
+        said(&wrong)
+    );
 }

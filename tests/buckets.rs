@@ -7,10 +7,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use moto::{KEY_ID, Relay, SECRET, started};
-use program::broker::{Broker, has, stored};
+use program::broker::{self, Broker, has, stored};
 use program::running::Running;
-use program::{bare, made_clip, number, probe, said, succeeds, text, witness};
-use serde_json::Value;
+use program::{bare, made_clip, probe, said, succeeds, text, witness};
 
 /// How every worker detects.
 const HOW: [&str; 6] = ["--provider", "cpu", "--imgsz", "96", "--threads", "1"];
@@ -56,17 +55,11 @@ fn is_empty(folder: &Path) {
 
 #[track_caller]
 fn figures(folder: &Path, queue: &str) -> [u64; 4] {
-    let status = output(folder, 1, &["status", queue, "--json"]);
-    succeeds(&status);
-    let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
-    ["waiting", "running", "done", "failed"].map(|key| number(&status["figures"][key]))
+    broker::figures(&output(folder, 1, &["status", queue, "--json"]))
 }
 
 fn queue(folder: &Path) -> (Broker, String) {
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let queue = format!("nats://127.0.0.1:{}/archive", broker.port);
-    (broker, queue)
+    broker::started(folder, "/archive")
 }
 
 #[test]

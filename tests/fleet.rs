@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
-use program::broker::{Broker, has, numbered, stored};
+use program::broker::{self, Broker, has, numbered, stored};
 use program::events;
 use program::running::Running;
 use program::{bare, said, succeeds};
@@ -22,10 +22,7 @@ fn fleet(folder: &Path, args: &[&str]) -> Output {
 
 /// A server, and the address of a fleet on it.
 fn started(folder: &Path) -> (Broker, String) {
-    let mut broker = Broker::nats(folder);
-    broker.start();
-    let url = format!("nats://127.0.0.1:{}", broker.port);
-    (broker, url)
+    broker::started(folder, "")
 }
 
 /// An instance.

@@ -25,7 +25,7 @@ SCALED = {"ScaledObject", "ScaledJob"}
 SECRETS = {
     "base": "STREAMDET_TOKEN=for-this-check-only",
     "overlays/fleet": "STREAMDET_FLEET=nats://for-this-check-only",
-    "queue": "QUEUE=nats://for-this-check-only/archive",
+    "queue": "STREAMDET_QUEUE=nats://for-this-check-only/archive",
 }
 # The oldest version that podFailurePolicy is stable in, and the newest that kubernetes-validate knows.
 VERSIONS = ("1.31", "1.37")

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use super::address::Address;
 use super::item::{Failure, Item};
-use crate::publish::nats::{Refusals, connect, context};
+use crate::publish::nats::{Refusals, connect, context, remedy};
 
 /// How long a file is a worker's that says nothing.
 const LEASE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ const WORKERS: &str = "workers";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QueueError {
     /// The server is not reached, or does not answer.
-    #[error("{address}: {problem}\n  is nats-server running there, with JetStream (-js)?")]
+    #[error("{address}: {problem}\n  {}", remedy(problem))]
     Server {
         /// Server and queue, without secrets.
         address: String,

@@ -65,8 +65,8 @@ pub(super) fn command_line() -> String {
 /// What the user should know about the command line: a notice, where it shows a password.
 pub(super) fn command_line_notice() -> Option<&'static str> {
     arguments().any(|argument| shows_password(&argument)).then_some(
-        "the password on the command line is visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD, for an \
-         output STREAMDET_OUTPUT, for --token STREAMDET_TOKEN, or the config file",
+        "the password on the command line is visible in the process list; use the config file or the environment: STREAMDET_USER \
+         and STREAMDET_PASSWORD, STREAMDET_OUTPUT, STREAMDET_PUBLISH, STREAMDET_FLEET, STREAMDET_QUEUE, STREAMDET_TOKEN",
     )
 }
 

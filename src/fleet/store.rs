@@ -17,7 +17,7 @@ use super::address::Address;
 use super::records::{Instance, Owner, Stream};
 use super::view::View;
 use crate::clock;
-use crate::publish::nats::{PATIENCE, Refusals, connect, context};
+use crate::publish::nats::{PATIENCE, Refusals, connect, context, remedy};
 use crate::publish::{PublishError, trusted};
 use crate::thread::ThreadError;
 
@@ -37,7 +37,7 @@ const OWNER: &str = "owner.";
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
     /// The server is not reached, or does not answer.
-    #[error("{address}: {problem}\n  is nats-server running there, with JetStream (-js)?")]
+    #[error("{address}: {problem}\n  {}", remedy(problem))]
     Server {
         /// Server and fleet, without secrets.
         address: String,

@@ -104,6 +104,17 @@ impl Refusals {
     }
 }
 
+/// What to do about a problem with a server.
+#[must_use]
+pub fn remedy(problem: &str) -> &'static str {
+    let problem = problem.to_ascii_lowercase();
+    if problem.contains("authorization") || problem.contains("permission") {
+        "the server is there: check user and password, and what it permits them"
+    } else {
+        "is nats-server running there, with JetStream (-js)?"
+    }
+}
+
 /// JetStream, which answers soon or not at all.
 #[must_use]
 pub fn context(client: Client) -> Context {
@@ -195,5 +206,18 @@ impl Talk<'_> {
         let subject = format!("{}.{}", self.prefix, topic.replace('/', "."));
         let ack = self.context.publish(subject, state.into()).await.map_err(|error| error.to_string())?;
         ack.await.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::remedy;
+
+    #[test]
+    fn a_server_that_refuses_is_there() {
+        for refused in ["authorization violation", "Permissions Violation for Publish to \"a\""] {
+            assert!(remedy(refused).contains("check user and password"), "{refused}");
+        }
+        assert!(remedy("Connection refused (os error 111)").contains("is nats-server running"));
     }
 }

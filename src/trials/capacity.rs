@@ -163,6 +163,12 @@ pub fn frame_rate(report: &Value) -> Option<f64> {
     rates.all(|rate| rate == Some(first)).then_some(first)
 }
 
+/// How long a report's frames were in the decoder, ms, where that is more than a frame's time: for frames that are shown before them.
+#[must_use]
+pub fn held(report: &Value, rate: f64) -> Option<f64> {
+    report.pointer("/latency_ms/decode/p50")?.as_f64().filter(|held_ms| *held_ms > 1e3 / rate)
+}
+
 /// Searches and confirms how many streams a `bench` of the command line `args` keeps up with; the report of the confirming run with what was
 /// found. `None` where it was interrupted.
 ///
@@ -190,6 +196,12 @@ pub fn find(
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of frames")]
     let frames = |time: Duration| (rate * time.as_secs_f64()).ceil().clamp(FIRST as f64, 1e9) as u64;
     let searched = frames(SEARCHED.min(confirm));
+    if let Some(held_ms) = held(&first, rate) {
+        say(&format!(
+            "  notice: its decoder gives a frame out {held_ms:.0} ms after it was due, on any machine: frames wait for later ones that they were \
+             stored before (B-frames)\n  for what a camera without them would take: ffmpeg -i IN -c:v libx264 -bf 0 OUT.mp4"
+        ));
+    }
     say(&head(sla));
     let mut trials: Vec<Trial> = Vec::new();
     let found = search(|streams| {
@@ -329,5 +341,12 @@ mod tests {
         assert_eq!(frame_rate(&two), None);
         two["streams"][1]["frame_rate"] = Value::Null;
         assert_eq!((frame_rate(&two), frame_rate(&json!({}))), (None, None));
+    }
+
+    #[test]
+    fn a_decoder_that_waits_for_later_frames_is_told() {
+        let of = |p50: f64| json!({ "latency_ms": { "decode": { "p50": p50 } } });
+        assert_eq!((held(&of(33.0), 30.0), held(&of(67.0), 30.0)), (None, Some(67.0)));
+        assert_eq!(held(&json!({}), 30.0), None);
     }
 }

@@ -89,16 +89,21 @@ impl Screen {
         if verbosity == Verbosity::Normal && !logs::are_json() && std::io::stderr().is_terminal() {
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         }
-        if let Ok(style) =
-            ProgressStyle::with_template("  {bar:32.cyan/dim}  {pos}/{len} frames · {per_sec} · {eta} left")
-        {
-            bar.set_style(style.progress_chars("━╸─").with_key(
-                "per_sec",
-                |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                    // A bar that cannot be written is not worth an error.
-                    let _ = write!(w, "{:.1} fps", state.per_sec());
-                },
-            ));
+        if let Ok(style) = ProgressStyle::with_template("  {bar:32.cyan/dim}  {pos}/{len} frames · {per_sec}{left}") {
+            bar.set_style(
+                style
+                    .progress_chars("━╸─")
+                    .with_key("per_sec", |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                        // A bar that cannot be written is not worth an error.
+                        let _ = write!(w, "{:.1} fps", state.per_sec());
+                    })
+                    .with_key("left", |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                        // Before the first frame nobody knows.
+                        if state.pos() > 0 {
+                            let _ = write!(w, " · {:#} left", indicatif::HumanDuration(state.eta()));
+                        }
+                    }),
+            );
         }
         Self {
             bar,

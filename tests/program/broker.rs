@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use async_nats::jetstream;
 use serde_json::Value;
 
-use super::{events, free_port, skipped, text};
+use super::{events, free_port, number, skipped, succeeds, text};
 
 /// The Kafka broker that `tests/tansu/fetch.sh` fetches.
 pub const TANSU: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tansu/tansu");
@@ -120,6 +120,23 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A nats-server that runs, and its address with `below` behind it.
+#[track_caller]
+pub fn started(folder: &Path, below: &str) -> (Broker, String) {
+    let mut broker = Broker::nats(folder);
+    broker.start();
+    let address = format!("nats://127.0.0.1:{}{below}", broker.port);
+    (broker, address)
+}
+
+/// Waiting, running, done, failed: of what `streamdet work status --json` says.
+#[track_caller]
+pub fn figures(status: &Output) -> [u64; 4] {
+    succeeds(status);
+    let status: Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    ["waiting", "running", "done", "failed"].map(|key| number(&status["figures"][key]))
 }
 
 /// All messages that the server stores, in its order: `(subject, payload)`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::client::Clients;
 use super::error::RemoteError;
@@ -256,9 +256,7 @@ impl Turn<'_> {
                 // Of others: theirs go when their turns are over, and with the next one those of workers that were killed.
                 sleep(FULL).await;
                 for (left, uploads) in Scratch::left(cache) {
-                    for (location, upload) in uploads {
-                        give_up(&clients.bucket(&location.place)?.any, &location.key(), &upload).await?;
-                    }
+                    given_up(clients, &uploads).await;
                     drop(left);
                 }
             }
@@ -326,12 +324,16 @@ impl Turn<'_> {
 impl Remote {
     /// Gives uploads up that were begun.
     fn give_up(&self, uploads: &[(Location, String)]) {
-        let known: HashSet<&(Location, String)> = uploads.iter().collect();
-        for (location, upload) in known {
-            let Ok(clients) = self.clients() else { return };
-            let Ok(bucket) = clients.bucket(&location.place) else { return };
-            // What the store does not hear of is left to its rules for what is incomplete.
-            let _ = clients.at_the_end(GIVEN_UP, give_up(&bucket.any, &location.key(), upload));
+        if let (false, Ok(clients)) = (uploads.is_empty(), self.clients()) {
+            clients.whatever_is_told(given_up(clients, uploads));
         }
+    }
+}
+
+/// Gives uploads up; what a store does not hear of is left to its rules for what is incomplete.
+async fn given_up(clients: &Clients, uploads: &[(Location, String)]) {
+    for (location, upload) in uploads.iter().collect::<HashSet<_>>() {
+        let Ok(bucket) = clients.bucket(&location.place) else { continue };
+        let _ = timeout(GIVEN_UP, give_up(&bucket.any, &location.key(), upload)).await;
     }
 }

@@ -52,8 +52,8 @@ files of --manifest failed; 2 unusable input or options; 130, 143 --manifest was
 pub struct WorkArgs {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Queue to take files from: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME
-    #[arg(value_name = "QUEUE", required_unless_present_any = ["manifest", "show_config"])]
+    /// Queue to take files from: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME [default: what `STREAMDET_QUEUE` says]
+    #[arg(value_name = "QUEUE")]
     queue: Option<Address>,
     /// End when no file waits and none is worked on
     #[arg(long, help_heading = "Archive")]
@@ -95,8 +95,8 @@ enum Action {
 /// A queue.
 #[derive(Debug, Args)]
 struct QueueArgs {
-    /// Queue: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME
-    queue: Address,
+    /// Queue: nats[s]://[USER:PASSWORD@]HOST[:PORT]/NAME [default: what `STREAMDET_QUEUE` says]
+    queue: Option<Address>,
     /// CA certificates to trust for natss://, a PEM file [default: the system's]
     #[arg(long, value_name = "FILE")]
     publish_ca: Option<PathBuf>,
@@ -135,11 +135,10 @@ pub fn run(args: &WorkArgs, layers: &Layers) -> u8 {
 
 impl StatusArgs {
     fn run(&self) -> anyhow::Result<u8> {
-        let QueueArgs { queue, publish_ca } = &self.at;
-        let (figures, failures) =
-            archive::with_queue(queue, publish_ca.as_deref(), (None, true), async |queue: &Queue| {
-                Ok((queue.figures().await?, queue.failures(self.failed).await?))
-            })?;
+        let (queue, ca) = (self.at.queue()?, self.at.publish_ca.as_deref());
+        let (figures, failures) = archive::with_queue(&queue, ca, (None, true), async |queue: &Queue| {
+            Ok((queue.figures().await?, queue.failures(self.failed).await?))
+        })?;
         let failures: Vec<_> = failures.into_iter().map(|(_, buried)| buried).collect();
         if self.json {
             print(&format!("{}\n", serde_json::json!({"figures": figures, "failures": failures})));
@@ -164,9 +163,13 @@ impl StatusArgs {
 }
 
 impl QueueArgs {
+    fn queue(&self) -> anyhow::Result<Address> {
+        queue(self.queue.as_ref())
+    }
+
     fn retry(&self) -> anyhow::Result<u8> {
         let ca = self.publish_ca.as_deref();
-        let count = archive::with_queue(&self.queue, ca, (None, true), async |queue: &Queue| queue.retry().await)?;
+        let count = archive::with_queue(&self.queue()?, ca, (None, true), async |queue: &Queue| queue.retry().await)?;
         print_line(&format!("  {} in the queue again", counted(count, "file")));
         Ok(0)
     }
@@ -190,9 +193,9 @@ impl WorkArgs {
         let example = file(&layers, &Item { source: "/archive/clip.mp4".into(), options: toml::Table::new() }, "work")?;
         example.named(&Names::of(Path::new("/archive/clip.mp4")))?;
         prefer_decoder(run.live.decoder.as_deref())?;
-        let keeper = match &self.queue {
-            Some(queue) if list.is_none() => Some(Keeper::open(queue.clone(), publish.ca(), self.lease)?),
-            _ => None,
+        let keeper = match &list {
+            None => Some(Keeper::open(queue(self.queue.as_ref())?, publish.ca(), self.lease)?),
+            Some(_) => None,
         };
         let clock: Arc<dyn Clock> = Arc::new(RealClock::new());
         let remote = Remote::new(self.cache.as_deref(), self.cache_size.unwrap_or(CACHE), shutdown);
@@ -234,6 +237,18 @@ impl WorkArgs {
             None => Ok(u8::from(self.manifest.is_some() && tally.failed + tally.left > 0)),
         }
     }
+}
+
+/// The queue that is given, else that of the environment, where other users do not see its password.
+fn queue(given: Option<&Address>) -> anyhow::Result<Address> {
+    if let Some(given) = given {
+        return Ok(given.clone());
+    }
+    let set = std::env::var("STREAMDET_QUEUE").ok().filter(|set| !set.is_empty());
+    let set = set.ok_or_else(|| {
+        anyhow!("no queue\n  give nats://HOST/NAME, or set STREAMDET_QUEUE; a list of files is --manifest")
+    })?;
+    set.parse().with_context(|| "STREAMDET_QUEUE")
 }
 
 /// The names of a list that are this machine's.

@@ -33,8 +33,8 @@ const LEAST: u64 = 4 << 10;
 pub enum SpoolError {
     /// Another process has it.
     #[error(
-        "{path}: another streamdet publishes this stream to this broker\n  end it, give the stream another name, or choose another \
-         folder with --spool"
+        "{path}: another streamdet publishes this stream to this broker, or another stream of this one has the same name in topics \
+         (\"a b\" is a_b)\n  end it, give the stream another name, or choose another folder with --spool"
     )]
     Locked {
         /// Its folder.
