@@ -5,9 +5,10 @@
     python3 benches/brokers.py --seconds 5
 
 mosquitto and nats-server, one after the other, are killed with SIGKILL in mid-stream and started again after so many seconds, twice; then the
-program is killed while the broker is away, and another run goes on. At the end, of both streams and both runs:
+program is killed while the broker is away, and another run goes on. With --kafka PYTHON, of which confluent-kafka is a package, the same with a
+Kafka broker (Tansu, on an S3 server; `make test` fetches both). At the end, of both streams and both runs:
 
-- every number from 0 on has come, in order; NATS has stored none twice, and what MQTT brought twice was the same
+- every number from 0 on has come, in order; NATS has stored none twice, and what MQTT and Kafka brought twice was the same
 - with a spool that is too small, exactly those are missing that were told to be lost and that the report counts
 
 Needs mosquitto, mosquitto_sub, nats-server (scripts/setup.sh test) and the release build. Exit code: 0 when all of it holds.
@@ -25,8 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
-PROGRAM = pathlib.Path(__file__).resolve().parent.parent / "target/release/streamdet"
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM, TANSU, MOTO = ROOT / "target/release/streamdet", ROOT / "target/tansu/tansu", ROOT / "target/moto"
+# Its packages are for Debian's.
+PYTHON = "/usr/bin/python3" if pathlib.Path("/usr/bin/python3").exists() else "python3"
 ENVIRONMENT = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
 
 
@@ -39,12 +44,13 @@ def free_port():
 class Broker:
     """A server that can be killed and started again."""
 
-    def __init__(self, folder, arguments, port):
+    def __init__(self, folder, arguments, port, more={}):
         self.folder, self.arguments, self.port, self.process = folder, arguments, port, None
+        self.environment = ENVIRONMENT | more
 
     def start(self):
         with open(self.folder / "broker.log", "a") as log:
-            self.process = subprocess.Popen(self.arguments, stdout=log, stderr=log, env=ENVIRONMENT)
+            self.process = subprocess.Popen(self.arguments, stdout=log, stderr=log, env=self.environment)
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -71,6 +77,49 @@ def mosquitto(folder):
 def nats(folder):
     port = free_port()
     return Broker(folder, ["nats-server", "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder / "store"], port)
+
+
+class Cluster(Broker):
+    """A Kafka broker; what it has is on an S3 server, which runs on."""
+
+    def __init__(self, folder):
+        port, store = free_port(), free_port()
+        own = f"tcp://127.0.0.1:{port}"
+        arguments = [TANSU, "broker", "--listener-url", own, "--advertised-listener-url", own, "--storage-engine", "s3://tansu/"]
+        at = f"http://127.0.0.1:{store}"
+        access = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT": at, "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1"}
+        super().__init__(folder, arguments, port, access)
+        server = [PYTHON, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(store)]
+        self.store = Broker(folder, server, store, {"PYTHONPATH": str(MOTO)})
+        self.store.start()
+        with urllib.request.urlopen(urllib.request.Request(f"{at}/tansu", method="PUT"), timeout=30):
+            pass
+
+    def stored(self, python):
+        """All messages of its detections and events, in the order of their partitions, of which a stream has one."""
+        read = subprocess.run([python, "-c", READ, f"127.0.0.1:{self.port}"], capture_output=True, text=True, timeout=300)
+        assert read.returncode == 0, read.stderr
+        return [json.loads(line) for line in read.stdout.splitlines()]
+
+
+# All messages of two topics, a line each.
+READ = """
+import sys
+from confluent_kafka import Consumer, TopicPartition
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "reader", "enable.auto.commit": False, "enable.partition.eof": True})
+topics = consumer.list_topics(timeout=30).topics
+parts = [TopicPartition(name, number, 0) for name in ("site.detections", "site.events") if name in topics for number in topics[name].partitions]
+consumer.assign(parts)
+ended = 0
+while ended < len(parts):
+    message = consumer.poll(60)
+    if message is None:
+        sys.exit("nothing comes")
+    elif message.error():
+        ended += 1
+    else:
+        print(message.value().decode())
+"""
 
 
 def listeners(broker, folder):
@@ -146,7 +195,7 @@ def numbers(messages):
     return found, doubles, lost
 
 
-def outages(program, make, scheme, seconds):
+def outages(program, make, scheme, seconds, python=None):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         broker = make(folder)
@@ -176,14 +225,18 @@ def outages(program, make, scheme, seconds):
                 assert seen == sorted(seen), f"{name}, run {of}: out of order"
             messages = sorted(heard(folder, "session") + heard(folder, "plain"), key=lambda message: message.get("seq", -1))
         else:
-            messages = stored(broker)
+            messages = broker.stored(python) if python else stored(broker)
         broker.kill()
+        if python:
+            broker.store.kill()
         found, doubles, _ = numbers(messages)
         for (name, of), seen in sorted(found.items()):
             assert seen == list(range(len(seen))), f"{name}, run {of}: numbers are missing or out of order"
             print(f"{scheme}: {name}, run {of[:8]}: 0 to {seen[-1]}, complete and in order")
         assert len(found) == 4, f"two streams, two runs: {list(found)}"
-        assert scheme == "mqtt" or doubles == 0, f"{doubles} stored twice"
+        assert scheme != "nats" or doubles == 0, f"{doubles} stored twice"
+        # Only what was on its way when the program was killed may come again.
+        assert scheme != "kafka" or doubles <= 2 * 64, f"{doubles} stored twice"
         if ears:
             doubles = numbers(heard(folder, "plain"))[1]
         print(f"{scheme}: {doubles} came twice, two outages of {seconds:.0f} s and a SIGKILL")
@@ -222,11 +275,14 @@ def too_small(program, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="length of an outage [default: 60]")
+    parser.add_argument("--kafka", metavar="PYTHON", help="with Kafka as well, read by this Python, of which confluent-kafka is a package")
     parser.add_argument("--streamdet", type=pathlib.Path, default=PROGRAM)
     options = parser.parse_args()
     seconds = options.seconds
     outages(options.streamdet, mosquitto, "mqtt", seconds)
     outages(options.streamdet, nats, "nats", seconds)
+    if options.kafka:
+        outages(options.streamdet, Cluster, "kafka", seconds, options.kafka)
     too_small(options.streamdet, min(seconds, 30))
 
 
