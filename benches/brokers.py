@@ -195,6 +195,13 @@ def numbers(messages):
     return found, doubles, lost
 
 
+def wrong(seen):
+    """What is missing or out of order."""
+    missing = sorted(set(range(max(seen) + 1)) - set(seen))
+    late = [after for before, after in zip(seen, seen[1:]) if after < before]
+    return f"of {max(seen) + 1} numbers {len(missing)} are missing ({missing[:5]}…), {len(late)} come after later ones ({late[:5]}…)"
+
+
 def outages(program, make, scheme, seconds, python=None):
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
@@ -231,7 +238,7 @@ def outages(program, make, scheme, seconds, python=None):
             broker.store.kill()
         found, doubles, _ = numbers(messages)
         for (name, of), seen in sorted(found.items()):
-            assert seen == list(range(len(seen))), f"{name}, run {of}: numbers are missing or out of order"
+            assert seen == list(range(len(seen))), f"{name}, run {of}: {wrong(seen)}"
             print(f"{scheme}: {name}, run {of[:8]}: 0 to {seen[-1]}, complete and in order")
         assert len(found) == 4, f"two streams, two runs: {list(found)}"
         assert scheme != "nats" or doubles == 0, f"{doubles} stored twice"

@@ -18,6 +18,7 @@ import argparse
 import datetime
 import html
 import json
+import math
 import os
 import pathlib
 import subprocess
@@ -26,7 +27,7 @@ import tempfile
 
 from serving import CLIP, PROGRAM, ROOT
 
-WIDTH, HEIGHT, LEFT, BELOW = 420, 240, 52, 34
+WIDTH, HEIGHT, LEFT, RIGHT, BELOW = 420, 240, 52, 20, 34
 FIGURES = (
     ("fps", "frames/s, all streams"),
     ("cpu_ms", "CPU ms a frame"),
@@ -70,15 +71,18 @@ def run(options, streams, size, batch):
 
 def plot(title, xs, ys):
     """A line of points, from zero up."""
-    top = (max(ys) or 1) * 1.1
-    at_x = lambda n: LEFT + (WIDTH - LEFT - 12) * (n / max(len(xs) - 1, 1))
+    # Four steps of 1, 2, 2.5 or 5, times a power of ten.
+    least = (max(ys) or 1) / 4
+    power = 10 ** math.floor(math.log10(least))
+    top = 4 * power * next(step for step in (1, 2, 2.5, 5, 10) if step * power >= least)
+    at_x = lambda n: LEFT + (WIDTH - LEFT - RIGHT) * (n / max(len(xs) - 1, 1))
     at_y = lambda y: HEIGHT - BELOW - (HEIGHT - BELOW - 26) * y / top
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html.escape(title)}"><text x="{LEFT}" y="14">{html.escape(title)}</text>']
     for step in range(5):
         value = top * step / 4
         y = at_y(value)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,g}</text>')
     points = " ".join(f"{at_x(n):.1f},{at_y(y):.1f}" for n, y in enumerate(ys))
     parts.append(f'<polyline points="{points}"/>')
     for n, (x, y) in enumerate(zip(xs, ys)):
