@@ -9,7 +9,7 @@ do nothing, and one client sends a real image again and again. At the end:
 - every hostile request was answered with a status that fits it, and none with a failure of the program
 - every honest request was answered with 200, and /healthz is 200
 - memory is what it was after the first half of them (a twentieth is allowed, for the heap's fragments), and so are descriptors and threads:
-  what is made once, for sizes that come, is there by then, and what is lost by each body goes on
+  what is made once, for sizes and connections that come, is there by then, and what is lost by each body goes on
 - no slow sender was heard for longer than its time, and SIGTERM ends the program with 0
 
     benches/hostile.py                       # 10,000: some minutes
@@ -603,26 +603,25 @@ def run(served, hostile, images, args):
             counts[kind].update(statuses)
         wrong.extend(senders.wrong)
 
-    honest = Honest(served.port, image)
-    send(plan[:warm], honest)
-    honest.stopping.set()
-    honest.join()
-    before = settled(served)
-    honest, slow = Honest(served.port, image), Slow(served.port, image)
-    rest = plan[warm:]
-    send(rest[: len(rest) // 2], honest)
-    connections = unread(served.port) + idle(served.port)
-    opened = len(connections)
-    send(rest[len(rest) // 2 :], honest)
-    health = get(served.port, "/healthz")
-    for one in (slow, honest):
-        one.stopping.set()
-        one.join()
-    for connection in connections:
-        connection.close()
-    if not served.is_running():
-        sys.exit(f"the program ended with {served.process.poll()}\n{''.join(served.said[-20:])}")
-    after = settled(served)
+    def half(part):
+        """The same in both halves: what comes to stay with so many connections is there after the first."""
+        honest, slow = Honest(served.port, image), Slow(served.port, image)
+        send(part[: len(part) // 2], honest)
+        connections = unread(served.port) + idle(served.port)
+        opened = len(connections)
+        send(part[len(part) // 2 :], honest)
+        health = get(served.port, "/healthz")
+        for one in (slow, honest):
+            one.stopping.set()
+            one.join()
+        for connection in connections:
+            connection.close()
+        if not served.is_running():
+            sys.exit(f"the program ended with {served.process.poll()}\n{''.join(served.said[-20:])}")
+        return settled(served), honest, slow, opened, health
+
+    before, *_ = half(plan[:warm])
+    after, honest, slow, opened, health = half(plan[warm:])
     watched.stopping.set()
     took = time.monotonic() - began
     rows = [(kind, ", ".join(f"{status or 'no answer'}: {n}" for status, n in sorted(found.items(), key=str)), not any(of == kind for of, *_ in wrong)) for kind, found in counts.items()]
