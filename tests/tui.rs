@@ -331,6 +331,20 @@ fn a_live_stream_that_goes_away_is_looked_for() {
     frames(&report);
 }
 
+/// Its window is closed, which a program that `nohup` started outlives.
+#[test]
+fn a_terminal_that_is_closed_is_left_alone() {
+    let terminal = Terminal::new((80, 24));
+    let clip = terminal.clip();
+    terminal
+        .run("trap '' HUP; exec 3>ended;", &format!("{clip} --frames 150 --report r.json; echo $? >&3; mv ended code"));
+    terminal.shows(&["● running"]);
+    terminal.tmux(&["kill-server"]);
+    events::file(&terminal.path("code"), |_| true);
+    assert_eq!(std::fs::read_to_string(terminal.path("code")).expect("a file"), "0\n");
+    assert_eq!(frames(&json(&terminal.path("r.json"))).1, 150);
+}
+
 #[test]
 fn confidence_counts_from_the_next_frame_on() {
     let Some(root) = shared() else { return };

@@ -31,7 +31,10 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut server: Target = text.parse()?;
+        let mut server: Target = text.parse().map_err(|error| match error {
+            TargetError::Scheme => AddressError::Protocol,
+            error => AddressError::Server(error),
+        })?;
         if server.protocol != Protocol::Nats {
             return Err(AddressError::Protocol);
         }
@@ -60,7 +63,7 @@ mod tests {
             ("nats://h", AddressError::Name),
             ("nats://h/a/b", AddressError::Name),
             ("mqtt://h/a", AddressError::Protocol),
-            ("archive", AddressError::Server(TargetError::Scheme)),
+            ("archive", AddressError::Protocol),
         ] {
             assert_eq!(text.parse::<Address>(), Err(problem), "{text}");
         }

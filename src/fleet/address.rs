@@ -34,7 +34,10 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut server: Target = text.parse()?;
+        let mut server: Target = text.parse().map_err(|error| match error {
+            TargetError::Scheme => AddressError::Protocol,
+            error => AddressError::Server(error),
+        })?;
         if server.protocol != Protocol::Nats {
             return Err(AddressError::Protocol);
         }
@@ -64,6 +67,6 @@ mod tests {
         assert_eq!(shown("natss://h:1/site").as_deref(), Ok("natss://h:1/site"));
         assert_eq!(shown("nats://h/a/b"), Err(AddressError::Name));
         assert_eq!(shown("mqtt://h"), Err(AddressError::Protocol));
-        assert_eq!(shown("site"), Err(AddressError::Server(TargetError::Scheme)));
+        assert_eq!(shown("site"), Err(AddressError::Protocol));
     }
 }

@@ -244,11 +244,10 @@ fn queue(given: Option<&Address>) -> anyhow::Result<Address> {
     if let Some(given) = given {
         return Ok(given.clone());
     }
-    let set = std::env::var("STREAMDET_QUEUE").ok().filter(|set| !set.is_empty());
-    let set = set.ok_or_else(|| {
-        anyhow!("no queue\n  give nats://HOST/NAME, or set STREAMDET_QUEUE; a list of files is --manifest")
-    })?;
-    set.parse().with_context(|| "STREAMDET_QUEUE")
+    let set = std::env::var_os("STREAMDET_QUEUE").filter(|set| !set.is_empty());
+    let set = set.ok_or_else(|| anyhow!("no queue\n  give nats://HOST/NAME, or set STREAMDET_QUEUE"))?;
+    let set = set.into_string().map_err(|_| anyhow!("STREAMDET_QUEUE is not UTF-8"))?;
+    set.parse().context("STREAMDET_QUEUE")
 }
 
 /// The names of a list that are this machine's.

@@ -34,7 +34,7 @@ use crate::text::print_stderr;
 use crate::thread::{self, Thread, ThreadError};
 use keys::Command;
 use scene::Scene;
-use terminal::{Canvas, Held};
+use terminal::{Canvas, Held, Keys};
 use theme::Theme;
 
 pub(crate) use log::Log;
@@ -137,20 +137,22 @@ impl Painter {
                     break;
                 }
             }
-            match event::poll(due.since(clock::now())) {
-                Ok(true) => {
-                    if let Ok(event) = event::read() {
+            match held.keys(due.since(clock::now())) {
+                Keys::Some => {
+                    let mut is_key = false;
+                    while let Ok(true) = event::poll(Duration::ZERO) {
+                        is_key = true;
+                        let Ok(event) = event::read() else { break };
                         self.take(&event);
                         due = clock::now();
                     }
-                }
-                Ok(false) => {}
-                // The terminal sends no keys any more.
-                Err(_) => {
-                    if stopped.wait(EVERY) {
+                    // What is there is not a whole key yet.
+                    if !is_key && stopped.wait(EVERY) {
                         break;
                     }
                 }
+                Keys::None => {}
+                Keys::Gone => break,
             }
         }
         self.resume();

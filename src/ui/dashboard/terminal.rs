@@ -10,7 +10,8 @@ use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::log::Log;
@@ -58,9 +59,21 @@ pub(crate) fn unsuitable(to_stdout: bool) -> Option<&'static str> {
     }
 }
 
+/// Whether a terminal has keys.
+pub(super) enum Keys {
+    /// Some were pressed.
+    Some,
+    /// None were.
+    None,
+    /// It was closed, or cannot be read.
+    Gone,
+}
+
 /// The terminal, held until it is left or dropped.
 pub(super) struct Held {
     capture: Capture,
+    /// Where keys come from: the terminal that crossterm reads, too.
+    keys: File,
 }
 
 /// Takes the terminal; what is written to standard error goes to `log` from now on.
@@ -82,13 +95,19 @@ pub(super) fn take(log: &Arc<Log>) -> io::Result<(Held, Canvas)> {
             before(panic);
         }));
     });
+    let stdin = io::stdin();
+    let keys = if stdin.is_terminal() {
+        File::from(stdin.as_fd().try_clone_to_owned()?)
+    } else {
+        File::options().read(true).write(true).open("/dev/tty")?
+    };
     let capture = Capture::start(log)?;
     let mut raw = before;
     raw.make_raw();
     HELD.store(true, Ordering::SeqCst);
     let entered = tcsetattr(&terminal, OptionalActions::Now, &raw).map_err(io::Error::from);
     let entered = entered.and_then(|()| (&terminal).write_all(ENTER));
-    let held = Held { capture };
+    let held = Held { capture, keys };
     entered?;
     let screen = ratatui::Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 15, terminal)))?;
     Ok((held, screen))
@@ -140,6 +159,16 @@ fn give_back_after_drawing() {
 }
 
 impl Held {
+    /// Waits for keys, for so long. A terminal that was closed is always ready to be read, and crossterm reads it without end.
+    pub fn keys(&self, within: Duration) -> Keys {
+        let mut ready = [PollFd::new(&self.keys, PollFlags::IN)];
+        match poll(&mut ready, Timespec::try_from(within).ok().as_ref()) {
+            Ok(0) | Err(Errno::INTR) => Keys::None,
+            Ok(_) if ready[0].revents() == PollFlags::IN => Keys::Some,
+            Ok(_) | Err(_) => Keys::Gone,
+        }
+    }
+
     /// Gives the terminal back; what came on standard error until now is in the log.
     ///
     /// # Errors
@@ -190,7 +219,7 @@ fn read_lines(mut pipe: io::PipeReader, end: &UnixStream, log: &Log) {
         thread::test_panic_point();
         let mut ready = [PollFd::new(&pipe, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
         match poll(&mut ready, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(_) => break,
         }
         let ended = !ready[1].revents().is_empty();
