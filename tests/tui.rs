@@ -336,8 +336,10 @@ fn a_live_stream_that_goes_away_is_looked_for() {
 fn a_terminal_that_is_closed_is_left_alone() {
     let terminal = Terminal::new((80, 24));
     let clip = terminal.clip();
-    terminal
-        .run("trap '' HUP; exec 3>ended;", &format!("{clip} --frames 150 --report r.json; echo $? >&3; mv ended code"));
+    // A script's shell: one for people ends with its terminal.
+    let script = "trap '' HUP; \"$@\"; echo $? >ended; mv ended code";
+    std::fs::write(terminal.path("script"), script).expect("a file");
+    terminal.run("sh script", &format!("{clip} --frames 150 --report r.json"));
     terminal.shows(&["● running"]);
     terminal.tmux(&["kill-server"]);
     events::file(&terminal.path("code"), |_| true);
