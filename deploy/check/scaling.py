@@ -49,8 +49,8 @@ def queue(program, scaled, scratch, server, monitoring):
         fail(f"{FILES} files wait, and KEDA sees {found}: {trigger}")
     out = scratch / "annotated"
     container = scaled["spec"]["jobTargetRef"]["template"]["spec"]["containers"][0]
-    args = [arg.replace("$(QUEUE)", queue).replace("/annotated/", f"{out}/") for arg in container["args"]]
-    worker = subprocess.run([program, *args], env=os.environ | QUICK, capture_output=True, text=True)
+    args = [arg.replace("/annotated/", f"{out}/") for arg in container["args"]]
+    worker = subprocess.run([program, *args], env=os.environ | QUICK | {"STREAMDET_QUEUE": queue}, capture_output=True, text=True)
     written = sum(1 for path in out.rglob("*") if path.is_file())
     # The annotated video, and its detections.
     if worker.returncode != 0 or written != 2 * FILES:
