@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::publish::{Protocol, Target, TargetError};
+use crate::publish::{Target, TargetError};
 
 /// A server and a queue on it: `nats://HOST:PORT/QUEUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +31,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut server: Target = text.parse().map_err(|error| match error {
-            TargetError::Scheme => AddressError::Protocol,
-            error => AddressError::Server(error),
-        })?;
-        if server.protocol != Protocol::Nats {
-            return Err(AddressError::Protocol);
-        }
+        let mut server = Target::on_nats(text)?.ok_or(AddressError::Protocol)?;
         let queue = server.prefix.take().filter(|name| !name.contains('/')).ok_or(AddressError::Name)?;
         Ok(Self { server, queue })
     }

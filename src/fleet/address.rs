@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::publish::{Protocol, Target, TargetError};
+use crate::publish::{Target, TargetError};
 
 /// What a fleet is called where nobody says.
 const NAME: &str = "streamdet";
@@ -34,13 +34,7 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let mut server: Target = text.parse().map_err(|error| match error {
-            TargetError::Scheme => AddressError::Protocol,
-            error => AddressError::Server(error),
-        })?;
-        if server.protocol != Protocol::Nats {
-            return Err(AddressError::Protocol);
-        }
+        let mut server = Target::on_nats(text)?.ok_or(AddressError::Protocol)?;
         let name = server.prefix.take().unwrap_or_else(|| NAME.to_owned());
         if name.contains('/') {
             return Err(AddressError::Name);

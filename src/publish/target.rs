@@ -142,6 +142,17 @@ impl FromStr for Target {
 }
 
 impl Target {
+    /// A NATS server; `None` where the text names none, or another broker.
+    ///
+    /// # Errors
+    /// When its address cannot be used.
+    pub fn on_nats(text: &str) -> Result<Option<Self>, TargetError> {
+        match text.parse() {
+            Err(TargetError::Scheme) => Ok(None),
+            target => target.map(|target: Self| (target.protocol == Protocol::Nats).then_some(target)),
+        }
+    }
+
     /// All brokers that it names, as `HOST:PORT`, with commas.
     #[must_use]
     pub fn brokers(&self) -> String {
