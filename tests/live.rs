@@ -504,7 +504,10 @@ fn no_secret_is_printed_or_written() {
         std::fs::write(out.join(format!("printed-{number}")), [output.stdout, output.stderr].concat()).expect("a file");
     }
     let printed = std::fs::read_to_string(out.join("printed-0")).expect("what was printed");
-    assert!(printed.contains("visible in the process list; use STREAMDET_USER and STREAMDET_PASSWORD"), "{printed}");
+    assert!(
+        printed.contains("visible in the process list; use the config file or the environment: STREAMDET_USER"),
+        "{printed}"
+    );
     let wrong = server.url_for(USER, "planted-s3cret-wrong", "/x");
     let refused = run(folder.path(), &[&wrong]);
     std::fs::write(out.join("refused"), [refused.stdout, refused.stderr].concat()).expect("a file");
