@@ -206,8 +206,9 @@ impl Claimed {
         settings.jobs.clone_from(&self.task.plan.jobs);
         settings.heatmaps.clone_from(&self.task.heatmaps);
         let may_wait = settings.jobs.iter().map(|job| !job.source.is_live() && !job.paced).collect();
-        let publisher = settings.publish.clone().map(|plan| Publisher::open(plan, origin.classes.clone(), may_wait));
-        let publisher = publisher.transpose()?.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>);
+        let open = |plan| Publisher::open(plan, origin.classes.clone(), may_wait, settings.pixelation.clone());
+        let publisher = settings.publish.clone().map(open).transpose()?;
+        let publisher = publisher.map(|publisher| Box::new(publisher) as Box<dyn DetectionOutput>);
         let instruments = Instruments::open(&self.files, shutdown)?;
         // Last: what is refused leaves no empty file.
         let at_once = settings.jobs.iter().any(|job| job.source.is_live());

@@ -25,6 +25,10 @@ pub struct PublishOptions {
     /// change, 1 for track, no limit for frame]
     #[arg(long, value_name = "N", value_parser = rate)]
     publish_rate: Option<f64>,
+    /// With --publish-on track, send each object's best view with its end: a JPEG of at most 640 pixels a side. What --blur names is
+    /// pixelated
+    #[arg(long)]
+    publish_crops: bool,
     /// What messages look like: streamdet (lines of --json), frigate, deepstream-minimal [default: streamdet]
     #[arg(long, value_name = "FORMAT")]
     publish_format: Option<Format>,
@@ -56,6 +60,7 @@ impl PublishOptions {
             publish,
             publish_on,
             publish_rate,
+            publish_crops,
             publish_format,
             publish_ca,
             home_assistant,
@@ -63,9 +68,9 @@ impl PublishOptions {
             spool_bytes: _,
         } = self;
         let files = publish_ca.is_some() || spool.is_some();
-        let how =
-            publish_on.is_some() || publish_rate.is_some() || publish_format.is_some() || home_assistant.is_some();
-        (publish.is_empty() && (files || how)).then(|| NOWHERE.to_owned())
+        let how = publish_on.is_some() || publish_rate.is_some() || publish_format.is_some();
+        let what = *publish_crops || home_assistant.is_some();
+        (publish.is_empty() && (files || how || what)).then(|| NOWHERE.to_owned())
     }
 
     /// What is to be published.
@@ -84,6 +89,7 @@ impl PublishOptions {
             format: self.publish_format.unwrap_or(Format::Streamdet),
             on: self.publish_on,
             rate: self.publish_rate,
+            crops: self.publish_crops,
             home_assistant: self.home_assistant.clone(),
             spool: spool.ok_or(PublishError::NoFolder)?,
             spool_bytes: self.spool_bytes.0,

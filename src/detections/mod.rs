@@ -10,6 +10,7 @@ pub mod json;
 pub mod labels;
 mod lines;
 pub mod mot;
+pub(crate) mod view;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};

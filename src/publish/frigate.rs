@@ -1,7 +1,7 @@
 //! Frigate's topics and payloads, as its page on MQTT names them: <https://docs.frigate.video/integrations/mqtt/>.
 //!
 //! `PREFIX/events` has each object's new, update and end; `PREFIX/CAMERA/LABEL` and `PREFIX/CAMERA/all` how many there are;
-//! `PREFIX/available` whether we are. What Frigate knows and we do not is as its page has it where it is unknown. Its commands
+//! `PREFIX/CAMERA/LABEL/snapshot` the newest that has ended, where crops are asked for; `PREFIX/available` whether we are. What Frigate knows and we do not is as its page has it where it is unknown. Its commands
 //! (`…/set`, `restart`) are not listened to.
 
 use std::collections::BTreeMap;
@@ -15,6 +15,9 @@ use super::follow::{Change, Object, What};
 pub(super) const EVENTS: &str = "events";
 /// Topic of availability, below the prefix.
 pub(super) const AVAILABLE: &str = "available";
+
+/// Topic of an object's picture, below its camera and label.
+pub(super) const SNAPSHOT: &str = "snapshot";
 
 /// How many streams of this process are there, by what they share.
 static THERE: Mutex<BTreeMap<String, u32>> = Mutex::new(BTreeMap::new());

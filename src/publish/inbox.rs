@@ -98,6 +98,11 @@ impl Inbox {
         fits
     }
 
+    /// Whether a message of so many bytes finds room now.
+    pub fn takes(&self, bytes: usize) -> bool {
+        self.lock().bytes + bytes <= BYTES
+    }
+
     /// Hands a value over that takes the place of an older one.
     pub fn set(&self, topic: &str, payload: Vec<u8>) {
         let mut waiting = self.lock();

@@ -1,5 +1,7 @@
 //! Messages of our own format: the lines of `--json`, with the stream's name, the run and the number in it.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use super::follow::Change;
@@ -27,10 +29,12 @@ struct TrackLine<'a> {
     from_pts_ns: u64,
     zones: Vec<&'a str>,
     entered_zones: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop: Option<String>,
 }
 
-/// The line of a change.
-pub(super) fn track(change: &Change, stream: StreamId, size: Size, class: &str) -> Vec<u8> {
+/// The line of a change; `crop` is a JPEG.
+pub(super) fn track(change: &Change, stream: StreamId, size: Size, class: &str, crop: Option<&[u8]>) -> Vec<u8> {
     let after = &change.after;
     let line = TrackLine {
         schema: SCHEMA,
@@ -50,6 +54,7 @@ pub(super) fn track(change: &Change, stream: StreamId, size: Size, class: &str) 
         from_pts_ns: after.first.0.ns,
         zones: after.zones.iter().map(AsRef::as_ref).collect(),
         entered_zones: after.entered.iter().map(AsRef::as_ref).collect(),
+        crop: crop.map(|jpeg| BASE64_STANDARD.encode(jpeg)),
     };
     // Numbers and texts: it does not fail.
     serde_json::to_vec(&line).unwrap_or_default()

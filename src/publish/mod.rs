@@ -24,6 +24,7 @@ mod sink;
 mod spool;
 mod target;
 mod tls;
+mod views;
 mod voice;
 
 pub use plan::{Figures, Format, On, Plan, PublishError, PublishReport, Request, Route};

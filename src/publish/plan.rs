@@ -86,6 +86,8 @@ pub struct Request {
     pub on: Option<On>,
     /// Frames, changes and updates of a track a second, at most; `None`: as `on` has it.
     pub rate: Option<f64>,
+    /// Whether the end of a track has its best view.
+    pub crops: bool,
     /// Home Assistant's prefix, where its entities are announced.
     pub home_assistant: Option<String>,
     /// Where messages lie until they are acknowledged.
@@ -107,6 +109,9 @@ pub enum PublishError {
     /// Entities that nobody would hear of.
     #[error("--home-assistant {0}")]
     HomeAssistant(&'static str),
+    /// A view of what is not followed.
+    #[error("--publish-crops: the end of a track has them\n  use --publish-on track")]
+    Crops,
     /// Two times the same.
     #[error("--publish {0}: given twice\n  leave one out, or give them different prefixes")]
     Twice(String),
@@ -150,6 +155,9 @@ impl Request {
                 ));
             }
             _ => {}
+        }
+        if self.crops && on != On::Track {
+            return Err(PublishError::Crops);
         }
         if self.home_assistant.is_some() && !speaks(Protocol::Mqtt) {
             return Err(PublishError::HomeAssistant("it listens to MQTT\n  give an mqtt:// address to --publish"));
@@ -328,6 +336,7 @@ mod tests {
             format: Format::Streamdet,
             on: None,
             rate: None,
+            crops: false,
             home_assistant: None,
             spool: PathBuf::new(),
             spool_bytes: 256_000_000,
@@ -363,6 +372,7 @@ mod tests {
             with(&["nats://h"], &|request| request.home_assistant = Some("homeassistant".into())),
             with(&["mqtt://h", "kafka://h"], &|request| request.format = Format::Frigate),
             with(&["kafka://h"], &|request| request.home_assistant = Some("homeassistant".into())),
+            with(&["mqtt://h"], &|request| request.crops = true),
             with(&["mqtt://u:p@h/x", "mqtt://v:q@h/x"], &|_| {}),
         ];
         for text in &said {

@@ -16,11 +16,13 @@ use super::plan::{Plan, PublishError, Route};
 use super::sink::PublishSink;
 use super::spool::{Spool, identity};
 use super::target::Protocol;
+use super::views::Views;
 use super::voice::Voice;
 use super::{kafka, mqtt, nats, tls};
 use crate::backoff::Backoff;
 use crate::clock::Deadline;
 use crate::detections::{DetectionError, DetectionOutput, DetectionSink, FileNames, Say};
+use crate::frame::pixelate::Pixelation;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 use crate::stream::StreamId;
@@ -43,6 +45,7 @@ const SOON: Duration = Duration::from_secs(5);
 pub struct Publisher {
     plan: Arc<Plan>,
     classes: Arc<[String]>,
+    pixelation: Pixelation,
     /// Whether frames may wait for a moment, by stream.
     may_wait: Vec<bool>,
     /// One a route.
@@ -55,11 +58,16 @@ pub struct Publisher {
 
 impl Publisher {
     /// Opens the spools and starts the thread. `may_wait` says of each stream whether its frames may wait for a moment: those of
-    /// recordings.
+    /// recordings. What `pixelation` names is pixelated in crops.
     ///
     /// # Errors
     /// When there is no spool, no certificate or no thread.
-    pub fn open(plan: Arc<Plan>, classes: Arc<[String]>, may_wait: Vec<bool>) -> Result<Self, PublishError> {
+    pub fn open(
+        plan: Arc<Plan>,
+        classes: Arc<[String]>,
+        may_wait: Vec<bool>,
+        pixelation: Pixelation,
+    ) -> Result<Self, PublishError> {
         let request = &plan.request;
         let is_tls = plan.routes.iter().any(|route| route.target.tls);
         let tls = if is_tls { Some(Arc::new(tls::config(request.tls_ca.as_deref())?)) } else { None };
@@ -101,7 +109,7 @@ impl Publisher {
             // What is left behind ends by itself.
             runtime.shutdown_background();
         })?;
-        Ok(Self { plan, classes, may_wait, inboxes, voice, quit, thread: Mutex::new(Some(thread)) })
+        Ok(Self { plan, classes, pixelation, may_wait, inboxes, voice, quit, thread: Mutex::new(Some(thread)) })
     }
 }
 
@@ -209,6 +217,7 @@ impl DetectionOutput for Publisher {
             on: request.on(),
             may_wait: self.may_wait.get(stream.0 as usize).copied().unwrap_or(false),
             interval_ns: request.interval_ns(),
+            views: request.crops.then(|| Views::new(self.pixelation.clone(), self.voice.clone())),
             follower: Follower::new(request.interval_ns()),
             counts: None,
             told: None,

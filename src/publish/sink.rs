@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::follow::{Change, Follower};
+use super::follow::{Change, Follower, What};
 use super::inbox::{Inbox, Produced};
 use super::lines;
 use super::plan::{Format, On, Route};
+use super::views::Views;
 use super::{deepstream, frigate};
 use crate::detections::json::{write_event, write_line};
 use crate::detections::{DetectedFrame, DetectionError, DetectionSink, StreamEvent, class_name};
@@ -27,6 +28,8 @@ pub(super) struct PublishSink {
     /// A moment's wait costs no frame.
     pub may_wait: bool,
     pub interval_ns: u64,
+    /// Of the objects that are followed, where they are asked for.
+    pub views: Option<Views>,
     pub follower: Follower,
     /// Objects by class in the newest frame, those that are gone with 0.
     pub counts: Option<BTreeMap<u16, u32>>,
@@ -119,15 +122,23 @@ impl PublishSink {
         line
     }
 
-    fn tell(&self, changes: &[Change]) {
+    fn tell(&mut self, changes: &[Change]) {
         for change in changes {
+            let ended = self.views.as_mut().filter(|_| change.what == What::End);
+            let crop = ended.and_then(|views| views.take(change.after.id));
             let class = self.class(change.after.class_id);
-            match self.format {
-                Format::Frigate => {
-                    self.push(frigate::EVENTS, &frigate::event(change, &self.name, class));
+            if self.format == Format::Frigate {
+                self.push(frigate::EVENTS, &frigate::event(change, &self.name, class));
+                if let Some(jpeg) = crop {
+                    self.set(&self.topic(&format!("{}/{}", label(class), frigate::SNAPSHOT)), &jpeg);
                 }
-                _ => self.push(&self.topic(EVENTS), &lines::track(change, self.stream, self.size, class)),
+                continue;
             }
+            let line = |crop| lines::track(change, self.stream, self.size, class, crop);
+            let with_crop = crop.as_deref().map(|jpeg| line(Some(jpeg)));
+            // A message without its crop is more than none.
+            let fits = |line: &Vec<u8>| self.may_wait || self.inboxes().all(|inbox| inbox.takes(line.len()));
+            self.push(&self.topic(EVENTS), &with_crop.filter(fits).unwrap_or_else(|| line(None)));
         }
     }
 }
@@ -166,6 +177,9 @@ impl DetectionSink for PublishSink {
                 }
             }
             On::Track => {
+                if let Some(views) = &mut self.views {
+                    views.frame(frame, size);
+                }
                 let wall = jiff::Timestamp::now().as_duration().as_secs_f64();
                 let changes = self.follower.frame((frame.index, frame.pts, wall), &frame.detections, &frame.events);
                 self.tell(&changes);

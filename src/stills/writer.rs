@@ -43,6 +43,8 @@ const QUALITY: u8 = 92;
 /// Writes still images; keeps its encoders from image to image.
 pub struct StillWriter {
     quality: u8,
+    /// Pixels of an image's longer side, at most.
+    longest: Option<u32>,
     jpeg: Option<Encoder>,
     png: Option<Encoder>,
 }
@@ -50,6 +52,8 @@ pub struct StillWriter {
 struct Encoder {
     pipeline: gst::Pipeline,
     frames: gst_app::AppSrc,
+    /// Where the size is set.
+    scaled: Option<gst::Element>,
     images: gst_app::AppSink,
 }
 
@@ -63,7 +67,13 @@ impl StillWriter {
     /// One that writes JPEGs of this quality, 0 to 100.
     #[must_use]
     pub fn of_quality(quality: u8) -> Self {
-        Self { quality, jpeg: None, png: None }
+        Self { quality, longest: None, jpeg: None, png: None }
+    }
+
+    /// Images whose longer side has more than `longest` pixels are made smaller.
+    #[must_use]
+    pub fn within(self, longest: u32) -> Self {
+        Self { longest: Some(longest), ..self }
     }
 
     /// Writes the frame in `buffer` as the kind of image that the ending of `path` says: JPEG (quality 92) for `.jpg` and
@@ -97,9 +107,16 @@ impl StillWriter {
         };
         let encoder = match slot {
             Some(encoder) => encoder,
-            None => slot.insert(Encoder::start(&element)?),
+            None => slot.insert(Encoder::start(&element, self.longest.is_some())?),
         };
-        let encoded = encoder.encode(buffer, video);
+        let (width, height) = (video.width(), video.height());
+        let longest = self.longest.unwrap_or(u32::MAX).min(width.max(height));
+        // At least a pixel, and no overflow: neither side is larger than the longer one.
+        let side = |side: u32| {
+            let side = u64::from(side) * u64::from(longest) / u64::from(width.max(height).max(1));
+            u32::try_from(side).unwrap_or(longest).max(1)
+        };
+        let encoded = encoder.encode(buffer, video, (side(width), side(height)));
         if encoded.is_err() {
             // A failed encoder takes nothing more.
             *slot = None;
@@ -110,21 +127,33 @@ impl StillWriter {
 }
 
 impl Encoder {
-    fn start(element: &str) -> Result<Self, EncodeError> {
+    fn start(element: &str, is_scaled: bool) -> Result<Self, EncodeError> {
+        let scale = if is_scaled { "videoscale add-borders=false ! capsfilter name=scaled ! " } else { "" };
         let description = format!(
-            "appsrc name=frames format=time ! videoconvert ! {element} ! appsink name=images sync=false max-buffers=1"
+            "appsrc name=frames format=time ! {scale}videoconvert ! {element} ! appsink name=images sync=false max-buffers=1"
         );
         let missing = |what: &str| glib::bool_error!("the image encoder has no {}", what);
         let pipeline = gst::parse::launch(&description)?;
         let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| missing("pipeline"))?;
         let frames = pipeline.by_name("frames").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("input"))?;
         let images = pipeline.by_name("images").and_then(|e| e.downcast().ok()).ok_or_else(|| missing("output"))?;
-        let encoder = Self { pipeline, frames, images };
+        let scaled = pipeline.by_name("scaled");
+        let encoder = Self { pipeline, frames, scaled, images };
         encoder.pipeline.set_state(gst::State::Playing)?;
         Ok(encoder)
     }
 
-    fn encode(&self, buffer: gst::Buffer, video: &gst_video::VideoInfo) -> Result<gst::Buffer, EncodeError> {
+    fn encode(
+        &self,
+        buffer: gst::Buffer,
+        video: &gst_video::VideoInfo,
+        (width, height): (u32, u32),
+    ) -> Result<gst::Buffer, EncodeError> {
+        if let Some(scaled) = &self.scaled {
+            let (width, height) = (width.cast_signed(), height.cast_signed());
+            let caps = gst_video::VideoCapsBuilder::new().width(width).height(height);
+            scaled.set_property("caps", caps.pixel_aspect_ratio(gst::Fraction::new(1, 1)).build());
+        }
         self.frames.set_caps(Some(&video.to_caps()?));
         self.frames.push_buffer(buffer)?;
         let sample = self.images.try_pull_sample(gst::ClockTime::from_seconds(DEADLINE_SECONDS));

@@ -58,7 +58,12 @@ const LAYERS: &[Layer] = &[
             "overlay",
             "latency",
         ],
-        among: Among::Only(&[("sink", "stills"), ("detections", "stills"), ("publish", "detections")]),
+        among: Among::Only(&[
+            ("sink", "stills"),
+            ("detections", "stills"),
+            ("publish", "detections"),
+            ("publish", "stills"),
+        ]),
     },
     // The charts and the machine are the report's.
     Layer {

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::brokers::{Heard, Listener};
 use crate::program::broker::{Broker, has};
 use crate::program::running::Running;
-use crate::program::{made_clip, streamdet_command};
+use crate::program::{made_clip, probe, streamdet_command};
 use crate::recorded;
 
 /// Fields of a sensor by MQTT discovery: <https://www.home-assistant.io/integrations/sensor.mqtt/>, of a binary sensor:
@@ -294,6 +296,84 @@ fn changes_tracks_and_frames_are_published_as_asked() {
         (&crossings[0]["events"][0]["name"], &crossings[0]["events"][0]["class"]),
         (&"gate".into(), &"car".into())
     );
+}
+
+/// The luma of an image, scaled to 640 by 320 pixels.
+fn grey(image: &Path) -> Vec<u8> {
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-i"]).arg(image);
+    ffmpeg.args(["-vf", "scale=640:320", "-pix_fmt", "gray", "-f", "rawvideo", "-"]);
+    let output = ffmpeg.output().expect("ffmpeg is installed");
+    assert_eq!(output.stdout.len(), 640 * 320, "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// The mean difference of two of them.
+fn difference(one: &[u8], other: &[u8]) -> f64 {
+    let sum: u64 = one.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    sum as f64 / one.len() as f64
+}
+
+/// The end of an object has its best view, of at most 640 pixels a side; what is to be pixelated is.
+#[test]
+fn the_end_of_a_track_has_its_best_view() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let Some((broker, listener)) = heard_at(folder) else { return };
+    // It comes closer for a second, white on black, is seen whole at 1,000 by 500 pixels, and is cut by the edge after that.
+    let side = |frame: u32| if frame < 30 { 100 + frame * 10 } else { 500 };
+    let corners = |frame: u32| {
+        let left = if frame < 40 { 100 } else { 400 };
+        [left, 100, (left + 2 * side(frame)).min(1280), 100 + side(frame)]
+    };
+    let line = |frame: u32| {
+        let [x1, y1, x2, y2] = corners(frame);
+        let found = format!(
+            "{{\"class_id\":1,\"class\":\"car\",\"confidence\":0.75,\"box\":[{x1},{y1},{x2},{y2}],\"track_id\":7}}"
+        );
+        let pts = u64::from(frame) * 1_001_000_000 / 30;
+        let head =
+            format!("\"schema\":1,\"stream\":0,\"frame\":{frame},\"pts_ns\":{pts},\"width\":1280,\"height\":720");
+        format!("{{{head},\"detections\":[{found}]}}\n")
+    };
+    std::fs::write(folder.join("found.jsonl"), (0..60).map(line).collect::<String>()).expect("a file");
+    made_clip(folder, "street.mp4", "1280x720", "2", &["-preset", "ultrafast"]);
+    let publish = |prefix: &str, more: &[&str]| {
+        let url = format!("mqtt://127.0.0.1:{}/{prefix}", broker.port);
+        let args =
+            [&["street.mp4", "--detections", "found.jsonl", "--publish", &url, "--publish-crops"], more].concat();
+        Running::start(recorded(folder, &args)).succeeds();
+    };
+    publish("plain", &["--publish-on", "track"]);
+    publish("pixelated", &["--publish-on", "track", "--blur", "car"]);
+    publish("frigate", &["--publish-format", "frigate"]);
+    let heard = listener.wait(|heard| {
+        heard.last().is_some_and(|heard| heard.topic.ends_with("/available") && heard.payload == "offline")
+    });
+    let crop = |prefix: &str| {
+        let topic = format!("{prefix}/street/events");
+        let lines: Vec<Value> = heard.iter().filter(|heard| heard.topic == topic).map(Heard::json).collect();
+        let (end, others) = lines.split_last().expect("there are messages");
+        assert!(end["what"] == "end" && others.iter().all(|line| line.get("crop").is_none()), "{others:?}");
+        let jpeg = BASE64_STANDARD.decode(end["crop"].as_str().expect("a crop")).expect("base64");
+        assert!(jpeg.starts_with(b"\xff\xd8\xff"));
+        std::fs::write(folder.join("crop.jpg"), &jpeg).expect("a file");
+        let file = folder.join("crop.jpg");
+        let size = [probe(&file, "width"), probe(&file, "height")];
+        // The whole one, though the cut one came later.
+        assert_eq!(size, ["640", "320"]);
+        (jpeg.len(), grey(&file))
+    };
+    let ((plain, sharp), (_, pixelated)) = (crop("plain"), crop("pixelated"));
+    // As `--best-crops` writes them.
+    publish("files", &["--publish-on", "track", "--blur", "car", "--crops", "crops", "--best-crops"]);
+    let written = grey(&folder.join("crops/car/street-id7.jpg"));
+    let (near, far) = (difference(&pixelated, &written), difference(&pixelated, &sharp));
+    assert!(near < 5.0 && far > 2.0 * near, "{near} and {far}");
+    let port = broker.port.to_string();
+    let args = ["-h", "127.0.0.1", "-p", &port, "-C", "1", "-N", "-t", "frigate/street/car/snapshot"];
+    let kept = Command::new("mosquitto_sub").args(args).output().expect("mosquitto_sub is installed").stdout;
+    assert_eq!(kept.len(), plain);
 }
 
 /// `serve` publishes the streams of its configuration, and shows how that goes; whoever comes over HTTP has no say in it.
