@@ -309,6 +309,7 @@ fn grey(image: &Path) -> Vec<u8> {
 }
 
 /// The mean difference of two of them.
+#[expect(clippy::cast_precision_loss, reason = "some hundred thousand pixels")]
 fn difference(one: &[u8], other: &[u8]) -> f64 {
     let sum: u64 = one.iter().zip(other).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     sum as f64 / one.len() as f64
