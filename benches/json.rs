@@ -16,18 +16,9 @@ fn write_line(criterion: &mut Criterion) {
     let size = Size { width: 1920, height: 1080 };
     let mut group = criterion.benchmark_group("json");
     for count in [0, 5, 50] {
-        let frame = Frame {
-            stream: StreamId(0),
-            index: 1234,
-            pts: StreamTime { ns: 41_133_333_333 },
-            duration: None,
-            pixels: (),
-            file: None,
-            stamps: Stamps::default(),
-            detections: (0..count).map(detection).collect(),
-            events: Vec::new(),
-            letterbox: None,
-        };
+        let (place, pts) = ((StreamId(0), 1234), StreamTime { ns: 41_133_333_333 });
+        let mut frame = Frame::new(place, pts, (), Stamps::default());
+        frame.detections = (0..count).map(detection).collect();
         let mut out = Vec::new();
         json::write_line(&mut out, &frame, size, &classes).expect("memory takes everything");
         group.throughput(Throughput::Bytes(out.len() as u64));

@@ -27,6 +27,7 @@ pub mod secrets;
 pub mod shutdown;
 pub mod stream;
 pub mod teardown;
+pub mod telemetry;
 pub mod tensor;
 pub mod text;
 pub mod thread;

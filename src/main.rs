@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use streamdet::cli::serve::ServeArgs;
-use streamdet::cli::{Cli, Command, bench, check, detect, doctor, fleet, model, profile, serve, val, work};
+use streamdet::cli::{Cli, Command, bench, check, detect, doctor, fleet, model, profile, serve, telemetry, val, work};
 use streamdet::config::{self, ConfigError, Fault, Layers};
 use streamdet::secrets::redact;
 use streamdet::text::print_stderr;
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         Command::Detect(args) => ExitCode::from(detect::run(&args, &parsed.kept)),
         Command::Bench(args) => ExitCode::from(bench::run(&args, &parsed.kept)),
         Command::Profile(args) => ExitCode::from(profile::run(&args)),
+        Command::Telemetry(args) => ExitCode::from(telemetry::run(&args)),
         Command::Val(args) => ExitCode::from(val::run(&args)),
         Command::Model(args) => ExitCode::from(model::run(&args)),
         Command::Serve(args) => ExitCode::from(serve::run(&args, &parsed.layers, serve_again)),

@@ -220,6 +220,64 @@ pub struct FrameCounters {
     queue_full: AtomicU64,
     corrupt: AtomicU64,
     failed: AtomicU64,
+    /// Of its telemetry tracks, by the source.
+    pub telemetry: TelemetryCounters,
+}
+
+/// Counts the packets of a stream's telemetry.
+#[derive(Debug, Default)]
+pub struct TelemetryCounters {
+    packets: AtomicU64,
+    bad_checksum: AtomicU64,
+    unknown: AtomicU64,
+    unreadable: AtomicU64,
+}
+
+impl TelemetryCounters {
+    /// A packet was read.
+    pub fn packet(&self) {
+        self.packets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Its checksum is wrong: it is passed over.
+    pub fn bad_checksum(&self) {
+        self.bad_checksum.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is of a kind that is not known: it is passed over.
+    pub fn unknown(&self) {
+        self.unknown.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes that are no whole packet came.
+    pub fn unreadable(&self) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// As they are now.
+    #[must_use]
+    pub fn counts(&self) -> TelemetryCounts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        TelemetryCounts {
+            packets: get(&self.packets),
+            bad_checksum: get(&self.bad_checksum),
+            unknown: get(&self.unknown),
+            unreadable: get(&self.unreadable),
+        }
+    }
+}
+
+/// Packets of a stream's telemetry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TelemetryCounts {
+    /// Read, those that are passed over included.
+    pub packets: u64,
+    /// Passed over: the checksum is wrong.
+    pub bad_checksum: u64,
+    /// Passed over: of a kind that is not known.
+    pub unknown: u64,
+    /// Buffers with bytes that are no whole packet.
+    pub unreadable: u64,
 }
 
 impl FrameCounters {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::choices;
+use crate::config::choices;
 use crate::counting::{self, Anchor, Counting, CountingError, Line, Zone};
 
 /// Where tracked objects are counted.

@@ -1,7 +1,7 @@
 //! `streamdet detect`: the main job.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::settings::Task;
 use super::signals::Signals;
 use crate::archive::{NameError, Names};
 use crate::clock::{Clock, RealClock};
-use crate::config::{Kept, PublishOptions};
+use crate::config::{Kept, PublishOptions, TelemetryOptions};
 use crate::controls::Controls;
 use crate::pipeline::plan::{self, MAX_CLIENTS, OutputRequest};
 use crate::shutdown::Shutdown;
@@ -34,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   streamdet detect rtsp://cam/main -o flight.mkv     a camera: newest frame first, reconnects
   streamdet detect test:ball --frames 300            GStreamer's test pattern
   streamdet detect rtsp://cam/main --publish mqtt://broker/site      detections to a broker (docs/publishing.md)
+  streamdet detect flight.ts --json -                drone telemetry: detections with positions (docs/telemetry.md)
   streamdet detect clip.mp4 --tui                    dashboard; ? lists its keys
   streamdet detect clip.mp4 --detections found.jsonl draws what was found before; no model is loaded
   streamdet detect clip.mp4 -o runs/a/out.mp4 --run-dir runs/a
@@ -127,6 +128,8 @@ pub struct DetectOptions {
     heatmap: Option<PathBuf>,
     #[command(flatten)]
     pub(super) publish: PublishOptions,
+    #[command(flatten)]
+    telemetry: TelemetryOptions,
     #[command(flatten)]
     pub(super) run: RunOptions,
     #[command(flatten)]
@@ -238,6 +241,7 @@ impl DetectOptions {
             plan,
             overwrite: self.overwrite,
             detections: self.detections.clone(),
+            points: self.telemetry.points().map(Path::to_owned),
             json: self.json.clone(),
             save_txt: self.save_txt.clone(),
             crops: self.crops.clone(),
@@ -245,6 +249,8 @@ impl DetectOptions {
             mot_output: self.mot_output.clone(),
             events_csv: self.events_csv.clone(),
             publish: self.publish.request()?,
+            telemetry: self.telemetry.timeline(sources.len())?,
+            geolocation: self.telemetry.geolocation()?,
             heatmaps,
             ..Task::default()
         })
@@ -257,6 +263,7 @@ impl DetectOptions {
             ("--tui", *tui),
             ("--display", self.display),
             ("--detections", self.detections.is_some()),
+            ("--geolocate-points", self.telemetry.points().is_some()),
             ("--segment", self.segment.is_some()),
             ("--run-dir", keep.run_dir.is_some()),
             ("--repeat", keep.repeat.is_some()),

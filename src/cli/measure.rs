@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::choices;
+use crate::config::choices;
 use crate::pipeline::Delays;
 use crate::pipeline::instruments::InstrumentFiles;
 use crate::ui::stats::Format;

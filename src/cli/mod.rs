@@ -2,14 +2,12 @@
 
 pub mod bench;
 pub mod check;
-mod choices;
 pub mod count;
 pub mod detect;
 pub mod doctor;
 pub mod fleet;
 mod keep;
 mod launch;
-pub mod live;
 pub mod measure;
 mod messages;
 pub mod model;
@@ -20,6 +18,7 @@ pub mod run;
 pub mod serve;
 mod settings;
 mod signals;
+pub mod telemetry;
 pub mod val;
 pub mod work;
 
@@ -53,6 +52,8 @@ pub enum Command {
     Val(Box<val::ValArgs>),
     /// Check a config file: every key and value, the model, files, outputs; nothing runs
     Check(check::CheckArgs),
+    /// Show the telemetry that a video carries: where the camera was and looked
+    Telemetry(telemetry::TelemetryArgs),
     /// List, inspect and download models
     Model(model::ModelArgs),
     /// Check decoders, encoders, execution providers and models on this machine

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::choices;
 use super::messages::{command_line, print_error, print_line};
+use crate::config::choices;
 use crate::pipeline::plan::check_distinct;
 use crate::report::write_json;
 use crate::shutdown::Shutdown;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 
-use super::choices;
 use super::count::CountingOptions;
-use super::live::LiveArgs;
 use super::measure::MeasureOptions;
+use crate::config::LiveArgs;
+use crate::config::choices;
 use crate::folders;
 use crate::geometry::{Size, input_size};
 use crate::inference::{self, Precision, ProviderChoice, ProviderOptions, Runtime};

@@ -57,7 +57,11 @@ impl RunOptions {
     pub(super) fn claim(&self, task: &Task, own: &mut HashSet<PathBuf>) -> anyhow::Result<Claimed> {
         let files = self.measure.files();
         let heatmaps = task.heatmaps.iter().map(|path| ("--heatmap", path.as_path()));
-        let read = [("--detections", &task.detections), ("--zones", &self.counting.zones)];
+        let read = [
+            ("--detections", &task.detections),
+            ("--geolocate-points", &task.points),
+            ("--zones", &self.counting.zones),
+        ];
         let read = read.into_iter().filter_map(|(option, path)| Some((option, path.as_deref()?)));
         let all: Vec<_> = task.lines().chain(files.named()).chain(heatmaps).chain(read).collect();
         plan::check_distinct(&task.plan.jobs, &all)?;
@@ -103,6 +107,8 @@ impl RunOptions {
         let Claimed { task, folder, left, .. } = &claimed;
         let finder = if let Some(path) = &task.detections {
             Finder::File(Arc::new(Recorded::read(path, task.plan.jobs.len())?))
+        } else if let Some(path) = &task.points {
+            Finder::File(Arc::new(Recorded::read_points(path)?))
         } else {
             let (runtime, model) = self.model.load()?;
             Finder::Model(Box::new(model), runtime)

@@ -19,10 +19,12 @@ use crate::postprocess::Thresholds;
 use crate::publish::Request;
 use crate::sink::{EncoderOptions, OutputError};
 use crate::source::{LiveOptions, SourceTemplates, TemplateError};
+use crate::telemetry::Timeline;
+use crate::telemetry::ground::Geolocation;
 use crate::text::nearest;
 use crate::track;
 
-use super::live::LiveArgs;
+use crate::config::LiveArgs;
 
 /// What a command adds to the options.
 #[derive(Clone, Default)]
@@ -39,6 +41,8 @@ pub(super) struct Task {
     pub goes_on: bool,
     /// Where detections come from, instead of a model.
     pub detections: Option<PathBuf>,
+    /// Pixels that are located in their place.
+    pub points: Option<PathBuf>,
     /// Where detections go.
     pub json: Option<PathBuf>,
     pub save_txt: Option<PathBuf>,
@@ -48,6 +52,10 @@ pub(super) struct Task {
     pub events_csv: Option<PathBuf>,
     /// What is published.
     pub publish: Option<Request>,
+    /// Telemetry of a file that the user named.
+    pub telemetry: Option<Arc<Timeline>>,
+    /// What positions are computed with.
+    pub geolocation: Geolocation,
     /// The name of its one stream, where it has one.
     pub stream_name: Option<String>,
     /// One a job, where they are asked for.
@@ -170,6 +178,9 @@ impl RunOptions {
             batch_timeout: Duration::from_millis(self.model.batch_timeout),
             tracking,
             counting,
+            anchor: self.counting.anchor,
+            telemetry: task.telemetry.clone(),
+            geolocation: task.geolocation.clone(),
             heatmaps: task.heatmaps.clone(),
             publish: task.publish.clone().map(|request| Arc::new(request.plan(&names))),
             pixelation,

@@ -6,22 +6,27 @@
 //! `[[stream]]` what is for one stream.
 
 mod changes;
+pub mod choices;
 mod error;
 mod examine;
 mod file;
 mod kept;
 mod known;
 mod layers;
+mod live;
 mod parse;
 mod publish;
 mod streams;
 mod table;
+mod telemetry;
 
 pub use changes::{Change, Effect, Settings, Values, changes};
 pub use error::ConfigError;
 pub use examine::{Examined, examine};
 pub use file::{Fault, File, Key, STREAM, Table, check_name};
 pub use kept::Kept;
+pub use live::LiveArgs;
 pub use parse::{Parsed, parse};
 pub use publish::PublishOptions;
 pub use streams::{Layers, StreamConfig, comparable, stream_from, streams};
+pub use telemetry::{TelemetryError, TelemetryOptions};

@@ -18,6 +18,7 @@ use crate::frame::Frame;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 use crate::stream::{Gap, StreamId};
+use crate::telemetry::{PositionFields, SampleLine};
 
 /// JSON Lines in a file, as `--json` asks for.
 ///
@@ -96,6 +97,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     /// Other bytes than UTF-8 are replaced.
     file: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    telemetry: Option<SampleLine>,
     detections: Vec<Object<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     events: Vec<Event<'a>>,
@@ -158,6 +161,8 @@ struct Object<'a> {
     track_id: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     track: Option<TrackOf>,
+    #[serde(flatten)]
+    position: Option<PositionFields>,
 }
 
 /// A detection's track.
@@ -256,16 +261,19 @@ pub fn write_line<P>(out: &mut dyn Write, frame: &Frame<P>, size: Size, classes:
         width: size.width,
         height: size.height,
         file: frame.file.as_deref().map(Path::to_string_lossy),
+        telemetry: frame.telemetry.as_ref().map(SampleLine::from),
         detections: frame
             .detections
             .iter()
-            .map(|d| Object {
+            .enumerate()
+            .map(|(at, d)| Object {
                 class_id: d.class_id,
                 class: class_name(classes, d.class_id),
                 confidence: d.confidence,
                 corners: [d.bbox.x1, d.bbox.y1, d.bbox.x2, d.bbox.y2],
                 track_id: d.track.map(|track| track.id),
                 track: d.track.as_ref().map(TrackOf::from),
+                position: frame.positions.get(at).map(PositionFields::from),
             })
             .collect(),
         events: frame.events.iter().map(|event| Event::new(event, classes)).collect(),

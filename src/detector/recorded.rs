@@ -22,6 +22,8 @@ const MOST_BOXES: u64 = 20_000_000;
 const LONGEST_LINE: u64 = 64 << 20;
 /// MOTChallenge's text names no class.
 const CLASS: &str = "object";
+/// What points are called.
+const POINT: &str = "point";
 
 /// Why a file of detections cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,14 @@ pub enum RecordedError {
     /// As MOTChallenge text.
     #[error("--detections {0}")]
     Mot(#[from] MotError),
+    /// Points of frames.
+    #[error("--geolocate-points {}: {problem}\n  give pixels from the upper left corner: [{{\"frame\": 0, \"x\": 320.5, \"y\": 240.5}}]", path.display())]
+    Points {
+        /// The file.
+        path: PathBuf,
+        /// What was seen.
+        problem: String,
+    },
     /// As JSON Lines, or as either.
     #[error("--detections {place}: {problem}\n  {remedy}")]
     Unusable {
@@ -59,6 +69,9 @@ pub enum RecordedError {
     },
 }
 
+/// The format of points.
+const POINTS: &str = "points";
+
 /// The detections of a file.
 #[derive(Debug, Default)]
 pub struct Recorded {
@@ -78,6 +91,14 @@ struct Found {
     size: Option<Size>,
     /// By falling confidence.
     objects: Vec<Detection>,
+}
+
+/// A pixel of a frame, from the upper left corner of the picture.
+#[derive(Deserialize)]
+struct PixelOf {
+    frame: u64,
+    x: f32,
+    y: f32,
 }
 
 /// A line of `--json`.
@@ -141,6 +162,27 @@ impl Recorded {
         }
         for found in recorded.frames.values_mut() {
             found.objects.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        }
+        Ok(recorded)
+    }
+
+    /// Reads points of frames, `[{"frame": 0, "x": 320.5, "y": 240.5}, …]`: each is a box without area, in the file's order.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds something else.
+    pub fn read_points(path: &Path) -> Result<Self, RecordedError> {
+        let unusable = |problem: String| RecordedError::Points { path: path.to_owned(), problem };
+        let text = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;
+        let points: Vec<PixelOf> = serde_json::from_slice(&text).map_err(|e| unusable(printable(&e.to_string())))?;
+        let mut recorded = Self { path: path.to_owned(), format: POINTS, ..Self::default() };
+        recorded.classes = Arc::from([POINT.to_owned()]);
+        for PixelOf { frame, x, y } in points {
+            if !(x.is_finite() && y.is_finite() && x >= 0.0 && y >= 0.0) {
+                return Err(unusable(format!("x {x}, y {y} of frame {frame}")));
+            }
+            let point = Detection { class_id: 0, confidence: 1.0, bbox: FrameBox::new(x, y, x, y), track: None };
+            recorded.frames.entry((0, frame)).or_default().objects.push(point);
+            recorded.boxes += 1;
         }
         Ok(recorded)
     }
@@ -293,6 +335,10 @@ impl Recorded {
         into: &mut Vec<Detection>,
     ) -> Result<Option<Size>, RecordedError> {
         let Some(found) = self.frames.get(&(stream.0, frame)) else { return Ok(None) };
+        if self.format == POINTS {
+            into.extend_from_slice(&found.objects);
+            return Ok(None);
+        }
         let other = found.size.filter(|there| *there != size);
         if let Some(there) = other.filter(|there| !is_same_shape(*there, size)) {
             let file = self.path.display().to_string();

@@ -15,6 +15,8 @@ use crate::clock::{HostTime, StreamTime};
 use crate::detection::{Detection, FrameEvent};
 use crate::geometry::{Letterbox, Region, Size};
 use crate::stream::StreamId;
+use crate::telemetry::Sample;
+use crate::telemetry::ground::{Position, Unlocated};
 
 pub use buffer::{Drawable, VideoBuffer, planes_mut};
 pub use pool::FramePool;
@@ -281,14 +283,30 @@ pub struct Frame<P> {
     pub events: Vec<FrameEvent>,
     /// How it was fitted into the tensor (`None` when it was not inferred).
     pub letterbox: Option<Letterbox>,
+    /// What was known of the camera, where the source or a file beside it says it.
+    pub telemetry: Option<Sample>,
+    /// Of a stream with telemetry: where each of the detections is on the ground, or why that is not known.
+    pub positions: Vec<Result<Position, Unlocated>>,
 }
 
 impl<P> Frame<P> {
     /// A frame as it was decoded, by its stream and its number there.
     #[must_use]
     pub fn new((stream, index): (StreamId, u64), pts: StreamTime, pixels: P, stamps: Stamps) -> Self {
-        let (detections, events) = (Vec::new(), Vec::new());
-        Self { stream, index, pts, duration: None, pixels, file: None, stamps, detections, events, letterbox: None }
+        Self {
+            stream,
+            index,
+            pts,
+            duration: None,
+            pixels,
+            file: None,
+            stamps,
+            detections: Vec::new(),
+            events: Vec::new(),
+            letterbox: None,
+            telemetry: None,
+            positions: Vec::new(),
+        }
     }
 }
 

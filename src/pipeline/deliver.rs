@@ -13,6 +13,7 @@ use super::count::StreamCounts;
 use super::handover::{FromWorker, SinkEvent};
 use super::heat::StreamHeat;
 use super::job::{Job, OutputSpec};
+use super::locate::StreamPositions;
 use super::shared::{Shared, StreamFigures};
 use super::sinks::DetectionSinks;
 use super::snapshot::{SnapshotError, Snapshots, free_name};
@@ -58,6 +59,7 @@ struct Delivery<'a> {
     counts: Option<StreamCounts<'a>>,
     /// Gathers where objects stand, where that is asked for.
     heat: Option<StreamHeat<'a>>,
+    positions: StreamPositions<'a>,
     detections: DetectionSinks<'a>,
     pool: FramePool,
     /// Mean time between frames, s.
@@ -120,6 +122,7 @@ impl<'a> Delivery<'a> {
             given: Given::default(),
             counts: StreamCounts::new(shared, stream),
             heat: StreamHeat::new(shared, stream),
+            positions: StreamPositions::new(shared),
             detections: DetectionSinks::new(shared, stream),
             pool: FramePool::default(),
             interval_s: None,
@@ -248,6 +251,7 @@ impl<'a> Delivery<'a> {
         let settings = &shared.settings;
         let size = frame.pixels.info().size;
         self.track(frame);
+        self.positions.frame(frame, size);
         if let Some(counts) = &mut self.counts {
             counts.frame(frame, size);
         }

@@ -11,8 +11,9 @@ use super::job::OutputSpec;
 use super::shared::Shared;
 use super::{RunEvent, SourceSpec, deliver};
 use crate::channel::{Lane, WhenFull};
-use crate::source::{FileSource, ImageDecoder, Outlet, SourceError, SourceEvent, Wanted, watch};
+use crate::source::{Beside, FileSource, ImageDecoder, Outlet, SourceError, SourceEvent, Wanted, watch};
 use crate::stream::StreamId;
+use crate::telemetry::sidecar;
 use crate::thread::{self, Guard, test_panic_point};
 
 /// Recordings decoded at once; further ones wait their turn.
@@ -89,6 +90,12 @@ fn run(shared: &Arc<Shared>, feed: Feed) -> Receiver<()> {
     ended
 }
 
+/// What the subtitles say that a drone wrote beside a video; nothing where they are others.
+fn beside(video: &Path) -> Option<Beside> {
+    let timeline = sidecar::timeline(&sidecar::beside(video)?, 0).ok()?;
+    Some(Beside { timeline: Arc::new(timeline), is_named: false })
+}
+
 /// Decodes a job's source into its lane; returns the encoded frames that never became a frame.
 fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEvent>, ready: &Receiver<()>) -> u64 {
     let settings = &shared.settings;
@@ -110,6 +117,7 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
         real_time: settings.real_time,
         hdr: settings.hdr,
         audio: matches!(job.output, OutputSpec::Stream(_)),
+        telemetry: settings.telemetry.clone().map(|timeline| Beside { timeline, is_named: true }),
         delay: settings.delays.decode,
         ..Wanted::default()
     };
@@ -123,7 +131,8 @@ fn deliver_from(shared: &Arc<Shared>, stream: StreamId, events: &Lane<SourceEven
                 events.set_when_full(WhenFull::DropOldest);
             }
             let real_time = settings.real_time || job.paced;
-            feed_file(shared, path, Wanted { real_time, ..wanted }, &outlet, true).unwrap_or_else(failed)
+            let telemetry = wanted.telemetry.clone().or_else(|| beside(path));
+            feed_file(shared, path, Wanted { real_time, telemetry, ..wanted }, &outlet, true).unwrap_or_else(failed)
         }
         SourceSpec::Images(paths) => feed_images(shared, paths, &outlet),
         SourceSpec::Live(address) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Delays, Job};
 use crate::controls::Controls;
-use crate::counting::Counting;
+use crate::counting::{Anchor, Counting};
 use crate::frame::pixelate::Pixelation;
 use crate::geometry::Size;
 use crate::inference::ProviderOptions;
@@ -14,6 +14,8 @@ use crate::postprocess::Thresholds;
 use crate::publish::Plan;
 use crate::sink::EncoderOptions;
 use crate::source::{Hdr, LiveOptions};
+use crate::telemetry::Timeline;
+use crate::telemetry::ground::Geolocation;
 use crate::tiling::Tiling;
 use crate::track;
 
@@ -35,6 +37,12 @@ pub struct Settings {
     pub tracking: Option<track::Options>,
     /// Lines and zones at which tracked objects are counted, after the stages.
     pub counting: Option<Counting>,
+    /// The point of a box that says where an object is.
+    pub anchor: Anchor,
+    /// Telemetry of a file that the user named.
+    pub telemetry: Option<Arc<Timeline>>,
+    /// What positions on the ground are computed with, of streams with telemetry.
+    pub geolocation: Geolocation,
     /// Where the heatmap of each stream is written; none where there are none.
     pub heatmaps: Vec<PathBuf>,
     /// What is published of each stream, and where.

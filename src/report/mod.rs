@@ -27,7 +27,7 @@ use crate::model::RecordedIn;
 use crate::part::PartFile;
 use crate::publish::PublishReport;
 use crate::shutdown::Shutdown;
-use crate::stream::{FrameCounts, LiveOutput};
+use crate::stream::{FrameCounts, LiveOutput, TelemetryCounts};
 
 pub use assemble::RunContext;
 pub use verdict::Verdict;
@@ -179,6 +179,9 @@ pub struct StreamReport {
     /// What was counted in zones, by their names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub zones: BTreeMap<String, ZoneFigures>,
+    /// Packets of its telemetry, where it carries any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryCounts>,
     /// What was published, by broker.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<PublishReport>,

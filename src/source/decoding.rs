@@ -4,23 +4,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
+use gstreamer::prelude::*;
 
 use super::activity::Activity;
 use super::audio::AudioTracks;
 use super::first_frame::{FirstFrame, Gate};
 use super::late::LateFrames;
-use super::options::{Hdr, Wanted};
+use super::options::{Beside, Hdr, Wanted};
 use super::outlet::{Outlet, SourceEvent};
 use super::probe::DecoderProbe;
 use super::rate::FrameRate;
 use super::selection::TrackSelection;
 use super::stream_clock::ConnectionClock;
+use super::telemetry::TelemetryTracks;
 use super::timing::Timing;
 use super::wake::Waker;
+use crate::clock::StreamTime;
 use crate::frame::hdr::Transfer;
 use crate::geometry::Size;
 use crate::shutdown::Shutdown;
 use crate::stream::{StreamInfo, codec_name};
+use crate::telemetry::Sample;
 
 /// What a source is decoded with.
 pub(super) struct Setup {
@@ -46,6 +50,7 @@ pub(super) struct Decoding {
     pub timing: Timing,
     pub probe: DecoderProbe,
     pub audio: AudioTracks,
+    pub telemetry: TelemetryTracks,
     pub selection: TrackSelection,
     pub first: FirstFrame,
     pub rate: FrameRate,
@@ -75,6 +80,7 @@ impl Decoding {
             timing,
             probe,
             audio,
+            telemetry: TelemetryTracks::default(),
             first,
             rate: FrameRate::default(),
             activity,
@@ -142,6 +148,29 @@ impl Decoding {
     /// The time of a buffer of `sample` in the stream, the same zero for all tracks; `None` before it.
     pub fn stream_time(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
         self.timing.stream_time(sample, time, self.selection.demuxer())
+    }
+
+    /// By which packets of all tracks of one connection compare: when a buffer at `pad` is shown.
+    pub fn track_time(&self, pad: &gst::Pad, time: Option<gst::ClockTime>) -> Option<gst::ClockTime> {
+        let segment = pad.sticky_event::<gst::event::Segment>(0)?;
+        self.timing.track_time(segment.segment(), time?, self.selection.demuxer())
+    }
+
+    /// What was known of the camera when a frame was shown, at `pts` in the stream.
+    pub fn known_at(&self, shown: (&gst::SampleRef, Option<gst::ClockTime>), pts: StreamTime) -> Option<Sample> {
+        let beside = self.wanted.telemetry.as_ref();
+        let carried = || self.carried(shown.0, shown.1);
+        let said = |beside: &Beside| beside.timeline.look(pts.ns);
+        match beside.filter(|beside| beside.is_named) {
+            Some(named) => said(named),
+            None => carried().or_else(|| beside.and_then(said)),
+        }
+    }
+
+    /// What was known of the camera when a frame of `sample` was shown, by the source's own telemetry.
+    fn carried(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<Sample> {
+        let time = self.timing.track_time(sample.segment()?, time?, self.selection.demuxer())?;
+        self.telemetry.at(time, self.is_lossless() && self.connection().is_none())
     }
 
     /// Counts a decoded frame; how many there were before it.

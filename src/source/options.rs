@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::template::SourceTemplates;
 use crate::clock::StreamTime;
+use crate::telemetry::Timeline;
 
 /// How RTP packets travel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,8 +96,19 @@ pub struct Wanted {
     pub audio: bool,
     /// Frames enter the decoder when they are due, as from a live source.
     pub real_time: bool,
+    /// What a file beside the source says of the camera.
+    pub telemetry: Option<Beside>,
     /// Added to every frame's time in the decoder, to see that the figures show it.
     pub delay: Duration,
+}
+
+/// Telemetry of a file beside a source.
+#[derive(Debug, Clone)]
+pub struct Beside {
+    /// By the time of the stream.
+    pub timeline: Arc<Timeline>,
+    /// The user named it: what the source itself carries does not count.
+    pub is_named: bool,
 }
 
 impl Wanted {

@@ -37,8 +37,8 @@ impl TrackSelection {
     /// One more track, of whatever kind, has come out of `pipeline`.
     pub fn note_track(&self, pipeline: &gst::Pipeline) {
         self.shown.fetch_add(1, Ordering::SeqCst);
-        if let Some(factory) = demuxers(pipeline).find_map(|demuxer| demuxer.factory()) {
-            self.demuxer.get_or_init(|| factory.name().to_string());
+        if let Some(demuxer) = demuxer_of(pipeline) {
+            self.demuxer.get_or_init(|| demuxer);
         }
     }
 
@@ -91,6 +91,11 @@ impl TrackSelection {
             _ => Choice::Discard,
         }
     }
+}
+
+/// The factory of the demuxer in `pipeline`.
+pub(super) fn demuxer_of(pipeline: &gst::Pipeline) -> Option<String> {
+    demuxers(pipeline).find_map(|demuxer| demuxer.factory()).map(|factory| factory.name().to_string())
 }
 
 /// Demuxers, but for those inside one that reads a playlist.

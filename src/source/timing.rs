@@ -42,6 +42,22 @@ impl Timing {
             Self::Live(clock) => clock.stream_time(segment.to_running_time(time)?),
         }
     }
+
+    /// A time by which buffers of all tracks of one connection compare; what lies before the stream is at its beginning.
+    pub fn track_time(
+        &self,
+        segment: &gst::Segment,
+        time: gst::ClockTime,
+        demuxer: Option<&str>,
+    ) -> Option<gst::ClockTime> {
+        let segment = segment.downcast_ref::<gst::ClockTime>()?;
+        if let Self::Recorded(recorded) = self
+            && let Some(time) = recorded.stream_time(segment, time, demuxer)
+        {
+            return Some(time);
+        }
+        Some(segment.to_running_time_full(time)?.positive().unwrap_or_default())
+    }
 }
 
 /// By the segment; or by where time zero lies in the buffers' own times, where their segments do not say it reliably.

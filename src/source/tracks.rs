@@ -13,6 +13,7 @@ use super::flv::keep_times;
 use super::frames;
 use super::link::{Linked, compressed_queue, discard, link};
 use super::selection::Choice;
+use super::telemetry::{Carries, note_shown, read};
 use crate::stream::codec_name;
 
 /// Puts every track where it belongs, as the demuxer shows them.
@@ -69,7 +70,10 @@ impl Tracks {
             }
         } else {
             self.shared.notice(format!("{} is not carried over", kind(&name)));
-            discard(&pipeline, pad)
+            match Carries::of(&name).filter(|_| self.shared.wanted.image.is_none()) {
+                Some(carries) => read(&pipeline, pad, carries, &self.shared),
+                None => discard(&pipeline, pad),
+            }
         };
         if let Err(error) = result {
             gst::element_error!(pipeline, gst::CoreError::Failed, ("cannot decode {name}: {error}"));
@@ -134,6 +138,7 @@ impl Tracks {
         pipeline.add_many([&queue, &decodebin, sink.upcast_ref()])?;
         queue.link(&decodebin)?;
         note_first(pad, &self.shared);
+        note_shown(pad, &self.shared);
         if self.shared.connection().is_some() {
             note_arrivals(pad, &self.shared);
             if let Some(pad) = queue.static_pad("src") {

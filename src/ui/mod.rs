@@ -12,6 +12,7 @@ pub(crate) mod screen;
 pub mod stats;
 pub mod streams;
 pub(crate) mod tables;
+pub(crate) mod telemetry;
 pub(crate) mod tracking;
 pub(crate) mod validation;
 mod view;

@@ -38,7 +38,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "vocabulary",
-        rooms: &["frame", "stream", "detection", "tensor", "controls", "mot"],
+        rooms: &["frame", "stream", "detection", "tensor", "controls", "mot", "telemetry"],
         among: Among::All,
     },
     Layer { name: "models", rooms: &["model"], among: Among::All },

@@ -2,18 +2,21 @@
 //! the demuxer is told, and gets them.
 //!
 //! - `tsdemux` knows times by the program clock (PCR) only. Where a transport stream has none ([`transport`]), it is told to
-//!   take the times of the packets as they are, which it does where they come with a time.
+//!   take the times of the packets as they are, which it does where they come with a time. Some KLV it passes over, or shows too late
+//!   ([`metadata`]).
 //! - `mpegpsdemux` takes video for MPEG-2 where no program stream map says otherwise ([`program`]): one is put before it. Where
 //!   it can read anywhere, it begins its segment at a frame that is shown later than the first ones, which are then cut off:
 //!   it has to read from the beginning to the end.
 
 mod head;
+mod metadata;
 mod program;
 mod transport;
 
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use gstreamer as gst;
@@ -22,6 +25,7 @@ use gstreamer::prelude::*;
 use crate::clock::Deadline;
 use crate::image_file::open_regular;
 use head::{Finding, Head};
+use metadata::Rewriter;
 use program::ProgramStream;
 use transport::TransportStream;
 
@@ -33,16 +37,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// yet.
 pub(super) fn help_demuxers(pipeline: &gst::Pipeline, path: Option<&Path>) {
     // Where it can read anywhere, what it reads cannot be held back.
-    let no_clock = path.is_some_and(has_no_clock);
+    let in_order = path.is_some_and(takes_help);
     pipeline.connect_deep_element_added(move |_, _, element| {
         let (factory, sink) = (element.factory(), element.static_pad("sink"));
         let (Some(factory), Some(sink)) = (factory, sink) else { return };
         match factory.name().as_str() {
             "tsdemux" => {
-                if no_clock {
+                if in_order {
                     read_in_order(&sink);
                 }
-                hold(&sink, element, TransportStream::default());
+                let klv = Arc::default();
+                hold(&sink, element, TransportStream::telling(&klv));
+                rewrite(&sink, klv);
             }
             "mpegpsdemux" => {
                 read_in_order(&sink);
@@ -53,21 +59,61 @@ pub(super) fn help_demuxers(pipeline: &gst::Pipeline, path: Option<&Path>) {
     });
 }
 
-/// Whether the file at `path` is a transport stream without a program clock.
-fn has_no_clock(path: &Path) -> bool {
+/// Whether the file at `path` is a transport stream without a program clock, or with KLV that is changed on its way.
+fn takes_help(path: &Path) -> bool {
     let Some(mut file) = open_regular(path) else { return false };
-    let (mut stream, mut bytes, mut read) = (TransportStream::default(), vec![0; 1 << 16], 0);
-    let found = loop {
-        let Ok(count @ 1..) = file.read(&mut bytes) else { break stream.end() };
+    let klv = Arc::default();
+    let (mut stream, mut rewriter) = (TransportStream::telling(&klv), Rewriter::default());
+    let (mut bytes, mut read, mut clock) = (vec![0; 1 << 16], 0, None);
+    loop {
+        let Ok(count @ 1..) = file.read(&mut bytes) else { return clock.unwrap_or(stream.end()) != Finding::Fine };
         read += count;
-        if let Some(found) = stream.read(&bytes[..count]) {
-            break found;
+        clock = clock.or_else(|| stream.read(&bytes[..count]));
+        let size = klv.load(Ordering::Acquire);
+        if size > 0 {
+            rewriter.pass(&bytes[..count], size);
         }
-        if read > HELD || !stream.is_one() {
-            break Finding::Fine;
+        match (&clock, rewriter.verdict()) {
+            (Some(Finding::NoClock(_)), _) | (_, Some(true)) => return true,
+            (Some(_), Some(false)) => return false,
+            // Nothing but KLV would have to be changed.
+            (Some(_), None) if size == 0 => return false,
+            _ if read > HELD || !stream.is_one() => return false,
+            _ => {}
         }
-    };
-    matches!(found, Finding::NoClock(_))
+    }
+}
+
+/// Changes KLV in what arrives at `sink`, once it is known how far packets are apart.
+fn rewrite(sink: &gst::Pad, size: Arc<AtomicUsize>) {
+    let rewriter = Mutex::new(Rewriter::default());
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST | gst::PadProbeType::PUSH;
+    sink.add_probe(kinds, move |_, info| {
+        let size = size.load(Ordering::Acquire);
+        let mut rewriter = rewriter.lock().unwrap_or_else(PoisonError::into_inner);
+        if size == 0 || rewriter.is_idle() {
+            return gst::PadProbeReturn::Ok;
+        }
+        let mut changed = |buffer: &gst::BufferRef| {
+            let bytes = buffer.map_readable().ok()?;
+            let mut passed = gst::Buffer::from_mut_slice(rewriter.pass(&bytes, size));
+            let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+            buffer.copy_into(passed.make_mut(), flags, ..).ok().map(|()| passed)
+        };
+        match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                if let Some(passed) = changed(buffer) {
+                    info.data = Some(gst::PadProbeData::Buffer(passed));
+                }
+            }
+            Some(gst::PadProbeData::BufferList(list)) => {
+                let passed: gst::BufferList = list.iter().filter_map(changed).collect();
+                info.data = Some(gst::PadProbeData::BufferList(passed));
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Has an element read from the beginning to the end.

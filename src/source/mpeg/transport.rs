@@ -1,13 +1,17 @@
 //! Whether an MPEG transport stream (ISO 13818-1) has a program clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gstreamer as gst;
 
 use super::head::{Finding, Head};
+use super::metadata::is_klv;
 
 /// A packet, with the 4 bytes that Blu-ray puts before each, and with 16 of error correction after it.
-const SIZES: [usize; 3] = [188, 192, 204];
-const PACKET: usize = 188;
-const SYNC: u8 = 0x47;
+pub(super) const SIZES: [usize; 3] = [188, 192, 204];
+pub(super) const PACKET: usize = 188;
+pub(super) const SYNC: u8 = 0x47;
 /// A program clock comes every 0.1 s. Where the packets' times have moved on by this much without one, ns, there is none.
 const LONGEST_WAIT: u64 = 1_000_000_000;
 
@@ -24,12 +28,15 @@ pub(super) struct TransportStream {
     /// Where a clock was seen.
     clocks: Vec<u16>,
     times: Option<Times>,
+    /// Where it is told how far its packets are apart once a map names KLV.
+    klv: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Program {
     clock: u16,
     streams: Vec<u16>,
+    has_klv: bool,
 }
 
 /// Times of packets, ns.
@@ -46,20 +53,26 @@ impl TransportStream {
         self.size.is_some()
     }
 
-    fn packet(&mut self, packet: &[u8; PACKET]) {
+    /// One that tells `klv` how far its packets are apart once a map names KLV.
+    pub fn telling(klv: &Arc<AtomicUsize>) -> Self {
+        Self { klv: klv.clone(), ..Self::default() }
+    }
+
+    fn packet(&mut self, packet: &[u8; PACKET], size: usize) {
         let pid = u16::from_be_bytes([packet[1] & 0x1F, packet[2]]);
-        let (starts, has_field, has_payload) = (packet[1] & 0x40 != 0, packet[3] & 0x20 != 0, packet[3] & 0x10 != 0);
-        let field = if has_field { 1 + usize::from(packet[4]) } else { 0 };
-        if field > 1 && packet[5] & 0x10 != 0 && !self.clocks.contains(&pid) && self.clocks.len() < 64 {
+        if field_of(packet) > 1 && packet[5] & 0x10 != 0 && !self.clocks.contains(&pid) && self.clocks.len() < 64 {
             self.clocks.push(pid);
         }
-        let Some(payload) = packet.get(4 + field..).filter(|_| starts && has_payload) else { return };
+        let Some(payload) = starting_payload(packet) else { return };
         if pid == 0 {
             if self.maps.is_empty() {
                 self.maps = section(payload).and_then(program_maps).unwrap_or_default();
             }
         } else if self.maps.contains(&pid) {
             let program = section(payload).and_then(program);
+            if program.as_ref().is_some_and(|program| program.has_klv) {
+                self.klv.store(size, Ordering::Release);
+            }
             self.programs
                 .extend(program.filter(|program| !self.programs.contains(program) && self.programs.len() < 64));
         } else if self.programs.iter().any(|program| program.streams.contains(&pid)) {
@@ -104,7 +117,7 @@ impl Head for TransportStream {
             }
             let packet = *packet;
             at += size;
-            self.packet(&packet);
+            self.packet(&packet, size);
             if self.has_clock() {
                 return Some(Finding::Fine);
             }
@@ -129,13 +142,28 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     starts.flat_map(|start| SIZES.map(|size| (start, size))).find(|(start, size)| is_packet(*start, *size))
 }
 
+/// Bytes of the adaptation field.
+fn field_of(packet: &[u8]) -> usize {
+    if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 }
+}
+
+/// The payload of a packet.
+pub(super) fn payload(packet: &[u8]) -> Option<&[u8]> {
+    packet.get(4 + field_of(packet)..PACKET).filter(|_| packet[3] & 0x10 != 0)
+}
+
+/// The payload of a packet in which a section or a PES packet begins.
+pub(super) fn starting_payload(packet: &[u8]) -> Option<&[u8]> {
+    payload(packet).filter(|_| packet[1] & 0x40 != 0)
+}
+
 /// The section that begins in a payload, as far as the payload goes.
-fn section(payload: &[u8]) -> Option<&[u8]> {
+pub(super) fn section(payload: &[u8]) -> Option<&[u8]> {
     payload.get(1 + usize::from(*payload.first()?)..)
 }
 
 /// Where the maps of the programs are, by the program association table.
-fn program_maps(table: &[u8]) -> Option<Vec<u16>> {
+pub(super) fn program_maps(table: &[u8]) -> Option<Vec<u16>> {
     let length = usize::from(u16::from_be_bytes([table.get(1)? & 0x0F, *table.get(2)?]));
     let programs = table.get(8..(3 + length).checked_sub(4)?.min(table.len())).filter(|_| table[0] == 0)?;
     let programs = programs.chunks_exact(4).filter(|program| program[..2] != [0, 0]);
@@ -147,12 +175,14 @@ fn program(table: &[u8]) -> Option<Program> {
     let pid = |at: usize| Some(u16::from_be_bytes([*table.get(at)?, *table.get(at + 1)?]));
     let (length, about) = (usize::from(pid(1)? & 0xFFF), usize::from(pid(10)? & 0xFFF));
     let end = (3 + length).checked_sub(4)?.min(table.len());
-    let (mut at, mut streams) = (12 + about, Vec::new());
+    let (mut at, mut streams, mut has_klv) = (12 + about, Vec::new(), false);
     while at + 5 <= end {
         streams.push(pid(at + 1)? & 0x1FFF);
-        at += 5 + usize::from(pid(at + 3)? & 0xFFF);
+        let next = at + 5 + usize::from(pid(at + 3)? & 0xFFF);
+        has_klv |= table.get(at + 5..next).is_some_and(|about| is_klv(table[at], about));
+        at = next;
     }
-    (table[0] == 2).then_some(Program { clock: pid(8)? & 0x1FFF, streams })
+    (table[0] == 2).then_some(Program { clock: pid(8)? & 0x1FFF, streams, has_klv })
 }
 
 /// Presentation and decoding time of a packet of audio, video or private data, ns.

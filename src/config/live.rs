@@ -55,7 +55,8 @@ pub struct LiveArgs {
 
 impl LiveArgs {
     /// Credentials for addresses without any.
-    pub(super) fn credentials(&self) -> Option<Credentials> {
+    #[must_use]
+    pub fn credentials(&self) -> Option<Credentials> {
         let empty = || Secret::new("");
         let given = self.user.is_some() || self.password.is_some();
         given.then(|| Credentials {

@@ -106,52 +106,62 @@ const LOG_FORMATS: [Choice<LogFormat>; 2] = [
 ];
 
 /// `--provider`.
-pub(super) fn provider() -> impl TypedValueParser<Value = ProviderChoice> {
+#[must_use]
+pub fn provider() -> impl TypedValueParser<Value = ProviderChoice> {
     one_of(&PROVIDERS)
 }
 
 /// `--precision`.
-pub(super) fn precision() -> impl TypedValueParser<Value = Precision> {
+#[must_use]
+pub fn precision() -> impl TypedValueParser<Value = Precision> {
     one_of(&PRECISIONS)
 }
 
 /// `--rtsp-transport`.
-pub(super) fn transport() -> impl TypedValueParser<Value = Transport> {
+#[must_use]
+pub fn transport() -> impl TypedValueParser<Value = Transport> {
     one_of(&TRANSPORTS)
 }
 
 /// `--hdr`.
-pub(super) fn hdr() -> impl TypedValueParser<Value = Hdr> {
+#[must_use]
+pub fn hdr() -> impl TypedValueParser<Value = Hdr> {
     one_of(&HDR_MODES)
 }
 
 /// `--labels`.
-pub(super) fn labels() -> impl TypedValueParser<Value = Labels> {
+#[must_use]
+pub fn labels() -> impl TypedValueParser<Value = Labels> {
     one_of(&LABELS)
 }
 
 /// `--log-format`.
-pub(super) fn log_format() -> impl TypedValueParser<Value = LogFormat> {
+#[must_use]
+pub fn log_format() -> impl TypedValueParser<Value = LogFormat> {
     one_of(&LOG_FORMATS)
 }
 
 /// `--tracker`.
-pub(super) fn tracker() -> impl TypedValueParser<Value = track::Kind> {
+#[must_use]
+pub fn tracker() -> impl TypedValueParser<Value = track::Kind> {
     one_of(&TRACKERS)
 }
 
 /// `--anchor`.
-pub(super) fn anchor() -> impl TypedValueParser<Value = Anchor> {
+#[must_use]
+pub fn anchor() -> impl TypedValueParser<Value = Anchor> {
     one_of(&ANCHORS)
 }
 
 /// `--stats-format`.
-pub(super) fn stats_format() -> impl TypedValueParser<Value = Format> {
+#[must_use]
+pub fn stats_format() -> impl TypedValueParser<Value = Format> {
     one_of(&STATS_FORMATS)
 }
 
 /// `--mot-format`.
-pub(super) fn mot_format() -> impl TypedValueParser<Value = MotFormat> {
+#[must_use]
+pub fn mot_format() -> impl TypedValueParser<Value = MotFormat> {
     one_of(&MOT_FORMATS)
 }
 
