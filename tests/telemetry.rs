@@ -241,7 +241,7 @@ fn packets_are_listed_with_all_that_they_say() {
         assert!((at - expected["pts_rel_s"].as_f64().expect("a time")).abs() < 1e-6, "{at}");
     }
     assert_eq!((listed("klv-carriage/sync.ts").len(), listed("klv-carriage/async-no-pts.ts").len()), (90, 12));
-    assert_eq!(listed("dji-clips/p4rtk-1hz.mp4")[0]["gimbal"]["pitch"], (-24.4).into());
+    assert_eq!(listed("dji-clips/p4rtk-1hz.mp4")[0]["gimbal"]["pitch"], Value::from(-24.4));
     let payloads = listed("gopro/karma.small.mp4");
     let named = |key: &str| {
         let streams = payloads.iter().flat_map(|payload| payload["streams"].as_array().expect("streams"));

@@ -161,7 +161,8 @@ fn sum_up(shared: &Shared, worker: WorkerFigures, (threads, gpu): Sampled) -> Ru
         let mut report = std::mem::take(report);
         report.frames = stream.counters.counts();
         report.accounted = report.frames.is_accounted();
-        report.telemetry = Some(stream.counters.telemetry.counts()).filter(|counts| *counts != Default::default());
+        report.telemetry =
+            Some(stream.counters.telemetry.counts()).filter(|counts| counts.packets + counts.unreadable > 0);
         let published = shared.settings.publish.as_ref();
         report.publish = published.map_or_else(Vec::new, |plan| plan.report(StreamId(number)));
         report.tiling = tiling.iter().find(|(id, _)| *id == StreamId(number)).map(|(_, tiling)| tiling.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use streamdet::clock;
 use streamdet::controls::Controls;
+use streamdet::counting::Anchor;
 use streamdet::detector::Recorded;
 use streamdet::frame::pixelate::Pixelation;
 use streamdet::geometry::Size;
@@ -15,6 +16,7 @@ use streamdet::postprocess::Thresholds;
 use streamdet::shutdown::Shutdown;
 use streamdet::sink::{EncoderOptions, Hub, Target};
 use streamdet::source::{Address, Hdr, LiveOptions};
+use streamdet::telemetry::ground::Geolocation;
 use streamdet::thread::{Thread, spawn};
 
 /// A run that goes on.
@@ -71,6 +73,9 @@ fn settings(source: &str, hub: &Hub) -> Settings {
         batch_timeout: Duration::ZERO,
         tracking: None,
         counting: None,
+        anchor: Anchor::default(),
+        telemetry: None,
+        geolocation: Geolocation::default(),
         heatmaps: Vec::new(),
         publish: None,
         pixelation: Pixelation::default(),

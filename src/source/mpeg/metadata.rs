@@ -302,11 +302,14 @@ mod tests {
 
     const ABOUT: [u8; 11] = [METADATA_DESCRIPTOR, 9, 1, 0, 0xFF, b'K', b'L', b'V', b'A', 0, 0x0F];
 
+    fn short(bytes: &[u8]) -> u8 {
+        u8::try_from(bytes.len()).expect("few")
+    }
+
     fn stream(stream_type: u8, descriptors: &[u8]) -> Vec<u8> {
         let programs = section_of(&[0, 0xB0, 13, 0, 1, 0xC1, 0, 0, 0, 1, 0xF0, 0]);
-        let streams =
-            [&[0x1B, 0xE1, 0, 0xF0, 0, stream_type, 0xE1, 1, 0xF0, descriptors.len() as u8], descriptors].concat();
-        let map = [&[2, 0xB0, 13 + streams.len() as u8, 0, 1, 0xC1, 0, 0, 0xE1, 0, 0xF0, 0], &streams[..]].concat();
+        let streams = [&[0x1B, 0xE1, 0, 0xF0, 0, stream_type, 0xE1, 1, 0xF0, short(descriptors)], descriptors].concat();
+        let map = [&[2, 0xB0, 13 + short(&streams), 0, 1, 0xC1, 0, 0, 0xE1, 0, 0xF0, 0], &streams[..]].concat();
         [packet(0, &programs), packet(0x1000, &section_of(&map)), packet(0x101, &[9; 100])].concat()
     }
 
