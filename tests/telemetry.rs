@@ -4,7 +4,7 @@ mod program;
 
 use std::path::{Path, PathBuf};
 
-use program::{bare, json, json_lines, said, streamdet, succeeds, text};
+use program::{bare, json, json_lines, said, succeeds, text};
 use serde_json::Value;
 
 /// The folder of the shared telemetry.
@@ -227,7 +227,8 @@ fn packets_are_listed_with_all_that_they_say() {
     let folder = tempfile::tempdir().expect("a folder");
     let expected = json(&data.join("klv-sample-stream/expected.json"));
     let listed = |file: &str| {
-        let output = streamdet(folder.path(), &["telemetry", text(&data.join(file)), "--json", "-"]);
+        let output = bare(folder.path(), "telemetry").args([text(&data.join(file)), "--json", "-"]).output();
+        let output = output.expect("it starts");
         succeeds(&output);
         let lines = String::from_utf8(output.stdout).expect("text");
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<Value>>()
@@ -243,15 +244,14 @@ fn packets_are_listed_with_all_that_they_say() {
     assert_eq!((listed("klv-carriage/sync.ts").len(), listed("klv-carriage/async-no-pts.ts").len()), (90, 12));
     assert_eq!(listed("dji-clips/p4rtk-1hz.mp4")[0]["gimbal"]["pitch"], Value::from(-24.4));
     let payloads = listed("gopro/karma.small.mp4");
-    let named = |key: &str| {
+    let named = |key: &str| -> Vec<Value> {
         let streams = payloads.iter().flat_map(|payload| payload["streams"].as_array().expect("streams"));
-        streams
-            .filter(|stream| stream["key"] == key)
-            .flat_map(|stream| stream["samples"].as_array().expect("samples").clone())
+        let samples = streams.filter(|stream| stream["key"] == key).map(|stream| stream["samples"].as_array());
+        samples.flatten().flatten().cloned().collect()
     };
     let expected = json(&data.join("gopro/expected.json"));
     for (key, all) in [("GLPI", "karma_GLPI_all"), ("ATTD", "karma_ATTD_all")] {
-        let found: Vec<Value> = named(key).collect();
+        let found = named(key);
         let expected = expected[all].as_array().expect("samples");
         assert_eq!(found.len(), expected.len());
         for (found, expected) in found.iter().zip(expected) {
@@ -267,7 +267,7 @@ fn what_has_no_telemetry_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let clip = program::made_clip(folder.path(), "plain.mp4", "64x64", "0.4", &[]);
     let refused = |args: &[&str]| {
-        let output = streamdet(folder.path(), args);
+        let output = bare(folder.path(), args[0]).args(&args[1..]).output().expect("it starts");
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         said(&output)
     };

@@ -52,6 +52,7 @@ mod stream_clock;
 mod supervisor;
 pub mod survey;
 mod telemetry;
+mod telemetry_pads;
 mod template;
 mod timing;
 mod tracks;

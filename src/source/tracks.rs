@@ -13,7 +13,8 @@ use super::flv::keep_times;
 use super::frames;
 use super::link::{Linked, compressed_queue, discard, link};
 use super::selection::Choice;
-use super::telemetry::{Carries, note_shown, read};
+use super::telemetry::Carries;
+use super::telemetry_pads::{note_shown, read};
 use crate::stream::codec_name;
 
 /// Puts every track where it belongs, as the demuxer shows them.

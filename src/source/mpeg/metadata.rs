@@ -4,7 +4,7 @@
 //!   registered as KLV.
 //! - Packets without a time it shows later than they come: each gets the time of the frame that it stands before.
 
-use super::transport::{PACKET, SYNC, program_maps, section, starting_payload};
+use super::packets::{self, PACKET, SYNC, program_maps, section, starting_payload};
 
 /// Metadata in PES packets.
 const SYNCHRONOUS: u8 = 0x15;
@@ -26,8 +26,9 @@ const HELD: usize = 64;
 pub(super) struct Rewriter {
     /// Bytes of a packet that is not complete.
     rest: Vec<u8>,
-    /// Bytes between packets that are still to come.
+    /// Bytes between packets that are still to come, and whether they go with a packet that is held.
     between: usize,
+    is_held: bool,
     maps: Vec<u16>,
     klv: Vec<Klv>,
     video: Vec<u16>,
@@ -66,7 +67,9 @@ impl Rewriter {
         let (mut at, mut out) = (0, Vec::with_capacity(rest.len()));
         loop {
             let passed = self.between.min(rest.len() - at);
-            out.extend_from_slice(&rest[at..at + passed]);
+            if !self.is_held {
+                out.extend_from_slice(&rest[at..at + passed]);
+            }
             (at, self.between) = (at + passed, self.between - passed);
             let Some(packet) = rest[at..].first_chunk::<PACKET>() else { break };
             if packet[0] != SYNC {
@@ -75,7 +78,7 @@ impl Rewriter {
                 at += 1;
                 continue;
             }
-            self.packet(*packet, &mut out, size);
+            self.is_held = !self.packet(*packet, &mut out, size);
             at += PACKET;
             self.between = size - PACKET;
         }
@@ -84,14 +87,15 @@ impl Rewriter {
         out
     }
 
-    fn packet(&mut self, mut packet: [u8; PACKET], out: &mut Vec<u8>, size: usize) {
+    /// Takes a packet; whether it goes on.
+    fn packet(&mut self, mut packet: [u8; PACKET], out: &mut Vec<u8>, size: usize) -> bool {
         let pid = u16::from_be_bytes([packet[1] & 0x1F, packet[2]]);
         if let Some(klv) = self.klv.iter_mut().find(|klv| klv.pid == pid) {
             match klv.take(&packet) {
                 Taken::Passes => self.has_passed = true,
                 Taken::Held => {
                     self.has_changed = true;
-                    return;
+                    return false;
                 }
                 Taken::GoesOn => {}
             }
@@ -113,6 +117,7 @@ impl Rewriter {
             }
         }
         out.extend_from_slice(&packet);
+        true
     }
 
     /// Notes what the program map in the payload of a packet names, and changes it where need be.
@@ -164,7 +169,7 @@ impl Klv {
             }
             self.coming = Some(payload.to_vec());
         } else if let Some(coming) = &mut self.coming {
-            coming.extend_from_slice(super::transport::payload(packet).unwrap_or_default());
+            coming.extend_from_slice(packets::payload(packet).unwrap_or_default());
         } else {
             return Taken::GoesOn;
         }
@@ -283,7 +288,7 @@ fn crc(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::transport::SIZES;
+    use super::super::packets::SIZES;
     use super::*;
     use proptest::prelude::*;
 
@@ -362,7 +367,7 @@ mod tests {
             let passed: Vec<u8> = spaced.chunks(50).flat_map(|piece| rewriter.pass(piece, size)).collect();
             assert_eq!((passed.len(), rewriter.verdict()), (spaced.len(), Some(true)));
             let found: Vec<&[u8]> = passed.chunks(size).skip(2).map(|packet| &packet[..PACKET]).collect();
-            let payload = |packet: &'_ [u8]| super::super::transport::payload(packet).map(<[u8]>::to_vec);
+            let payload = |packet: &'_ [u8]| packets::payload(packet).map(<[u8]>::to_vec);
             let pes = [payload(found[0]).expect("bytes"), payload(found[1]).expect("bytes")].concat();
             let header = [0, 0, 1, 0xBD, 1, 2, 0x84, 0x80, 5, 0x21, 0x22, 0x33, 0x44, 0x55];
             assert_eq!((&pes[..14], &pes[14..]), (&header[..], &klv[..]));

@@ -10,6 +10,7 @@
 
 mod head;
 mod metadata;
+mod packets;
 mod program;
 mod transport;
 

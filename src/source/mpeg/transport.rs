@@ -7,11 +7,8 @@ use gstreamer as gst;
 
 use super::head::{Finding, Head};
 use super::metadata::is_klv;
+use super::packets::{PACKET, SIZES, SYNC, field_of, program_maps, section, starting_payload};
 
-/// A packet, with the 4 bytes that Blu-ray puts before each, and with 16 of error correction after it.
-pub(super) const SIZES: [usize; 3] = [188, 192, 204];
-pub(super) const PACKET: usize = 188;
-pub(super) const SYNC: u8 = 0x47;
 /// A program clock comes every 0.1 s. Where the packets' times have moved on by this much without one, ns, there is none.
 const LONGEST_WAIT: u64 = 1_000_000_000;
 
@@ -140,34 +137,6 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     let starts = 0..bytes.len().checked_sub(2 * longest)?.min(longest);
     let is_packet = |start: usize, size: usize| (0..3).all(|n| bytes.get(start + n * size) == Some(&SYNC));
     starts.flat_map(|start| SIZES.map(|size| (start, size))).find(|(start, size)| is_packet(*start, *size))
-}
-
-/// Bytes of the adaptation field.
-fn field_of(packet: &[u8]) -> usize {
-    if packet[3] & 0x20 != 0 { 1 + usize::from(packet[4]) } else { 0 }
-}
-
-/// The payload of a packet.
-pub(super) fn payload(packet: &[u8]) -> Option<&[u8]> {
-    packet.get(4 + field_of(packet)..PACKET).filter(|_| packet[3] & 0x10 != 0)
-}
-
-/// The payload of a packet in which a section or a PES packet begins.
-pub(super) fn starting_payload(packet: &[u8]) -> Option<&[u8]> {
-    payload(packet).filter(|_| packet[1] & 0x40 != 0)
-}
-
-/// The section that begins in a payload, as far as the payload goes.
-pub(super) fn section(payload: &[u8]) -> Option<&[u8]> {
-    payload.get(1 + usize::from(*payload.first()?)..)
-}
-
-/// Where the maps of the programs are, by the program association table.
-pub(super) fn program_maps(table: &[u8]) -> Option<Vec<u16>> {
-    let length = usize::from(u16::from_be_bytes([table.get(1)? & 0x0F, *table.get(2)?]));
-    let programs = table.get(8..(3 + length).checked_sub(4)?.min(table.len())).filter(|_| table[0] == 0)?;
-    let programs = programs.chunks_exact(4).filter(|program| program[..2] != [0, 0]);
-    Some(programs.map(|program| u16::from_be_bytes([program[2] & 0x1F, program[3]])).collect())
 }
 
 /// What a program map says; of one that goes on in another packet, the streams named in this one.

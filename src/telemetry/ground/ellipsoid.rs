@@ -24,6 +24,11 @@ pub(super) fn cross(a: Vector, b: Vector) -> Vector {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
+/// A vector of the local axes (north, east, down), in the earth's frame.
+pub(super) fn in_earth([n, e, d]: &[Vector; 3], ned: Vector) -> Vector {
+    add(add(scale(*n, ned[0]), scale(*e, ned[1])), scale(*d, ned[2]))
+}
+
 /// A point by its geodetic coordinates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Geodetic {

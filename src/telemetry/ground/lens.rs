@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Unlocated;
 use super::ellipsoid::{Vector, dot, scale};
+use super::ray::Unlocated;
 use crate::telemetry::Known;
 
 /// Diagonal of 35 mm film, mm.

@@ -6,21 +6,22 @@
 mod ellipsoid;
 mod lens;
 mod pose;
+mod ray;
 mod terrain;
 mod uncertainty;
 
 use std::sync::Arc;
 
 use super::{Datum, Known};
-use ellipsoid::{Geodetic, Vector, add, dot, scale};
+use ellipsoid::{Geodetic, Vector, add, scale};
 use lens::Lens;
 pub use lens::{Camera, CameraError};
 use pose::Pose;
+use ray::Ray;
+pub use ray::Unlocated;
 pub use terrain::{Terrain, TerrainError};
+use uncertainty::Sight;
 pub use uncertainty::{Ellipse, Uncertainty};
-
-/// How far a ray is followed, m.
-const FARTHEST: f64 = 500_000.0;
 
 /// What positions are computed with, besides what the telemetry says.
 #[derive(Debug, Clone, Default)]
@@ -52,41 +53,6 @@ pub struct Position {
     pub slant_m: f64,
     /// Where it lies with a probability of 90 %; `None` where the uncertainties reach the horizon.
     pub error: Option<Ellipse>,
-}
-
-/// Why a point of the picture has no position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unlocated {
-    /// There is no packet for the frame, or it says no latitude and longitude.
-    #[error("no camera position")]
-    NoPosition,
-    /// Neither altitude nor height above take-off.
-    #[error("no camera altitude")]
-    NoAltitude,
-    /// Neither attitude and gimbal, nor a gimbal against north.
-    #[error("no camera direction")]
-    NoDirection,
-    /// No field of view, focal length or calibration.
-    #[error("no field of view")]
-    NoFieldOfView,
-    /// Nothing says how high the ground is.
-    #[error("no ground elevation")]
-    NoGround,
-    /// No tile of the terrain model has it.
-    #[error("no terrain there")]
-    NoTerrain,
-    /// Heights above the ellipsoid, and a terrain model above sea level.
-    #[error("heights above the ellipsoid, and no geoid height")]
-    NoGeoid,
-    /// The ray goes up, or is level.
-    #[error("above the horizon")]
-    AboveHorizon,
-    /// It passes above the curved ground.
-    #[error("beyond the horizon")]
-    BeyondHorizon,
-    /// The camera is not above the ground.
-    #[error("camera not above the ground")]
-    NotAboveGround,
 }
 
 /// A frame of which the camera is known.
@@ -140,7 +106,17 @@ impl View<'_> {
             },
             None => self.plane(&ray)?,
         };
-        let error = self.with.uncertainty.ellipse(self, (u, v), ned, (&hit, distance));
+        let uncertainty = &self.with.uncertainty;
+        let change = |du: f64, dv: f64| add(self.direction(u + du, v + dv), scale(ned, -1.0));
+        let (wide, high) = self.lens.off_centre(u, v);
+        let sight = Sight {
+            axes: self.axes,
+            turns: self.pose.axes,
+            ned,
+            pixel: [change(1.0, 0.0), change(0.0, 1.0)],
+            zoom: change(wide * uncertainty.fov, high * uncertainty.fov),
+        };
+        let error = uncertainty.ellipse(&sight, &hit, distance);
         Ok(Position { lat: hit.lat_deg, lon: hit.lon_deg, alt_m: hit.height_m, slant_m: distance, error })
     }
 
@@ -154,51 +130,7 @@ impl View<'_> {
     }
 
     fn in_earth(&self, ned: Vector) -> Vector {
-        let [n, e, d] = self.axes;
-        add(add(scale(n, ned[0]), scale(e, ned[1])), scale(d, ned[2]))
-    }
-}
-
-/// A line of sight in the earth's frame.
-#[derive(Debug, Clone, Copy)]
-struct Ray {
-    origin: Vector,
-    direction: Vector,
-}
-
-impl Ray {
-    fn at(&self, distance: f64) -> Vector {
-        add(self.origin, scale(self.direction, distance))
-    }
-
-    /// Where it first comes down to `ground_m` above the ellipsoid, from `height_m` of them, and how far that is.
-    fn hit(&self, ground_m: f64, height_m: f64) -> Result<(Geodetic, f64), Unlocated> {
-        if height_m <= ground_m {
-            return Err(Unlocated::NotAboveGround);
-        }
-        let slope = |point: &Geodetic| dot(self.direction, point.up());
-        let down = -slope(&Geodetic::of(self.origin));
-        // Level to a millimetre in a thousand kilometres.
-        if down <= 1e-9 {
-            return Err(Unlocated::AboveHorizon);
-        }
-        // Newton's method from above the ground: over a convex surface it never passes the first crossing.
-        let mut distance = 0.0;
-        let mut point = Geodetic::of(self.origin);
-        for _ in 0..60 {
-            let left = point.height_m - ground_m;
-            if left.abs() < 1e-6 {
-                point.height_m = ground_m;
-                return Ok((point, distance));
-            }
-            let down = -slope(&point);
-            if down <= 0.0 || distance > FARTHEST {
-                return Err(Unlocated::BeyondHorizon);
-            }
-            distance += left / down;
-            point = Geodetic::of(self.at(distance));
-        }
-        Err(Unlocated::BeyondHorizon)
+        ellipsoid::in_earth(&self.axes, ned)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the camera is and how it is turned.
 
-use super::Unlocated;
 use super::ellipsoid::{Vector, add, scale};
+use super::ray::Unlocated;
 use crate::telemetry::Known;
 
 /// Rows of a rotation.

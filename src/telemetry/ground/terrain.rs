@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ellipsoid::Geodetic;
-use super::{FARTHEST, Ray, Unlocated};
+use super::ellipsoid::{Geodetic, dot};
+use super::ray::{FARTHEST, Ray, Unlocated};
 
 /// Tiles in memory, at most: 26 MB each at one arc second.
 const TILES: usize = 16;
@@ -126,7 +126,7 @@ impl Terrain {
         if height_m <= self.elevation(start.lat_deg, start.lon_deg).ok_or(Unlocated::NoTerrain)? + geoid_m {
             return Err(Unlocated::NotAboveGround);
         }
-        let down = -super::dot(ray.direction, start.up());
+        let down = -dot(ray.direction, start.up());
         let (mut above, mut distance) = (0.0, 0.0);
         loop {
             let (clear, _) = clearance(distance)?;
@@ -134,7 +134,7 @@ impl Terrain {
                 break;
             }
             let point = Geodetic::of(ray.at(distance));
-            let rises = super::dot(ray.direction, point.up()) >= 0.0;
+            let rises = dot(ray.direction, point.up()) >= 0.0;
             if distance > FARTHEST || (rises && point.height_m - geoid_m > HIGHEST) {
                 return Err(if down <= 0.0 { Unlocated::AboveHorizon } else { Unlocated::BeyondHorizon });
             }

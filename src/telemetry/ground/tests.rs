@@ -5,6 +5,7 @@
     reason = "small numbers, and some that are exact"
 )]
 
+use super::ellipsoid::dot;
 use super::*;
 use crate::telemetry::{Attitude, Gimbal, test_data};
 

@@ -1,7 +1,6 @@
 //! How certain a position is, from how certain the inputs are.
 
-use super::View;
-use super::ellipsoid::{Geodetic, Vector, add, cross, dot, scale};
+use super::ellipsoid::{Geodetic, Vector, add, cross, dot, in_earth, scale};
 
 /// Standard deviations of the inputs. The defaults are our assumptions for a small drone with a satellite receiver and a stabilised
 /// gimbal: what a source states replaces them.
@@ -40,6 +39,20 @@ impl Default for Uncertainty {
     }
 }
 
+/// How a point is seen; directions are north, east and down at the camera.
+pub(super) struct Sight {
+    /// Those directions in the earth's frame.
+    pub axes: [Vector; 3],
+    /// What a small change of each angle turns about.
+    pub turns: [Vector; 6],
+    /// The ray.
+    pub ned: Vector,
+    /// How it changes with a pixel to the right and down.
+    pub pixel: [Vector; 2],
+    /// How it changes with the deviation of the field of view.
+    pub zoom: Vector,
+}
+
 /// Where a position lies with a probability of 90 %.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ellipse {
@@ -65,17 +78,11 @@ const CIRCLE: [f64; 21] = [
 const STEEPEST: f64 = 3.0;
 
 impl Uncertainty {
-    /// The ellipse of the point `(u, v)` of `view`, whose ray goes in the direction `ned` and comes down at `hit`: each input's deviation
-    /// moves it along the ground, and the squares add up.
-    pub(super) fn ellipse(
-        &self,
-        view: &View<'_>,
-        (u, v): (f64, f64),
-        ned: Vector,
-        (hit, distance): (&Geodetic, f64),
-    ) -> Option<Ellipse> {
+    /// The ellipse of a point that is seen so, at `hit`, so far away: each input's deviation moves it along the ground, and the squares
+    /// add up.
+    pub(super) fn ellipse(&self, sight: &Sight, hit: &Geodetic, distance: f64) -> Option<Ellipse> {
         let [north, east, down] = hit.north_east_down();
-        let direction = view.in_earth(ned);
+        let direction = in_earth(&sight.axes, sight.ned);
         let slope = dot(direction, down);
         // A ray that is turned by three deviations has to come down as well.
         let turned = (self.attitude_deg.max(self.gimbal_deg) * STEEPEST).to_radians();
@@ -87,15 +94,9 @@ impl Uncertainty {
             let moved = add(moved, scale(direction, -dot(moved, down) / slope));
             [dot(moved, north), dot(moved, east)]
         };
-        let turn = |axis: Vector, deg: f64| along(scale(view.in_earth(cross(axis, ned)), deg.to_radians() * distance));
-        let to = |u: f64, v: f64| {
-            let other = view.direction(u, v);
-            add(other, scale(ned, -1.0))
-        };
-        let pixel = |du: f64, dv: f64| along(scale(view.in_earth(to(u + du, v + dv)), self.pixels * distance));
-        let [heading, pitch, roll, azimuth, elevation, gimbal_roll] = view.pose.axes;
-        let (wide, high) = view.lens.off_centre(u, v);
-        let zoom = along(scale(view.in_earth(to(u + wide * self.fov, v + high * self.fov)), distance));
+        let change = |ned: Vector, by: f64| along(scale(in_earth(&sight.axes, ned), by * distance));
+        let turn = |axis: Vector, deg: f64| change(cross(axis, sight.ned), deg.to_radians());
+        let [heading, pitch, roll, azimuth, elevation, gimbal_roll] = sight.turns;
         let heights = self.vertical_m.hypot(self.ground_m);
         let moves = [
             [self.horizontal_m, 0.0],
@@ -107,9 +108,9 @@ impl Uncertainty {
             turn(azimuth, self.gimbal_deg),
             turn(elevation, self.gimbal_deg),
             turn(gimbal_roll, self.gimbal_deg),
-            pixel(1.0, 0.0),
-            pixel(0.0, 1.0),
-            zoom,
+            change(sight.pixel[0], self.pixels),
+            change(sight.pixel[1], self.pixels),
+            change(sight.zoom, 1.0),
         ];
         let sum = |part: fn([f64; 2]) -> f64| moves.map(part).iter().sum::<f64>();
         Some(Ellipse::of(sum(|[n, _]| n * n), sum(|[_, e]| e * e), sum(|[n, e]| n * e)))

@@ -1,6 +1,6 @@
 //! What a UAS Datalink Local Set says of the camera.
 
-use super::{Value, uas};
+use super::uas::{self, Value};
 use crate::telemetry::{Attitude, Datum, Gimbal, Known, Origin};
 
 /// Numbers of a set that heights and angles are chosen from.

@@ -9,7 +9,7 @@ const CELL_HEADER: usize = 5;
 /// headers are taken away. By the payload itself, since PES packets of an asynchronous stream may look like those of the other kind.
 #[must_use]
 pub fn packets(payload: &[u8]) -> Cow<'_, [u8]> {
-    let is_key = |bytes: &[u8]| bytes.starts_with(&super::UNIVERSAL);
+    let is_key = |bytes: &[u8]| bytes.starts_with(&super::set::UNIVERSAL);
     if is_key(payload) || !payload.get(CELL_HEADER..).is_some_and(is_key) {
         // What is neither is read as it is: a set's key is looked for anyway.
         return Cow::Borrowed(payload);

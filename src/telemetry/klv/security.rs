@@ -1,7 +1,7 @@
 //! How a video may be shared (MISB ST 0102, Security Metadata Local Set).
 
 use super::ber::unsigned;
-use super::{Items, text};
+use super::set::{Items, text};
 
 /// What a security set says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]

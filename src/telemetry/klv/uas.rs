@@ -1,8 +1,10 @@
 //! The UAS Datalink Local Set (MISB ST 0601): where the platform is, where its camera looks, and what it sees.
 
+use super::linear::{linear, signed};
 use super::security::Security;
+use super::set::{CutShort, Items, hex, text};
 use super::vmti::Vmti;
-use super::{CutShort, Items, Value, ber, imapb, text};
+use super::{ber, imapb};
 
 /// How the bytes of an item are read.
 #[derive(Debug, Clone, Copy)]
@@ -181,6 +183,32 @@ const ITEMS: [(u32, &str, Kind); 142] = [
     (143, "metadata_substream_id", Bytes),
 ];
 
+/// What an item says.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(untagged)]
+pub enum Value<'a> {
+    /// A quantity, in the unit that the standard has; `None` where it says that it is out of its range or unknown.
+    Number(Option<f64>),
+    /// A whole number: a count, a code, a version.
+    Count(i64),
+    /// Microseconds since 1970, UTC without leap seconds (ST 0603).
+    Time(u64),
+    /// A text.
+    Text(String),
+    /// An identifier of ST 1204: version, usage and UUIDs.
+    Core(String),
+    /// A security set, ST 0102.
+    Security(Security),
+    /// Targets, ST 0903.
+    Vmti(Box<Vmti>),
+    /// Bytes whose meaning is not known here.
+    Bytes(#[serde(serialize_with = "as_hex")] &'a [u8]),
+}
+
+fn as_hex<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&hex(bytes))
+}
+
 /// One item, decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item<'a> {
@@ -221,22 +249,6 @@ fn read<'a>(bytes: &'a [u8], kind: Kind, version: &mut u64) -> Option<Value<'a>>
 
 fn finite(number: f64) -> Value<'static> {
     Value::Number(number.is_finite().then_some(number))
-}
-
-/// A number of `low..=high`, of one to four bytes.
-#[expect(clippy::cast_precision_loss, reason = "four bytes at most")]
-pub(super) fn linear(bytes: &[u8], low: f64, high: f64) -> Option<f64> {
-    let raw = ber::unsigned(bytes).filter(|_| (1..=4).contains(&bytes.len()))?;
-    let most = (1_u64 << (8 * bytes.len())) - 1;
-    Some(low + raw as f64 * ((high - low) / most as f64))
-}
-
-/// A number of `-most..=most`, of one to four bytes; not a number where they say that it is out of range.
-#[expect(clippy::cast_precision_loss, reason = "four bytes at most")]
-pub(super) fn signed(bytes: &[u8], most: f64) -> Option<f64> {
-    let raw = ber::signed(bytes).filter(|_| (1..=4).contains(&bytes.len()))?;
-    let end = (1_i64 << (8 * bytes.len() - 1)) - 1;
-    Some(if raw >= -end { raw as f64 * (most / end as f64) } else { f64::NAN })
 }
 
 /// An identifier of ST 1204: version, usage, and the UUIDs that the usage says are there.

@@ -1,7 +1,8 @@
 //! Moving targets (MISB ST 0903, VMTI Local Set).
 
-use super::uas::{linear, signed};
-use super::{Items, ber, imapb, text};
+use super::linear::{linear, signed};
+use super::set::{Items, text};
+use super::{ber, imapb};
 
 /// Targets of one frame.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
