@@ -192,7 +192,19 @@ impl Names {
 }
 
 /// Options that name files and folders.
-const PATHS: [&str; 8] = ["output", "json", "mot-output", "events-csv", "heatmap", "save-txt", "crops", "zones"];
+const PATHS: [&str; 11] = [
+    "output",
+    "json",
+    "mot-output",
+    "events-csv",
+    "heatmap",
+    "save-txt",
+    "crops",
+    "zones",
+    "telemetry",
+    "camera",
+    "terrain",
+];
 
 /// Makes what options name mean the same for workers, whose working folders are others.
 pub fn make_absolute(options: &mut toml::Table) {

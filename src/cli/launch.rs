@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::detect::DetectArgs;
 use super::messages::{command_line, print_line, told};
@@ -120,6 +120,9 @@ impl Launcher {
         }
         let finder = match &task.detections {
             Some(path) => Finder::File(Arc::new(Recorded::read(path, 1).map_err(|e| unusable(e.into()))?)),
+            None if task.points.is_some() => {
+                return Err(unusable(anyhow!("geolocate-points is for `detect`, whose run ends\n  remove it")));
+            }
             None => Finder::Service(self.service.clone(), Box::new(self.origin.clone())),
         };
         let run = config.args.options();

@@ -201,7 +201,8 @@ pub fn comparable<A>(layers: &Layers, streams: &[StreamConfig<A>]) -> Settings {
 }
 
 /// Settings that name a file that is read.
-const READ: [&str; 5] = ["zones", "pipeline", "detections", "tls-cert", "tls-key"];
+const READ: [&str; 9] =
+    ["zones", "pipeline", "detections", "geolocate-points", "telemetry", "camera", "terrain", "tls-cert", "tls-key"];
 /// A setting that is the process's, and that only streams make use of.
 const OF_ALL_STREAMS: &str = "decoder";
 

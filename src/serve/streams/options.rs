@@ -5,7 +5,7 @@ use super::{Options, StreamError};
 use crate::text::nearest;
 
 /// Options of a stream that a client may give, its source aside.
-const CLIENT_KEYS: [&str; 37] = [
+const CLIENT_KEYS: [&str; 41] = [
     "conf",
     "iou",
     "classes",
@@ -43,6 +43,10 @@ const CLIENT_KEYS: [&str; 37] = [
     "password",
     "insecure",
     "video-track",
+    "hfov",
+    "ground",
+    "geoid",
+    "uncertainty",
 ];
 
 /// What a stream that a client starts does not inherit from the configuration.
