@@ -96,7 +96,12 @@ fn streams_are_shared_and_run_elsewhere_when_an_instance_is_killed_paused_or_sto
     let folder = folder.path();
     let (broker, url) = started(folder);
     four(folder, &url);
+    // Both are there before the streams are: one that is alone takes all of them.
+    succeeds(&fleet(folder, &["remove", &url, "a", "b", "c", "d"]));
     let (first, second) = (instance(folder, &url, "box-1", &[]), instance(folder, &url, "box-2", &[]));
+    let both = || list(folder, &url)["instances"].as_object().filter(|instances| instances.len() == 2).map(|_| ());
+    events::state(|| list(folder, &url).to_string(), both);
+    four(folder, &url);
     let spread = until(folder, &url, |owners| owners.len() == 4);
     let of = |name: &str, owners: &BTreeMap<String, String>| owners.values().filter(|owner| *owner == name).count();
     assert_eq!((of("box-1", &spread), of("box-2", &spread)), (2, 2), "{spread:?}");
