@@ -78,10 +78,7 @@ fn read(args: &TelemetryArgs, shutdown: &Shutdown) -> anyhow::Result<Vec<Packet>
     }
     gstreamer::init()?;
     let mut packets = Vec::new();
-    let (tracks, _) = read_telemetry(&args.file, shutdown, &mut |packet| {
-        packets.push(packet);
-        true
-    })?;
+    let tracks = read_telemetry(&args.file, shutdown, &mut |packet| packets.push(packet))?;
     if packets.is_empty() {
         let what =
             if tracks == 0 { "it has no telemetry" } else { "its tracks of data and subtitles have no telemetry" };

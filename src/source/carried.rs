@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use gstreamer as gst;
 use gstreamer::prelude::*;
 
@@ -26,16 +27,11 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A packet as the file has it, and of which track.
 type Raw = (usize, Carries, Option<gst::ClockTime>, gst::Buffer);
 
-/// Reads every packet of telemetry in the file at `path`, in its order, until `take` says that it is enough or `shutdown` is requested. How
-/// many tracks may carry telemetry, and how many bytes were in no packet.
+/// Reads every packet of telemetry in the file at `path`, in its order, until `shutdown` is requested. How many tracks may carry telemetry.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn read_telemetry(
-    path: &Path,
-    shutdown: &Shutdown,
-    take: &mut dyn FnMut(Packet) -> bool,
-) -> Result<(usize, u64), SourceError> {
+pub fn read_telemetry(path: &Path, shutdown: &Shutdown, take: &mut dyn FnMut(Packet)) -> Result<usize, SourceError> {
     let unusable = |problem: String, remedy: &str| SourceError::Unusable {
         input: path.display().to_string(),
         problem,
@@ -49,7 +45,7 @@ pub fn read_telemetry(
     pipeline.add_many([&file, &parsebin]).and_then(|()| file.link(&parsebin)).map_err(broken)?;
     help_demuxers(&pipeline, Some(path));
     let (packets, came) = bounded(PACKETS);
-    let tracks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let tracks = Arc::new(AtomicUsize::new(0));
     let (owner, count, timing) = (pipeline.downgrade(), tracks.clone(), Arc::new(Timing::recorded()));
     parsebin.connect_pad_added(move |_, pad| {
         let Some(pipeline) = owner.upgrade() else { return };
@@ -62,14 +58,10 @@ pub fn read_telemetry(
     let mut readers: Vec<Reader> = Vec::new();
     let mut read = |(track, carries, time, buffer): Raw| {
         readers.resize_with(readers.len().max(track + 1), Reader::default);
-        packets_of(&mut readers[track], carries, time, &buffer).into_iter().all(&mut *take)
+        packets_of(&mut readers[track], carries, time, &buffer).into_iter().for_each(&mut *take);
     };
     let ended = loop {
-        let goes_on = match came.recv_timeout(LOOK) {
-            Ok(raw) => read(raw),
-            Err(RecvTimeoutError::Timeout) => started.is_ok(),
-            Err(RecvTimeoutError::Disconnected) => false,
-        };
+        let is_idle = came.recv_timeout(LOOK).map(&mut read).is_err();
         let message = bus.pop_filtered(&[gst::MessageType::Eos, gst::MessageType::Error]);
         match message.as_ref().map(|message| message.view()) {
             Some(gst::MessageView::Error(error)) => {
@@ -79,30 +71,31 @@ pub fn read_telemetry(
                 ));
             }
             // What is still on its way came before the end.
-            Some(_) => break Ok(came.try_iter().all(&mut read)),
-            None if !goes_on && started.is_err() => break Err(unusable("it cannot be read".into(), "check the file")),
-            None if !goes_on || shutdown.is_requested() => break Ok(false),
+            Some(_) => {
+                came.try_iter().for_each(&mut read);
+                break Ok(());
+            }
+            None if is_idle && started.is_err() => break Err(unusable("it cannot be read".into(), "check the file")),
+            None if shutdown.is_requested() => break Ok(()),
             None => {}
         }
     };
     // Whoever waits to send is let go.
     drop(came);
     tear_down(&pipeline);
-    ended?;
-    let skipped = readers.iter().map(|reader| reader.skipped).sum();
-    Ok((tracks.load(std::sync::atomic::Ordering::SeqCst), skipped))
+    ended.map(|()| tracks.load(Ordering::SeqCst))
 }
 
 fn attach(
     pipeline: &gst::Pipeline,
     pad: &gst::Pad,
     packets: &Sender<Raw>,
-    (tracks, timing): (&std::sync::atomic::AtomicUsize, &Arc<Timing>),
+    (tracks, timing): (&AtomicUsize, &Arc<Timing>),
 ) -> Linked {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
     let name = caps.structure(0).map(|structure| structure.name().to_string()).unwrap_or_default();
     if let Some(carries) = Carries::of(&name) {
-        let track = tracks.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let track = tracks.fetch_add(1, Ordering::SeqCst);
         let (packets, timing, demuxer) = (packets.clone(), timing.clone(), demuxer_of(pipeline));
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let Some(buffer) = info.buffer() else { return gst::PadProbeReturn::Ok };

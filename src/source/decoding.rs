@@ -156,10 +156,10 @@ impl Decoding {
         self.timing.track_time(segment.segment(), time?, self.selection.demuxer())
     }
 
-    /// What was known of the camera when a frame was shown, at `pts` in the stream.
-    pub fn known_at(&self, shown: (&gst::SampleRef, Option<gst::ClockTime>), pts: StreamTime) -> Option<Sample> {
+    /// What was known of the camera when the frame of `sample` was shown, at `pts` in the stream.
+    pub fn known_at(&self, sample: &gst::SampleRef, pts: StreamTime) -> Option<Sample> {
         let beside = self.wanted.telemetry.as_ref();
-        let carried = || self.carried(shown.0, shown.1);
+        let carried = || self.carried(sample);
         let said = |beside: &Beside| beside.timeline.look(pts.ns);
         match beside.filter(|beside| beside.is_named) {
             Some(named) => said(named),
@@ -167,9 +167,10 @@ impl Decoding {
         }
     }
 
-    /// What was known of the camera when a frame of `sample` was shown, by the source's own telemetry.
-    fn carried(&self, sample: &gst::SampleRef, time: Option<gst::ClockTime>) -> Option<Sample> {
-        let time = self.timing.track_time(sample.segment()?, time?, self.selection.demuxer())?;
+    /// The same, by the source's own telemetry.
+    fn carried(&self, sample: &gst::SampleRef) -> Option<Sample> {
+        let shown = sample.buffer()?.pts()?;
+        let time = self.timing.track_time(sample.segment()?, shown, self.selection.demuxer())?;
         self.telemetry.at(time, self.is_lossless() && self.connection().is_none())
     }
 

@@ -97,7 +97,6 @@ impl Delivery {
             // A live stream begins once the session is there.
             return Ok(gst::FlowSuccess::Ok);
         }
-        let shown = buffer.pts();
         let (decode_in, decoded) =
             buffer.pts().map_or_else(|| (None, outlet.clock.now()), |pts| shared.probe.take(pts));
         let (pts, due, arrived) = if let Some(connection) = shared.connection() {
@@ -144,7 +143,7 @@ impl Delivery {
                 to_pixels(buffer, &video, &mut self.tone_mapper, shared).ok_or(gst::FlowError::NotSupported)?;
             self.good += 1;
             let duration = duration.map(Duration::from);
-            let telemetry = shared.known_at((&sample, shown), pts);
+            let telemetry = shared.known_at(&sample, pts);
             SourceEvent::Frame(Box::new(Frame {
                 duration,
                 file,

@@ -68,13 +68,18 @@ impl TelemetryTracks {
         self.is_there.store(true, Ordering::Release);
     }
 
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.is_there.load(Ordering::Acquire)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of the camera at `time`. `waits` says that the demuxer may be waited for.
     pub fn at(&self, time: gst::ClockTime, waits: bool) -> Option<Sample> {
-        if !self.is_there.load(Ordering::Acquire) {
+        if !self.is_there() {
             return None;
         }
         let mut state = self.state();
@@ -110,6 +115,7 @@ impl TelemetryTracks {
         self.moved.notify_all();
     }
 
+    /// Takes a packet that is shown at `time`; one without waits for the next frame.
     pub fn take(
         &self,
         carries: Carries,

@@ -32,7 +32,7 @@ pub(super) fn note_shown(pad: &gst::Pad, shared: &Arc<Decoding>) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     demuxed(pad).add_probe(kinds, move |pad, info| {
         shared.outlet.guard.run("telemetry", || match (info.buffer(), info.event()) {
-            (Some(frame), _) => {
+            (Some(frame), _) if shared.telemetry.is_there() => {
                 shared.telemetry.show(shared.track_time(pad, frame.pts()), &shared.outlet.counters.telemetry);
             }
             (None, Some(event)) if event.type_() == gst::EventType::Eos => shared.telemetry.end(),

@@ -39,18 +39,13 @@ impl Packet {
 #[derive(Debug, Default)]
 pub struct Reader {
     vmti_version: u64,
-    /// Bytes that were in no packet.
-    pub skipped: u64,
 }
 
 impl Reader {
     /// The packets in the payload of one PES packet, or in a file of packets, that is shown at `pts_ns`.
     pub fn klv(&mut self, payload: &[u8], pts_ns: Option<u64>) -> Vec<Packet> {
         let bytes = carriage::packets(payload);
-        let mut packets = Packets::new(&bytes);
-        let read = packets.by_ref().map(|packet| self.set(&packet, pts_ns)).collect();
-        self.skipped += packets.skipped() as u64;
-        read
+        Packets::new(&bytes).map(|packet| self.set(&packet, pts_ns)).collect()
     }
 
     fn set(&mut self, packet: &klv::Packet<'_>, pts_ns: Option<u64>) -> Packet {

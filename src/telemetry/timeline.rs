@@ -49,12 +49,6 @@ impl Timeline {
         timeline
     }
 
-    /// Whether nothing was said.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// `known` holds from `from_ns` on: until `until_ns` where that is said, else until something else does. What it leaves out of a
     /// series of packets is as it was said before, for ten seconds.
     pub fn add(&mut self, from_ns: u64, until_ns: Option<u64>, mut known: Known) {

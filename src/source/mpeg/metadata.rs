@@ -4,7 +4,7 @@
 //!   registered as KLV.
 //! - Packets without a time it shows later than they come: each gets the time of the frame that it stands before.
 
-use super::packets::{self, PACKET, SYNC, program_maps, section, starting_payload};
+use super::packets::{self, PACKET, SYNC, Stream, program_map, program_maps, section, starting_payload};
 
 /// Metadata in PES packets.
 const SYNCHRONOUS: u8 = 0x15;
@@ -38,11 +38,13 @@ pub(super) struct Rewriter {
 }
 
 /// A stream of KLV.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Klv {
     pid: u16,
-    /// Of the packets that go on.
+    /// Of the next packet that goes on.
     counter: u8,
+    /// Packets were held, so that those that go on are counted anew.
+    has_held: bool,
     /// A PES packet without a time, as far as it came.
     coming: Option<Vec<u8>>,
     /// What such packets carried.
@@ -120,25 +122,29 @@ impl Rewriter {
         true
     }
 
-    /// Notes what the program map in the payload of a packet names, and changes it where need be.
+    /// Notes what the program map in the payload of a packet names, and changes it where it names synchronous KLV.
     fn map(&mut self, payload: &mut [u8]) -> Option<()> {
         let start = 1 + usize::from(*payload.first()?);
-        let mut changed = Vec::new();
-        for Stream { kind, pid, descriptors } in streams(payload.get(start..)?, &mut changed)? {
-            let is_synchronous = is_synchronous_klv(kind, descriptors);
-            if (is_synchronous || is_registered_klv(kind, descriptors)) && !self.klv.iter().any(|klv| klv.pid == pid) {
-                self.klv.push(Klv { pid, counter: 0, coming: None, held: Vec::new() });
+        let map = program_map(payload.get(start..)?).filter(|map| map.is_whole)?;
+        let mut changed = map.head.to_vec();
+        for stream in &map.streams {
+            let &Stream { kind, pid, descriptors } = stream;
+            if is_klv(stream) && !self.klv.iter().any(|klv| klv.pid == pid) {
+                self.klv.push(Klv { pid, ..Klv::default() });
             }
             if VIDEO.contains(&kind) && !self.video.contains(&pid) {
                 self.video.push(pid);
             }
-            self.has_changed |= is_synchronous;
-            let [high, low] = pid.to_be_bytes();
+            let is_synchronous = is_synchronous_klv(stream);
             let (kind, about) = if is_synchronous { (PRIVATE, &REGISTRATION[..]) } else { (kind, descriptors) };
-            let [many, few] = u16::try_from(about.len()).ok()?.to_be_bytes();
+            let ([high, low], [many, few]) = (pid.to_be_bytes(), u16::try_from(about.len()).ok()?.to_be_bytes());
             changed.extend_from_slice(&[kind, 0xE0 | high, low, 0xF0 | many, few]);
             changed.extend_from_slice(about);
         }
+        if !map.streams.iter().any(is_synchronous_klv) {
+            return None;
+        }
+        self.has_changed = true;
         let [high, low] = u16::try_from(changed.len() + 4 - 3).ok()?.to_be_bytes();
         changed[1] = changed[1] & 0xF0 | high;
         changed[2] = low;
@@ -183,13 +189,16 @@ impl Klv {
             }
             self.coming = None;
         }
+        self.has_held = true;
         Taken::Held
     }
 
     fn number(&mut self, packet: &mut [u8; PACKET]) {
         if packet[3] & 0x10 != 0 {
-            packet[3] = packet[3] & 0xF0 | self.counter;
-            self.counter = (self.counter + 1) & 0x0F;
+            if self.has_held {
+                packet[3] = packet[3] & 0xF0 | self.counter;
+            }
+            self.counter = (packet[3] + 1) & 0x0F;
         }
     }
 
@@ -231,41 +240,15 @@ fn time(pes: &[u8]) -> Option<[u8; 5]> {
     (pes.starts_with(&[0, 0, 1]) && pes[7] & 0x80 != 0).then_some(time)
 }
 
-/// An entry of a program map.
-struct Stream<'a> {
-    kind: u8,
-    pid: u16,
-    descriptors: &'a [u8],
+/// Whether a stream is KLV, synchronous or not.
+pub(super) fn is_klv(stream: &Stream<'_>) -> bool {
+    let is_registered = |(tag, about): (u8, &[u8])| tag == 5 && about.starts_with(b"KLVA");
+    is_synchronous_klv(stream) || (stream.kind == PRIVATE && each(stream.descriptors).any(is_registered))
 }
 
-/// The streams that the program map in `section` names; what it says before them goes to `head`.
-fn streams<'a>(section: &'a [u8], head: &mut Vec<u8>) -> Option<Vec<Stream<'a>>> {
-    let number = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
-    let length = usize::from(number(section.get(1..3)?) & 0xFFF);
-    let table = section.get(..(3 + length).checked_sub(4)?).filter(|table| table[0] == 2)?;
-    let (before, mut rest) = table.split_at_checked(12 + usize::from(number(table.get(10..12)?) & 0xFFF))?;
-    head.extend_from_slice(before);
-    let mut streams = Vec::new();
-    while let Some((entry, after)) = rest.split_first_chunk::<5>() {
-        let (descriptors, next) = after.split_at_checked(usize::from(number(&entry[3..]) & 0xFFF))?;
-        streams.push(Stream { kind: entry[0], pid: number(&entry[1..]) & 0x1FFF, descriptors });
-        rest = next;
-    }
-    Some(streams)
-}
-
-/// Whether a stream of this type, with these descriptors, is KLV, synchronous or not.
-pub(super) fn is_klv(stream_type: u8, descriptors: &[u8]) -> bool {
-    is_synchronous_klv(stream_type, descriptors) || is_registered_klv(stream_type, descriptors)
-}
-
-fn is_synchronous_klv(stream_type: u8, descriptors: &[u8]) -> bool {
+fn is_synchronous_klv(stream: &Stream<'_>) -> bool {
     let says = |(tag, about): (u8, &[u8])| tag == METADATA_DESCRIPTOR && about.windows(4).any(|id| id == b"KLVA");
-    stream_type == SYNCHRONOUS && each(descriptors).any(says)
-}
-
-fn is_registered_klv(stream_type: u8, descriptors: &[u8]) -> bool {
-    stream_type == PRIVATE && each(descriptors).any(|(tag, about)| tag == 5 && about.starts_with(b"KLVA"))
+    stream.kind == SYNCHRONOUS && each(stream.descriptors).any(says)
 }
 
 /// Tags and bytes of descriptors.
@@ -382,7 +365,7 @@ mod tests {
                 bytes[start] = SYNC;
             }
             let mut rewriter = Rewriter { maps: (0..0x0FFF).collect(), video: (0x1000..0x1800).collect(), ..Rewriter::default() };
-            rewriter.klv.extend((0x1800..0x1FFF).map(|pid| Klv { pid, counter: 0, coming: None, held: Vec::new() }));
+            rewriter.klv.extend((0x1800..0x1FFF).map(|pid| Klv { pid, ..Klv::default() }));
             prop_assert!(rewriter.pass(&bytes, SIZES[size]).len() <= bytes.len() + 16 * PACKET);
         }
     }

@@ -7,7 +7,7 @@ use gstreamer as gst;
 
 use super::head::{Finding, Head};
 use super::metadata::is_klv;
-use super::packets::{PACKET, SIZES, SYNC, field_of, program_maps, section, starting_payload};
+use super::packets::{PACKET, SIZES, SYNC, field_of, program_map, program_maps, section, starting_payload};
 
 /// A program clock comes every 0.1 s. Where the packets' times have moved on by this much without one, ns, there is none.
 const LONGEST_WAIT: u64 = 1_000_000_000;
@@ -66,7 +66,11 @@ impl TransportStream {
                 self.maps = section(payload).and_then(program_maps).unwrap_or_default();
             }
         } else if self.maps.contains(&pid) {
-            let program = section(payload).and_then(program);
+            let program = section(payload).and_then(program_map).map(|map| Program {
+                clock: map.clock,
+                streams: map.streams.iter().map(|stream| stream.pid).collect(),
+                has_klv: map.streams.iter().any(is_klv),
+            });
             if program.as_ref().is_some_and(|program| program.has_klv) {
                 self.klv.store(size, Ordering::Release);
             }
@@ -137,21 +141,6 @@ fn sizes(bytes: &[u8]) -> Option<(usize, usize)> {
     let starts = 0..bytes.len().checked_sub(2 * longest)?.min(longest);
     let is_packet = |start: usize, size: usize| (0..3).all(|n| bytes.get(start + n * size) == Some(&SYNC));
     starts.flat_map(|start| SIZES.map(|size| (start, size))).find(|(start, size)| is_packet(*start, *size))
-}
-
-/// What a program map says; of one that goes on in another packet, the streams named in this one.
-fn program(table: &[u8]) -> Option<Program> {
-    let pid = |at: usize| Some(u16::from_be_bytes([*table.get(at)?, *table.get(at + 1)?]));
-    let (length, about) = (usize::from(pid(1)? & 0xFFF), usize::from(pid(10)? & 0xFFF));
-    let end = (3 + length).checked_sub(4)?.min(table.len());
-    let (mut at, mut streams, mut has_klv) = (12 + about, Vec::new(), false);
-    while at + 5 <= end {
-        streams.push(pid(at + 1)? & 0x1FFF);
-        let next = at + 5 + usize::from(pid(at + 3)? & 0xFFF);
-        has_klv |= table.get(at + 5..next).is_some_and(|about| is_klv(table[at], about));
-        at = next;
-    }
-    (table[0] == 2).then_some(Program { clock: pid(8)? & 0x1FFF, streams, has_klv })
 }
 
 /// Presentation and decoding time of a packet of audio, video or private data, ns.

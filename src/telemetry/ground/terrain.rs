@@ -129,13 +129,12 @@ impl Terrain {
         let down = -dot(ray.direction, start.up());
         let (mut above, mut distance) = (0.0, 0.0);
         loop {
-            let (clear, _) = clearance(distance)?;
+            let (clear, ground) = clearance(distance)?;
             if clear <= 0.0 {
                 break;
             }
-            let point = Geodetic::of(ray.at(distance));
-            let rises = dot(ray.direction, point.up()) >= 0.0;
-            if distance > FARTHEST || (rises && point.height_m - geoid_m > HIGHEST) {
+            let rises = dot(ray.direction, ground.up()) >= 0.0;
+            if distance > FARTHEST || (rises && ground.height_m + clear - geoid_m > HIGHEST) {
                 return Err(if down <= 0.0 { Unlocated::AboveHorizon } else { Unlocated::BeyondHorizon });
             }
             above = distance;
